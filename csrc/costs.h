@@ -1,0 +1,149 @@
+/* The costs: for each the cost of one sample, and the exact difference of that cost when its input x changes by d.
+ *
+ * Cost NAME is two functions and one line in the table at the end. Reductions are a factor outside.
+ */
+#ifndef GF_COSTS_H
+#define GF_COSTS_H
+
+#include "elementwise.h"
+#include "softmax.h"
+
+#define COST_VALUE(NAME) \
+    static double NAME##_value(ptrdiff_t n, const double *x, const double *target, double constant, double *cache)
+#define COST_DIFFERENCE(NAME)                                                                                    \
+    static double NAME##_difference(ptrdiff_t n, const double *x, const double *target, double constant,         \
+                                    const double *cache, const double *d)
+
+/* A cost that is a sum over k of e(x[k], target[k]): written as its two scalar functions. */
+#define SEPARABLE_COST(NAME, VALUE, DIFFERENCE)                \
+    COST_VALUE(NAME) {                                         \
+        double sum = 0.0;                                      \
+        UNUSED(cache), UNUSED(constant);                       \
+        SUM_IN_LANES(n, sum, VALUE);                           \
+        return sum;                                            \
+    }                                                          \
+    COST_DIFFERENCE(NAME) {                                    \
+        double sum = 0.0;                                      \
+        UNUSED(cache), UNUSED(constant);                       \
+        SUM_IN_LANES(n, sum, DIFFERENCE);                      \
+        return sum;                                            \
+    }
+
+/* c (y - x)^2:  c d (d - 2 (y - x)) */
+SEPARABLE_COST(squared_error, constant *(target[k] - x[k]) * (target[k] - x[k]),
+               constant *d[k] * (d[k] - 2.0 * (target[k] - x[k])))
+
+/* |x - y| = max(x - y, 0) + max(y - x, 0), each by case */
+SEPARABLE_COST(absolute_error, fabs(x[k] - target[k]),
+               positive_part_difference(x[k] - target[k], d[k]) + positive_part_difference(target[k] - x[k], -d[k]))
+
+/* Huber, r = x - y: r^2/2 within [-c, c], c (|r| - c/2) outside, that is with t = clip(r, -c, c)
+ *     t^2/2 + c max(r - c, 0) + c max(-r - c, 0),
+ * whose parts are differenced by case: (t' - t)(t' + t)/2, where t' + t = 2t + (t' - t). */
+static inline double huber_of(double r, double c) {
+    double t = clip(r, -c, c);
+    return 0.5 * t * t + c * (fabs(r) > c ? fabs(r) - c : 0.0);
+}
+static inline double huber_difference_of(double r, double c, double d) {
+    double t = clip(r, -c, c), inner = clip_difference(r, d, -c, c);
+    return inner * (t + 0.5 * inner) +
+           c * (positive_part_difference(r - c, d) + positive_part_difference(-r - c, -d));
+}
+SEPARABLE_COST(huber, huber_of(x[k] - target[k], constant), huber_difference_of(x[k] - target[k], constant, d[k]))
+
+/* Binary cross-entropy of a logit: (1 - y) softplus(x) + y softplus(-x) */
+static inline double binary_logit(double x, double y) {
+    double both = log1p_inline(exp_and_expm1(-fabs(x)).exp);
+    return (1.0 - y) * (x > 0.0 ? x : 0.0) + y * (x < 0.0 ? -x : 0.0) + both;
+}
+static inline double binary_logit_difference(double x, double y, double d) {
+    logistic_pair s = logistic(x);
+    return (1.0 - y) * softplus_difference_of(s.plus, s.minus, d) + y * softplus_difference_of(s.minus, s.plus, -d);
+}
+SEPARABLE_COST(binary_cross_entropy_logits, binary_logit(x[k], target[k]),
+               binary_logit_difference(x[k], target[k], d[k]))
+
+/* -w log x, and its difference -w log1p(d/x); nothing at all where w = 0, even if x is 0 there */
+static inline double weighted_log(double w, double x) { return w == 0.0 ? 0.0 : -w * log_positive(x); }
+static inline double weighted_log_difference(double w, double x, double d) {
+    return w == 0.0 ? 0.0 : -w * log1p_inline(d / x);
+}
+
+/* Binary cross-entropy of a probability: -y log x - (1 - y) log(1 - x) */
+SEPARABLE_COST(binary_cross_entropy_probabilities,
+               weighted_log(target[k], x[k]) + weighted_log(1.0 - target[k], 1.0 - x[k]),
+               weighted_log_difference(target[k], x[k], d[k]) +
+                   weighted_log_difference(1.0 - target[k], 1.0 - x[k], -d[k]))
+
+/* Cross-entropy of probabilities with target rows: -sum_k y_k log x_k */
+SEPARABLE_COST(cross_entropy_probabilities, weighted_log(target[k], x[k]),
+               weighted_log_difference(target[k], x[k], d[k]))
+
+/* Cross-entropy of probabilities with a class c = target[0]: -log x_c */
+COST_VALUE(cross_entropy_probabilities_class) {
+    UNUSED(n), UNUSED(constant), UNUSED(cache);
+    return weighted_log(1.0, x[(ptrdiff_t)target[0]]);
+}
+COST_DIFFERENCE(cross_entropy_probabilities_class) {
+    ptrdiff_t c = (ptrdiff_t)target[0];
+    UNUSED(n), UNUSED(constant), UNUSED(cache);
+    return weighted_log_difference(1.0, x[c], d[c]);
+}
+
+/* Cross-entropy of logits with target rows y: sum_k y_k (log sum_j e^(x_j) - x_k). With p = softmax(x), Y = sum_k y_k
+ * and the mean difference m = sum_k y_k d_k / Y, it changes by
+ *     Y log(sum_j p_j e^(d_j)) - Y m  =  Y log1p(sum_j p_j expm1(d_j - m)),
+ * which for a single class c is log1p(sum_{j != c} p_j expm1(d_j - d_c)): no cancellation, even where p_c is nearly 1. */
+static double log_sum(ptrdiff_t n, const double *x) {
+    double top = largest(n, x), sum = 0.0;
+    for (ptrdiff_t k = 0; k < n; k++) sum += exp_and_expm1(x[k] - top).exp;
+    return top + log_positive(sum);
+}
+static double log_mean_exp_difference(ptrdiff_t n, const double *p, const double *d, double m) {
+    double top = largest(n, d) - m;
+    double shift = top > 700.0 ? m + top : m; /* out of range of exp: relative to the largest instead */
+    double x = 0.0, y = 0.0;
+    SUM_IN_LANES(n, x, p[k] * exp_and_expm1(d[k] - shift).expm1);
+    if (x >= -0.25) return log1p_inline(x) + (shift - m);
+    SUM_IN_LANES(n, y, p[k] * exp_and_expm1(d[k] - shift).exp); /* 1 + x would cancel */
+    return log_positive(y) + (shift - m);
+}
+COST_VALUE(cross_entropy_logits) {
+    double weight = 0.0, dot = 0.0;
+    UNUSED(constant);
+    softmax_value(n, x, cache);
+    SUM_IN_LANES(n, weight, target[k]);
+    SUM_IN_LANES(n, dot, target[k] * x[k]);
+    return weight * log_sum(n, x) - dot;
+}
+COST_DIFFERENCE(cross_entropy_logits) {
+    double weight = 0.0, dot = 0.0;
+    UNUSED(x), UNUSED(constant);
+    SUM_IN_LANES(n, weight, target[k]);
+    SUM_IN_LANES(n, dot, target[k] * d[k]);
+    return weight * log_mean_exp_difference(n, cache, d, dot / weight);
+}
+COST_VALUE(cross_entropy_logits_class) {
+    UNUSED(constant);
+    softmax_value(n, x, cache);
+    return log_sum(n, x) - x[(ptrdiff_t)target[0]];
+}
+COST_DIFFERENCE(cross_entropy_logits_class) {
+    UNUSED(x), UNUSED(constant);
+    return log_mean_exp_difference(n, cache, d, d[(ptrdiff_t)target[0]]);
+}
+
+#define COST(NAME, SEPARABLE, CACHED) {#NAME, SEPARABLE, CACHED, NAME##_value, NAME##_difference}
+static const gf_cost cost_table[] = {
+    COST(squared_error, 1, 0),
+    COST(absolute_error, 1, 0),
+    COST(huber, 1, 0),
+    COST(binary_cross_entropy_logits, 1, 0),
+    COST(binary_cross_entropy_probabilities, 1, 0),
+    COST(cross_entropy_logits, 0, 1),
+    COST(cross_entropy_logits_class, 0, 1),
+    COST(cross_entropy_probabilities, 1, 0),
+    COST(cross_entropy_probabilities_class, 0, 0),
+};
+
+#endif

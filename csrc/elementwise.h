@@ -1,0 +1,285 @@
+/* The elementwise operations: for each its value y = f(z) and its exact difference f(z + d) - f(z), for any d.
+ *
+ * An operation NAME is two inline functions and one line in GF_ELEMENTWISE_OPERATIONS:
+ *     double NAME_value(double z, double *a, double *b)
+ *     double NAME_difference(double z, double y, double a, double b, double d)
+ * where a and b are what the value computed and the difference can use again; they are cached on the tape next to y.
+ * No derivative appears here: the differences are identities, checked against f(z + d) - f(z) at 60 digits.
+ */
+#ifndef GF_ELEMENTWISE_H
+#define GF_ELEMENTWISE_H
+
+#include "elementary.h"
+#include "kernels.h"
+
+#define UNUSED(x) (void)(x)
+
+/* sigmoid: y = 1/(1 + e^-z), a = 1 - y */
+static inline double sigmoid_value(double z, double *a, double *b) {
+    logistic_pair s = logistic(z);
+    UNUSED(b);
+    *a = s.minus;
+    return s.plus;
+}
+static inline double sigmoid_difference(double z, double y, double a, double b, double d) {
+    UNUSED(z), UNUSED(b);
+    return logistic_difference(y, a, d);
+}
+
+/* tanh(z) = 2 sigma(2z) - 1, hence its difference is 2 (sigma(2z + 2d) - sigma(2z)); a, b = sigma(2z), sigma(-2z) */
+static inline double tanh_value(double z, double *a, double *b) {
+    exp_pair e = exp_and_expm1(-2.0 * fabs(z));
+    logistic_pair s = logistic(2.0 * z);
+    *a = s.plus;
+    *b = s.minus;
+    return copysign(-e.expm1 / (1.0 + e.exp), z);
+}
+static inline double tanh_difference(double z, double y, double a, double b, double d) {
+    UNUSED(z), UNUSED(y);
+    return 2.0 * logistic_difference(a, b, 2.0 * d);
+}
+
+/* exp: e^z expm1(d) */
+static inline double exp_value(double z, double *a, double *b) {
+    UNUSED(a), UNUSED(b);
+    return exp_and_expm1(z).exp;
+}
+static inline double exp_difference(double z, double y, double a, double b, double d) {
+    UNUSED(z), UNUSED(a), UNUSED(b);
+    return y * exp_and_expm1(d).expm1;
+}
+
+/* softplus(z) = log(1 + e^z): with s = sigma(z), q = sigma(-z) the difference is
+ *     log(q + s e^d) = log1p(s expm1(d)) = d + log1p(q expm1(-d));
+ * the first form for d < 0, the second for large d > 0; log(q + s e^d) itself where s expm1(d) comes near -1. */
+static inline double softplus_value(double z, double *a, double *b) {
+    logistic_pair s = logistic(z);
+    *a = s.plus;
+    *b = s.minus;
+    return (z > 0.0 ? z : 0.0) + log1p_inline(exp_and_expm1(-fabs(z)).exp);
+}
+static inline double softplus_difference_of(double s, double q, double d) {
+    exp_pair step = exp_and_expm1(d < 700.0 ? d : 700.0);
+    double x = s * step.expm1;
+    double near = log_of(q + s * step.exp, x);
+    double y = 1.0 + x;
+    near = x > 0.25 ? near + (x - (y - 1.0)) / y : near;
+    return d < 700.0 ? near : near + (d - 700.0);
+}
+static inline double softplus_difference(double z, double y, double a, double b, double d) {
+    UNUSED(z), UNUSED(y);
+    return softplus_difference_of(a, b, d);
+}
+
+/* max(z + d, 0) - max(z, 0), by case: each side keeps every digit of d that it can */
+static inline double positive_part_difference(double z, double d) {
+    double moved = z + d;
+    double from_off = moved > 0.0 ? moved : 0.0;
+    double from_on = moved > 0.0 ? d : -z;
+    return z > 0.0 ? from_on : from_off;
+}
+
+/* clip(z + d, low, high) - clip(z, low, high), by case likewise */
+static inline double clip(double z, double low, double high) {
+    double above = z < low ? low : z;
+    return above > high ? high : above;
+}
+static inline double clip_difference(double z, double d, double low, double high) {
+    double moved = z + d;
+    double from_below = clip((z - low) + d, 0.0, high - low);
+    double from_above = clip((z - high) + d, low - high, 0.0);
+    double from_inside = moved < low ? low - z : (moved > high ? high - z : d);
+    return z < low ? from_below : (z > high ? from_above : from_inside);
+}
+
+/* relu */
+static inline double relu_value(double z, double *a, double *b) {
+    UNUSED(a), UNUSED(b);
+    return z < 0.0 ? 0.0 : z; /* NaN stays NaN */
+}
+static inline double relu_difference(double z, double y, double a, double b, double d) {
+    UNUSED(y), UNUSED(a), UNUSED(b);
+    return positive_part_difference(z, d);
+}
+
+/* leaky_relu, slope 0.01 below zero: z = max(z, 0) - max(-z, 0), each part by case */
+#define LEAKY_SLOPE 0.01
+static inline double leaky_relu_value(double z, double *a, double *b) {
+    UNUSED(a), UNUSED(b);
+    return z < 0.0 ? LEAKY_SLOPE * z : z;
+}
+static inline double leaky_relu_difference(double z, double y, double a, double b, double d) {
+    UNUSED(y), UNUSED(a), UNUSED(b);
+    return positive_part_difference(z, d) - LEAKY_SLOPE * positive_part_difference(-z, -d);
+}
+
+/* z for z > 0, alpha expm1(z) below; a = e^z below zero. On the exponential side alpha e^z expm1(d); across zero the
+ * two parts have one sign, so subtracting them is exact to rounding. */
+static inline double exponential_unit(double z, double alpha, double *a) {
+    exp_pair e = exp_and_expm1(z < 0.0 ? z : 0.0);
+    *a = e.exp;
+    return z < 0.0 ? alpha * e.expm1 : z;
+}
+static inline double exponential_unit_difference(double z, double y, double alpha, double a, double d) {
+    double moved = z + d, unused;
+    double below = alpha * (a * exp_and_expm1(d).expm1);
+    double across = exponential_unit(moved, alpha, &unused) - y;
+    double same = z > 0.0 ? d : below;
+    return (z > 0.0) == (moved > 0.0) ? same : across;
+}
+
+/* elu, alpha = 1 */
+static inline double elu_value(double z, double *a, double *b) {
+    UNUSED(b);
+    return exponential_unit(z, 1.0, a);
+}
+static inline double elu_difference(double z, double y, double a, double b, double d) {
+    UNUSED(b);
+    return exponential_unit_difference(z, y, 1.0, a, d);
+}
+
+/* selu = scale * the exponential unit with alpha; Klambauer et al. 2017 give both; b = the unit before scaling */
+#define SELU_ALPHA 1.6732632423543772848170429916717
+#define SELU_SCALE 1.0507009873554804934193349852946
+static inline double selu_value(double z, double *a, double *b) {
+    *b = exponential_unit(z, SELU_ALPHA, a);
+    return SELU_SCALE * *b;
+}
+static inline double selu_difference(double z, double y, double a, double b, double d) {
+    UNUSED(y);
+    return SELU_SCALE * exponential_unit_difference(z, b, SELU_ALPHA, a, d);
+}
+
+/* softsign(z) = z/(1 + |z|): d/((1 + |z|)(1 + |z + d|)) on one side of zero; across zero both parts have one sign */
+static inline double softsign_value(double z, double *a, double *b) {
+    UNUSED(a), UNUSED(b);
+    return z / (1.0 + fabs(z));
+}
+static inline double softsign_difference(double z, double y, double a, double b, double d) {
+    double moved = z + d, size = 1.0 + fabs(moved);
+    double across = moved / size - y;
+    double along = d / ((1.0 + fabs(z)) * size);
+    UNUSED(a), UNUSED(b);
+    return (z < 0.0) == (moved < 0.0) ? along : across;
+}
+
+/* silu(z) = z sigma(z): d sigma(z) + (z + d) (sigma(z + d) - sigma(z)); a, b = sigma(z), sigma(-z) */
+static inline double silu_value(double z, double *a, double *b) {
+    logistic_pair s = logistic(z);
+    *a = s.plus;
+    *b = s.minus;
+    return z * s.plus;
+}
+static inline double silu_difference(double z, double y, double a, double b, double d) {
+    UNUSED(y);
+    return d * a + (z + d) * logistic_difference(a, b, d);
+}
+
+/* gelu_tanh(z) = z/2 (1 + tanh g) = z sigma(2g), g = sqrt(2/pi) (z + 0.044715 z^3), Hendrycks and Gimpel 2016;
+ * the difference of a cube: (z+d)^3 - z^3 = d (3 z (z + d) + d^2) */
+#define GELU_CUBIC 0.044715
+#define TWO_SQRT_2_OVER_PI 1.5957691216057307117597842397375
+static inline double gelu_tanh_value(double z, double *a, double *b) {
+    logistic_pair s = logistic(TWO_SQRT_2_OVER_PI * (z + GELU_CUBIC * z * z * z));
+    *a = s.plus;
+    *b = s.minus;
+    return z * s.plus;
+}
+static inline double gelu_tanh_difference(double z, double y, double a, double b, double d) {
+    double inner = TWO_SQRT_2_OVER_PI * d * (1.0 + GELU_CUBIC * (3.0 * z * (z + d) + d * d));
+    UNUSED(y);
+    return d * a + (z + d) * logistic_difference(a, b, inner);
+}
+
+/* hardtanh(z) = clip(z, -1, 1); relu6(z) = clip(z, 0, 6) */
+static inline double hardtanh_value(double z, double *a, double *b) {
+    UNUSED(a), UNUSED(b);
+    return clip(z, -1.0, 1.0);
+}
+static inline double hardtanh_difference(double z, double y, double a, double b, double d) {
+    UNUSED(y), UNUSED(a), UNUSED(b);
+    return clip_difference(z, d, -1.0, 1.0);
+}
+static inline double relu6_value(double z, double *a, double *b) {
+    UNUSED(a), UNUSED(b);
+    return clip(z, 0.0, 6.0);
+}
+static inline double relu6_difference(double z, double y, double a, double b, double d) {
+    UNUSED(y), UNUSED(a), UNUSED(b);
+    return clip_difference(z, d, 0.0, 6.0);
+}
+
+/* gelu(z) = z Phi(z), Phi the normal distribution function: d Phi(z) + (z + d) (Phi(z + d) - Phi(z)), a = Phi(z).
+ * Phi(z + d) - Phi(z) is the integral of the density over [z, z + d]: with the midpoint m = z + d/2,
+ *     phi(m) * integral of e^(-m t - t^2/2) over [-d/2, d/2],
+ * by 8-point Gauss-Legendre quadrature, which is exact to rounding while |m d| and |d| stay near 1; beyond, the two
+ * values differ so much that subtracting them (in the tail where both are small) loses next to nothing. */
+static inline double normal_cdf(double z) { return 0.5 * erfc(-0.70710678118654752440084436210485 * z); }
+
+static inline double normal_cdf_integral(double z, double d) {
+    static const double node[4] = {0.18343464249564980494, 0.52553240991632898582,
+                                   0.79666647741362673959, 0.96028985649753623168};
+    static const double weight[4] = {0.36268378337836198297, 0.31370664587788728734,
+                                     0.22238103445337447054, 0.10122853629037625915};
+    double m = z + 0.5 * d, sum = 0.0;
+    for (int k = 0; k < 4; k++) {
+        double t = 0.5 * d * node[k];
+        sum += weight[k] * (exp_and_expm1(-0.5 * (m - t) * (m - t)).exp + exp_and_expm1(-0.5 * (m + t) * (m + t)).exp);
+    }
+    return 0.39894228040143267793994605993438 * 0.5 * d * sum;
+}
+static inline double normal_cdf_difference(double z, double d) {
+    double moved = z + d;
+    if (fabs(d) * (1.0 + fabs(z + 0.5 * d)) <= 1.5) return normal_cdf_integral(z, d);
+    return z + moved > 0.0 ? normal_cdf(-z) - normal_cdf(-moved) : normal_cdf(moved) - normal_cdf(z);
+}
+static inline double gelu_value(double z, double *a, double *b) {
+    UNUSED(b);
+    *a = normal_cdf(z);
+    return z * *a;
+}
+static inline double gelu_difference(double z, double y, double a, double b, double d) {
+    UNUSED(y), UNUSED(b);
+    return d * a + (z + d) * normal_cdf_difference(z, d);
+}
+
+/* name, and how many values it caches next to y */
+#define GF_ELEMENTWISE_OPERATIONS(OPERATION) \
+    OPERATION(sigmoid, 1)                    \
+    OPERATION(tanh, 2)                       \
+    OPERATION(relu, 0)                       \
+    OPERATION(leaky_relu, 0)                 \
+    OPERATION(elu, 1)                        \
+    OPERATION(selu, 2)                       \
+    OPERATION(softplus, 2)                   \
+    OPERATION(softsign, 0)                   \
+    OPERATION(silu, 2)                       \
+    OPERATION(gelu, 1)                       \
+    OPERATION(gelu_tanh, 2)                  \
+    OPERATION(hardtanh, 0)                   \
+    OPERATION(relu6, 0)                      \
+    OPERATION(exp, 0)
+
+/* The loops: y[stride + i] and y[2 stride + i] hold a and b. d and out may be the same array, no others overlap. */
+#define DEFINE_LOOPS(NAME, CACHED)                                                                                   \
+    static void NAME##_values(ptrdiff_t n, const double *z, double *y, ptrdiff_t stride) {                           \
+        IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                          \
+            double a = 0.0, b = 0.0;                                                                                 \
+            y[i] = NAME##_value(z[i], &a, &b);                                                                       \
+            if (CACHED > 0) y[stride + i] = a;                                                                       \
+            if (CACHED > 1) y[2 * stride + i] = b;                                                                   \
+        }                                                                                                            \
+    }                                                                                                                \
+    static void NAME##_differences(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, const double *d, \
+                                   double *out) {                                                                    \
+        IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                          \
+            double a = CACHED > 0 ? y[stride + i] : 0.0, b = CACHED > 1 ? y[2 * stride + i] : 0.0;                   \
+            out[i] = NAME##_difference(z[i], y[i], a, b, d[i]);                                                      \
+        }                                                                                                            \
+    }
+GF_ELEMENTWISE_OPERATIONS(DEFINE_LOOPS)
+
+#define TABLE_ENTRY(NAME, CACHED) {#NAME, CACHED, NAME##_values, NAME##_differences},
+static const gf_elementwise elementwise_table[] = {GF_ELEMENTWISE_OPERATIONS(TABLE_ENTRY)};
+
+#endif

@@ -1,0 +1,21 @@
+/* All kernels, compiled once per instruction set: GF_ISA names the set, GF_TABLE the table it exports. */
+#include "affine.h"
+#include "costs.h"
+#include "elementwise.h"
+#include "softmax.h"
+
+#define COUNT(table) ((ptrdiff_t)(sizeof(table) / sizeof((table)[0])))
+
+extern const gf_kernels GF_TABLE;
+
+const gf_kernels GF_TABLE = {
+    GF_ISA,
+    COUNT(elementwise_table),
+    elementwise_table,
+    COUNT(cost_table),
+    cost_table,
+    matmul,
+    select_rows,
+    softmax_value,
+    softmax_difference,
+};

@@ -1,0 +1,29 @@
+"""Tells whether every number of a hand-written gradient is right, and which are wrong."""
+
+from .check import gradcheck
+from .compare import ArrayResult, Entry, relative_error
+from .costs import L2, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError
+from .layers import Dense
+from .network import Network
+from .numerical import numerical_gradient
+from .report import GradientError, Report
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L2",
+    "AbsoluteError",
+    "ArrayResult",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Dense",
+    "Entry",
+    "GradientError",
+    "Huber",
+    "Network",
+    "Report",
+    "SquaredError",
+    "gradcheck",
+    "numerical_gradient",
+    "relative_error",
+]

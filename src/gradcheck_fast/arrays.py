@@ -1,0 +1,48 @@
+"""User's arrays: reading them as float64, and saying which entry of which array is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[Any]:
+    """`value` as an array of integers or floating-point numbers, not copied if it is one.
+
+    Raises
+    ------
+    TypeError
+        If its dtype is complex, object, string, boolean (unless allowed), or wider than float64.
+    """
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise TypeError(f"{what}: cannot be read as an array ({error})") from None
+    if array.dtype.kind in "iu" or (array.dtype.kind == "f" and array.dtype.itemsize <= 8):
+        return array
+    if allow_bool and array.dtype.kind == "b":
+        return array
+    hint = "; is it a ragged list, or None?" if array.dtype.kind == "O" else ""
+    raise TypeError(f"{what}: expected real numbers (integers, or floats up to float64), got dtype {array.dtype}{hint}")
+
+
+def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Index of the first True."""
+    return tuple(int(k) for k in np.unravel_index(int(np.argmax(mask)), mask.shape))
+
+
+def require_finite(what: str, array: NDArray[Any]) -> None:
+    """ValueError with the first index at which `array` is NaN or infinite."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = first_index(~finite)
+        raise ValueError(f"{what}: {array[index]} at index {format_index(index)}; expected finite numbers")
+
+
+def format_index(index: tuple[int, ...]) -> str:
+    """``[2, 3]``; ``[]`` for the one entry of a scalar."""
+    return "[" + ", ".join(map(str, index)) + "]"

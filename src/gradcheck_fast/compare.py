@@ -1,0 +1,149 @@
+"""What is wrong: an analytic gradient against a numerical one, entry by entry and as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .arrays import real_array
+from .trees import Packed, Tree, pack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .differences import Numerical
+
+
+class Entry(NamedTuple):
+    """One entry of the gradient, as both sides have it."""
+
+    array: str
+    index: tuple[int, ...]
+    analytic: float
+    numerical: float
+
+
+@dataclass(frozen=True)
+class ArrayResult:
+    """How one array of the gradient compares.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    relative_error : float
+        ‖a − n‖ / ‖a + n‖ over the array.
+    largest_error : float
+        Largest \\|a − n\\|.
+    wrong : int
+        Entries beyond the tolerance, or not finite.
+    size : int
+        Entries in all.
+    rtol, atol : float
+        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)`` (plus the numerical noise).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    relative_error: float
+    largest_error: float
+    wrong: int
+    size: int
+    rtol: float
+    atol: float
+
+
+def relative_error(a: Tree, b: Tree) -> float:
+    """‖a − b‖ / ‖a + b‖, the tutorials' measure of how far two gradients differ.
+
+    Parameters
+    ----------
+    a, b : tree of arrays
+        With the same number of entries.
+
+    Returns
+    -------
+    float
+        0 where both are zero everywhere, infinity where a = -b, NaN where an entry is not finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not real, or have different numbers of entries.
+    """
+    first, second = (tree if isinstance(tree, np.ndarray) else _flat(tree, name) for tree, name in ((a, "a"), (b, "b")))
+    if np.size(first) != np.size(second):
+        raise ValueError(f"relative_error: a has {np.size(first)} entries, b has {np.size(second)}; expected as many")
+    return _ratio(
+        np.ravel(real_array("a", first)).astype(np.float64), np.ravel(real_array("b", second)).astype(np.float64)
+    )
+
+
+def _flat(tree: Tree, name: str) -> NDArray[np.float64]:
+    return pack(tree, name, finite=False).flat
+
+
+def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("nan")
+    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+    if scale == 0.0:
+        return 0.0
+    difference = float(np.linalg.norm(a / scale - b / scale))
+    total = float(np.linalg.norm(a / scale + b / scale))
+    return difference / total if total else float("inf")
+
+
+#: rtol, and atol as a fraction of the largest entry of the array, by the precision of the analytic gradient: some
+#: hundred times what a careful implementation in that precision loses.
+_TOLERANCES = {2: (1e-2, 1e-2), 4: (1e-3, 1e-5), 8: (1e-7, 1e-12)}
+#: The same for a numerical gradient found in plain arithmetic, which truncates.
+_PLAIN = (1e-5, 1e-7)
+#: Part of the largest entry of the whole gradient below which entries are rounding errors of larger ones.
+_NEGLIGIBLE = 1e-14
+
+
+class Comparison(NamedTuple):
+    """The results of all arrays, and for each entry of the flat vector how far it exceeds its tolerance."""
+
+    arrays: tuple[ArrayResult, ...]
+    relative_error: float
+    excess: NDArray[np.float64]
+
+
+def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: float | None) -> Comparison:
+    """Compares entry by entry, with tolerances that follow the dtype of each analytic array unless given."""
+    a, n = analytic.flat, numerical.gradient
+    noise = np.broadcast_to(np.asarray(numerical.noise, np.float64), n.shape)
+    plain = bool(np.any(noise > 0))
+    negligible = _NEGLIGIBLE * _largest(n)
+    results: list[ArrayResult] = []
+    excess = np.empty_like(n)
+    for (name, own), (_, other), (_, blur), (_, ratio) in zip(*map(analytic.arrays, (a, n, noise, excess)), strict=True):
+        default_rtol, share = _tolerance(analytic.dtypes[name], plain)
+        r = default_rtol if rtol is None else rtol
+        t = share * _largest(other) + negligible if atol is None else atol
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(own - other)
+            allowed = t + r * np.maximum(np.abs(own), np.abs(other)) + (blur if atol is None else 0.0)
+            ratio[...] = np.where(error > 0, np.inf, 0.0)
+            np.divide(error, allowed, out=ratio, where=allowed > 0)
+        ratio[~(np.isfinite(own) & np.isfinite(other))] = np.inf
+        results.append(
+            ArrayResult(
+                name, own.shape, _ratio(own.ravel(), other.ravel()), float(np.max(error, initial=0.0)),
+                int((ratio > 1).sum()), own.size, r, float(t),
+            )
+        )  # fmt: skip
+    return Comparison(tuple(results), _ratio(a, n), excess)
+
+
+def _tolerance(dtype: np.dtype[Any], plain: bool) -> tuple[float, float]:
+    rtol, share = _TOLERANCES[dtype.itemsize if dtype.kind == "f" else 8]
+    return (max(rtol, _PLAIN[0]), max(share, _PLAIN[1])) if plain else (rtol, share)
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))

@@ -1,0 +1,208 @@
+"""Costs: what a network's outputs and the targets give as one number, and the penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .arrays import first_index, format_index, real_array, require_finite
+from .names import choose, number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .program import Program
+
+REDUCTIONS = ("sum", "batchmean", "mean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What all costs share.
+
+    Parameters
+    ----------
+    reduction : {"mean", "batchmean", "sum"}
+        As PyTorch names them: over samples n and outputs k, ``"sum"`` is Σ_n Σ_k, ``"batchmean"`` 1/N Σ_n Σ_k, and
+        ``"mean"`` the mean of all elements (for `CrossEntropy`, which has one element per sample, of all samples).
+    """
+
+    reduction: str = "mean"
+
+    def __post_init__(self) -> None:
+        choose(f"{type(self).__name__}: reduction", self.reduction, REDUCTIONS)
+
+    def lower(self, program: Program, step: int, targets: NDArray[np.float64]) -> int:
+        """Adds the cost of `step` for targets of shape (samples, width)."""
+        samples, elements = len(targets), self._elements(program.steps[step].width)
+        scale = {"sum": 1.0, "batchmean": 1.0 / samples, "mean": 1.0 / (samples * elements)}[self.reduction]
+        kernel, constant = self._kernel(targets.shape[1], program.steps[step].width)
+        return program.cost(kernel, step, targets.shape[1], constant, scale)
+
+    def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
+        """The targets as a float64 array of shape (samples, width).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they do not fit the cost, the samples or the outputs.
+        """
+        array = real_array("y", y, allow_bool=True)
+        if array.ndim == 1 and outputs == 1:
+            array = array[:, np.newaxis]
+        if array.shape != (samples, outputs):
+            also = f" (or ({samples},))" if outputs == 1 else ""
+            raise ValueError(
+                f"y: expected the shape ({samples}, {outputs}){also} for {type(self).__name__}, one row per row of X, "
+                f"got {np.shape(y)}"
+            )
+        require_finite("y", array)
+        self._check_values(array)
+        return np.ascontiguousarray(array, np.float64)
+
+    def _elements(self, outputs: int) -> int:
+        return outputs
+
+    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+        raise NotImplementedError
+
+    def _check_values(self, targets: NDArray[Any]) -> None:
+        pass
+
+
+def _require(what: str, good: NDArray[np.bool_], targets: NDArray[Any]) -> None:
+    if not good.all():
+        index = first_index(~good)
+        raise ValueError(f"y: {targets[index]} at index {format_index(index)}; {what}")
+
+
+@dataclass(frozen=True)
+class SquaredError(Cost):
+    """Squared error, ``factor * (y - x)^2``.
+
+    Parameters
+    ----------
+    factor : float
+        1 as in PyTorch's MSELoss; 0.5 for the ½(y − x)² of many textbooks.
+    """
+
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("SquaredError: factor", self.factor, positive=True)
+
+    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+        return "squared_error", self.factor
+
+
+@dataclass(frozen=True)
+class AbsoluteError(Cost):
+    """Absolute error, ``|y - x|`` (PyTorch's L1Loss)."""
+
+    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+        return "absolute_error", 0.0
+
+
+@dataclass(frozen=True)
+class Huber(Cost):
+    """Huber's error: with r = x − y, ``r^2 / 2`` up to \\|r\\| = delta and ``delta (|r| - delta/2)`` beyond.
+
+    Parameters
+    ----------
+    delta : float
+        Where it goes over from quadratic to linear.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("Huber: delta", self.delta, positive=True)
+
+    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+        return "huber", self.delta
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Cost):
+    """Binary cross-entropy, ``-y log p - (1 - y) log(1 - p)``, for targets between 0 and 1.
+
+    Parameters
+    ----------
+    from_logits : bool
+        True: the network's outputs are logits, p = sigmoid(x). False: they are the probabilities p themselves.
+    """
+
+    from_logits: bool = True
+
+    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+        return "binary_cross_entropy_" + ("logits" if self.from_logits else "probabilities"), 0.0
+
+    def _check_values(self, targets: NDArray[Any]) -> None:
+        _require("BinaryCrossEntropy expects targets between 0 and 1", (targets >= 0) & (targets <= 1), targets)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Cost):
+    """Cross-entropy, ``-sum_k y_k log p_k``, for class indices, shape (samples,), or rows of probabilities.
+
+    Parameters
+    ----------
+    from_logits : bool
+        True: the network's outputs are logits, p = softmax(x). False: they are the probabilities p themselves.
+    """
+
+    from_logits: bool = True
+
+    def _elements(self, outputs: int) -> int:
+        return 1
+
+    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+        kind = "logits" if self.from_logits else "probabilities"
+        by_class = target_width == 1 and outputs > 1
+        return f"cross_entropy_{kind}" + ("_class" if by_class else ""), 0.0
+
+    def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
+        array = real_array("y", y)
+        if array.ndim != 1:
+            return super().read_targets(y, samples, outputs)
+        if array.dtype.kind == "f":
+            raise TypeError(f"y: class indices must be integers, got dtype {array.dtype}; use y.astype(int)")
+        if array.shape != (samples,):
+            raise ValueError(f"y: expected {samples} class indices, one per row of X, got {len(array)}")
+        _require(f"class indices run from 0 to {outputs - 1}", (array >= 0) & (array < outputs), array)
+        if outputs == 1:
+            return np.ones((samples, 1))
+        return array.astype(np.float64)[:, np.newaxis]
+
+    def _check_values(self, targets: NDArray[Any]) -> None:
+        _require("CrossEntropy expects probabilities", targets >= 0, targets)
+        sums = targets.sum(axis=1, dtype=np.float64)
+        good = np.abs(sums - 1) < 1e-4
+        _require("CrossEntropy expects rows of probabilities that add up to 1; this is the sum of a row", good, sums)
+
+
+@dataclass(frozen=True)
+class L2:
+    """The penalty ``strength / 2 * sum of W^2``, added to the cost whatever its reduction.
+
+    Parameters
+    ----------
+    strength : float
+        Its derivative by a weight w is ``strength * w``.
+    biases : bool
+        Whether biases are penalised too.
+    """
+
+    strength: float
+    biases: bool = False
+
+    def __post_init__(self) -> None:
+        number("L2: strength", self.strength)
+
+    def decay(self, shape: tuple[int, ...]) -> float:
+        """The strength for an array of that shape: vectors are biases."""
+        return self.strength if self.biases or len(shape) > 1 else 0.0

@@ -1,0 +1,223 @@
+"""The three methods over a program and its data: who is perturbed, chunk by chunk of the samples.
+
+The loops themselves are compiled (`_engine.pyx`); here they are given their tables, their scratch memory and their
+threads, and run in pieces.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from . import _engine, _program
+from .program import aligned, padded
+from .progress import pieces
+from .routes import WORK_ELEMENTWISE, Routes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .program import Program
+
+Report: TypeAlias = Callable[[float], object]
+
+#: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
+CHUNK_DOUBLES = 1024 * 1024
+#: The same for each thread's private tape in ``direct`` (1 MiB: it is written twice for every parameter).
+DIRECT_DOUBLES = 128 * 1024
+#: Samples in a chunk at least, so that matrix products have rows to work on, and at most.
+FEWEST_SAMPLES, MOST_SAMPLES = 24, 1024
+#: Samples of one task of the forward pass.
+FORWARD_SAMPLES = 24
+#: Estimated operations below which starting threads costs more than it saves.
+SERIAL_WORK = 200_000.0
+#: Blocks of rows in one task of ``incremental``.
+BLOCKS_PER_TASK = 4
+
+
+def instruction_set() -> str:
+    """The best instruction set of this CPU, or the one that ``GRADCHECK_FAST_ISA`` names.
+
+    Raises
+    ------
+    ValueError
+        If the variable names one that this build or this CPU does not have.
+    """
+    available = _program.instruction_sets()
+    chosen = os.environ.get("GRADCHECK_FAST_ISA") or available[0]
+    if chosen not in available:
+        raise ValueError(f"GRADCHECK_FAST_ISA: {chosen!r} is not available here; {', '.join(available)} are")
+    return chosen
+
+
+class _Run(NamedTuple):
+    """What a method that propagates differences needs besides its tasks."""
+
+    compiled: _program.CompiledProgram
+    theta: NDArray[np.float64]
+    table: NDArray[np.void]
+    scratch: NDArray[np.float64]
+    numbers: NDArray[np.intp]
+    n_threads: int
+
+
+class Engine:
+    """A program with its data, ready to be evaluated and perturbed.
+
+    The methods give cost(+h) - cost(-h) for every parameter, without the penalty.
+
+    Parameters
+    ----------
+    program : Program
+    inputs, targets : ndarray, shape (samples, width)
+        float64, C-contiguous, as wide as the program's input and cost steps say.
+    """
+
+    def __init__(self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
+        self._program = program
+        self._inputs = inputs
+        self._targets = targets
+        self._isa = instruction_set()
+        self._compiled = self._compile(Routes(program))
+
+    @property
+    def samples(self) -> int:
+        return len(self._inputs)
+
+    @cached_property
+    def unit_routes(self) -> Routes:
+        return Routes.of_units(self._program)
+
+    @cached_property
+    def parameter_routes(self) -> Routes:
+        return Routes.of_parameters(self._program)
+
+    def work(self, routes: Routes) -> float:
+        """Estimated operations of propagating all perturbations of some routes."""
+        perturbing = sum(count * work for count, work in zip(routes.counts, routes.work, strict=True))
+        gathering = self._program.size if routes is self.unit_routes else 0.0
+        return 2.0 * self.samples * (perturbing + gathering)
+
+    def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
+        """The cost of all samples at the flat parameters `theta`."""
+        packed = self._program.pack(theta)
+        chunks = self._chunks(CHUNK_DOUBLES)
+        return float(np.concatenate([self._fill(chunk, packed, n_threads) for chunk in chunks]).sum())
+
+    def values(self, theta: NDArray[np.float64], step: int, n_threads: int) -> NDArray[np.float64]:
+        """The values of one step for all samples, shape (samples, width)."""
+        packed = self._program.pack(theta)
+        begin, width = self._program.offsets[step], self._program.steps[step].width
+        out = np.empty((self.samples, width))
+        for chunk in self._chunks(CHUNK_DOUBLES):
+            self._fill(chunk, packed, n_threads)
+            out[chunk.begin : chunk.begin + chunk.count] = chunk.tape[: chunk.count, begin : begin + width]
+        return out
+
+    def direct(
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], n_threads: int,
+        report: Report,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """Two whole forward passes per parameter, `plus` and `minus` in its place, in plain arithmetic."""
+        program = self._program
+        if 4.0 * self.samples * program.size * program.size < SERIAL_WORK:
+            n_threads = 1
+        private = np.stack([program.pack(theta)] * n_threads)
+        tapes = aligned(n_threads, self._chunk_samples(DIRECT_DOUBLES), program.tape_stride)
+        positions = program.positions()
+        costs = np.zeros((2, program.size))
+        for chunk, part in _reported(list(self._chunks(DIRECT_DOUBLES)), report):
+            for begin, end in pieces(program.size, n_threads, part):
+                _engine.direct(
+                    self._compiled, private, positions, plus, minus, chunk, tapes, costs, begin, end, n_threads
+                )
+        return costs[0] - costs[1]
+
+    def incremental(
+        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
+    ) -> NDArray[np.float64]:
+        """Every parameter perturbed on its own by +h and -h, in difference arithmetic."""
+        run = self._prepare(self.parameter_routes, theta, n_threads)
+        changes = aligned(self._program.packed_size)
+        for chunk, part in self._filled_chunks(run, report):
+            tasks = self.parameter_routes.tasks(1, 2 * chunk.count, BLOCKS_PER_TASK)
+            for begin, end in pieces(len(tasks), 4 * run.n_threads, part):
+                _engine.incremental(*run, tasks, chunk, h, changes, begin, end)
+        return self._program.unpack(changes)
+
+    def units(self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report) -> NDArray[np.float64]:
+        """Every unit (output of an affine step, for each sample) perturbed by +h and -h, in difference arithmetic.
+
+        An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
+        with, is what it does per parameter.
+        """
+        program = self._program
+        run = self._prepare(self.unit_routes, theta, n_threads)
+        offsets = program.unit_offsets()
+        term_offsets = np.array([offsets[step] for step, _ in program.terms], np.intp)
+        panels = [(number, k) for number, (_, term) in enumerate(program.terms) for k in range(term.parameter.panels)]
+        unit_doubles = sum(padded(program.steps[step].width) for step in offsets)
+        sensitivities = aligned(self._chunk_samples(CHUNK_DOUBLES) * unit_doubles)
+        changes = aligned(program.packed_size)
+        for chunk, part in self._filled_chunks(run, report):
+            tasks = self.unit_routes.tasks(chunk.count, 2, 1)
+            for begin, end in pieces(len(tasks), 4 * run.n_threads, part):
+                _engine.units(*run, tasks, chunk, h, sensitivities, begin, end)
+            _engine.gather(
+                run.compiled, term_offsets, np.array(panels, np.intp), chunk, sensitivities, changes, run.n_threads
+            )
+        return program.unpack(changes)
+
+    # ---- parts
+
+    def _compile(self, routes: Routes) -> _program.CompiledProgram:
+        _, instructions, links = routes.tables
+        return _program.CompiledProgram(
+            *self._program.tables, instructions, links, self._program.tape_stride, self._isa
+        )
+
+    def _prepare(self, routes: Routes, theta: NDArray[np.float64], n_threads: int) -> _Run:
+        if self.work(routes) < SERIAL_WORK:
+            n_threads = 1
+        return _Run(
+            self._compile(routes),
+            self._program.pack(theta),
+            routes.tables[0],
+            aligned(n_threads, routes.scratch),
+            np.empty((n_threads, _engine.ROW_NUMBERS * routes.rows), np.intp),
+            n_threads,
+        )
+
+    def _chunk_samples(self, doubles: int) -> int:
+        wanted = doubles // self._program.tape_stride
+        return min(self.samples, max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
+
+    def _chunks(self, doubles: int) -> Iterator[_engine.Chunk]:
+        """The data in chunks whose tapes, one array for all of them, take about so many doubles."""
+        size = self._chunk_samples(doubles)
+        tape = aligned(size, self._program.tape_stride)
+        for begin in range(0, self.samples, size):
+            yield _engine.Chunk(self._inputs, self._targets, tape, begin, min(size, self.samples - begin))
+
+    def _filled_chunks(self, run: _Run, report: Report) -> Iterator[tuple[_engine.Chunk, Report]]:
+        for chunk, part in _reported(list(self._chunks(CHUNK_DOUBLES)), report):
+            self._fill(chunk, run.theta, run.n_threads)
+            yield chunk, part
+
+    def _fill(self, chunk: _engine.Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+        """Fills the chunk's tape; returns the cost of every block of its samples."""
+        costs = np.empty(-(-chunk.count // FORWARD_SAMPLES))
+        work = chunk.count * (2.0 * self._program.size + WORK_ELEMENTWISE * self._program.tape_stride)
+        n_threads = 1 if work < SERIAL_WORK else n_threads
+        _engine.fill_tape(self._compiled, packed, chunk, costs, FORWARD_SAMPLES, n_threads)
+        return costs
+
+
+def _reported(chunks: list[_engine.Chunk], report: Report) -> Iterator[tuple[_engine.Chunk, Report]]:
+    """Each chunk, with a report whose 0 to 1 is that chunk's share of the whole."""
+    for k, chunk in enumerate(chunks):
+        yield chunk, lambda fraction, k=k: report((k + fraction) / len(chunks))  # type: ignore[misc]

@@ -1,0 +1,55 @@
+"""Suggesting the nearest name, and checking small arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from operator import index
+
+
+def choose(what: str, name: object, names: Iterable[str]) -> str:
+    """`name`, which must be one of `names`.
+
+    Raises
+    ------
+    TypeError
+        If it is not a string.
+    ValueError
+        If it is not one of them; the message lists them and suggests the nearest.
+    """
+    known = list(names)
+    if not isinstance(name, str):
+        raise TypeError(f"{what}: expected one of {', '.join(known)}, got {name!r}")
+    if name in known:
+        return name
+    raise ValueError(f"{what}: unknown name {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``, did you mean 'x'?`` where one of `known` resembles `name`, else nothing."""
+    lower = {k.lower(): k for k in known}
+    close = get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return f", did you mean {lower[close[0]]!r}?" if close else ""
+
+
+def positive_integer(what: str, value: object) -> int:
+    """`value` as an int of at least 1; TypeError or ValueError naming `what` otherwise."""
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{what}: expected a positive integer, got {value!r}") from None
+    if number < 1 or isinstance(value, bool):
+        raise ValueError(f"{what}: expected a positive integer, got {value!r}")
+    return number
+
+
+def number(what: str, value: object, *, positive: bool = False) -> float:
+    """`value` as a finite float, at least 0 (above 0 if `positive`); TypeError or ValueError naming `what` otherwise."""
+    expected = "a positive number" if positive else "a number of at least 0"
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{what}: expected {expected}, got {value!r}") from None
+    if not (0 <= result < float("inf")) or (positive and result == 0):
+        raise ValueError(f"{what}: expected {expected}, got {value!r}")
+    return result

@@ -1,0 +1,133 @@
+"""numerical_gradient(): one door, whatever the loss is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .differences import Numerical, plain_noise, plain_steps
+from .names import choose, number
+from .progress import Progress, pieces, reporter
+from .threads import resolve
+from .trees import Packed, Tree, pack
+
+#: Any function of the parameters; it may be called with a tree of private arrays, as often as is needed.
+Loss: TypeAlias = Callable[[Any], Any]
+
+
+class Problem(Protocol):
+    """What is needed of a loss: a network's compiled loss has it, and `CallableLoss` gives it to any function."""
+
+    def pack(self, params: Tree) -> Packed: ...
+
+    def numerical(
+        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
+    ) -> Numerical: ...
+
+
+def numerical_gradient(
+    loss: Loss,
+    params: Tree,
+    *,
+    method: str = "auto",
+    step: float | None = None,
+    n_threads: int | None = None,
+    progress: Progress = None,
+) -> Tree:
+    """The gradient of `loss` at `params` by central differences, (E(p + h) - E(p - h)) / 2h for every entry.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
+    params : tree of arrays
+        An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
+    method : {"auto", "units", "incremental", "direct"}
+        For a network's loss: ``direct``, two plain forward passes per parameter; ``incremental``, each parameter
+        perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights.
+        ``auto`` is whichever of the last two does less work. For other functions only ``direct`` exists.
+    step : float, optional
+        h. Default: 2**-30 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
+    n_threads : int, optional
+        Default: the CPUs that this process may use. The result does not depend on it.
+    progress : bool or callable, optional
+        True: a line on stderr. A function is called with the fraction done.
+
+    Returns
+    -------
+    tree like `params`
+        Of float64 arrays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it. Nothing has been changed then.
+    """
+    problem = as_problem(loss)
+    packed = problem.pack(params)
+    numerical = differentiate(problem, packed, method=method, step=step, n_threads=n_threads, progress=progress)
+    return packed.unpack(numerical.gradient)
+
+
+def differentiate(
+    problem: Problem, params: Packed, *, method: str, step: float | None, n_threads: int | None, progress: Progress
+) -> Numerical:
+    """Checks the options of `numerical_gradient`, and finds it as a flat vector."""
+    if step is not None:
+        step = number("step", step, positive=True)
+    threads, report = resolve(n_threads), reporter(progress)
+    return problem.numerical(params, method=method, step=step, n_threads=threads, report=report)
+
+
+def as_problem(loss: Loss) -> Problem:
+    """`loss` itself where it knows how to be differenced, else wrapped."""
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
+    if hasattr(loss, "numerical") and hasattr(loss, "pack"):
+        return loss
+    return CallableLoss(loss)
+
+
+class CallableLoss:
+    """Any Python function of a tree of arrays, differenced in plain arithmetic.
+
+    Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
+    """
+
+    def __init__(self, function: Loss) -> None:
+        self._function = function
+
+    def pack(self, params: Tree) -> Packed:
+        return pack(params)
+
+    def numerical(
+        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
+    ) -> Numerical:
+        choose("method", method, ("auto", "units", "incremental", "direct"))
+        if method in ("units", "incremental"):
+            raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for a Python function use 'direct'")
+        plus, minus, width = plain_steps(params.flat, step)
+        gradient = np.empty_like(params.flat)
+        for begin, end in pieces(len(gradient), 1, report):
+            for k in range(begin, end):
+                gradient[k] = (self._at(params, k, plus[k]) - self._at(params, k, minus[k])) / width[k]
+        noise = plain_noise(self._value(params, params.flat), width) if len(gradient) else 0.0
+        return Numerical(gradient, "direct", step, noise)
+
+    def _at(self, params: Packed, k: int, value: float) -> float:
+        theta: NDArray[np.float64] = params.flat.copy()
+        theta[k] = value
+        return self._value(params, theta)
+
+    def _value(self, params: Packed, theta: NDArray[np.float64]) -> float:
+        value = self._function(params.unpack(theta))
+        try:
+            array = np.asarray(value)
+            if array.size != 1 or array.dtype.kind not in "iufb":
+                raise TypeError
+            return float(array.reshape(()))
+        except (TypeError, ValueError):
+            raise TypeError(f"loss: expected it to return one real number, got {value!r}") from None

@@ -1,0 +1,279 @@
+"""A program: the list of steps that a network lowers to, and the tables from which the engine runs it.
+
+Steps are general and layers are sugar. A step is one primitive operation on per-sample vectors, and is named by its
+number. Parameters enter only through affine steps, ``sum_t a_t @ W_t + b``: each product is a *term*, and a parameter
+may stand in several terms.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from . import _program
+from ._program import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+PANEL = _program.PANEL
+NOTHING = -1
+
+def integers(*names: str) -> list[tuple[str, str]]:
+    return [(name, "n") for name in names]
+
+
+# These mirror the structs of _program.pxd, field for field.
+STEP = np.dtype(
+    integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms")
+    + [("constant", "d"), ("scale", "d")]
+)
+TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride"))
+
+
+def aligned(*shape: int) -> NDArray[np.float64]:
+    """Zeros, C-contiguous, beginning on a cache line."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + 8)
+    begin = -raw.ctypes.data // 8 % 8
+    return raw[begin : begin + size].reshape(shape)
+
+
+def padded(width: int) -> int:
+    """`width` rounded up to whole panels."""
+    return -(-width // PANEL) * PANEL
+
+
+class Parameter(NamedTuple):
+    """A matrix (or a vector, as one row) of parameters, and where it lies.
+
+    `offset` counts entries of the flat vector, `packed_offset` doubles of the packed one, in which the matrix is cut
+    into panels of 16 columns (see ``csrc/kernels.h``). `decay` is the strength of the L2 penalty on it.
+    """
+
+    rows: int
+    columns: int
+    offset: int
+    packed_offset: int
+    decay: float
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def panels(self) -> int:
+        return padded(self.columns) // PANEL
+
+    @property
+    def panel_stride(self) -> int:
+        """One row more than the matrix has: else the panels of many matrices would share few cache sets."""
+        return PANEL if self.rows == 1 else (self.rows + 1) * PANEL
+
+    @property
+    def packed_size(self) -> int:
+        return self.panels * self.panel_stride
+
+
+class Term(NamedTuple):
+    """``step @ parameter``, or the bias `parameter` where `step` is `NOTHING`."""
+
+    step: int
+    parameter: Parameter
+
+
+class Step(NamedTuple):
+    """One primitive operation; see `Program` for what each kind needs."""
+
+    kind: Kind
+    width: int
+    inputs: tuple[int, ...] = ()
+    operation: int = 0
+    cached: int = 0
+    terms: tuple[Term, ...] = ()
+    column: int = 0
+    separable: bool = True
+    constant: float = 0.0
+    scale: float = 1.0
+
+
+class Program:
+    """Steps in the order in which they are computed; built by the methods below, each returning its step's number."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.parameters: list[Parameter] = []
+        self.input_width = 0
+        self.target_width = 0
+
+    # ---- building
+
+    def parameter(self, rows: int, columns: int, decay: float = 0.0) -> Parameter:
+        """The next entries of the flat parameter vector, as a (rows, columns) matrix in C order."""
+        before = self.parameters[-1] if self.parameters else Parameter(0, 0, 0, 0, 0.0)
+        parameter = Parameter(
+            rows, columns, before.offset + before.size, before.packed_offset + before.packed_size, decay
+        )
+        self.parameters.append(parameter)
+        return parameter
+
+    def _add(self, step: Step) -> int:
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+    def input(self, width: int) -> int:
+        """The next `width` columns of the data."""
+        self.input_width += width
+        return self._add(Step(Kind.INPUT, width, column=self.input_width - width))
+
+    def affine(self, terms: Sequence[tuple[int, Parameter]], bias: Parameter | None = None) -> int:
+        """``sum of step @ matrix`` over the terms, ``+ bias``."""
+        if len({matrix for _, matrix in terms}) < len(terms):
+            raise ValueError("an affine step multiplies two inputs by one parameter; use two affine steps and add them")
+        all_terms = [Term(NOTHING, bias)] * (bias is not None) + [Term(step, matrix) for step, matrix in terms]
+        width = all_terms[0].parameter.columns
+        return self._add(Step(Kind.AFFINE, width, tuple(step for step, _ in terms), terms=tuple(all_terms)))
+
+    def elementwise(self, name: str, step: int) -> int:
+        """One of `gradcheck_fast._program.operations()`, entry by entry."""
+        operation, cached = _program.operations()[name]
+        return self._add(Step(Kind.ELEMENTWISE, self.steps[step].width, (step,), operation, cached))
+
+    def softmax(self, step: int) -> int:
+        return self._add(Step(Kind.SOFTMAX, self.steps[step].width, (step,)))
+
+    def product(self, first: int, second: int) -> int:
+        return self._add(Step(Kind.PRODUCT, self.steps[first].width, (first, second)))
+
+    def add(self, first: int, second: int) -> int:
+        return self._add(Step(Kind.ADD, self.steps[first].width, (first, second)))
+
+    def cost(self, name: str, step: int, target_width: int, constant: float = 0.0, scale: float = 1.0) -> int:
+        """Adds ``scale * cost(step, the next target_width columns of the targets)`` to each sample's cost."""
+        operation, separable, cached = _program.costs()[name]
+        self.target_width += target_width
+        return self._add(
+            Step(
+                Kind.COST,
+                self.steps[step].width,
+                (step,),
+                operation,
+                cached,
+                column=self.target_width - target_width,
+                separable=separable,
+                constant=constant,
+                scale=scale,
+            )
+        )
+
+    # ---- parameters
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(p.size for p in self.parameters)
+
+    @cached_property
+    def packed_size(self) -> int:
+        return sum(p.packed_size for p in self.parameters)
+
+    def _blocks(self, flat: NDArray[np.float64], packed: NDArray[np.float64]):  # type: ignore[no-untyped-def]
+        """For every parameter array its matrix in `flat`, and in `packed` the same entries as (panels, rows, 16)."""
+        for p in self.parameters:
+            block = packed[p.packed_offset : p.packed_offset + p.packed_size].reshape(p.panels, -1, PANEL)
+            yield flat[p.offset : p.offset + p.size].reshape(p.rows, p.columns), block[:, : p.rows], p.columns
+
+    def pack(self, flat: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The flat parameter vector in panels, zero elsewhere; aligned to cache lines."""
+        packed = aligned(self.packed_size)
+        for matrix, block, columns in self._blocks(flat, packed):
+            whole, rest = divmod(columns, PANEL)
+            split = whole * PANEL
+            block[:whole] = matrix[:, :split].reshape(len(matrix), whole, PANEL).swapaxes(0, 1)
+            if rest:
+                block[whole, :, :rest] = matrix[:, split:]
+        return packed
+
+    def unpack(self, packed: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of `pack`."""
+        flat = np.empty(self.size)
+        for matrix, block, columns in self._blocks(flat, packed):
+            whole, rest = divmod(columns, PANEL)
+            split = whole * PANEL
+            for k in range(whole):
+                matrix[:, k * PANEL : (k + 1) * PANEL] = block[k]
+            if rest:
+                matrix[:, split:] = block[whole, :, :rest]
+        return flat
+
+    def positions(self) -> NDArray[np.intp]:
+        """Where each entry of the flat vector lies in the packed one."""
+        return np.concatenate(
+            [
+                (
+                    p.packed_offset
+                    + np.arange(p.rows)[:, None] * PANEL
+                    + np.arange(p.columns) // PANEL * p.panel_stride
+                    + np.arange(p.columns) % PANEL
+                ).ravel()
+                for p in self.parameters
+            ]
+            or [np.empty(0)]
+        ).astype(np.intp)
+
+    def decay(self) -> NDArray[np.float64]:
+        """The L2 penalty's strength for each entry of the flat vector."""
+        return np.repeat([p.decay for p in self.parameters], [p.size for p in self.parameters])
+
+    # ---- tables
+
+    @cached_property
+    def offsets(self) -> list[int]:
+        """Where each step lies on the tape of a sample; one more: the length of the tape."""
+        sizes = [padded(s.width) * (s.cached + (s.kind != Kind.COST)) for s in self.steps]
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
+
+    @property
+    def tape_stride(self) -> int:
+        """Doubles per sample on the tape; never a multiple of 4 KiB, so that samples spread over the cache."""
+        return self.offsets[-1] + (8 if self.offsets[-1] % 512 == 0 else 0)
+
+    @property
+    def terms(self) -> list[tuple[int, Term]]:
+        """All terms, each with its affine step."""
+        return [(number, term) for number, step in enumerate(self.steps) for term in step.terms]
+
+    @property
+    def first_term(self) -> list[int]:
+        """Where in `terms` those of each step begin."""
+        return [0, *np.cumsum([len(step.terms) for step in self.steps]).tolist()]
+
+    def unit_offsets(self) -> dict[int, int]:
+        """Where the sensitivities of each affine step's outputs (the units) begin, per sample of a chunk."""
+        steps = [number for number, step in enumerate(self.steps) if step.kind == Kind.AFFINE]
+        begins = np.cumsum([0, *(padded(self.steps[number].width) for number in steps)]).tolist()
+        return dict(zip(steps, begins, strict=False))
+
+    @property
+    def tables(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Steps and terms, as the engine reads them."""
+        steps = []
+        for number, step in enumerate(self.steps):
+            first, second = (*step.inputs, 0, 0)[:2]
+            if step.kind == Kind.INPUT:
+                first = step.column
+            elif step.kind == Kind.COST:
+                second = step.column
+            steps.append(
+                (step.kind, step.operation, first, second, step.width, padded(step.width), self.offsets[number],
+                 self.first_term[number], len(step.terms), step.constant, step.scale)
+            )  # fmt: skip
+        terms = [
+            (term.step, term.parameter.packed_offset, term.parameter.rows, term.parameter.panel_stride)
+            for _, term in self.terms
+        ]
+        return np.array(steps, STEP), np.array(terms, TERM)

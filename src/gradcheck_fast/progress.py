@@ -1,0 +1,50 @@
+"""Long loops in pieces of about a tenth of a second, so that Ctrl-C works and progress moves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import TypeAlias
+
+#: What `progress=` takes: nothing, a line on stderr, or a function of the fraction done (0 to 1).
+Progress: TypeAlias = bool | Callable[[float], object] | None
+
+PIECE_SECONDS = 0.1
+
+
+def reporter(progress: Progress) -> Callable[[float], object]:
+    """The function that `progress` asks for.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a bool, nor None, nor callable.
+    """
+    if progress is None or progress is False:
+        return lambda fraction: None
+    if progress is True:
+        return _print_line
+    if not callable(progress):
+        raise TypeError(f"progress: expected True, False, None or a function of the fraction done, got {progress!r}")
+    return progress
+
+
+def _print_line(fraction: float) -> None:
+    print(f"\rgradcheck_fast: {fraction:4.0%}", end="\n" if fraction >= 1 else "", file=sys.stderr, flush=True)
+
+
+def pieces(total: int, smallest: int, report: Callable[[float], object]) -> Iterator[tuple[int, int]]:
+    """Ranges ``(begin, end)`` that cover ``range(total)``, sized so that one takes about 0.1 s.
+
+    Between two of them the interpreter runs: a pending Ctrl-C is raised there. `report` gets the fraction done.
+    """
+    begin, size = 0, smallest
+    while begin < total:
+        end = min(total, begin + size)
+        started = perf_counter()
+        yield begin, end
+        seconds = perf_counter() - started
+        size = max(smallest, min(4 * size, int(size * PIECE_SECONDS / max(seconds, 1e-9))))
+        begin = end
+        report(begin / total)

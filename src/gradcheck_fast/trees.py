@@ -1,0 +1,206 @@
+"""A tree of arrays <-> one flat vector.
+
+A tree is an array, a number, or a dict, list or tuple of trees. Packing returns its own inverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from .arrays import real_array, require_finite
+from .names import nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tree: TypeAlias = Any
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A tree as one flat float64 vector, and how to go back.
+
+    Attributes
+    ----------
+    flat : ndarray, shape (size,)
+        All entries, array after array, each in C order. A private copy.
+    shapes : dict
+        Of each array by name, in the order of `flat`.
+    dtypes : dict
+        The dtype that each array had.
+    unpack : callable
+        A flat vector of that size -> a tree like the one packed, of new float64 arrays.
+    """
+
+    flat: NDArray[np.float64]
+    shapes: dict[str, Shape]
+    dtypes: dict[str, np.dtype[Any]]
+    unpack: Callable[[NDArray[np.float64]], Tree]
+
+    def arrays(self, flat: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """The arrays that lie in `flat`, as views, by name."""
+        return split(flat, self.shapes)
+
+
+def split(flat: NDArray[Any], shapes: Mapping[str, Shape]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Views of the consecutive arrays of a flat vector."""
+    begin = 0
+    for name, shape in shapes.items():
+        end = begin + prod(shape)
+        yield name, flat[begin:end].reshape(shape)
+        begin = end
+
+
+def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
+    """Packs a tree in its own order; arrays are named by their path, ``layer.W`` or ``[0][1]``.
+
+    Parameters
+    ----------
+    tree : array, number, or dict, list or tuple of trees
+    what : str
+        What to call the tree in errors (and the array, where the tree is one array).
+    finite : bool
+        Whether NaN and infinity are errors.
+
+    Raises
+    ------
+    TypeError
+        If a leaf is not a real array or number.
+    ValueError
+        If a leaf is not finite, or two have one name.
+    """
+    leaves = _read(tree, what)
+    return _pack(tree, leaves, list(leaves), what, finite)
+
+
+def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, finite: bool = True) -> Packed:
+    """Packs a tree in the order of the named `shapes` that it is expected to have.
+
+    It may be one flat vector of all entries; a dict (nested or not) with these names; or any other tree of arrays of
+    these shapes in this order.
+
+    Raises
+    ------
+    TypeError
+        If a leaf is not a real array or number.
+    ValueError
+        If an array is missing, extra, of another shape, or not finite. The message names it.
+    """
+    total = sum(prod(shape) for shape in shapes.values())
+    if _is_leaf(tree) and np.ndim(tree) == 1 and list(shapes.values()) != [np.shape(tree)]:
+        return _pack_vector(tree, shapes, total, what, finite)
+    leaves = _read(tree, what)
+    if set(leaves) == set(shapes):
+        order = list(shapes)
+    elif isinstance(tree, Mapping) and all(map(_is_leaf, tree.values())):
+        raise ValueError(_name_differences(what, list(leaves), list(shapes)))
+    elif len(leaves) != len(shapes):
+        raise ValueError(f"{what}: expected {len(shapes)} arrays ({_list(shapes)}), got {len(leaves)} ({_list(leaves)})")
+    else:
+        order = list(leaves)
+    for name, own in zip(shapes, order, strict=True):
+        got, expected = leaves[own].shape, shapes[name]
+        if got != expected:
+            label = name if own == name else f"{name} (at {own})"
+            hint = "; is it transposed?" if got == expected[::-1] else ""
+            raise ValueError(f"{what}: {label}: expected the shape {expected}, got {got}{hint}")
+    packed = _pack(tree, leaves, order, what, finite)
+    return Packed(
+        packed.flat, dict(shapes), dict(zip(shapes, packed.dtypes.values(), strict=True)), packed.unpack
+    )
+
+
+def copy(tree: Tree) -> Tree:
+    """The same tree with arrays of its own, of the same dtypes."""
+    return _rebuild(tree, iter([np.array(leaf) for _, leaf in _walk(tree, "")]))
+
+
+def _is_leaf(tree: Tree) -> bool:
+    return not isinstance(tree, (Mapping, list, tuple))
+
+
+def _children(tree: Tree) -> list[tuple[str, Tree]]:
+    if isinstance(tree, Mapping):
+        return [(str(key), child) for key, child in tree.items()]
+    return [(f"[{k}]", child) for k, child in enumerate(tree)]
+
+
+def _walk(tree: Tree, path: str) -> Iterator[tuple[str, Any]]:
+    if _is_leaf(tree):
+        yield path, tree
+        return
+    for key, child in _children(tree):
+        yield from _walk(child, key if not path else path + key if key.startswith("[") else f"{path}.{key}")
+
+
+def _read(tree: Tree, what: str) -> dict[str, NDArray[Any]]:
+    leaves: dict[str, NDArray[Any]] = {}
+    for path, leaf in _walk(tree, ""):
+        name = path or what
+        if name in leaves:
+            raise ValueError(f"{what}: two arrays are called {name}")
+        leaves[name] = real_array(f"{what}: {name}" if path else what, leaf)
+    return leaves
+
+
+def _pack(
+    tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], what: str, finite: bool
+) -> Packed:
+    if finite:
+        for name in order:
+            require_finite(what if name == what else f"{what}: {name}", leaves[name])
+    shapes = {name: leaves[name].shape for name in order}
+    flat = np.concatenate([np.ravel(leaves[name]) for name in order] or [np.empty(0)]).astype(np.float64)
+
+    def unpack(vector: NDArray[np.float64]) -> Tree:
+        arrays = dict(split(vector, shapes))
+        values = iter([arrays[name] for name in leaves])
+        return _rebuild(tree, values)
+
+    return Packed(flat, shapes, {name: leaves[name].dtype for name in order}, unpack)
+
+
+def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
+    if _is_leaf(tree):
+        value = next(values)
+        return value.copy() if isinstance(tree, np.ndarray) or value.ndim else float(value)
+    if isinstance(tree, Mapping):
+        return {key: _rebuild(child, values) for key, child in tree.items()}
+    children = [_rebuild(child, values) for child in tree]
+    if isinstance(tree, tuple):
+        return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
+    return children
+
+
+def _pack_vector(vector: Any, shapes: Mapping[str, Shape], total: int, what: str, finite: bool) -> Packed:
+    array = real_array(what, vector)
+    if array.size != total:
+        raise ValueError(
+            f"{what}: expected a flat vector of {total} entries ({_list(shapes)}), got the shape {array.shape}"
+        )
+    if finite:
+        for name, part in split(array, shapes):
+            require_finite(f"{what}: {name}", part)
+    return Packed(array.astype(np.float64), dict(shapes), dict.fromkeys(shapes, array.dtype), np.copy)
+
+
+def _name_differences(what: str, got: list[str], expected: list[str]) -> str:
+    missing = [name for name in expected if name not in got]
+    extra = [name for name in got if name not in expected]
+    parts = []
+    if missing:
+        parts.append(f"missing {', '.join(missing)}")
+    if extra:
+        parts.append(f"unexpected {', '.join(name + nearest(name, missing) for name in extra)}")
+    return f"{what}: {'; '.join(parts)}; expected {', '.join(expected)}"
+
+
+def _list(names: Mapping[str, Any]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:6] + ["…"] * (len(listed) > 6)) or "none"
