@@ -10,7 +10,7 @@ range of tasks and returns, so that the caller can look for Ctrl-C and report pr
 from cython.parallel cimport prange, threadid
 
 from gradcheck_fast._program cimport (
-    GF_PANEL, NOTHING, WORK_ROWS, CompiledProgram, Route, Rows, Term)
+    GF_PANEL, NOTHING, CompiledProgram, Route, Rows, Term)
 
 cdef extern from *:
     """
@@ -161,31 +161,38 @@ cdef void units_task(CompiledProgram program, const double *theta, const Route *
     run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, sensitivities)
 
 
-def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[:, ::1] panels,
-           Chunk chunk, const double[::1] sensitivities, double[::1] gradient, Py_ssize_t n_threads):
-    """gradient of each matrix += (what it was multiplied with)^T (sensitivities of the step), one panel to a task.
+def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
+           const Py_ssize_t[:, ::1] panels, Chunk chunk, const double[::1] sensitivities, double[::1] gradient,
+           Py_ssize_t n_threads):
+    """gradient of each matrix += (what it was multiplied with)^T (sensitivities of the step), summed over its uses.
 
-    panels[k] is a term and the number of one of its panels; unit_offset[term] is where the sensitivities of its step
-    begin, per sample of a full chunk.
+    A task is one panel of one parameter array, panels[k] = (begin, end, panel): the terms uses[begin:end] multiply by
+    that array, and unit_offset[term] is where the sensitivities of its step begin, per sample of a full chunk.
     """
     cdef Py_ssize_t k
     for k in prange(panels.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
-        gather_task(program, &program.terms[panels[k, 0]], panels[k, 1], unit_offset[panels[k, 0]], chunk, &sensitivities[0],
-                    &gradient[0])
+        gather_task(program, unit_offset, &uses[0], panels[k, 0], panels[k, 1], panels[k, 2], chunk,
+                    &sensitivities[0], &gradient[0])
 
 
-cdef void gather_task(CompiledProgram program, const Term *term, Py_ssize_t panel, Py_ssize_t unit_offset, Chunk chunk,
-                      const double *sensitivities, double *gradient) noexcept nogil:
-    cdef Py_ssize_t n, c, samples = chunk.tape_view.shape[0]
-    cdef const double *s = sensitivities + (unit_offset + panel * GF_PANEL) * samples
-    cdef double *out = gradient + term.parameter + panel * term.panel_stride
-    if term.step == NOTHING:
-        for n in range(chunk.count):
-            for c in range(GF_PANEL):
-                out[c] += s[n * GF_PANEL + c]
-    else:
-        program.kernels.matmul(term.rows, chunk.count, 1, &chunk.tape_view[0, program.steps[term.step].offset], 1,
-                               program.tape_stride, s, 0, out, GF_PANEL, 0, True)
+cdef void gather_task(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t *uses,
+                      Py_ssize_t begin, Py_ssize_t end, Py_ssize_t panel, Chunk chunk, const double *sensitivities,
+                      double *gradient) noexcept nogil:
+    cdef Py_ssize_t k, n, c, samples = chunk.tape_view.shape[0]
+    cdef const Term *term
+    cdef const double *s
+    cdef double *out
+    for k in range(begin, end):
+        term = &program.terms[uses[k]]
+        s = sensitivities + (unit_offset[uses[k]] + panel * GF_PANEL) * samples
+        out = gradient + term.parameter + panel * term.panel_stride
+        if term.step == NOTHING:
+            for n in range(chunk.count):
+                for c in range(GF_PANEL):
+                    out[c] += s[n * GF_PANEL + c]
+        else:
+            program.kernels.matmul(term.rows, chunk.count, 1, &chunk.tape_view[0, program.steps[term.step].offset], 1,
+                                   program.tape_stride, s, 0, out, GF_PANEL, 0, True)
 
 
 def incremental(CompiledProgram program, const double[::1] theta, const Route[::1] routes, double[:, ::1] scratch,

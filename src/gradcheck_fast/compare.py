@@ -20,7 +20,7 @@ class Entry(NamedTuple):
     """One entry of the gradient, as both sides have it."""
 
     array: str
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # shadows tuple.index
     analytic: float
     numerical: float
 
@@ -121,7 +121,8 @@ def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: fl
     negligible = _NEGLIGIBLE * _largest(n)
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
-    for (name, own), (_, other), (_, blur), (_, ratio) in zip(*map(analytic.arrays, (a, n, noise, excess)), strict=True):
+    vectors = (a, n, noise, excess)
+    for (name, own), (_, other), (_, blur), (_, ratio) in zip(*map(analytic.arrays, vectors), strict=True):
         default_rtol, share = _tolerance(analytic.dtypes[name], plain)
         r = default_rtol if rtol is None else rtol
         t = share * _largest(other) + negligible if atol is None else atol

@@ -135,11 +135,10 @@ class Engine:
                 _engine.direct(
                     self._compiled, private, positions, plus, minus, chunk, tapes, costs, begin, end, n_threads
                 )
-        return costs[0] - costs[1]
+        changes: NDArray[np.float64] = costs[0] - costs[1]
+        return changes
 
-    def incremental(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
-    ) -> NDArray[np.float64]:
+    def incremental(self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report) -> NDArray[np.float64]:
         """Every parameter perturbed on its own by +h and -h, in difference arithmetic."""
         run = self._prepare(self.parameter_routes, theta, n_threads)
         changes = aligned(self._program.packed_size)
@@ -158,21 +157,30 @@ class Engine:
         program = self._program
         run = self._prepare(self.unit_routes, theta, n_threads)
         offsets = program.unit_offsets()
+        sensitivities = aligned(
+            self._chunk_samples(CHUNK_DOUBLES) * sum(padded(program.steps[s].width) for s in offsets)
+        )
         term_offsets = np.array([offsets[step] for step, _ in program.terms], np.intp)
-        panels = [(number, k) for number, (_, term) in enumerate(program.terms) for k in range(term.parameter.panels)]
-        unit_doubles = sum(padded(program.steps[step].width) for step in offsets)
-        sensitivities = aligned(self._chunk_samples(CHUNK_DOUBLES) * unit_doubles)
+        uses, panels = self._uses()
         changes = aligned(program.packed_size)
         for chunk, part in self._filled_chunks(run, report):
             tasks = self.unit_routes.tasks(chunk.count, 2, 1)
             for begin, end in pieces(len(tasks), 4 * run.n_threads, part):
                 _engine.units(*run, tasks, chunk, h, sensitivities, begin, end)
-            _engine.gather(
-                run.compiled, term_offsets, np.array(panels, np.intp), chunk, sensitivities, changes, run.n_threads
-            )
+            _engine.gather(run.compiled, term_offsets, uses, panels, chunk, sensitivities, changes, run.n_threads)
         return program.unpack(changes)
 
     # ---- parts
+
+    def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The terms, parameter by parameter, and (begin, end, panel) for every panel of every parameter."""
+        uses: list[int] = []
+        panels = []
+        for p in self._program.parameters:
+            begin = len(uses)
+            uses += [number for number, (_, term) in enumerate(self._program.terms) if term.parameter == p]
+            panels += [(begin, len(uses), panel) for panel in range(p.panels)]
+        return np.array(uses, np.intp), np.array(panels, np.intp)
 
     def _compile(self, routes: Routes) -> _program.CompiledProgram:
         _, instructions, links = routes.tables

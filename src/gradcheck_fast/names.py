@@ -44,7 +44,7 @@ def positive_integer(what: str, value: object) -> int:
 
 
 def number(what: str, value: object, *, positive: bool = False) -> float:
-    """`value` as a finite float, at least 0 (above 0 if `positive`); TypeError or ValueError naming `what` otherwise."""
+    """`value` as a finite float of at least 0 (above 0 if `positive`); TypeError or ValueError naming `what` if not."""
     expected = "a positive number" if positive else "a number of at least 0"
     try:
         result = float(value)  # type: ignore[arg-type]

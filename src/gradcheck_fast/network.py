@@ -62,17 +62,16 @@ class Network:
         for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
             if before.outputs != after.inputs:
                 raise ValueError(
-                    f"layer {number + 1}: takes {after.inputs} inputs, but layer {number} gives {before.outputs} outputs"
+                    f"layer {number + 1}: takes {after.inputs} inputs, "
+                    f"but layer {number} gives {before.outputs} outputs"
                 )
-        self._names: list[dict[str, str]] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         for number, layer in enumerate(self.layers, 1):
-            names = {own: f"{layer.name}.{own}" if layer.name else f"{own}{number}" for own in layer.shapes}
-            for own, name in names.items():
+            for own, shape in layer.shapes.items():
+                name = f"{layer.name}.{own}" if layer.name else f"{own}{number}"
                 if name in self.shapes:
-                    raise ValueError(f"layer {number}: another layer's array is called {name} too; give it another name")
-                self.shapes[name] = layer.shapes[own]
-            self._names.append(names)
+                    raise ValueError(f"layer {number}: another layer has an array {name!r} too; give it another name")
+                self.shapes[name] = shape
 
     @property
     def inputs(self) -> int:
@@ -134,11 +133,9 @@ class Network:
         """The program without its cost, and its last step."""
         program = Program()
         step = program.input(self.inputs)
-        for layer, names in zip(self.layers, self._names, strict=True):
+        for layer in self.layers:
             parameters = {
-                own: program.parameter(
-                    *((1, *shape) if len(shape) == 1 else shape), self.penalty.decay(shape) if self.penalty else 0.0
-                )
+                own: program.parameter(shape, self.penalty.decay(shape) if self.penalty else 0.0)
                 for own, shape in layer.shapes.items()
             }
             step = layer.lower(program, step, parameters)

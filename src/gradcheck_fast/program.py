@@ -8,6 +8,7 @@ may stand in several terms.
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,14 +24,19 @@ if TYPE_CHECKING:
 PANEL = _program.PANEL
 NOTHING = -1
 
+
 def integers(*names: str) -> list[tuple[str, str]]:
+    """Fields of a structured dtype."""
     return [(name, "n") for name in names]
 
 
 # These mirror the structs of _program.pxd, field for field.
 STEP = np.dtype(
-    integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms")
-    + [("constant", "d"), ("scale", "d")]
+    [
+        *integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms"),
+        ("constant", "d"),
+        ("scale", "d"),
+    ]
 )
 TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride"))
 
@@ -38,7 +44,7 @@ TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride"))
 def aligned(*shape: int) -> NDArray[np.float64]:
     """Zeros, C-contiguous, beginning on a cache line."""
     size = int(np.prod(shape))
-    raw = np.zeros(size + 8)
+    raw: NDArray[np.float64] = np.zeros(size + 8)
     begin = -raw.ctypes.data // 8 % 8
     return raw[begin : begin + size].reshape(shape)
 
@@ -112,8 +118,9 @@ class Program:
 
     # ---- building
 
-    def parameter(self, rows: int, columns: int, decay: float = 0.0) -> Parameter:
-        """The next entries of the flat parameter vector, as a (rows, columns) matrix in C order."""
+    def parameter(self, shape: tuple[int, ...], decay: float = 0.0) -> Parameter:
+        """The next entries of the flat parameter vector, as a matrix in C order (a vector is one row)."""
+        rows, columns = (1, *shape)[-2:]
         before = self.parameters[-1] if self.parameters else Parameter(0, 0, 0, 0, 0.0)
         parameter = Parameter(
             rows, columns, before.offset + before.size, before.packed_offset + before.packed_size, decay
@@ -134,7 +141,8 @@ class Program:
         """``sum of step @ matrix`` over the terms, ``+ bias``."""
         if len({matrix for _, matrix in terms}) < len(terms):
             raise ValueError("an affine step multiplies two inputs by one parameter; use two affine steps and add them")
-        all_terms = [Term(NOTHING, bias)] * (bias is not None) + [Term(step, matrix) for step, matrix in terms]
+        all_terms = [Term(NOTHING, bias)] if bias is not None else []
+        all_terms += [Term(step, matrix) for step, matrix in terms]
         width = all_terms[0].parameter.columns
         return self._add(Step(Kind.AFFINE, width, tuple(step for step, _ in terms), terms=tuple(all_terms)))
 
@@ -212,18 +220,12 @@ class Program:
 
     def positions(self) -> NDArray[np.intp]:
         """Where each entry of the flat vector lies in the packed one."""
-        return np.concatenate(
-            [
-                (
-                    p.packed_offset
-                    + np.arange(p.rows)[:, None] * PANEL
-                    + np.arange(p.columns) // PANEL * p.panel_stride
-                    + np.arange(p.columns) % PANEL
-                ).ravel()
-                for p in self.parameters
-            ]
-            or [np.empty(0)]
-        ).astype(np.intp)
+        places = [np.empty(0, np.intp)]
+        for p in self.parameters:
+            panel, column = np.divmod(np.arange(p.columns), PANEL)
+            row = np.arange(p.rows)[:, np.newaxis]
+            places.append((p.packed_offset + panel * p.panel_stride + row * PANEL + column).ravel())
+        return np.concatenate(places)
 
     def decay(self) -> NDArray[np.float64]:
         """The L2 penalty's strength for each entry of the flat vector."""
@@ -235,7 +237,7 @@ class Program:
     def offsets(self) -> list[int]:
         """Where each step lies on the tape of a sample; one more: the length of the tape."""
         sizes = [padded(s.width) * (s.cached + (s.kind != Kind.COST)) for s in self.steps]
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
+        return list(accumulate(sizes, initial=0))
 
     @property
     def tape_stride(self) -> int:
@@ -250,12 +252,12 @@ class Program:
     @property
     def first_term(self) -> list[int]:
         """Where in `terms` those of each step begin."""
-        return [0, *np.cumsum([len(step.terms) for step in self.steps]).tolist()]
+        return list(accumulate((len(step.terms) for step in self.steps), initial=0))
 
     def unit_offsets(self) -> dict[int, int]:
         """Where the sensitivities of each affine step's outputs (the units) begin, per sample of a chunk."""
         steps = [number for number, step in enumerate(self.steps) if step.kind == Kind.AFFINE]
-        begins = np.cumsum([0, *(padded(self.steps[number].width) for number in steps)]).tolist()
+        begins = accumulate((padded(self.steps[number].width) for number in steps), initial=0)
         return dict(zip(steps, begins, strict=False))
 
     @property

@@ -11,6 +11,7 @@ from typing import TypeAlias
 Progress: TypeAlias = bool | Callable[[float], object] | None
 
 PIECE_SECONDS = 0.1
+PATIENCE_SECONDS = 1.0
 
 
 def reporter(progress: Progress) -> Callable[[float], object]:
@@ -24,14 +25,24 @@ def reporter(progress: Progress) -> Callable[[float], object]:
     if progress is None or progress is False:
         return lambda fraction: None
     if progress is True:
-        return _print_line
+        return _Line()
     if not callable(progress):
         raise TypeError(f"progress: expected True, False, None or a function of the fraction done, got {progress!r}")
     return progress
 
 
-def _print_line(fraction: float) -> None:
-    print(f"\rgradcheck_fast: {fraction:4.0%}", end="\n" if fraction >= 1 else "", file=sys.stderr, flush=True)
+class _Line:
+    """A line on stderr that is rewritten as work goes on; a check that is done in a moment writes none."""
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+        self._written = False
+
+    def __call__(self, fraction: float) -> None:
+        if self._written or (fraction < 1 and perf_counter() - self._started > PATIENCE_SECONDS):
+            self._written = True
+            end = "\n" if fraction >= 1 else ""
+            print(f"\rgradcheck_fast: {fraction:4.0%}", end=end, file=sys.stderr, flush=True)
 
 
 def pieces(total: int, smallest: int, report: Callable[[float], object]) -> Iterator[tuple[int, int]]:

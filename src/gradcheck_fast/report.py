@@ -119,7 +119,8 @@ class Report:
         return self.ok
 
     def __repr__(self) -> str:
-        return f"<Report {self.verdict}: relative error {self.relative_error:.1e}, {self.wrong} of {self.checked} wrong>"
+        wrong = f"{self.wrong} of {self.checked} wrong"
+        return f"<Report {self.verdict}: relative error {self.relative_error:.1e}, {wrong}>"
 
     def __str__(self) -> str:
         step = "chosen per parameter" if self.step is None else f"{self.step:.3g}"
@@ -185,7 +186,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns two spaces apart; the first and second to the left, numbers to the right."""
     widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
     left = 2 if len(head) > 3 else 1
-    return [
-        "   ".join(cell.ljust(w) if k < left else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True)))
+    cells = [
+        [
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         for row in (head, *rows)
     ]
+    return ["   ".join(row) for row in cells]

@@ -7,6 +7,7 @@ a difference still lies in one column of its step, a whole vector per row after 
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -255,7 +256,7 @@ class _Layout:
 
     def tables(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """Instructions and links, with slots given as doubles per row before them."""
-        begin = [0, *np.cumsum(self.slot_widths).tolist()]
+        begin = list(accumulate(self.slot_widths, initial=0))
         instructions = [
             tuple(begin[value] if name == "slot" else int(value) for name, value in instruction.items())
             for instruction in self._instructions

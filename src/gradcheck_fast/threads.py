@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from operator import index
 from pathlib import Path
 
 from . import _engine
+from .names import positive_integer
 
 _PROCESS = os.getpid()
 
@@ -29,15 +29,7 @@ def resolve(n_threads: int | None) -> int:
     TypeError, ValueError
         If `n_threads` is not a positive integer.
     """
-    if n_threads is None:
-        wanted = available()
-    else:
-        try:
-            wanted = index(n_threads)
-        except TypeError:
-            raise TypeError(f"n_threads: expected a positive integer or None, got {n_threads!r}") from None
-        if wanted < 1:
-            raise ValueError(f"n_threads: expected at least 1, got {n_threads}")
+    wanted = available() if n_threads is None else positive_integer("n_threads", n_threads)
     if not _engine.has_openmp or os.getpid() != _PROCESS:
         return 1
     return wanted

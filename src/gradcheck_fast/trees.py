@@ -101,7 +101,8 @@ def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, fi
     elif isinstance(tree, Mapping) and all(map(_is_leaf, tree.values())):
         raise ValueError(_name_differences(what, list(leaves), list(shapes)))
     elif len(leaves) != len(shapes):
-        raise ValueError(f"{what}: expected {len(shapes)} arrays ({_list(shapes)}), got {len(leaves)} ({_list(leaves)})")
+        counts = f"expected {len(shapes)} arrays ({_list(shapes)}), got {len(leaves)} ({_list(leaves)})"
+        raise ValueError(f"{what}: {counts}")
     else:
         order = list(leaves)
     for name, own in zip(shapes, order, strict=True):
@@ -111,9 +112,7 @@ def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, fi
             hint = "; is it transposed?" if got == expected[::-1] else ""
             raise ValueError(f"{what}: {label}: expected the shape {expected}, got {got}{hint}")
     packed = _pack(tree, leaves, order, what, finite)
-    return Packed(
-        packed.flat, dict(shapes), dict(zip(shapes, packed.dtypes.values(), strict=True)), packed.unpack
-    )
+    return Packed(packed.flat, dict(shapes), dict(zip(shapes, packed.dtypes.values(), strict=True)), packed.unpack)
 
 
 def copy(tree: Tree) -> Tree:
@@ -149,9 +148,7 @@ def _read(tree: Tree, what: str) -> dict[str, NDArray[Any]]:
     return leaves
 
 
-def _pack(
-    tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], what: str, finite: bool
-) -> Packed:
+def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], what: str, finite: bool) -> Packed:
     if finite:
         for name in order:
             require_finite(what if name == what else f"{what}: {name}", leaves[name])

@@ -1,0 +1,155 @@
+"""The command line: ``gradcheck-fast demo``, ``gradcheck-fast check FILE.py[:name]``.
+
+Exit codes: 0 the gradient is right, 1 it is wrong, 2 bad usage or input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__, demo
+from .check import gradcheck
+from .names import nearest
+from .report import Report
+
+RIGHT, WRONG, BAD_INPUT = 0, 1, 2
+PARTS = ("loss", "gradient", "params")
+
+CHECK_HELP = """\
+FILE.py is a Python file that defines three names:
+
+    loss       a function of params: net.loss(X, y) of a gf.Network, or your own
+    gradient   the gradient to check, or the function of params that gives it
+    params     the parameters: an array, or a dict, list or tuple of arrays
+
+FILE.py:name takes them from `name` in that file instead: a dict or an object with these three entries, a tuple
+(loss, gradient, params), or a function without arguments that returns one of these.
+"""
+
+
+class InputError(Exception):
+    """What the user gave cannot be checked."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except InputError as error:
+        print(f"gradcheck-fast: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("gradcheck-fast: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradcheck-fast",
+        description="Tells whether every number of a hand-written gradient is right, and which are wrong.",
+        epilog="Exit codes: 0 the gradient is right, 1 it is wrong, 2 bad usage or input.",
+    )
+    parser.add_argument("--version", action="version", version=f"gradcheck_fast {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    show = commands.add_parser("demo", help="check a hand-written back-propagation on real data, right and wrong")
+    show.set_defaults(run=_demo)
+    check = commands.add_parser(
+        "check",
+        help="check the gradient that a Python file defines",
+        description=CHECK_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("target", metavar="FILE.py[:name]")
+    check.add_argument("--method", default="auto", help="auto, units, incremental or direct (default: auto)")
+    check.add_argument("--step", type=float, help="h (default: chosen by the method)")
+    check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
+    check.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")
+    check.add_argument("--threads", type=int, help="threads (default: the CPUs this process may use)")
+    check.add_argument("--json", action="store_true", help="print the report as JSON")
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    right, wrong = demo.run()
+    return RIGHT if right.ok and not wrong.ok else WRONG
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    file, name = _split(arguments.target)
+    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE.py` does
+    try:
+        loss, gradient, params = _load(file, name)
+        report = gradcheck(
+            loss,
+            gradient,
+            params,
+            method=arguments.method,
+            step=arguments.step,
+            rtol=arguments.rtol,
+            atol=arguments.atol,
+            n_threads=arguments.threads,
+            progress=sys.stderr.isatty(),
+        )
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        ours = isinstance(error, (TypeError, ValueError)) and _raised_by_us(error)
+        raise InputError(str(error) if ours else f"{arguments.target} raised\n{traceback.format_exc()}") from error
+    finally:
+        sys.path.pop(0)
+    _print(report, arguments.json)
+    return RIGHT if report.ok else WRONG
+
+
+def _print(report: Report, as_json: bool) -> None:
+    print(json.dumps(report.to_dict(), indent=2) if as_json else report)
+
+
+def _split(target: str) -> tuple[Path, str]:
+    """FILE.py[:name] as a path and a name (or "")."""
+    file, name = target, ""
+    if ":" in target and not Path(target).is_file():
+        file, _, name = target.rpartition(":")
+    if not Path(file).is_file():
+        raise InputError(f"no such file: {file}")
+    return Path(file), name
+
+
+def _load(file: Path, name: str) -> tuple[Any, Any, Any]:
+    """(loss, gradient, params) that a file defines."""
+    names = runpy.run_path(str(file))
+    if not name:
+        return _parts(names, str(file))
+    if name not in names:
+        raise InputError(f"{file} defines no {name!r}{nearest(name, names)}")
+    found = names[name]
+    if callable(found) and not hasattr(found, "loss"):
+        found = found()
+    return _parts(found, f"{file}:{name}")
+
+
+def _parts(found: Any, target: str) -> tuple[Any, Any, Any]:
+    if isinstance(found, tuple) and len(found) == len(PARTS):
+        return found
+    values = found if isinstance(found, Mapping) else {p: getattr(found, p) for p in PARTS if hasattr(found, p)}
+    missing = [part for part in PARTS if part not in values]
+    if missing:
+        raise InputError(f"{target} defines no {', '.join(missing)}; expected loss, gradient and params")
+    return values["loss"], values["gradient"], values["params"]
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    """Whether an error comes from this package, rather than from the user's functions that it called."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and Path(last.tb_frame.f_code.co_filename).parent == Path(__file__).parent

@@ -1,0 +1,110 @@
+"""The command line: what it prints and its exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gradcheck_fast.cli import main
+
+RIGHT = """
+import numpy as np
+loss = lambda p: float(np.sum(p["w"] ** 2))
+params = {"w": np.arange(1.0, 4.0)}
+gradient = {"w": 2 * params["w"]}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="mine.py"):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_a_right_gradient_exits_with_0_and_prints_the_report(write, capsys):
+    assert main(["check", write(RIGHT)]) == 0
+    assert "gradcheck: PASS" in capsys.readouterr().out
+
+
+def test_a_wrong_gradient_exits_with_1_and_names_the_entry(write, capsys):
+    file = write(RIGHT + "gradient['w'][1] *= 1.5\n")
+    assert main(["check", file]) == 1
+    assert "w[1]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "check = (mine['loss'], mine['gradient'], mine['params'])",
+        "check = mine",
+        "class check: loss, gradient, params = mine['loss'], mine['gradient'], mine['params']",
+        "def check(): return mine",
+    ],
+    ids=["tuple", "dict", "object", "function"],
+)
+def test_a_name_in_the_file_may_hold_all_three(write, definition, capsys):
+    file = write(f"mine = {{}}\nexec({RIGHT!r}, mine)\n{definition}\n")
+    assert main(["check", f"{file}:check"]) == 0
+    assert main(["check", file]) == 2
+    assert "defines no loss, gradient, params" in capsys.readouterr().err
+
+
+def test_options_reach_gradcheck(write, capsys):
+    arguments = ["--method", "direct", "--step", "1e-4", "--rtol", "0.1", "--atol", "0", "--threads", "1", "--json"]
+    assert main(["check", write(RIGHT), *arguments]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["method"], report["step"]) == ("direct", 1e-4)
+    assert (report["arrays"][0]["rtol"], report["arrays"][0]["atol"]) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("loss = 3\n", "gradient, params"),
+        (RIGHT + "params['w'][2] = np.nan\n", "w: nan at index [2]"),
+        (RIGHT + "gradient = {'v': params['w']}\n", "missing w"),
+        (RIGHT + "loss = 3\n", "expected a function"),
+        (RIGHT + "1 / 0\n", "ZeroDivisionError"),
+        (RIGHT + "def loss(p): raise ValueError('mine')\n", "raised"),
+        (RIGHT + "raise SystemExit(0)\n", "raised"),
+        ("loss = = 3\n", "SyntaxError"),
+    ],
+    ids=["missing", "nan", "names", "no-function", "raises", "loss-raises", "exits", "syntax"],
+)
+def test_bad_input_exits_with_2_and_says_why(write, text, says, capsys):
+    assert main(["check", write(text)]) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.out == ""
+
+
+def test_a_missing_file_and_a_missing_name_are_bad_input(write, capsys):
+    assert main(["check", "nowhere.py"]) == 2
+    assert "nowhere.py" in capsys.readouterr().err
+    assert main(["check", write(RIGHT) + ":grad"]) == 2
+    assert "did you mean 'gradient'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["chekc"], ["check"], ["check", "a.py", "--step", "x"]])
+def test_bad_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_file_may_import_its_neighbours(write):
+    write("scale = 2.0\n", "neighbour.py")
+    before = list(sys.path)
+    assert main(["check", write(RIGHT + "from neighbour import scale\ngradient['w'] *= scale / 2\n")]) == 0
+    assert sys.path == before
+
+
+def test_python_m_runs_the_same():
+    run = subprocess.run([sys.executable, "-m", "gradcheck_fast", "--version"], capture_output=True, text=True)
+    assert run.returncode == 0
+    assert run.stdout.startswith("gradcheck_fast ")

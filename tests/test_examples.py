@@ -1,0 +1,24 @@
+"""The examples run, as a user would run them, and pass."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("tutorial_*.py")), ids=lambda file: file.stem)
+def test_tutorials_pass_compiled_and_plain(file):
+    for report in runpy.run_path(str(file))["main"]():
+        assert report.ok
+        assert report.relative_error < (1e-8 if report.method == "direct" else 5e-15)
+
+
+def test_my_check_is_checked_from_the_shell():
+    command = [sys.executable, "-m", "gradcheck_fast", "check", str(EXAMPLES / "my_check.py")]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "gradcheck: PASS" in run.stdout

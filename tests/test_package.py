@@ -1,0 +1,30 @@
+"""The package as such: what importing it costs and offers."""
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import gradcheck_fast as gf
+
+
+def test_the_public_names_are_all_there():
+    assert all(hasattr(gf, name) for name in gf.__all__)
+    assert gf.__version__ == importlib.metadata.version("gradcheck_fast")
+
+
+def test_importing_brings_in_numpy_and_nothing_else_from_outside():
+    code = (
+        "import sys, numpy; before = set(sys.modules); import gradcheck_fast;"
+        "print(*{m.partition('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(run.stdout.split()) <= {"gradcheck_fast", "numpy", "_cython_3_3_1", "cython_runtime"} | {
+        name for name in run.stdout.split() if name.startswith("_cython")
+    }
+
+
+def test_type_information_and_data_are_installed():
+    root = Path(gf.__file__).parent
+    for name in ("py.typed", "_engine.pyi", "_program.pyi", "data/digits.csv"):
+        assert (root / name).is_file(), name

@@ -1,0 +1,46 @@
+"""The README's examples run, and what it says is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import gradcheck_fast as gf
+from gradcheck_fast.cli import main
+from gradcheck_fast.costs import Cost
+from gradcheck_fast.layers import activations
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def test_python_examples_run_in_order_and_the_report_passes(capsys):
+    names = {}
+    for block in blocks("python"):
+        exec(block, names)
+    assert "gradcheck: PASS" in capsys.readouterr().out
+    assert names["report"].ok
+
+
+def test_demo_output_is_what_the_demo_prints(capsys):
+    assert main(["demo"]) == 0
+    # rounding and timing differ from machine to machine: compare words, names, shapes and counts
+    numbers = re.compile(r"[-+]?\d+\.?\d*e[-+]\d+|-?\d*\.\d+|\d+ (?=us|ms|s)|(?<=, )\S+ (?:us|ms|s)$", re.M)
+    plain = lambda text: re.sub(r"\s+", " ", numbers.sub("#", text.split("\nworst")[0])).strip()
+    shown = blocks("console")[0].split("demo\n", 1)[1]
+    printed = capsys.readouterr().out
+    assert plain(shown) == plain(printed)
+
+
+@pytest.mark.parametrize("name", activations())
+def test_every_activation_is_named(name):
+    row = next(line for line in README.splitlines() if line.startswith("| activations"))
+    assert re.search(rf"\b{name}\b", row)
+
+
+def test_every_cost_and_the_penalty_are_named():
+    for kind in (*Cost.__subclasses__(), gf.L2, gf.Dense):
+        assert f"{kind.__name__}(" in README
