@@ -24,6 +24,12 @@ static inline double power_of_two(double k) {
     return from_bits((int64_t)((uint64_t)bits_of(k + (ROUND_SHIFT + 1023.0)) << 52));
 }
 
+/* d < 0 ? negative : other, by masks: compilers are tempted to compute everything after a comparison twice. */
+static inline double select_by_sign(double d, double negative, double other) {
+    int64_t mask = -(int64_t)((uint64_t)bits_of(d) >> 63);
+    return from_bits((bits_of(negative) & mask) | (bits_of(other) & ~mask));
+}
+
 typedef struct { double exp, expm1; } exp_pair;
 
 /* e^x and e^x - 1, both to full relative accuracy, from one polynomial; NaN, overflow and underflow as in libm. */
@@ -45,14 +51,10 @@ static inline exp_pair exp_and_expm1(double x) {
     p = p * r + 1.0 / 6.0;
     p = p * r + 0.5;
     double m = (p * r) * r + r; /* expm1(r) */
-    /* 2^k in two factors, since k may lie outside the exponents of normal numbers */
+    /* 2^k in two factors, since k may lie outside the exponents of normal numbers; 2^k m + 2^k - 1 likewise */
     double half = (0.5 * k + ROUND_SHIFT) - ROUND_SHIFT;
-    double first = power_of_two(half), second = power_of_two(k - half);
-    exp_pair result;
-    result.exp = ((1.0 + m) * first) * second;
-    double scale = first * second;
-    double minus_one = m * scale + (scale - 1.0);
-    result.expm1 = c > 700.0 ? result.exp : minus_one;
+    double first = power_of_two(half), second = power_of_two(k - half), inverse = power_of_two(half - k);
+    exp_pair result = {((1.0 + m) * first) * second, (m * first + (first - inverse)) * second};
     return result;
 }
 
@@ -105,7 +107,7 @@ typedef struct { double plus, minus; } logistic_pair;
 static inline logistic_pair logistic(double z) {
     double e = exp_and_expm1(-fabs(z)).exp;
     double large = 1.0 / (1.0 + e), small = e / (1.0 + e);
-    logistic_pair result = {z < 0.0 ? small : large, z < 0.0 ? large : small};
+    logistic_pair result = {select_by_sign(z, small, large), select_by_sign(z, large, small)};
     return result;
 }
 
@@ -114,9 +116,8 @@ static inline logistic_pair logistic(double z) {
  * the identity s(1-s)u/(1+su) of the design, arranged so that nothing cancels or overflows for any z and d. */
 static inline double logistic_difference(double s, double q, double d) {
     exp_pair step = exp_and_expm1(-fabs(d));
-    double near = d < 0.0 ? q : s, far = d < 0.0 ? s : q;
-    double magnitude = s * q * -step.expm1 / (near + far * step.exp);
-    return d < 0.0 ? -magnitude : magnitude;
+    double near = select_by_sign(d, q, s), far = select_by_sign(d, s, q);
+    return copysign(s * q * step.expm1 / (near + far * step.exp), d);
 }
 
 #endif

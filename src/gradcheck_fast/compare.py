@@ -101,6 +101,8 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 _TOLERANCES = {2: (1e-2, 1e-2), 4: (1e-3, 1e-5), 8: (1e-7, 1e-12)}
 #: The same for a numerical gradient found in plain arithmetic, which truncates.
 _PLAIN = (1e-5, 1e-7)
+#: Part of the largest entry of an array that rounding noise may excuse: beyond, nothing would be checked any more.
+_MOST_NOISE = 1e-2
 #: Part of the largest entry of the whole gradient below which entries are rounding errors of larger ones.
 _NEGLIGIBLE = 1e-14
 
@@ -128,7 +130,9 @@ def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: fl
         t = share * _largest(other) + negligible if atol is None else atol
         with np.errstate(invalid="ignore", over="ignore"):
             error = np.abs(own - other)
-            allowed = t + r * np.maximum(np.abs(own), np.abs(other)) + (blur if atol is None else 0.0)
+            allowed = t + r * np.maximum(np.abs(own), np.abs(other))
+            if atol is None:
+                allowed += np.minimum(blur, _MOST_NOISE * _largest(other))
             ratio[...] = np.where(error > 0, np.inf, 0.0)
             np.divide(error, allowed, out=ratio, where=allowed > 0)
         ratio[~(np.isfinite(own) & np.isfinite(other))] = np.inf

@@ -144,7 +144,7 @@ class Engine:
         changes = aligned(self._program.packed_size)
         for chunk, part in self._filled_chunks(run, report):
             tasks = self.parameter_routes.tasks(1, 2 * chunk.count, BLOCKS_PER_TASK)
-            for begin, end in pieces(len(tasks), 4 * run.n_threads, part):
+            for begin, end in pieces(len(tasks), run.n_threads, part):
                 _engine.incremental(*run, tasks, chunk, h, changes, begin, end)
         return self._program.unpack(changes)
 
@@ -165,7 +165,7 @@ class Engine:
         changes = aligned(program.packed_size)
         for chunk, part in self._filled_chunks(run, report):
             tasks = self.unit_routes.tasks(chunk.count, 2, 1)
-            for begin, end in pieces(len(tasks), 4 * run.n_threads, part):
+            for begin, end in pieces(len(tasks), run.n_threads, part):
                 _engine.units(*run, tasks, chunk, h, sensitivities, begin, end)
             _engine.gather(run.compiled, term_offsets, uses, panels, chunk, sensitivities, changes, run.n_threads)
         return program.unpack(changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 from . import _engine
@@ -45,6 +46,7 @@ def available() -> int:
     return min(cpus, int(limit)) if limit.isdigit() and int(limit) > 0 else cpus
 
 
+@cache
 def _cgroup_quota() -> float | None:
     """CPUs' worth of time that a container may use; None without a limit (or outside Linux)."""
     try:
