@@ -58,7 +58,8 @@ static inline double binary_logit(double x, double y) {
 }
 static inline double binary_logit_difference(double x, double y, double d) {
     logistic_pair s = logistic(x);
-    return (1.0 - y) * softplus_difference_of(s.plus, s.minus, d) + y * softplus_difference_of(s.minus, s.plus, -d);
+    return (1.0 - y) * softplus_difference_of(x, s.plus, s.minus, d) +
+           y * softplus_difference_of(-x, s.minus, s.plus, -d);
 }
 SEPARABLE_COST(binary_cross_entropy_logits, binary_logit(x[k], target[k]),
                binary_logit_difference(x[k], target[k], d[k]))

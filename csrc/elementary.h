@@ -1,5 +1,5 @@
 /* exp, expm1, log, log1p and the logistic pair, inline and free of branches, so that a loop that calls them
- * vectorises for whatever instruction set it is compiled for. Each is within 2 ulp (tests/test_accuracy.py).
+ * vectorises for whatever instruction set it is compiled for. Each is within 2 ulp (tests/test_elementwise.py).
  *
  * exp:   x = k ln2 + r with |r| <= ln2/2;  expm1(r) by its Taylor series;  e^x = 2^k (1 + expm1(r)).
  * log1p: 1 + x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2));  s = f/(2+f);  log(1+f) = 2 artanh(s).
@@ -113,11 +113,16 @@ static inline logistic_pair logistic(double z) {
 
 /* sigma(z + d) - sigma(z) from s = sigma(z), q = sigma(-z). With u = expm1(-|d|), e = exp(-|d|):
  *     d < 0:   s q u / (q + s e)        d >= 0:  -s q u / (s + q e)
- * the identity s(1-s)u/(1+su) of the design, arranged so that nothing cancels or overflows for any z and d. */
-static inline double logistic_difference(double s, double q, double d) {
-    exp_pair step = exp_and_expm1(-fabs(d));
+ * the identity s(1-s)u/(1+su) of the design, arranged so that nothing cancels for any z and d; beyond |d| = FAR, where
+ * s, q or e may underflow, the two values differ so much that subtracting them loses nothing. */
+#define FAR 600.0
+static inline double logistic_difference(double moved, double s, double q, double d) { /* moved: z + d */
+    int far_away = fabs(d) > FAR;
+    exp_pair step = exp_and_expm1(far_away ? -fabs(moved) : -fabs(d));
     double near = select_by_sign(d, q, s), far = select_by_sign(d, s, q);
-    return copysign(s * q * step.expm1 / (near + far * step.exp), d);
+    double top = far_away ? step.exp : s * q * step.expm1;
+    double ratio = top / (far_away ? 1.0 + step.exp : near + far * step.exp);
+    return far_away ? (moved > 0.0 ? q - ratio : ratio - s) : copysign(ratio, d);
 }
 
 #endif

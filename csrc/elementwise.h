@@ -22,8 +22,8 @@ static inline double sigmoid_value(double z, double *a, double *b) {
     return s.plus;
 }
 static inline double sigmoid_difference(double z, double y, double a, double b, double d) {
-    UNUSED(z), UNUSED(b);
-    return logistic_difference(y, a, d);
+    UNUSED(b);
+    return logistic_difference(z + d, y, a, d);
 }
 
 /* tanh(z) = 2 sigma(2z) - 1, hence its difference is 2 (sigma(2z + 2d) - sigma(2z)); a, b = sigma(2z), sigma(-2z) */
@@ -35,8 +35,8 @@ static inline double tanh_value(double z, double *a, double *b) {
     return copysign(-e.expm1 / (1.0 + e.exp), z);
 }
 static inline double tanh_difference(double z, double y, double a, double b, double d) {
-    UNUSED(z), UNUSED(y);
-    return 2.0 * logistic_difference(a, b, 2.0 * d);
+    UNUSED(y);
+    return 2.0 * logistic_difference(2.0 * (z + d), a, b, 2.0 * d);
 }
 
 /* exp: e^z expm1(d) */
@@ -45,8 +45,9 @@ static inline double exp_value(double z, double *a, double *b) {
     return exp_and_expm1(z).exp;
 }
 static inline double exp_difference(double z, double y, double a, double b, double d) {
-    UNUSED(z), UNUSED(a), UNUSED(b);
-    return y * exp_and_expm1(d).expm1;
+    exp_pair e = exp_and_expm1(d > FAR ? z + d : d); /* beyond FAR y may underflow, and e^(z+d) - y loses nothing */
+    UNUSED(a), UNUSED(b);
+    return d > FAR ? e.exp - y : y * e.expm1;
 }
 
 /* softplus(z) = log(1 + e^z): with s = sigma(z), q = sigma(-z) the difference is
@@ -58,24 +59,26 @@ static inline double softplus_value(double z, double *a, double *b) {
     *b = s.minus;
     return (z > 0.0 ? z : 0.0) + log1p_inline(exp_and_expm1(-fabs(z)).exp);
 }
-static inline double softplus_difference_of(double s, double q, double d) {
-    exp_pair step = exp_and_expm1(d < 700.0 ? d : 700.0);
-    double x = s * step.expm1;
-    double near = log_of(q + s * step.exp, x);
+static inline double softplus_difference_of(double z, double s, double q, double d) {
+    double moved = z + d, greater = z > 0.0 ? s : q, lesser = z > 0.0 ? q : s;
+    int far_away = fabs(d) > FAR;
+    exp_pair step = exp_and_expm1(far_away ? -fabs(moved) : d);
+    double x = far_away ? step.exp * greater - lesser : s * step.expm1;
+    double near = log_of(far_away ? (1.0 + step.exp) * greater : q + s * step.exp, x);
     double y = 1.0 + x;
     near = x > 0.25 ? near + (x - (y - 1.0)) / y : near;
-    return d < 700.0 ? near : near + (d - 700.0);
+    return far_away ? near + ((moved > 0.0 ? moved : 0.0) - (z > 0.0 ? z : 0.0)) : near;
 }
 static inline double softplus_difference(double z, double y, double a, double b, double d) {
-    UNUSED(z), UNUSED(y);
-    return softplus_difference_of(a, b, d);
+    UNUSED(y);
+    return softplus_difference_of(z, a, b, d);
 }
 
 /* max(z + d, 0) - max(z, 0), by case: each side keeps every digit of d that it can */
 static inline double positive_part_difference(double z, double d) {
     double moved = z + d;
-    double from_off = moved > 0.0 ? moved : 0.0;
-    double from_on = moved > 0.0 ? d : -z;
+    double from_off = moved <= 0.0 ? 0.0 : moved; /* in this order NaN stays NaN */
+    double from_on = moved <= 0.0 ? -z : d;
     return z > 0.0 ? from_on : from_off;
 }
 
@@ -88,8 +91,9 @@ static inline double clip_difference(double z, double d, double low, double high
     double moved = z + d;
     double from_below = clip((z - low) + d, 0.0, high - low);
     double from_above = clip((z - high) + d, low - high, 0.0);
-    double from_inside = moved < low ? low - z : (moved > high ? high - z : d);
-    return z < low ? from_below : (z > high ? from_above : from_inside);
+    double from_inside = clip(d, low - z, high - z); /* z + d would round */
+    double result = z < low ? from_below : (z > high ? from_above : from_inside);
+    return moved == moved ? result : moved; /* NaN stays NaN */
 }
 
 /* relu */
@@ -125,7 +129,8 @@ static inline double exponential_unit_difference(double z, double y, double alph
     double below = alpha * (a * exp_and_expm1(d).expm1);
     double across = exponential_unit(moved, alpha, &unused) - y;
     double same = z > 0.0 ? d : below;
-    return (z > 0.0) == (moved > 0.0) ? same : across;
+    double result = (z > 0.0) == (moved > 0.0) && fabs(d) <= FAR ? same : across;
+    return moved == moved ? result : moved; /* NaN stays NaN */
 }
 
 /* elu, alpha = 1 */
@@ -172,7 +177,7 @@ static inline double silu_value(double z, double *a, double *b) {
 }
 static inline double silu_difference(double z, double y, double a, double b, double d) {
     UNUSED(y);
-    return d * a + (z + d) * logistic_difference(a, b, d);
+    return d * a + (z + d) * logistic_difference(z + d, a, b, d);
 }
 
 /* gelu_tanh(z) = z/2 (1 + tanh g) = z sigma(2g), g = sqrt(2/pi) (z + 0.044715 z^3), Hendrycks and Gimpel 2016;
@@ -187,8 +192,9 @@ static inline double gelu_tanh_value(double z, double *a, double *b) {
 }
 static inline double gelu_tanh_difference(double z, double y, double a, double b, double d) {
     double inner = TWO_SQRT_2_OVER_PI * d * (1.0 + GELU_CUBIC * (3.0 * z * (z + d) + d * d));
+    double moved = TWO_SQRT_2_OVER_PI * ((z + d) + GELU_CUBIC * (z + d) * (z + d) * (z + d));
     UNUSED(y);
-    return d * a + (z + d) * logistic_difference(a, b, inner);
+    return d * a + (z + d) * logistic_difference(moved, a, b, inner);
 }
 
 /* hardtanh(z) = clip(z, -1, 1); relu6(z) = clip(z, 0, 6) */

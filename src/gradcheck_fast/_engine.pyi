@@ -47,7 +47,6 @@ def direct(
 def units(
     program: CompiledProgram,
     theta: NDArray[np.float64],
-    routes: NDArray[np.void],
     scratch: NDArray[np.float64],
     numbers: NDArray[np.intp],
     n_threads: int,
@@ -71,7 +70,6 @@ def gather(
 def incremental(
     program: CompiledProgram,
     theta: NDArray[np.float64],
-    routes: NDArray[np.void],
     scratch: NDArray[np.float64],
     numbers: NDArray[np.intp],
     n_threads: int,

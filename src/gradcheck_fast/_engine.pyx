@@ -131,7 +131,7 @@ cdef void run_block(CompiledProgram program, const Route *route, Rows *rows, con
     rows.count = 0
 
 
-def units(CompiledProgram program, const double[::1] theta, const Route[::1] routes, double[:, ::1] scratch,
+def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
           Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
           double[::1] sensitivities, Py_ssize_t begin, Py_ssize_t end):
     """The change of the cost between +h and -h at each unit of each sample, for the tasks begin..end.
@@ -141,7 +141,7 @@ def units(CompiledProgram program, const double[::1] theta, const Route[::1] rou
     """
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        units_task(program, &theta[0], &routes[tasks[k].route], &tasks[k], chunk, h, &sensitivities[0],
+        units_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &sensitivities[0],
                    &scratch[threadid(), 0], &numbers[threadid(), 0])
 
 
@@ -195,13 +195,13 @@ cdef void gather_task(CompiledProgram program, const Py_ssize_t[::1] unit_offset
                                    program.tape_stride, s, 0, out, GF_PANEL, 0, True)
 
 
-def incremental(CompiledProgram program, const double[::1] theta, const Route[::1] routes, double[:, ::1] scratch,
+def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
                 Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
                 double[::1] gradient, Py_ssize_t begin, Py_ssize_t end):
     """gradient += the change of the cost between +h and -h at each parameter, for the tasks begin..end."""
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        incremental_task(program, &theta[0], &routes[tasks[k].route], &tasks[k], chunk, h, &gradient[0],
+        incremental_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &gradient[0],
                          &scratch[threadid(), 0], &numbers[threadid(), 0])
 
 

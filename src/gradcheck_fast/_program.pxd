@@ -103,6 +103,7 @@ cdef class CompiledProgram:
     cdef const gf_kernels *kernels
     cdef const Step[::1] steps
     cdef const Term[::1] terms
+    cdef const Route[::1] routes
     cdef const Instruction[::1] instructions
     cdef const Link[::1] links
     cdef readonly Py_ssize_t tape_stride

@@ -29,6 +29,7 @@ class CompiledProgram:
         self,
         steps: NDArray[np.void],
         terms: NDArray[np.void],
+        routes: NDArray[np.void],
         instructions: NDArray[np.void],
         links: NDArray[np.void],
         tape_stride: int,

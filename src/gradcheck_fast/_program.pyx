@@ -70,7 +70,7 @@ cdef class CompiledProgram:
 
     Parameters
     ----------
-    steps, terms, instructions, links : structured ndarray
+    steps, terms, routes, instructions, links : structured ndarray
         As `gradcheck_fast.program` lays them out.
     tape_stride : int
         Doubles that one sample takes on the tape.
@@ -78,13 +78,14 @@ cdef class CompiledProgram:
         Which build of the kernels to use; one of `instruction_sets()`.
     """
 
-    def __init__(self, const Step[::1] steps, const Term[::1] terms, const Instruction[::1] instructions,
-                 const Link[::1] links, Py_ssize_t tape_stride, str isa):
+    def __init__(self, const Step[::1] steps, const Term[::1] terms, const Route[::1] routes,
+                 const Instruction[::1] instructions, const Link[::1] links, Py_ssize_t tape_stride, str isa):
         self.kernels = gf_kernels_for(isa.encode())
         if self.kernels == NULL:
             raise ValueError(f"instruction set {isa!r} is not available here: {', '.join(instruction_sets())} are")
         self.steps = steps
         self.terms = terms
+        self.routes = routes
         self.instructions = instructions
         self.links = links
         self.tape_stride = tape_stride

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import runpy
 import sys
 import traceback
@@ -46,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"gradcheck-fast: {error}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # `gradcheck-fast demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("gradcheck-fast: interrupted", file=sys.stderr)
         return 130

@@ -60,7 +60,7 @@ class Cost:
             )
         require_finite("y", array)
         self._check_values(array)
-        return np.ascontiguousarray(array, np.float64)
+        return np.array(array, np.float64, order="C")
 
     def _elements(self, outputs: int) -> int:
         return outputs

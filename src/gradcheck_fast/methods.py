@@ -59,7 +59,6 @@ class _Run(NamedTuple):
 
     compiled: _program.CompiledProgram
     theta: NDArray[np.float64]
-    table: NDArray[np.void]
     scratch: NDArray[np.float64]
     numbers: NDArray[np.intp]
     n_threads: int
@@ -82,7 +81,7 @@ class Engine:
         self._inputs = inputs
         self._targets = targets
         self._isa = instruction_set()
-        self._compiled = self._compile(Routes(program))
+        self._compiled = Routes(program).compile(self._isa)  # for values: no routes
 
     @property
     def samples(self) -> int:
@@ -140,7 +139,7 @@ class Engine:
 
     def incremental(self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report) -> NDArray[np.float64]:
         """Every parameter perturbed on its own by +h and -h, in difference arithmetic."""
-        run = self._prepare(self.parameter_routes, theta, n_threads)
+        run = self._prepare(self.parameter_routes, self._compiled_parameter_routes, theta, n_threads)
         changes = aligned(self._program.packed_size)
         for chunk, part in self._filled_chunks(run, report):
             tasks = self.parameter_routes.tasks(1, 2 * chunk.count, BLOCKS_PER_TASK)
@@ -155,7 +154,7 @@ class Engine:
         with, is what it does per parameter.
         """
         program = self._program
-        run = self._prepare(self.unit_routes, theta, n_threads)
+        run = self._prepare(self.unit_routes, self._compiled_unit_routes, theta, n_threads)
         offsets = program.unit_offsets()
         sensitivities = aligned(
             self._chunk_samples(CHUNK_DOUBLES) * sum(padded(program.steps[s].width) for s in offsets)
@@ -182,19 +181,22 @@ class Engine:
             panels += [(begin, len(uses), panel) for panel in range(p.panels)]
         return np.array(uses, np.intp), np.array(panels, np.intp)
 
-    def _compile(self, routes: Routes) -> _program.CompiledProgram:
-        _, instructions, links = routes.tables
-        return _program.CompiledProgram(
-            *self._program.tables, instructions, links, self._program.tape_stride, self._isa
-        )
+    @cached_property
+    def _compiled_unit_routes(self) -> _program.CompiledProgram:
+        return self.unit_routes.compile(self._isa)
 
-    def _prepare(self, routes: Routes, theta: NDArray[np.float64], n_threads: int) -> _Run:
+    @cached_property
+    def _compiled_parameter_routes(self) -> _program.CompiledProgram:
+        return self.parameter_routes.compile(self._isa)
+
+    def _prepare(
+        self, routes: Routes, compiled: _program.CompiledProgram, theta: NDArray[np.float64], n_threads: int
+    ) -> _Run:
         if self.work(routes) < SERIAL_WORK:
             n_threads = 1
         return _Run(
-            self._compile(routes),
+            compiled,
             self._program.pack(theta),
-            routes.tables[0],
             aligned(n_threads, routes.scratch),
             np.empty((n_threads, _engine.ROW_NUMBERS * routes.rows), np.intp),
             n_threads,

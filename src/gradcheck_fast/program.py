@@ -139,10 +139,10 @@ class Program:
 
     def affine(self, terms: Sequence[tuple[int, Parameter]], bias: Parameter | None = None) -> int:
         """``sum of step @ matrix`` over the terms, ``+ bias``."""
-        if len({matrix for _, matrix in terms}) < len(terms):
-            raise ValueError("an affine step multiplies two inputs by one parameter; use two affine steps and add them")
         all_terms = [Term(NOTHING, bias)] if bias is not None else []
         all_terms += [Term(step, matrix) for step, matrix in terms]
+        if len({term.parameter for term in all_terms}) < len(all_terms):
+            raise ValueError("an affine step uses one parameter twice; use two affine steps and add them")
         width = all_terms[0].parameter.columns
         return self._add(Step(Kind.AFFINE, width, tuple(step for step, _ in terms), terms=tuple(all_terms)))
 

@@ -95,10 +95,16 @@ class Routes:
             )
         return routes
 
-    @property
-    def tables(self) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
-        """Routes, instructions and links."""
-        return np.array(self._routes, ROUTE), np.array(self._instructions, INSTRUCTION), np.array(self._links, LINK)
+    def compile(self, isa: str) -> _program.CompiledProgram:
+        """The program with these routes, as the engine runs them on an instruction set."""
+        return _program.CompiledProgram(
+            *self._program.tables,
+            np.array(self._routes, ROUTE),
+            np.array(self._instructions, INSTRUCTION),
+            np.array(self._links, LINK),
+            self._program.tape_stride,
+            isa,
+        )
 
     def tasks(self, items_per_count: int, rows_per_item: int, blocks: int) -> NDArray[np.void]:
         """Cuts the counts, `items_per_count` items each, into tasks of about so many blocks of rows."""

@@ -1,0 +1,296 @@
+"""The engine knows steps, not layers: programs that are no dense networks, against plain formulas at 60 digits."""
+
+import numpy as np
+import pytest
+from reference import ACTIVATIONS, affine, central_differences, exact, mp, mpf, sigmoid, softmax
+
+from gradcheck_fast._program import Kind, operations
+from gradcheck_fast.methods import Engine
+from gradcheck_fast.program import PANEL, Program
+
+H = 2.0**-30
+DIGITS = 1e-12
+
+
+def silent(fraction):
+    pass
+
+
+def squared_error(x, y):
+    return mp.fsum((a - b) ** 2 for a, b in zip(x, y, strict=True))
+
+
+def tanh(z):
+    return [mp.tanh(v) for v in z]
+
+
+def multiply(a, b):
+    return [x * y for x, y in zip(a, b, strict=True)]
+
+
+def add(a, b):
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+# ---- a recurrent network, unrolled: Wx, Wh and b are used in every step
+
+RECURRENT_SHAPES = {"Wx": (2, 3), "Wh": (3, 3), "b": (1, 3), "V": (3, 2), "c": (1, 2)}
+
+
+def recurrent_program(every_step):
+    program = Program()
+    p = {name: program.parameter(shape) for name, shape in RECURRENT_SHAPES.items()}
+    inputs = [program.input(2) for _ in range(3)]
+    hidden = None
+    for t, x in enumerate(inputs):
+        terms = [(x, p["Wx"])] if hidden is None else [(x, p["Wx"]), (hidden, p["Wh"])]
+        hidden = program.elementwise("tanh", program.affine(terms, p["b"]))
+        if every_step or t == 2:
+            program.cost("squared_error", program.affine([(hidden, p["V"])], p["c"]), 2, constant=1.0, scale=0.5)
+    return program
+
+
+def recurrent_cost(every_step):
+    def cost(p, X, y):
+        total = mpf(0)
+        for x, target in zip(X, y, strict=True):
+            hidden = [mpf(0)] * 3
+            for t in range(3):
+                hidden = tanh(add(affine(x[2 * t : 2 * t + 2], p["Wx"], p["b"][0]), affine(hidden, p["Wh"])))
+                if every_step:
+                    total += squared_error(affine(hidden, p["V"], p["c"][0]), target[2 * t : 2 * t + 2]) / 2
+            if not every_step:
+                total += squared_error(affine(hidden, p["V"], p["c"][0]), target) / 2
+        return total
+
+    return cost
+
+
+# ---- a gate, a residual, a softmax in the middle, and a matrix that two layers share
+
+GATED_SHAPES = {"A": (3, 3), "a": (1, 3), "B": (3, 3), "T": (3, 3), "V": (3, 2), "v": (1, 2)}
+
+
+def gated_program():
+    program = Program()
+    p = {name: program.parameter(shape) for name, shape in GATED_SHAPES.items()}
+    x = program.input(3)
+    gate = program.elementwise("sigmoid", program.affine([(x, p["A"])], p["a"]))
+    candidate = program.elementwise("tanh", program.affine([(x, p["B"])]))
+    residual = program.add(program.product(gate, candidate), x)
+    attention = program.product(program.softmax(residual), candidate)
+    tied = program.elementwise("tanh", program.affine([(attention, p["T"])]))
+    tied = program.elementwise("softplus", program.affine([(tied, p["T"])], p["a"]))
+    program.cost("cross_entropy_logits_class", program.affine([(tied, p["V"])], p["v"]), 1)
+    return program
+
+
+def gated_cost(p, X, y):
+    total = mpf(0)
+    for x, (target,) in zip(X, y, strict=True):
+        gate = [sigmoid(v) for v in affine(x, p["A"], p["a"][0])]
+        candidate = tanh(affine(x, p["B"]))
+        attention = multiply(softmax(add(multiply(gate, candidate), x)), candidate)
+        tied = tanh(affine(attention, p["T"]))
+        tied = [ACTIVATIONS["softplus"](v) for v in affine(tied, p["T"], p["a"][0])]
+        total -= mp.log(softmax(affine(tied, p["V"], p["v"][0]))[int(target)])
+    return total
+
+
+PROGRAMS = {
+    "recurrent_last_step": (recurrent_program(False), recurrent_cost(False), RECURRENT_SHAPES, 2),
+    "recurrent_every_step": (recurrent_program(True), recurrent_cost(True), RECURRENT_SHAPES, 6),
+    "gate_residual_softmax_tied": (gated_program(), gated_cost, GATED_SHAPES, None),
+}
+
+
+@pytest.fixture(params=PROGRAMS)
+def problem(request):
+    program, cost, shapes, target_width = PROGRAMS[request.param]
+    random = np.random.default_rng(5)
+    X = random.normal(size=(3, program.input_width))
+    y = np.array([[0.0], [1.0], [1.0]]) if target_width is None else random.normal(size=(3, target_width))
+    params = {name: random.normal(size=shape) for name, shape in shapes.items()}
+    data = exact(X), exact(y)
+    return Engine(program, X, y), program, params, lambda p: cost(p, *data)
+
+
+def flatten(params):
+    return np.concatenate([array.ravel() for array in params.values()])
+
+
+def assert_close(program, gradient, true, digits):
+    """Within `digits` of the largest entry, for each parameter array."""
+    for p in program.parameters:
+        part = slice(p.offset, p.offset + p.size)
+        error = max(abs(mpf(x) - y) for x, y in zip(gradient[part].tolist(), true[part], strict=True))
+        assert error <= digits * max(abs(y) for y in true[part]), f"array at {p.offset}: {p.rows} x {p.columns}"
+
+
+def true_changes(cost, params, h):
+    gradient = central_differences(cost, exact(params), h)
+    return [2 * mpf(h) * g for array in gradient.values() for g in array]
+
+
+class TestProgramsThatAreNoDenseNetworks:
+    def test_the_cost(self, problem):
+        engine, _, params, cost = problem
+        assert engine.cost(flatten(params), 1) == pytest.approx(float(cost(exact(params))), rel=1e-15)
+
+    @pytest.mark.parametrize("h", [0.1, 1e-4])
+    def test_incremental_is_the_central_difference(self, problem, h):
+        engine, program, params, cost = problem
+        changes = engine.incremental(flatten(params), h, 1, silent)
+        assert_close(program, changes, true_changes(cost, params, h), DIGITS)
+
+    def test_units_agrees_with_incremental(self, problem):
+        """A parameter used in several steps: the sum over what each does on its own, for a step so small."""
+        engine, program, params, _ = problem
+        one_by_one = engine.incremental(flatten(params), H, 1, silent)
+        assert_close(program, engine.units(flatten(params), H, 1, silent), [mpf(x) for x in one_by_one], DIGITS)
+
+    def test_direct_agrees_in_plain_arithmetic(self, problem):
+        engine, program, params, cost = problem
+        theta = flatten(params)
+        changes = engine.direct(theta, theta + 1e-4, theta - 1e-4, 1, silent)
+        assert_close(program, changes, true_changes(cost, params, 1e-4), 1e-9)
+
+
+# ---- random programs, against an interpreter of the same steps
+
+
+def interpret(program, flat, X, y):
+    """The cost of a program at 60 digits; `flat` is the parameter vector as a list."""
+
+    def matrix(p):
+        return [flat[p.offset + i * p.columns : p.offset + (i + 1) * p.columns] for i in range(p.rows)]
+
+    names = {index: name for name, (index, _) in operations().items()}
+    total = mpf(0)
+    for x, target in zip(X, y, strict=True):
+        values = []
+        for step in program.steps:
+            of = [values[i] for i in step.inputs]
+            if step.kind == Kind.INPUT:
+                values.append(x[step.column : step.column + step.width])
+            elif step.kind == Kind.AFFINE:
+                value = [mpf(0)] * step.width
+                for term in step.terms:
+                    W = matrix(term.parameter)
+                    value = add(value, W[0] if term.step < 0 else affine(values[term.step], W))
+                values.append(value)
+            elif step.kind == Kind.ELEMENTWISE:
+                values.append([ACTIVATIONS[names[step.operation]](v) for v in of[0]])
+            elif step.kind == Kind.SOFTMAX:
+                values.append(softmax(of[0]))
+            elif step.kind == Kind.PRODUCT:
+                values.append(multiply(*of))
+            elif step.kind == Kind.ADD:
+                values.append(add(*of))
+            else:
+                total += mpf(step.scale) * squared_error(of[0], target[step.column : step.column + step.width])
+                values.append(None)
+    return total
+
+
+def random_program(seed):
+    """Ten steps and a cost, each on any of the steps before; matrices of the right shape are used again at times."""
+    random = np.random.default_rng(seed)
+    program = Program()
+    steps = [program.input(int(random.integers(1, 4))) for _ in range(2)]
+
+    def pick(width=None):
+        fitting = [s for s in steps if width in (None, program.steps[s].width)]
+        return fitting[random.integers(len(fitting))]
+
+    def parameter(rows, columns):
+        fitting = [p for p in program.parameters if (p.rows, p.columns) == (rows, columns)]
+        return fitting[0] if fitting and random.integers(2) else program.parameter((rows, columns))
+
+    def add_affine():
+        columns = int(random.integers(1, 4))
+        inputs = [pick() for _ in range(random.integers(1, 3))]
+        terms = {parameter(program.steps[s].width, columns): s for s in inputs}  # one step uses a matrix only once
+        bias = program.parameter((columns,)) if random.integers(2) else None
+        return program.affine([(s, matrix) for matrix, s in terms.items()], bias)
+
+    def add_cost(step):
+        program.cost("squared_error", step, program.steps[step].width, constant=1.0, scale=0.5)
+
+    steps.append(add_affine())
+    for _ in range(9):
+        kind = random.choice(["affine", "affine", "elementwise", "elementwise", "softmax", "product", "add", "cost"])
+        if kind == "affine":
+            steps.append(add_affine())
+        elif kind == "elementwise":
+            steps.append(program.elementwise(random.choice(["tanh", "sigmoid", "relu", "silu", "softsign"]), pick()))
+        elif kind == "softmax":
+            steps.append(program.softmax(pick()))
+        elif kind == "cost":
+            add_cost(pick())
+        else:
+            first = pick()
+            steps.append(getattr(program, kind)(first, pick(program.steps[first].width)))
+    add_cost(steps[-1])
+    return program, random
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_program(seed):
+    program, random = random_program(seed)
+    X, y = random.normal(size=(2, program.input_width)), random.normal(size=(2, program.target_width))
+    theta = random.normal(size=program.size)
+    engine, data = Engine(program, X, y), (exact(X), exact(y))
+    by_name = {"theta": exact(theta)}
+    assert engine.cost(theta, 1) == pytest.approx(float(interpret(program, by_name["theta"], *data)), rel=1e-14)
+    for h in (0.1, 1e-4):
+        true = central_differences(lambda p: interpret(program, p["theta"], *data), by_name, h)["theta"]
+        assert_close(program, engine.incremental(theta, h, 1, silent), [2 * mpf(h) * g for g in true], DIGITS)
+    one_by_one = engine.incremental(theta, H, 1, silent)
+    assert_close(program, engine.units(theta, H, 1, silent), [mpf(x) for x in one_by_one], DIGITS)
+
+
+def test_a_parameter_stands_in_a_step_only_once():
+    program = Program()
+    x, row = program.input(1), program.parameter((3,))
+    hidden = program.affine([(x, row)])
+    square = program.parameter((3, 3))
+    with pytest.raises(ValueError, match="two affine steps"):
+        program.affine([(hidden, square), (hidden, square)])
+    with pytest.raises(ValueError, match="two affine steps"):
+        program.affine([(x, row)], row)
+
+
+# ---- parameters in panels
+
+
+class TestPanels:
+    COLUMNS = (1, 15, 16, 17, 33)
+
+    @pytest.fixture(params=[*COLUMNS, COLUMNS], ids=lambda value: f"columns={value}")
+    def packing(self, request):
+        program = Program()
+        for columns in np.atleast_1d(request.param):
+            for rows in (1, 2, 5):
+                program.parameter((rows, int(columns)))
+        return program, 1.0 + np.arange(program.size)
+
+    def test_unpack_is_the_inverse_of_pack(self, packing):
+        program, theta = packing
+        assert (program.unpack(program.pack(theta)) == theta).all()
+
+    def test_positions_say_where_pack_puts_each_entry(self, packing):
+        program, theta = packing
+        packed, positions = program.pack(theta), program.positions()
+        assert (packed[positions] == theta).all()
+        assert len(set(positions.tolist())) == program.size
+        assert np.count_nonzero(packed) == program.size, "columns beyond the last are zero"
+
+    def test_sixteen_columns_of_a_row_lie_side_by_side_on_cache_lines(self, packing):
+        program, theta = packing
+        packed = program.pack(theta)
+        assert packed.ctypes.data % 64 == 0
+        for p in program.parameters:
+            at = program.positions()[p.offset : p.offset + p.size].reshape(p.rows, p.columns)
+            assert (at[:, 0] % PANEL == 0).all()
+            assert (np.diff(at[:, :PANEL], axis=1) == 1).all()
