@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .arrays import real_array
-from .trees import Packed, Tree, pack
+from .trees import Packed, Tree, pack, pack_as
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def relative_error(a: Tree, b: Tree) -> float:
     Parameters
     ----------
     a, b : tree of arrays
-        With the same number of entries.
+        With the same number of entries; compared in order, or by name if both are dicts of the same names.
 
     Returns
     -------
@@ -73,16 +73,13 @@ def relative_error(a: Tree, b: Tree) -> float:
     TypeError, ValueError
         If they are not real, or have different numbers of entries.
     """
-    first, second = (tree if isinstance(tree, np.ndarray) else _flat(tree, name) for tree, name in ((a, "a"), (b, "b")))
-    if np.size(first) != np.size(second):
-        raise ValueError(f"relative_error: a has {np.size(first)} entries, b has {np.size(second)}; expected as many")
-    return _ratio(
-        np.ravel(real_array("a", first)).astype(np.float64), np.ravel(real_array("b", second)).astype(np.float64)
-    )
-
-
-def _flat(tree: Tree, name: str) -> NDArray[np.float64]:
-    return pack(tree, name, finite=False).flat
+    first = pack(a, "a", finite=False)
+    second = pack(b, "b", finite=False)
+    if isinstance(a, Mapping) and set(first.shapes) == set(second.shapes):  # whatever their order
+        second = pack_as(b, first.shapes, "b", finite=False)
+    if first.flat.size != second.flat.size:
+        raise ValueError(f"relative_error: a has {first.flat.size} entries, b has {second.flat.size}; expected as many")
+    return _ratio(first.flat, second.flat)
 
 
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

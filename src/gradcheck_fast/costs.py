@@ -50,17 +50,13 @@ class Cost:
             If they do not fit the cost, the samples or the outputs.
         """
         array = real_array("y", y, allow_bool=True)
-        if array.ndim == 1 and outputs == 1:
-            array = array[:, np.newaxis]
-        if array.shape != (samples, outputs):
-            also = f" (or ({samples},))" if outputs == 1 else ""
-            raise ValueError(
-                f"y: expected the shape ({samples}, {outputs}){also} for {type(self).__name__}, one row per row of X, "
-                f"got {np.shape(y)}"
-            )
+        forms = self._forms(samples, outputs)
+        if array.shape not in forms:
+            expected = " or ".join(f"{shape}{meaning}" for shape, meaning in forms.items())
+            raise ValueError(f"y: {type(self).__name__} on {samples} samples expects {expected}, got {array.shape}")
         require_finite("y", array)
-        self._check_values(array)
-        return np.array(array, np.float64, order="C")
+        self._check_values(array, outputs)
+        return np.array(array, np.float64, order="C").reshape(samples, -1)
 
     def _elements(self, outputs: int) -> int:
         return outputs
@@ -68,7 +64,12 @@ class Cost:
     def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
         raise NotImplementedError
 
-    def _check_values(self, targets: NDArray[Any]) -> None:
+    def _forms(self, samples: int, outputs: int) -> dict[tuple[int, ...], str]:
+        """The shapes that targets may have, and what is said of them in errors."""
+        rows: dict[tuple[int, ...], str] = {(samples, outputs): ""}
+        return {**rows, (samples,): ""} if outputs == 1 else rows
+
+    def _check_values(self, targets: NDArray[Any], outputs: int) -> None:
         pass
 
 
@@ -141,7 +142,7 @@ class BinaryCrossEntropy(Cost):
     def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
         return "binary_cross_entropy_" + ("logits" if self.from_logits else "probabilities"), 0.0
 
-    def _check_values(self, targets: NDArray[Any]) -> None:
+    def _check_values(self, targets: NDArray[Any], outputs: int) -> None:
         _require("BinaryCrossEntropy expects targets between 0 and 1", (targets >= 0) & (targets <= 1), targets)
 
 
@@ -166,19 +167,18 @@ class CrossEntropy(Cost):
         return f"cross_entropy_{kind}" + ("_class" if by_class else ""), 0.0
 
     def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
-        array = real_array("y", y)
-        if array.ndim != 1:
-            return super().read_targets(y, samples, outputs)
-        if array.dtype.kind == "f":
-            raise TypeError(f"y: class indices must be integers, got dtype {array.dtype}; use y.astype(int)")
-        if array.shape != (samples,):
-            raise ValueError(f"y: expected {samples} class indices, one per row of X, got {len(array)}")
-        _require(f"class indices run from 0 to {outputs - 1}", (array >= 0) & (array < outputs), array)
-        if outputs == 1:
-            return np.ones((samples, 1))
-        return array.astype(np.float64)[:, np.newaxis]
+        targets = super().read_targets(y, samples, outputs)
+        return np.ones_like(targets) if outputs == 1 else targets  # one class: class 0 and probability 1 are the same
 
-    def _check_values(self, targets: NDArray[Any]) -> None:
+    def _forms(self, samples: int, outputs: int) -> dict[tuple[int, ...], str]:
+        return {(samples, outputs): " (rows of probabilities)", (samples,): f" ({samples} class indices)"}
+
+    def _check_values(self, targets: NDArray[Any], outputs: int) -> None:
+        if targets.ndim == 1:
+            if targets.dtype.kind not in "iu":
+                raise TypeError(f"y: class indices must be integers, got dtype {targets.dtype}; use y.astype(int)")
+            _require(f"class indices run from 0 to {outputs - 1}", (targets >= 0) & (targets < outputs), targets)
+            return
         _require("CrossEntropy expects probabilities", targets >= 0, targets)
         sums = targets.sum(axis=1, dtype=np.float64)
         good = np.abs(sums - 1) < 1e-4

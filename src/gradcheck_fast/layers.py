@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from . import _program
 from .names import choose, positive_integer
@@ -17,6 +17,7 @@ def activations() -> tuple[str, ...]:
     return ("identity", *_program.operations(), "softmax")
 
 
+@runtime_checkable
 class Layer(Protocol):
     """What a network asks of a layer.
 
@@ -70,6 +71,8 @@ class Dense:
         positive_integer("Dense: inputs", self.inputs)
         positive_integer("Dense: outputs", self.outputs)
         choose("Dense: activation", self.activation, activations())
+        if not isinstance(self.bias, bool):
+            raise TypeError(f"Dense: bias: expected True or False, got {self.bias!r}")
         if self.name is not None and not (isinstance(self.name, str) and self.name):
             raise TypeError(f"Dense: name: expected a non-empty string or None, got {self.name!r}")
 

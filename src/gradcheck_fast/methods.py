@@ -134,7 +134,8 @@ class Engine:
                 _engine.direct(
                     self._compiled, private, positions, plus, minus, chunk, tapes, costs, begin, end, n_threads
                 )
-        changes: NDArray[np.float64] = costs[0] - costs[1]
+        with np.errstate(invalid="ignore"):  # infinite costs: the gradient is NaN, and reported as such
+            changes: NDArray[np.float64] = costs[0] - costs[1]
         return changes
 
     def incremental(self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report) -> NDArray[np.float64]:

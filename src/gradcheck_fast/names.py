@@ -46,6 +46,8 @@ def positive_integer(what: str, value: object) -> int:
 def number(what: str, value: object, *, positive: bool = False) -> float:
     """`value` as a finite float of at least 0 (above 0 if `positive`); TypeError or ValueError naming `what` if not."""
     expected = "a positive number" if positive else "a number of at least 0"
+    if isinstance(value, (str, bytes, bool)):
+        raise TypeError(f"{what}: expected {expected}, got {value!r}")
     try:
         result = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

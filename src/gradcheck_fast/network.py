@@ -57,7 +57,7 @@ class Network:
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
         for number, layer in enumerate(self.layers, 1):
-            if not hasattr(layer, "lower"):
+            if not isinstance(layer, Layer):
                 raise TypeError(f"layer {number}: expected a layer such as gf.Dense(2, 3), got {layer!r}")
         for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
             if before.outputs != after.inputs:
@@ -192,8 +192,9 @@ class NetworkLoss:
         run = self._engine.units if method == "units" else self._engine.incremental
         changes = run(params.flat, h, n_threads, report)
         # the penalty's own difference, ½λ(w + h)² - ½λ(w - h)² = λ(w (2h))
-        changes += self._decay * params.flat * (2 * h)
-        return Numerical(changes / (2 * h), method, h, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            changes += self._decay * params.flat * (2 * h)
+            return Numerical(changes / (2 * h), method, h, 0.0)
 
     def _cheaper(self) -> str:
         engine = self._engine
@@ -204,7 +205,8 @@ class NetworkLoss:
     ) -> Numerical:
         plus, minus, width = plain_steps(theta, step)
         changes = self._engine.direct(theta, plus, minus, n_threads, report)
-        changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
+        with np.errstate(over="ignore", invalid="ignore"):
+            changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
         noise = plain_noise(self._engine.cost(theta, n_threads), width)
         return Numerical(changes / width, "direct", step, noise)
 

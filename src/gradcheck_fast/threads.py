@@ -11,6 +11,9 @@ from .names import positive_integer
 
 _PROCESS = os.getpid()
 
+#: More threads than this help nobody, and the OpenMP runtime ends the process if the system cannot start them.
+MOST_THREADS = 64
+
 
 def resolve(n_threads: int | None) -> int:
     """The number of threads to run on.
@@ -23,7 +26,8 @@ def resolve(n_threads: int | None) -> int:
     Returns
     -------
     int
-        1 in a build without OpenMP, and in a forked child: the OpenMP runtime does not survive a fork.
+        At most 64, or twice the CPUs if that is more; 1 in a build without OpenMP, and in a forked child: the OpenMP
+        runtime does not survive a fork.
 
     Raises
     ------
@@ -33,7 +37,7 @@ def resolve(n_threads: int | None) -> int:
     wanted = available() if n_threads is None else positive_integer("n_threads", n_threads)
     if not _engine.has_openmp or os.getpid() != _PROCESS:
         return 1
-    return wanted
+    return min(wanted, max(MOST_THREADS, 2 * (os.cpu_count() or 1)))
 
 
 def available() -> int:
@@ -53,8 +57,12 @@ def _cgroup_quota() -> float | None:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # version 2
     except (OSError, ValueError):
         try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()  # version 1
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()  # version 1
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
         except OSError:
             return None
-    return None if quota in ("max", "-1") else float(quota) / float(period)
+    try:
+        cpus = int(quota) / int(period)  # without a limit the quota is "max", or -1 in version 1
+    except (ValueError, ZeroDivisionError):
+        return None
+    return cpus if cpus > 0 else None

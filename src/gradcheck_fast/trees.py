@@ -102,15 +102,17 @@ def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, fi
         raise ValueError(_name_differences(what, list(leaves), list(shapes)))
     elif len(leaves) != len(shapes):
         counts = f"expected {len(shapes)} arrays ({_list(shapes)}), got {len(leaves)} ({_list(leaves)})"
-        raise ValueError(f"{what}: {counts}")
+        hint = "; lists are trees of arrays, make a matrix of numbers by np.array" if _has_numbers(leaves) else ""
+        raise ValueError(f"{what}: {counts}{hint}")
     else:
         order = list(leaves)
     for name, own in zip(shapes, order, strict=True):
         got, expected = leaves[own].shape, shapes[name]
         if got != expected:
-            label = name if own == name else f"{name} (at {own})"
+            label = f"{what}: {name}" if own in (name, what) else f"{what}: {name} (at {own})"
+            label = what if _is_leaf(tree) and list(shapes) == ["params"] else label
             hint = "; is it transposed?" if got == expected[::-1] else ""
-            raise ValueError(f"{what}: {label}: expected the shape {expected}, got {got}{hint}")
+            raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
     packed = _pack(tree, leaves, order, what, finite)
     return Packed(packed.flat, dict(shapes), dict(zip(shapes, packed.dtypes.values(), strict=True)), packed.unpack)
 
@@ -118,6 +120,10 @@ def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, fi
 def copy(tree: Tree) -> Tree:
     """The same tree with arrays of its own, of the same dtypes."""
     return _rebuild(tree, iter([np.array(leaf) for _, leaf in _walk(tree, "")]))
+
+
+def _has_numbers(leaves: Mapping[str, NDArray[Any]]) -> bool:
+    return any(leaf.ndim == 0 for leaf in leaves.values())
 
 
 def _is_leaf(tree: Tree) -> bool:

@@ -1,0 +1,482 @@
+"""gradcheck(): it finds every mistake where it is, and never finds one where there is none."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from networks import COSTS, Case, backprop, flat, make, random_network
+
+import gradcheck_fast as gf
+
+METHODS = ("units", "incremental")
+WIDTH = 5
+
+
+def four_layers(name) -> Case:
+    """Square matrices only, so that each can be transposed."""
+    return {
+        "regression": lambda: make(
+            np.random.default_rng(1), [WIDTH] * 5, ["tanh", "softplus", "sigmoid", "identity"], "squared", "batchmean"
+        ),
+        "classification": lambda: make(
+            np.random.default_rng(2), [WIDTH] * 5, ["relu", "tanh", "silu", "identity"], "class_logits", "batchmean"
+        ),
+        "penalised": lambda: make(
+            np.random.default_rng(3), [WIDTH] * 5, ["sigmoid", "tanh", "elu", "tanh"], "huber", penalty=gf.L2(0.1)
+        ),
+    }[name]()
+
+
+ARRAYS = [f"{kind}{k}" for k in range(1, 5) for kind in "Wb"]
+WEIGHTS, BIASES = ARRAYS[::2], ARRAYS[1::2]
+networks = pytest.mark.parametrize("case", ["regression", "classification", "penalised"], indirect=True)
+methods = pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.fixture
+def case(request):
+    return four_layers(request.param)
+
+
+def wrong_arrays(report):
+    return [array.name for array in report.arrays if array.wrong]
+
+
+def assert_caught(report, correct, wrong, arrays, index=None):
+    """FAIL in exactly these arrays; the worst entry is one of theirs, and was changed."""
+    assert report.verdict == "FAIL"
+    assert wrong_arrays(report) == arrays
+    worst = report.worst(1)[0]
+    assert worst.array in arrays
+    assert wrong[worst.array][worst.index] != correct[worst.array][worst.index]
+    assert worst.analytic == wrong[worst.array][worst.index]
+    if index is not None:
+        assert worst.index == index
+        assert report.wrong == 1
+
+
+# ---- mistakes in one array
+
+
+def entries_to_spoil(array, rng):
+    """Three entries of the array that are not zero, the smallest one among them."""
+    candidates = [index for index in np.ndindex(array.shape) if array[index] != 0]
+    drawn = [candidates[k] for k in rng.choice(len(candidates), 2, replace=False)]
+    return [min(candidates, key=lambda index: abs(array[index])), *drawn]
+
+
+@methods
+@networks
+@pytest.mark.parametrize("array", ARRAYS)
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda g: g * (1 + 1e-6), lambda g: g * (1 - 1e-6), lambda g: -g, lambda g: 0.0],
+    ids=["one-millionth-more", "one-millionth-less", "other-sign", "zero"],
+)
+def test_one_wrong_entry_is_the_worst(case, method, array, spoil):
+    loss, correct = case.loss, case.gradient
+    for index in entries_to_spoil(correct[array], np.random.default_rng(0)):
+        wrong = copy.deepcopy(correct)
+        wrong[array][index] = spoil(wrong[array][index])
+        assert_caught(gf.gradcheck(loss, wrong, case.params, method=method), correct, wrong, [array], index)
+
+
+@methods
+@networks
+@pytest.mark.parametrize("array", ARRAYS)
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda g: -g, lambda g: 2 * g, lambda g: 0.5 * g, lambda g: 7 * g, lambda g: g + 1e-3, lambda g: 0 * g],
+    ids=["other-sign", "factor-2", "factor-half", "missing-1-over-N", "offset", "zero"],
+)
+def test_one_wrong_array(case, method, array, spoil):
+    correct = case.gradient
+    wrong = {**correct, array: spoil(correct[array])}
+    assert_caught(gf.gradcheck(case.loss, wrong, case.params, method=method), correct, wrong, [array])
+
+
+@methods
+@networks
+@pytest.mark.parametrize("array", WEIGHTS)
+def test_transposed_square_matrix(case, method, array):
+    correct = case.gradient
+    wrong = {**correct, array: correct[array].T}
+    report = gf.gradcheck(case.loss, wrong, case.params, method=method)
+    assert_caught(report, correct, wrong, [array])
+    assert report.wrong <= WIDTH * WIDTH - WIDTH  # its diagonal is right
+
+
+@methods
+@networks
+@pytest.mark.parametrize("array", BIASES)
+@pytest.mark.parametrize("forgotten", ["all-but-the-first", "the-last"])
+def test_bias_gradient_that_misses_samples(case, method, array, forgotten):
+    kept = slice(1) if forgotten == "all-but-the-first" else slice(-1)
+    part = case._replace(X=case.X[kept], y=case.y[kept])
+    scale = len(part.X) / len(case.X)  # both costs are means over the samples
+    correct = case.gradient
+    wrong = {**correct, array: scale * part.gradient[array]}
+    assert_caught(gf.gradcheck(case.loss, wrong, case.params, method=method), correct, wrong, [array])
+
+
+# ---- mistakes in the derivation: wrong from some layer down
+
+
+@methods
+@networks
+@pytest.mark.parametrize("layer", [1, 2, 3, 4])
+def test_forgotten_derivative_of_an_activation(case, method, layer):
+    correct = case.gradient
+    wrong = backprop(*case, forget_slope_of=layer)
+    report = gf.gradcheck(case.loss, wrong, case.params, method=method)
+    if case.net.layers[layer - 1].activation == "identity":
+        assert report.ok
+    else:
+        assert_caught(report, correct, wrong, ARRAYS[: 2 * layer])
+
+
+@methods
+def test_missing_one_over_n(method):
+    case = four_layers("regression")
+    with_sum = gf.Network(case.net.layers, cost=gf.SquaredError(reduction="sum"))
+    wrong = backprop(with_sum, case.params, case.X, case.y)
+    assert_caught(gf.gradcheck(case.loss, wrong, case.params, method=method), case.gradient, wrong, ARRAYS)
+
+
+@methods
+@pytest.mark.parametrize("penalty", [None, gf.L2(0.1, biases=True)], ids=["forgotten", "of-biases-too"])
+def test_wrong_penalty(method, penalty):
+    case = four_layers("penalised")
+    other = gf.Network(case.net.layers, cost=case.net.cost, penalty=penalty)
+    wrong = backprop(other, case.params, case.X, case.y)
+    arrays = WEIGHTS if penalty is None else BIASES
+    assert_caught(gf.gradcheck(case.loss, wrong, case.params, method=method), case.gradient, wrong, arrays)
+
+
+@methods
+def test_gradient_of_the_parameters_before_the_update(method):
+    case = four_layers("classification")
+    updated = {name: array - 1e-5 * case.gradient[name] for name, array in case.params.items()}
+    report = gf.gradcheck(case.loss, case.gradient, updated, method=method)
+    assert wrong_arrays(report) == ARRAYS
+
+
+def test_two_mistakes_are_both_found():
+    case = four_layers("regression")
+    wrong = copy.deepcopy(case.gradient)
+    wrong["W2"][3, 1] *= 1.01
+    wrong["b4"][2] *= -1
+    report = gf.gradcheck(case.loss, wrong, case.params)
+    assert wrong_arrays(report) == ["W2", "b4"]
+    assert [(entry.array, entry.index) for entry in report.worst(2)] == [("b4", (2,)), ("W2", (3, 1))]
+
+
+@networks
+def test_methods_of_plain_arithmetic_find_coarser_mistakes(case):
+    """A part in a thousand; two million times what they are usually off by."""
+    wrong = copy.deepcopy(case.gradient)
+    index = np.unravel_index(np.argmax(np.abs(wrong["W3"])), wrong["W3"].shape)
+    assert gf.gradcheck(case.loss, wrong, case.params, method="direct")
+    wrong["W3"][index] *= 1.001
+    report = gf.gradcheck(case.loss, wrong, case.params, method="direct")
+    assert_caught(report, case.gradient, wrong, ["W3"], index)
+    report = gf.gradcheck(lambda params: case.loss(params), wrong, case.params)
+    assert_caught(report, case.gradient, wrong, ["W3"], index)
+
+
+# ---- no false alarms
+
+
+@methods
+def test_200_correct_networks_pass(method):
+    rng = np.random.default_rng(2024)
+    for k in range(200):
+        case = random_network(rng)
+        report = gf.gradcheck(case.loss, case.gradient, case.params, method=method)
+        assert report.ok, f"network {k}: {case.net}\n{report}"
+
+
+@methods
+def test_200_networks_with_one_wrong_entry_fail(method):
+    rng = np.random.default_rng(2025)
+    for k in range(200):
+        case = random_network(rng)
+        wrong = case.gradient
+        array = str(rng.choice(list(wrong)))
+        index = np.unravel_index(np.argmax(np.abs(wrong[array])), wrong[array].shape)
+        wrong[array][index] = wrong[array][index] * (1 - 1e-5) if wrong[array][index] else 1.0
+        report = gf.gradcheck(case.loss, wrong, case.params, method=method)
+        assert wrong_arrays(report) == [array], f"network {k}: {case.net}\n{report}"
+        assert report.worst(1)[0][:2] == (array, index)
+
+
+def in_float32(case):
+    return case._replace(params={name: array.astype(np.float32) for name, array in case.params.items()})
+
+
+#: Without those whose gradient divides by p (1 - p), of which float32 keeps nothing where p is nearly 1.
+FLOAT32_COSTS = tuple(name for name in COSTS if "probabilities" not in name)
+
+
+def test_100_correct_float32_gradients_pass():
+    rng = np.random.default_rng(32)
+    for k in range(100):
+        case = in_float32(random_network(rng, FLOAT32_COSTS))
+        gradient = case.gradient
+        assert all(array.dtype == np.float32 for array in gradient.values())
+        report = gf.gradcheck(case.loss, gradient, case.params)
+        assert report.ok, f"network {k}: {case.net}\n{report}"
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_one_percent_in_a_float32_gradient_fails(array):
+    case = in_float32(four_layers("classification"))
+    correct = case.gradient
+    for index in entries_to_spoil(correct[array], np.random.default_rng(0))[1:]:
+        wrong = copy.deepcopy(correct)
+        wrong[array][index] *= np.float32(1.01)
+        assert_caught(gf.gradcheck(case.loss, wrong, case.params), correct, wrong, [array], index)
+
+
+def test_tolerance_follows_the_dtype_of_each_array():
+    case = four_layers("regression")
+    off = {name: array * (1 + 1e-5) for name, array in case.gradient.items()}
+    off["W2"] = off["W2"].astype(np.float32)
+    report = gf.gradcheck(case.loss, off, case.params)
+    assert wrong_arrays(report) == [name for name in ARRAYS if name != "W2"]
+
+
+def test_float16_gradient():
+    case = four_layers("regression")
+    half = {name: array.astype(np.float16) for name, array in case.gradient.items()}
+    assert gf.gradcheck(case.loss, half, case.params)
+    assert not gf.gradcheck(case.loss, {**half, "b1": half["b1"] * np.float16(1.2)}, case.params)
+
+
+def test_network_whose_gradient_is_zero_everywhere():
+    """One class: its probability is always 1."""
+    net = gf.Network([gf.Dense(2, 3, "tanh"), gf.Dense(3, 1)], cost=gf.CrossEntropy())
+    params = net.init(0)
+    zero = {name: np.zeros(shape) for name, shape in net.shapes.items()}
+    for method in METHODS:
+        assert gf.gradcheck(net.loss(np.ones((4, 2)), np.zeros(4, int)), zero, params, method=method)
+
+
+# ---- NaN and infinity
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=["nan", "inf", "minus-inf"])
+@pytest.mark.parametrize("method", [*METHODS, "direct"])
+def test_non_finite_analytic_entry_fails(method, bad):
+    case = four_layers("regression")
+    wrong = case.gradient
+    wrong["W3"][1, 4] = bad
+    report = gf.gradcheck(case.loss, wrong, case.params, method=method)
+    assert not report.ok
+    assert wrong_arrays(report) == ["W3"]
+    assert report.worst(1)[0][:2] == ("W3", (1, 4))
+    assert not gf.gradcheck(case.loss, wrong, case.params, method=method, rtol=1e300, atol=1e300)
+
+
+@pytest.mark.parametrize("gradient", [1.0, np.nan, np.inf, 0.0], ids=["one", "nan", "inf", "zero"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=["nan", "inf", "minus-inf"])
+def test_loss_that_is_not_finite_fails(value, gradient):
+    report = gf.gradcheck(lambda x: value, gradient, 1.0)
+    assert report.verdict == "FAIL"
+    assert report.wrong == 1
+
+
+def test_loss_that_is_infinite_only_at_the_parameters_themselves():
+    """The finite differences are finite there; a wrong gradient must not pass for it."""
+    assert not gf.gradcheck(lambda x: np.inf if x == 1.0 else x**2, 5.0, 1.0)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "direct"])
+@pytest.mark.parametrize("penalty", [None, gf.L2(0.1)], ids=["plain", "with-penalty"])
+def test_network_that_overflows_fails_without_warning(method, penalty):
+    case = make(np.random.default_rng(0), [2, 3, 1], ["identity", "identity"], penalty=penalty)
+    huge = {name: 1e160 * array for name, array in case.params.items()}
+    report = gf.gradcheck(case.loss, {name: np.ones_like(array) for name, array in huge.items()}, huge, method=method)
+    assert not report.ok
+
+
+def test_large_cost_does_not_excuse_a_wrong_gradient():
+    """Rounding two costs of 1e12 leaves nothing of their difference: that is no agreement."""
+    assert not gf.gradcheck(lambda x: 1e12 + x @ x, np.array([20.0, 40.0]), np.array([1.0, 2.0]))
+
+
+# ---- nothing checked
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [{}, [], (), np.empty(0), np.empty((0, 3)), {"W": np.empty((2, 0)), "b": np.empty(0)}],
+    ids=["dict", "list", "tuple", "vector", "matrix", "arrays"],
+)
+def test_nothing_checked_is_no_success(nothing):
+    report = gf.gradcheck(lambda params: 1.0, nothing, nothing)
+    assert report.verdict == "FAIL"
+    assert not report.ok
+    assert report.checked == 0
+    assert "nothing was checked" in str(report)
+    with pytest.raises(gf.GradientError, match="nothing was checked"):
+        report.raise_if_failed()
+
+
+def test_an_empty_array_among_others_is_fine():
+    params = {"W": np.ones(3), "b": np.empty(0)}
+    gradient = {"W": np.full(3, 2.0), "b": np.empty(0)}
+    assert gf.gradcheck(lambda p: (p["W"] ** 2).sum(), gradient, params)
+
+
+# ---- rtol and atol
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rtol(method):
+    case = four_layers("regression")
+    off = {name: array * (1 + 1e-4) for name, array in case.gradient.items()}
+    assert not gf.gradcheck(case.loss, off, case.params, method=method)
+    assert gf.gradcheck(case.loss, off, case.params, method=method, rtol=2e-4)
+    assert not gf.gradcheck(case.loss, off, case.params, method=method, rtol=0.5e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_atol(method):
+    case = four_layers("regression")
+    off = {name: array + 1e-4 for name, array in case.gradient.items()}
+    assert not gf.gradcheck(case.loss, off, case.params, method=method)
+    assert gf.gradcheck(case.loss, off, case.params, method=method, atol=1.1e-4)
+    assert not gf.gradcheck(case.loss, off, case.params, method=method, atol=0.9e-4)
+
+
+def test_rtol_and_atol_are_reported_and_may_be_zero():
+    report = gf.gradcheck(lambda x: 4.0 * x, 4.0, 1.0, step=0.5, rtol=0, atol=0)
+    assert report.ok
+    assert (report.arrays[0].rtol, report.arrays[0].atol) == (0.0, 0.0)
+    assert not gf.gradcheck(lambda x: 4.0 * x, np.nextafter(4.0, 5.0), 1.0, step=0.5, rtol=0, atol=0)
+
+
+# ---- the forms in which a gradient may be given
+
+FORMS = {
+    "dict": lambda g: g,
+    "dict-in-another-order": lambda g: dict(sorted(g.items(), reverse=True)),
+    "list": lambda g: list(g.values()),
+    "tuple": lambda g: tuple(g.values()),
+    "pairs": lambda g: [(g[f"W{k}"], g[f"b{k}"]) for k in range(1, 5)],
+    "nested-dict": lambda g: {f"layer{k}": {"weights": g[f"W{k}"], "biases": g[f"b{k}"]} for k in range(1, 5)},
+    "flat": flat,
+    "column-major": lambda g: {name: np.asfortranarray(array) for name, array in g.items()},
+}
+
+
+@pytest.mark.parametrize("params_form", FORMS)
+@pytest.mark.parametrize("form", FORMS)
+def test_any_form_of_gradient_goes_with_any_form_of_params(form, params_form):
+    case = four_layers("classification")
+    params = FORMS[params_form](case.params)
+    correct = FORMS[form](case.gradient)
+    assert gf.gradcheck(case.loss, correct, params)
+    assert gf.gradcheck(case.loss, lambda given: correct, params)
+    wrong = copy.deepcopy(case.gradient)
+    wrong["b2"][1] += 1.0
+    report = gf.gradcheck(case.loss, FORMS[form](wrong), params)
+    assert wrong_arrays(report) == ["b2"]
+    assert report.worst(1)[0][:2] == ("b2", (1,))
+
+
+def test_gradient_function_is_given_the_parameters_as_they_are():
+    seen = []
+
+    def gradient(params):
+        seen.append(params)
+        return [np.array([2.0, 4.0]), 3.0]
+
+    params = [np.array([1.0, 2.0], np.float32), 5.0]
+    report = gf.gradcheck(lambda p: (np.asarray(p[0], float) ** 2).sum() + 3 * p[1], gradient, params)
+    assert report
+    assert len(seen) == 1
+    assert isinstance(seen[0], list)
+    assert seen[0][0].dtype == np.float32
+    np.testing.assert_array_equal(seen[0][0], params[0])
+    assert seen[0][1] == 5.0
+
+
+def test_gradient_by_name_not_by_position():
+    """Two matrices of one shape, in another order: names decide."""
+    case = four_layers("regression")
+    gradient = case.gradient
+    assert gf.gradcheck(case.loss, {name: gradient[name] for name in reversed(ARRAYS)}, case.params)
+    swapped = {**gradient, "W2": gradient["W3"], "W3": gradient["W2"]}
+    assert wrong_arrays(gf.gradcheck(case.loss, swapped, case.params)) == ["W2", "W3"]
+
+
+# ---- the user's arrays are the user's
+
+
+class Spoiled(Exception):
+    pass
+
+
+def spoil(tree, then_raise):
+    for array in tree.values() if isinstance(tree, dict) else [tree]:
+        array[...] = -7.0
+    if then_raise:
+        raise Spoiled
+
+
+@pytest.mark.parametrize("form", ["dict", "flat"])
+@pytest.mark.parametrize("who", ["loss", "gradient", "progress"])
+@pytest.mark.parametrize("then_raise", [False, True], ids=["returns", "raises"])
+def test_user_arrays_are_never_modified(form, who, then_raise):
+    case = four_layers("regression")
+    params, gradient = FORMS[form](case.params), FORMS[form](case.gradient)
+    before = copy.deepcopy((params, gradient, case.X, case.y))
+    compiled = case.loss
+
+    def loss(given):
+        value = compiled(given)
+        if who == "loss":
+            spoil(given, then_raise)
+        return value
+
+    def gradient_function(given):
+        result = copy.deepcopy(gradient)
+        if who == "gradient":
+            spoil(given, then_raise)
+        return result
+
+    def progress(fraction):
+        if who == "progress" and then_raise:
+            raise Spoiled
+
+    def run():
+        return gf.gradcheck(loss, gradient_function, params, progress=progress)
+
+    if then_raise:
+        with pytest.raises(Spoiled):
+            run()
+    else:
+        assert run()
+    np.testing.assert_equal((params, gradient, case.X, case.y), before)
+
+
+def test_report_keeps_its_own_numbers():
+    case = four_layers("regression")
+    gradient = case.gradient
+    report = gf.gradcheck(case.loss, gradient, case.params)
+    gradient["W1"][...] = 0.0
+    np.testing.assert_array_equal(report.analytic["W1"], case.gradient["W1"])
+    assert report.worst(1)[0].analytic != 0.0
+
+
+@pytest.mark.parametrize("method", [*METHODS, "direct"])
+def test_read_only_arrays_are_fine(method):
+    case = four_layers("regression")
+    arrays = [*case.params.values(), case.X, case.y, *(gradient := case.gradient).values()]
+    for array in arrays:
+        array.flags.writeable = False
+    assert gf.gradcheck(case.loss, gradient, case.params, method=method)
