@@ -11,6 +11,16 @@ from networks import ACTIVATIONS, COSTS, REDUCTIONS, SMOOTH, Case, flat, loss, m
 import gradcheck_fast as gf
 
 METHODS = ("units", "incremental")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Thousands of small gradients: on a busy machine their threads would mostly wait for each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 modest = settings(
     derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], database=None
 )

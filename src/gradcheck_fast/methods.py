@@ -34,7 +34,7 @@ FEWEST_SAMPLES, MOST_SAMPLES = 24, 1024
 #: Samples of one task of the forward pass.
 FORWARD_SAMPLES = 24
 #: Estimated operations below which starting threads costs more than it saves.
-SERIAL_WORK = 200_000.0
+SERIAL_WORK = 2_000_000.0
 #: Blocks of rows in one task of ``incremental``.
 BLOCKS_PER_TASK = 4
 
