@@ -26,13 +26,20 @@ COSTS = {
     "absolute": (lambda r: gf.AbsoluteError(reduction=r), None, "real"),
     "huber": (lambda r: gf.Huber(delta=0.7, reduction=r), None, "real"),
     "binary_logits": (lambda r: gf.BinaryCrossEntropy(reduction=r), None, "share"),
-    "binary_probabilities": (lambda r: gf.BinaryCrossEntropy(from_logits=False, reduction=r), "sigmoid", "share"),
+    "binary_probabilities": (lambda r: gf.BinaryCrossEntropy(from_logits=False, reduction=r), "softmax", "share"),
+    "binary_after_sigmoid": (lambda r: gf.BinaryCrossEntropy(from_logits=False, reduction=r), "sigmoid", "share"),
     "cross_entropy_logits": (lambda r: gf.CrossEntropy(reduction=r), None, "distribution"),
     "cross_entropy_logits_class": (lambda r: gf.CrossEntropy(reduction=r), None, "class"),
     "cross_entropy_probabilities": (
-        lambda r: gf.CrossEntropy(from_logits=False, reduction=r), "softmax", "distribution",
+        lambda r: gf.CrossEntropy(from_logits=False, reduction=r), "sigmoid", "distribution",
     ),
     "cross_entropy_probabilities_class": (
+        lambda r: gf.CrossEntropy(from_logits=False, reduction=r), "sigmoid", "class",
+    ),
+    "cross_entropy_after_softmax": (
+        lambda r: gf.CrossEntropy(from_logits=False, reduction=r), "softmax", "distribution",
+    ),
+    "cross_entropy_after_softmax_class": (
         lambda r: gf.CrossEntropy(from_logits=False, reduction=r), "softmax", "class",
     ),
 }  # fmt: skip

@@ -480,3 +480,46 @@ def test_read_only_arrays_are_fine(method):
     for array in arrays:
         array.flags.writeable = False
     assert gf.gradcheck(case.loss, gradient, case.params, method=method)
+
+
+# ---- gradients that vanish
+
+
+def deep_sigmoid(layers):
+    net = gf.Network([gf.Dense(4, 4, "sigmoid") for _ in range(layers)], cost=gf.SquaredError())
+    random = np.random.default_rng(3)
+    return net.loss(random.normal(size=(5, 4)), random.uniform(size=(5, 4))), net.init(3)
+
+
+@pytest.mark.parametrize("method", ["units", "incremental"])
+def test_a_layer_whose_gradient_vanishes_beside_the_others_is_still_checked(method):
+    loss, params = deep_sigmoid(12)
+    gradient = gf.numerical_gradient(loss, params)
+    assert np.abs(gradient["W1"]).max() < 1e-6 * np.abs(gradient["W12"]).max()
+    assert gf.gradcheck(loss, gradient, params, method=method).ok
+    gradient["W1"] *= -2
+    report = gf.gradcheck(loss, gradient, params, method=method)
+    assert [array.wrong for array in report.arrays if array.name == "W1"] == [16]
+
+
+@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+def test_a_perfect_fit_has_a_gradient_of_zero(method):
+    net = gf.Network([gf.Dense(3, 4, "tanh"), gf.Dense(4, 2)], cost=gf.SquaredError())
+    params, X = net.init(1), np.random.default_rng(1).normal(size=(6, 3))
+    zeros = {name: np.zeros(shape) for name, shape in net.shapes.items()}
+    assert gf.gradcheck(net.loss(X, net.predict(params, X)), zeros, params, method=method).ok
+
+
+def test_a_nested_gradient_goes_by_the_names_of_the_parameters():
+    net = gf.Network([gf.Dense(2, 2, "tanh", bias=False), gf.Dense(2, 2, bias=False)], cost=gf.SquaredError())
+    first, second = net.init(0).values()
+    params = {"encoder": {"W": first}, "decoder": {"W": second}}
+    loss = net.loss(np.eye(2), np.ones((2, 2)))
+    gradient = gf.numerical_gradient(loss, params)
+    assert gf.gradcheck(loss, {"decoder": gradient["decoder"], "encoder": gradient["encoder"]}, params).ok
+
+
+def test_a_loss_that_is_not_finite_is_said_to_be_so():
+    report = gf.gradcheck(lambda p: float("nan"), np.ones(3), np.ones(3))
+    assert not report.ok
+    assert "loss is not finite" in str(report)

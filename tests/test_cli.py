@@ -108,3 +108,9 @@ def test_python_m_runs_the_same():
     run = subprocess.run([sys.executable, "-m", "gradcheck_fast", "--version"], capture_output=True, text=True)
     assert run.returncode == 0
     assert run.stdout.startswith("gradcheck_fast ")
+
+
+def test_json_has_no_nan(write, capsys):
+    assert main(["check", write(RIGHT + "gradient['w'][1] = np.nan\n"), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert report["worst"][0]["analytic"] == "nan"

@@ -7,7 +7,7 @@ import pytest
 
 import gradcheck_fast as gf
 from gradcheck_fast.compare import compare
-from gradcheck_fast.differences import Numerical
+from gradcheck_fast.differences import EPSILON, ROUNDING_ULPS, Numerical
 from gradcheck_fast.trees import pack
 
 # ---- relative_error
@@ -71,9 +71,9 @@ def test_relative_error_of_what_is_no_real_number(bad):
 # ---- compare: the tolerance of an entry
 
 
-def one(analytic, numerical, *, rtol=None, atol=None, noise=0.0):
+def one(analytic, numerical, *, rtol=None, atol=None, noise=0.0, exact=True):
     """The result for one array."""
-    numbers = Numerical(np.array(numerical, np.float64).ravel(), "units", None, noise)
+    numbers = Numerical(np.array(numerical, np.float64).ravel(), "units", exact, 2.0**-30, noise)
     return compare(pack(analytic, finite=False), numbers, rtol, atol)
 
 
@@ -140,13 +140,19 @@ def test_dtype_decides_array_by_array():
 
 def test_rounding_errors_of_large_entries_are_no_mistakes():
     """An entry that should be 0 comes out as a rounding error of the array's large entries."""
-    assert one(np.array([1e6, 0.9e-6]), [1e6, 0.0]).arrays[0].wrong == 0
-    assert one(np.array([1e6, 1.1e-6]), [1e6, 0.0]).arrays[0].wrong == 1
+    assert one(np.array([1e6, 0.9e-8]), [1e6, 0.0]).arrays[0].wrong == 0
+    assert one(np.array([1e6, 1.1e-8]), [1e6, 0.0]).arrays[0].wrong == 1
 
 
-def test_rounding_errors_of_other_arrays_are_no_mistakes():
-    assert one({"W": np.array([1e6]), "b": np.array([1e-10])}, [1e6, 0.0]).arrays[1].wrong == 0
-    assert one({"W": np.array([1e6]), "b": np.array([1e-6])}, [1e6, 0.0]).arrays[1].wrong == 1
+def test_what_is_below_truncation_is_no_mistake():
+    """h² = 2^-60, where the whole gradient is 0."""
+    assert one([0.9 * 2.0**-60], [0.0]).arrays[0].wrong == 0
+    assert one([1.1 * 2.0**-60], [0.0]).arrays[0].wrong == 1
+
+
+def test_arrays_that_vanish_beside_others_are_still_judged():
+    comparison = one({"W": np.array([1e6]), "b": np.array([2e-10])}, [1e6, 1e-10])
+    assert [array.wrong for array in comparison.arrays] == [0, 1]
 
 
 def test_small_arrays_are_judged_by_their_own_size():
@@ -162,12 +168,20 @@ def test_numerical_noise_is_allowed_for():
 
 
 def test_plain_arithmetic_truncates():
-    """Where there is noise there is truncation, and a wider rtol; but not wider than that of the dtype."""
+    """Hence a wider rtol; but not wider than that of the dtype."""
     n = np.array([1.0, 2.0])
-    assert one(n * (1 + 0.9e-5), n, noise=1e-300).arrays[0].wrong == 0
-    assert one(n * (1 + 1.2e-5), n, noise=1e-300).arrays[0].wrong == 2
-    assert one(n * (1 + 0.9e-5), n, noise=0.0).arrays[0].wrong == 2
-    assert one(n.astype(np.float32), n * (1 + 5e-4), noise=1e-300).arrays[0].wrong == 0
+    assert one(n * (1 + 0.9e-5), n, exact=False).arrays[0].wrong == 0
+    assert one(n * (1 + 1.2e-5), n, exact=False).arrays[0].wrong == 2
+    assert one(n * (1 + 0.9e-5), n).arrays[0].wrong == 2
+    assert one(n.astype(np.float32), n * (1 + 5e-4), exact=False).arrays[0].wrong == 0
+
+
+def test_rounding_of_a_coarse_gradient_is_that_of_its_dtype():
+    """What was added up to an entry of 0 has size 1, say: its float32 sum is off by an ulp of that."""
+    n, rounding = np.array([1.0, 0.0]), ROUNDING_ULPS * EPSILON
+    coarse = np.array([1.0, 1.1e-7], np.float32)
+    assert one({"W": coarse[:1], "b": coarse[1:]}, n, noise=rounding).arrays[1].wrong == 0
+    assert one({"W": n[:1], "b": coarse[1:].astype(float)}, n, noise=rounding).arrays[1].wrong == 1
 
 
 @pytest.mark.parametrize("noise", [1.0, 1e10, np.inf, np.nan])

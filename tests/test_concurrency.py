@@ -73,7 +73,7 @@ def test_a_parameter_of_many_steps_is_bitwise_equal_for_any_number_of_threads():
     theta = 0.3 * random.normal(size=program.size)
     for run in (engine.units, engine.incremental):
         results = [run(theta, 1e-6, n, lambda fraction: None) for n in (1, 7, 7, 7, 2, 2, 2)]
-        assert all((result == results[0]).all() for result in results)
+        assert all(np.array_equal(result, results[0]) for result in results)
 
 
 @pytest.mark.parametrize("method", METHODS)

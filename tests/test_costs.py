@@ -172,3 +172,16 @@ def test_penalty_of_zero_is_none():
 def test_numpy_numbers_are_numbers():
     assert value(gf.SquaredError(factor=np.float32(0.5), reduction="sum"), [[2.0]], [[0.0]]) == 2.0
     assert value(gf.Huber(delta=np.int64(1), reduction="sum"), [[3.0]], [[0.0]]) == 2.5
+
+
+@pytest.mark.parametrize("logit", [20.0, 36.0, 40.0, 700.0])
+def test_probabilities_that_saturate_lose_nothing(logit):
+    """-log(1 - sigmoid(z)) has the slope sigmoid(z), though 1 - sigmoid(z) is 0 in floating point from z = 37 on."""
+    net = gf.Network(gf.Dense(1, 1, "sigmoid", bias=False), cost=gf.BinaryCrossEntropy(from_logits=False))
+    loss, params = net.loss([[1.0]], [[0.0]]), {"W1": np.array([[logit]])}
+    assert loss(params) == pytest.approx(logit, rel=1e-8)
+    assert gf.gradcheck(loss, {"W1": 1 / (1 + np.exp(-params["W1"]))}, params).ok
+    net = gf.Network(gf.Dense(1, 2, "softmax", bias=False), cost=gf.CrossEntropy(from_logits=False))
+    loss, params = net.loss([[1.0]], [0]), {"W1": np.array([[0.0, logit]])}
+    slope = 1 / (1 + np.exp(-logit))
+    assert gf.gradcheck(loss, {"W1": np.array([[-slope, slope]])}, params).ok

@@ -154,3 +154,8 @@ def test_progress_does_not_change_the_result():
         gf.numerical_gradient(case.loss, case.params, progress=lambda fraction: None),
         gf.numerical_gradient(case.loss, case.params),
     )
+
+
+def test_pieces_do_not_outgrow_the_cap_while_tasks_take_no_time():
+    """Tasks with nothing to do may be followed by others that take long."""
+    assert max(end - begin for begin, end in pieces(10_000, 2, lambda fraction: None, largest=50)) == 50

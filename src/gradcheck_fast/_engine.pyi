@@ -76,7 +76,7 @@ def incremental(
     tasks: NDArray[np.void],
     chunk: Chunk,
     h: float,
-    gradient: NDArray[np.float64],
+    changes: NDArray[np.float64],
     begin: int,
     end: int,
 ) -> None: ...

@@ -8,6 +8,7 @@ for one chunk (`fill_tape`), runs the tasks of a method over it, and goes on to 
 range of tasks and returns, so that the caller can look for Ctrl-C and report progress.
 """
 from cython.parallel cimport prange, threadid
+from libc.math cimport fabs
 
 from gradcheck_fast._program cimport (
     GF_PANEL, NOTHING, CompiledProgram, Route, Rows, Term)
@@ -121,13 +122,16 @@ cdef inline void add_pair(Rows *rows, Py_ssize_t sample, Py_ssize_t i, Py_ssize_
 
 
 cdef void run_block(CompiledProgram program, const Route *route, Rows *rows, const double *theta, Chunk chunk,
-                    double *scratch, double *result) noexcept nogil:
-    """result[source] += cost(+h) - cost(-h), and empties the block."""
+                    double *scratch, double *result, double *magnitude) noexcept nogil:
+    """result[source] += cost(+h) - cost(-h), magnitude[source] += the sizes of both (unless NULL); empties the block.
+    """
     cdef Py_ssize_t r
     program.propagate(route, rows, theta, &chunk.tape_view[0, 0], row_pointer(chunk.targets, chunk.begin),
                       chunk.targets.shape[1], scratch)
     for r in range(rows.count):
         result[rows.source[r]] += rows.change[r] if rows.h[r] > 0.0 else -rows.change[r]
+        if magnitude != NULL:
+            magnitude[rows.source[r]] += fabs(rows.change[r])
     rows.count = 0
 
 
@@ -157,8 +161,8 @@ cdef void units_task(CompiledProgram program, const double *theta, const Route *
         sensitivities[source] = 0.0
         add_pair(&rows, n, 0, j, source, h)
         if rows.count + 2 > route.capacity:
-            run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, sensitivities)
-    run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, sensitivities)
+            run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, sensitivities, NULL)
+    run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, sensitivities, NULL)
 
 
 def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
@@ -197,16 +201,19 @@ cdef void gather_task(CompiledProgram program, const Py_ssize_t[::1] unit_offset
 
 def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
                 Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
-                double[::1] gradient, Py_ssize_t begin, Py_ssize_t end):
-    """gradient += the change of the cost between +h and -h at each parameter, for the tasks begin..end."""
+                double[:, ::1] changes, Py_ssize_t begin, Py_ssize_t end):
+    """changes[0] += the change of the cost between +h and -h at each parameter, for the tasks begin..end.
+
+    changes[1] += the sizes of all changes that were added up to it.
+    """
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        incremental_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &gradient[0],
-                         &scratch[threadid(), 0], &numbers[threadid(), 0])
+        incremental_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &changes[0, 0],
+                         &changes[1, 0], &scratch[threadid(), 0], &numbers[threadid(), 0])
 
 
 cdef void incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
-                           Chunk chunk, double h, double *gradient, double *scratch,
+                           Chunk chunk, double h, double *changes, double *magnitude, double *scratch,
                            Py_ssize_t *numbers) noexcept nogil:
     """A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no row."""
     cdef Rows rows
@@ -223,5 +230,6 @@ cdef void incremental_task(CompiledProgram program, const double *theta, const R
                     continue
             add_pair(&rows, n, i, j, source, h)
             if rows.count + 2 > route.capacity:
-                run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, gradient)
-    run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, gradient)
+                run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, changes,
+                          magnitude)
+    run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, changes, magnitude)

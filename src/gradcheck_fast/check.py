@@ -37,15 +37,16 @@ def gradcheck(
     loss : callable
         ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
     gradient : tree of arrays, or callable
-        The gradient to check, as a tree like `params` or one flat vector; or the function of `params` that gives it.
+        The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
+        other functions in that of `params`); or the function of `params` that gives it.
     params : tree of arrays
         Where the gradient was taken. Not modified.
     method, step, n_threads, progress
         As for `numerical_gradient`.
     rtol, atol : float, optional
         An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``. By default they fit the dtype of each
-        analytic array (float64: rtol 1e-7, float32: 1e-3, float16: 1e-2), atol is a small part of the array's largest
-        entry, and the rounding noise of the numerical side is added where there is any.
+        analytic array (float64: rtol 1e-7, float32: 1e-3, float16: 1e-2; plain arithmetic: at least 1e-5); atol is a
+        small part of the array's largest entry plus h², and what rounding may do to an entry is added.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def gradcheck(
     problem = as_problem(loss)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
-    analytic = pack_as(given, at.shapes, "gradient", finite=False)
+    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False)
     numerical = differentiate(problem, at, method=method, step=step, n_threads=n_threads, progress=progress)
     comparison = compare(analytic, numerical, rtol, atol)
     return make_report(comparison, analytic, numerical, at, perf_counter() - started)

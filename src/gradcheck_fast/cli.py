@@ -12,6 +12,7 @@ import runpy
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     file, name = _split(arguments.target)
+    before = sys.path.copy()
     sys.path.insert(0, str(file.resolve().parent))  # as `python FILE.py` does
     try:
         loss, gradient, params = _load(file, name)
@@ -109,13 +111,22 @@ def _check(arguments: argparse.Namespace) -> int:
         ours = isinstance(error, (TypeError, ValueError)) and _raised_by_us(error)
         raise InputError(str(error) if ours else f"{arguments.target} raised\n{traceback.format_exc()}") from error
     finally:
-        sys.path.pop(0)
+        sys.path[:] = before
     _print(report, arguments.json)
     return RIGHT if report.ok else WRONG
 
 
 def _print(report: Report, as_json: bool) -> None:
-    print(json.dumps(report.to_dict(), indent=2) if as_json else report)
+    print(json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False) if as_json else report)
+
+
+def _finite(value: Any) -> Any:
+    """The same with NaN and infinity, which JSON does not have, as strings."""
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_finite(child) for child in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _split(target: str) -> tuple[Path, str]:

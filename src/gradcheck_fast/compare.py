@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .differences import EPSILON, ROUNDING_ULPS
 from .trees import Packed, Tree, pack, pack_as
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class ArrayResult:
     size : int
         Entries in all.
     rtol, atol : float
-        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)`` (plus the numerical noise).
+        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, by default plus rounding.
     """
 
     name: str
@@ -93,15 +94,12 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return difference / total if total else float("inf")
 
 
-#: rtol, and atol as a fraction of the largest entry of the array, by the precision of the analytic gradient: some
-#: hundred times what a careful implementation in that precision loses.
-_TOLERANCES = {2: (1e-2, 1e-2), 4: (1e-3, 1e-5), 8: (1e-7, 1e-12)}
-#: The same for a numerical gradient found in plain arithmetic, which truncates.
+#: rtol, and atol as a fraction of the largest entry of the array, by the precision of the analytic gradient.
+_TOLERANCES = {2: (1e-2, 1e-2), 4: (1e-3, 1e-5), 8: (1e-7, 1e-14)}
+#: The same, at least, for a numerical gradient found in plain arithmetic, which truncates.
 _PLAIN = (1e-5, 1e-7)
-#: Part of the largest entry of an array that rounding noise may excuse: beyond, nothing would be checked any more.
-_MOST_NOISE = 1e-2
-#: Part of the largest entry of the whole gradient below which entries are rounding errors of larger ones.
-_NEGLIGIBLE = 1e-14
+#: Part of the largest entry of the gradient that rounding may excuse: beyond, nothing would be checked any more.
+_MOST_ROUNDING = 1e-2
 
 
 class Comparison(NamedTuple):
@@ -115,21 +113,20 @@ class Comparison(NamedTuple):
 def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: float | None) -> Comparison:
     """Compares entry by entry, with tolerances that follow the dtype of each analytic array unless given."""
     a, n = analytic.flat, numerical.gradient
-    noise = np.broadcast_to(np.asarray(numerical.noise, np.float64), n.shape)
-    plain = bool(np.any(noise > 0))
-    negligible = _NEGLIGIBLE * _largest(n)
+    rounding = np.broadcast_to(np.asarray(numerical.rounding, np.float64), n.shape)
+    most_rounding = _MOST_ROUNDING * _largest(n)
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
-    vectors = (a, n, noise, excess)
+    vectors = (a, n, rounding, excess)
     for (name, own), (_, other), (_, blur), (_, ratio) in zip(*map(analytic.arrays, vectors), strict=True):
-        default_rtol, share = _tolerance(analytic.dtypes[name], plain)
+        default_rtol, share, precision = _tolerance(analytic.dtypes[name], numerical.exact)
         r = default_rtol if rtol is None else rtol
-        t = share * _largest(other) + negligible if atol is None else atol
+        t = share * _largest(other) + numerical.truncation if atol is None else atol
         with np.errstate(invalid="ignore", over="ignore"):
             error = np.abs(own - other)
             allowed = t + r * np.maximum(np.abs(own), np.abs(other))
             if atol is None:
-                allowed += np.minimum(blur, _MOST_NOISE * _largest(other))
+                allowed += np.fmin(blur * precision, most_rounding)
             ratio[...] = np.where(error > 0, np.inf, 0.0)
             np.divide(error, allowed, out=ratio, where=allowed > 0)
         ratio[~(np.isfinite(own) & np.isfinite(other))] = np.inf
@@ -142,9 +139,13 @@ def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: fl
     return Comparison(tuple(results), _ratio(a, n), excess)
 
 
-def _tolerance(dtype: np.dtype[Any], plain: bool) -> tuple[float, float]:
-    rtol, share = _TOLERANCES[dtype.itemsize if dtype.kind == "f" else 8]
-    return (max(rtol, _PLAIN[0]), max(share, _PLAIN[1])) if plain else (rtol, share)
+def _tolerance(dtype: np.dtype[Any], exact: bool) -> tuple[float, float, float]:
+    """rtol, atol's share of the largest entry, and how many times coarser than float64 the analytic side rounds."""
+    itemsize = dtype.itemsize if dtype.kind == "f" else 8
+    rtol, share = _TOLERANCES[itemsize]
+    if not exact:  # rounding is then that of two whole costs, on the numerical side
+        return max(rtol, _PLAIN[0]), max(share, _PLAIN[1]), 1.0
+    return rtol, share, max(1.0, float(np.finfo(f"f{itemsize}").eps) / (ROUNDING_ULPS * EPSILON))
 
 
 def _largest(values: NDArray[np.float64]) -> float:

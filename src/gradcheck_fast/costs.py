@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import first_index, format_index, real_array, require_finite
-from .names import choose, number
+from .names import choose, number, true_or_false
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,10 @@ class Cost:
         """Adds the cost of `step` for targets of shape (samples, width)."""
         samples, elements = len(targets), self._elements(program.steps[step].width)
         scale = {"sum": 1.0, "batchmean": 1.0 / samples, "mean": 1.0 / (samples * elements)}[self.reduction]
-        kernel, constant = self._kernel(targets.shape[1], program.steps[step].width)
+        kernel, constant = self._kernel(targets.shape[1] == 1 < program.steps[step].width)
+        logits = program.input_of(step, self._link) if self._link else None
+        if logits is not None:  # log of a saturated sigmoid or softmax: from the logits, where nothing is lost
+            kernel, step = kernel.replace("probabilities", "logits"), logits
         return program.cost(kernel, step, targets.shape[1], constant, scale)
 
     def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
@@ -61,7 +64,13 @@ class Cost:
     def _elements(self, outputs: int) -> int:
         return outputs
 
-    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+    @property
+    def _link(self) -> str | None:
+        """The activation whose result is the cost's input, and whose input the cost could take instead."""
+        return None
+
+    def _kernel(self, by_class: bool) -> tuple[str, float]:
+        """The kernel's name and its constant."""
         raise NotImplementedError
 
     def _forms(self, samples: int, outputs: int) -> dict[tuple[int, ...], str]:
@@ -95,7 +104,7 @@ class SquaredError(Cost):
         super().__post_init__()
         number("SquaredError: factor", self.factor, positive=True)
 
-    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+    def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "squared_error", self.factor
 
 
@@ -103,7 +112,7 @@ class SquaredError(Cost):
 class AbsoluteError(Cost):
     """Absolute error, ``|y - x|`` (PyTorch's L1Loss)."""
 
-    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+    def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "absolute_error", 0.0
 
 
@@ -123,7 +132,7 @@ class Huber(Cost):
         super().__post_init__()
         number("Huber: delta", self.delta, positive=True)
 
-    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+    def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "huber", self.delta
 
 
@@ -139,7 +148,15 @@ class BinaryCrossEntropy(Cost):
 
     from_logits: bool = True
 
-    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        true_or_false("BinaryCrossEntropy: from_logits", self.from_logits)
+
+    @property
+    def _link(self) -> str | None:
+        return None if self.from_logits else "sigmoid"
+
+    def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "binary_cross_entropy_" + ("logits" if self.from_logits else "probabilities"), 0.0
 
     def _check_values(self, targets: NDArray[Any], outputs: int) -> None:
@@ -158,12 +175,19 @@ class CrossEntropy(Cost):
 
     from_logits: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        true_or_false("CrossEntropy: from_logits", self.from_logits)
+
+    @property
+    def _link(self) -> str | None:
+        return None if self.from_logits else "softmax"
+
     def _elements(self, outputs: int) -> int:
         return 1
 
-    def _kernel(self, target_width: int, outputs: int) -> tuple[str, float]:
+    def _kernel(self, by_class: bool) -> tuple[str, float]:
         kind = "logits" if self.from_logits else "probabilities"
-        by_class = target_width == 1 and outputs > 1
         return f"cross_entropy_{kind}" + ("_class" if by_class else ""), 0.0
 
     def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
@@ -202,6 +226,7 @@ class L2:
 
     def __post_init__(self) -> None:
         number("L2: strength", self.strength)
+        true_or_false("L2: biases", self.biases)
 
     def decay(self, shape: tuple[int, ...]) -> float:
         """The strength for an array of that shape: vectors are biases."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from . import _program
-from .names import choose, positive_integer
+from .names import choose, positive_integer, true_or_false
 
 if TYPE_CHECKING:
     from .program import Parameter, Program
@@ -71,8 +71,7 @@ class Dense:
         positive_integer("Dense: inputs", self.inputs)
         positive_integer("Dense: outputs", self.outputs)
         choose("Dense: activation", self.activation, activations())
-        if not isinstance(self.bias, bool):
-            raise TypeError(f"Dense: bias: expected True or False, got {self.bias!r}")
+        true_or_false("Dense: bias", self.bias)
         if self.name is not None and not (isinstance(self.name, str) and self.name):
             raise TypeError(f"Dense: name: expected a non-empty string or None, got {self.name!r}")
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from . import _engine, _program
-from .program import aligned, padded
-from .progress import pieces
+from .program import NOTHING, PANEL, aligned, padded
+from .progress import PIECE_SECONDS, pieces
 from .routes import WORK_ELEMENTWISE, Routes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .program import Program
+    from .program import Program, Term
 
 Report: TypeAlias = Callable[[float], object]
 
@@ -35,6 +35,8 @@ FEWEST_SAMPLES, MOST_SAMPLES = 24, 1024
 FORWARD_SAMPLES = 24
 #: Estimated operations below which starting threads costs more than it saves.
 SERIAL_WORK = 2_000_000.0
+#: Estimated operations per second that any machine does.
+SURE_SPEED = 1e9
 #: Blocks of rows in one task of ``incremental``.
 BLOCKS_PER_TASK = 4
 
@@ -96,10 +98,8 @@ class Engine:
         return Routes.of_parameters(self._program)
 
     def work(self, routes: Routes) -> float:
-        """Estimated operations of propagating all perturbations of some routes."""
-        perturbing = sum(count * work for count, work in zip(routes.counts, routes.work, strict=True))
-        gathering = self._program.size if routes is self.unit_routes else 0.0
-        return 2.0 * self.samples * (perturbing + gathering)
+        """Estimated operations of a method, by its routes."""
+        return routes.total_work(self.samples)
 
     def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
         """The cost of all samples at the flat parameters `theta`."""
@@ -138,39 +138,68 @@ class Engine:
             changes: NDArray[np.float64] = costs[0] - costs[1]
         return changes
 
-    def incremental(self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report) -> NDArray[np.float64]:
-        """Every parameter perturbed on its own by +h and -h, in difference arithmetic."""
-        run = self._prepare(self.parameter_routes, self._compiled_parameter_routes, theta, n_threads)
-        changes = aligned(self._program.packed_size)
-        for chunk, part in self._filled_chunks(run, report):
-            tasks = self.parameter_routes.tasks(1, 2 * chunk.count, BLOCKS_PER_TASK)
-            for begin, end in pieces(len(tasks), run.n_threads, part):
-                _engine.incremental(*run, tasks, chunk, h, changes, begin, end)
-        return self._program.unpack(changes)
+    def incremental(
+        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Every parameter perturbed on its own by +h and -h, in difference arithmetic.
 
-    def units(self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report) -> NDArray[np.float64]:
+        Returns
+        -------
+        changes, magnitude : ndarray, shape (size,)
+            The second: the sum of the sizes of everything that was added up to the first.
+        """
+        program, routes = self._program, self.parameter_routes
+        run = self._prepare(routes, self._compiled_parameter_routes, theta, n_threads)
+        changes = aligned(2, program.packed_size)
+        most = self._most_tasks(routes, BLOCKS_PER_TASK, run.n_threads)
+        for chunk, part in self._filled_chunks(run, report):
+            tasks = routes.tasks(1, 2 * chunk.count, BLOCKS_PER_TASK)
+            for begin, end in pieces(len(tasks), run.n_threads, part, most):
+                _engine.incremental(*run, tasks, chunk, h, changes, begin, end)
+        return program.unpack(changes[0]), program.unpack(changes[1])
+
+    def units(
+        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Every unit (output of an affine step, for each sample) perturbed by +h and -h, in difference arithmetic.
 
         An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
-        with, is what it does per parameter.
+        with, is what it does per parameter. Returns what `incremental` does, but one bound of the magnitude for each
+        parameter array.
         """
-        program = self._program
-        run = self._prepare(self.unit_routes, self._compiled_unit_routes, theta, n_threads)
+        program, routes = self._program, self.unit_routes
+        run = self._prepare(routes, self._compiled_unit_routes, theta, n_threads)
         offsets = program.unit_offsets()
-        sensitivities = aligned(
-            self._chunk_samples(CHUNK_DOUBLES) * sum(padded(program.steps[s].width) for s in offsets)
-        )
+        samples = self._chunk_samples(CHUNK_DOUBLES)
+        sensitivities = aligned(samples * sum(padded(program.steps[step].width) for step in offsets))
         term_offsets = np.array([offsets[step] for step, _ in program.terms], np.intp)
         uses, panels = self._uses()
         changes = aligned(program.packed_size)
+        magnitudes = dict.fromkeys(program.parameters, 0.0)
+        most = self._most_tasks(routes, 1, run.n_threads)
         for chunk, part in self._filled_chunks(run, report):
-            tasks = self.unit_routes.tasks(chunk.count, 2, 1)
-            for begin, end in pieces(len(tasks), run.n_threads, part):
+            tasks = routes.tasks(chunk.count, 2, 1)
+            for begin, end in pieces(len(tasks), run.n_threads, part, most):
                 _engine.units(*run, tasks, chunk, h, sensitivities, begin, end)
             _engine.gather(run.compiled, term_offsets, uses, panels, chunk, sensitivities, changes, run.n_threads)
-        return program.unpack(changes)
+            for step, term in program.terms:
+                begin, width = offsets[step] * samples, padded(program.steps[step].width)
+                unit_panels = sensitivities[begin : begin + width * samples].reshape(-1, samples, PANEL)
+                magnitudes[term.parameter] += self._magnitude(term, unit_panels, chunk)
+        sizes = [p.size for p in program.parameters]
+        return program.unpack(changes), np.repeat([magnitudes[p] for p in program.parameters], sizes)
 
     # ---- parts
+
+    def _magnitude(self, term: Term, unit_panels: NDArray[np.float64], chunk: _engine.Chunk) -> float:
+        """A bound of sum_n |a[n, i] s[n, j]| for all i and j: a is what the term multiplies, s the sensitivities."""
+        sizes = np.abs(unit_panels[:, : chunk.count]).max(axis=(0, 2))
+        if term.step != NOTHING:
+            begin, width = self._program.offsets[term.step], self._program.steps[term.step].width
+            factors = np.abs(chunk.tape[: chunk.count, begin : begin + width]).max(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                sizes = sizes * factors
+        return float(sizes.sum())
 
     def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The terms, parameter by parameter, and (begin, end, panel) for every panel of every parameter."""
@@ -202,6 +231,10 @@ class Engine:
             np.empty((n_threads, _engine.ROW_NUMBERS * routes.rows), np.intp),
             n_threads,
         )
+
+    def _most_tasks(self, routes: Routes, blocks: int, n_threads: int) -> float:
+        """Tasks of so many blocks that surely take less than some tenths of a second."""
+        return n_threads * SURE_SPEED * PIECE_SECONDS / max(blocks * routes.block_work(), 1.0)
 
     def _chunk_samples(self, doubles: int) -> int:
         wanted = doubles // self._program.tape_stride

@@ -32,6 +32,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", did you mean {lower[close[0]]!r}?" if close else ""
 
 
+def true_or_false(what: str, value: object) -> bool:
+    """`value`, which must be True or False; TypeError naming `what` otherwise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what}: expected True or False, got {value!r}")
+    return value
+
+
 def positive_integer(what: str, value: object) -> int:
     """`value` as an int of at least 1; TypeError or ValueError naming `what` otherwise."""
     try:

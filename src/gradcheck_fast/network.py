@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import real_array, require_finite
 from .costs import L2, Cost
-from .differences import Numerical, plain_noise, plain_steps
+from .differences import EXACT_STEP, Numerical, exact_rounding, plain_rounding, plain_steps
 from .layers import Layer
 from .methods import Engine
 from .names import choose, nearest
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHODS = ("auto", "units", "incremental", "direct")
-
-#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation.
-EXACT_STEP = 2.0**-30
 
 
 class Network:
@@ -179,7 +176,7 @@ class NetworkLoss:
         """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""
         return pack_as(params, self.network.shapes)
 
-    def numerical(
+    def central_differences(
         self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
     ) -> Numerical:
         """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
@@ -190,11 +187,11 @@ class NetworkLoss:
             return self._direct(params.flat, step, n_threads, report)
         h = EXACT_STEP if step is None else step
         run = self._engine.units if method == "units" else self._engine.incremental
-        changes = run(params.flat, h, n_threads, report)
-        # the penalty's own difference, ½λ(w + h)² - ½λ(w - h)² = λ(w (2h))
+        changes, magnitude = run(params.flat, h, n_threads, report)
         with np.errstate(over="ignore", invalid="ignore"):
+            # the penalty's own difference, ½λ(w + h)² - ½λ(w - h)² = λ(w (2h))
             changes += self._decay * params.flat * (2 * h)
-            return Numerical(changes / (2 * h), method, h, 0.0)
+            return Numerical(changes / (2 * h), method, True, h, exact_rounding(magnitude / (2 * h)))
 
     def _cheaper(self) -> str:
         engine = self._engine
@@ -207,8 +204,8 @@ class NetworkLoss:
         changes = self._engine.direct(theta, plus, minus, n_threads, report)
         with np.errstate(over="ignore", invalid="ignore"):
             changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
-        noise = plain_noise(self._engine.cost(theta, n_threads), width)
-        return Numerical(changes / width, "direct", step, noise)
+        rounding = plain_rounding(self._engine.cost(theta, n_threads), width)
+        return Numerical(changes / width, "direct", False, step, rounding)
 
     def __repr__(self) -> str:
         return f"<loss of {self.network!r} on {self._engine.samples} samples>"

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .differences import Numerical, plain_noise, plain_steps
+from .differences import LARGEST_STEP, SMALLEST_STEP, Numerical, plain_rounding, plain_steps
 from .names import choose, number
 from .progress import Progress, pieces, reporter
 from .threads import resolve
@@ -23,7 +23,7 @@ class Problem(Protocol):
 
     def pack(self, params: Tree) -> Packed: ...
 
-    def numerical(
+    def central_differences(
         self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
     ) -> Numerical: ...
 
@@ -78,15 +78,17 @@ def differentiate(
     """Checks the options of `numerical_gradient`, and finds it as a flat vector."""
     if step is not None:
         step = number("step", step, positive=True)
+        if not SMALLEST_STEP <= step <= LARGEST_STEP:
+            raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {step}")
     threads, report = resolve(n_threads), reporter(progress)
-    return problem.numerical(params, method=method, step=step, n_threads=threads, report=report)
+    return problem.central_differences(params, method=method, step=step, n_threads=threads, report=report)
 
 
 def as_problem(loss: Loss) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
-    if hasattr(loss, "numerical") and hasattr(loss, "pack"):
+    if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
         return loss
     return CallableLoss(loss)
 
@@ -103,7 +105,7 @@ class CallableLoss:
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
-    def numerical(
+    def central_differences(
         self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
     ) -> Numerical:
         choose("method", method, ("auto", "units", "incremental", "direct"))
@@ -114,8 +116,8 @@ class CallableLoss:
         for begin, end in pieces(len(gradient), 1, report):
             for k in range(begin, end):
                 gradient[k] = (self._at(params, k, plus[k]) - self._at(params, k, minus[k])) / width[k]
-        noise = plain_noise(self._value(params, params.flat), width) if len(gradient) else 0.0
-        return Numerical(gradient, "direct", step, noise)
+        rounding = plain_rounding(self._value(params, params.flat), width) if len(gradient) else 0.0
+        return Numerical(gradient, "direct", False, step, rounding)
 
     def _at(self, params: Packed, k: int, value: float) -> float:
         theta: NDArray[np.float64] = params.flat.copy()
@@ -126,8 +128,8 @@ class CallableLoss:
         value = self._function(params.unpack(theta))
         try:
             array = np.asarray(value)
-            if array.size != 1 or array.dtype.kind not in "iufb":
+            if array.size != 1 or array.dtype.kind not in "iuf":
                 raise TypeError
             return float(array.reshape(()))
-        except (TypeError, ValueError):
+        except Exception:
             raise TypeError(f"loss: expected it to return one real number, got {value!r}") from None

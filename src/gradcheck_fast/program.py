@@ -178,6 +178,13 @@ class Program:
             )
         )
 
+    def input_of(self, step: int, activation: str) -> int | None:
+        """The step that `step` applies the activation to; None if it is something else."""
+        kind, operation = self.steps[step].kind, self.steps[step].operation
+        is_softmax = activation == "softmax" and kind == Kind.SOFTMAX
+        same = is_softmax or (kind == Kind.ELEMENTWISE and _program.operations().get(activation, (-1,))[0] == operation)
+        return self.steps[step].inputs[0] if same else None
+
     # ---- parameters
 
     @property

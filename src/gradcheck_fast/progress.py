@@ -45,10 +45,13 @@ class _Line:
             print(f"\rgradcheck_fast: {fraction:4.0%}", end=end, file=sys.stderr, flush=True)
 
 
-def pieces(total: int, smallest: int, report: Callable[[float], object]) -> Iterator[tuple[int, int]]:
+def pieces(
+    total: int, smallest: int, report: Callable[[float], object], largest: float = float("inf")
+) -> Iterator[tuple[int, int]]:
     """Ranges ``(begin, end)`` that cover ``range(total)``, sized so that one takes about 0.1 s.
 
     Between two of them the interpreter runs: a pending Ctrl-C is raised there. `report` gets the fraction done.
+    `largest` caps the size where tasks that took no time may be followed by others that do.
     """
     begin, size = 0, smallest
     while begin < total:
@@ -56,6 +59,6 @@ def pieces(total: int, smallest: int, report: Callable[[float], object]) -> Iter
         started = perf_counter()
         yield begin, end
         seconds = perf_counter() - started
-        size = max(smallest, min(4 * size, int(size * PIECE_SECONDS / max(seconds, 1e-9))))
+        size = max(smallest, int(min(4 * size, largest, size * PIECE_SECONDS / max(seconds, 1e-9))))
         begin = end
         report(begin / total)

@@ -23,7 +23,7 @@ class GradientError(AssertionError):
     """A gradient is wrong; the message is the report."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Report:
     """The verdict on a gradient, and what it rests on.
 
@@ -147,6 +147,8 @@ class Report:
             return "nothing was checked: there are no parameters"
         if self.ok:
             return f"every entry agrees, relative error {self.relative_error:.1e}"
+        if not np.isfinite(self._flat[1]).any():
+            return "the loss is not finite here, so no derivative could be found"
         broken = [a.name for a in self.arrays if a.wrong]
         return f"{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
 

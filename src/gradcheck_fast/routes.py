@@ -66,6 +66,7 @@ class Routes:
         self._links: list[tuple[int, ...]] = []
         self.counts: list[int] = []  #: parameters of each route, or units per sample
         self.work: list[float] = []  #: estimated operations of one row
+        self.gathering = 0.0  #: estimated operations, per sample, of adding up the units' sensitivities
         self.scratch = 0  #: doubles that a thread needs
         self.rows = 0  #: rows of the largest block
 
@@ -76,6 +77,7 @@ class Routes:
         for step, offset in program.unit_offsets().items():
             width = program.steps[step].width
             routes._add({step: UNIT}, count=width, width=width, sensitivities=offset)
+        routes.gathering = 2.0 * sum(term.parameter.size for _, term in program.terms)
         return routes
 
     @classmethod
@@ -119,6 +121,16 @@ class Routes:
             tasks[-1]["end"] = np.append(begins[1:], total)[: len(begins)]
         return np.concatenate(tasks) if tasks else np.empty(0, TASK)
 
+    def total_work(self, samples: int) -> float:
+        """Estimated operations of everything for so many samples."""
+        perturbing = sum(2.0 * count * work for count, work in zip(self.counts, self.work, strict=True))
+        return samples * (perturbing + self.gathering)
+
+    def block_work(self) -> float:
+        """Estimated operations of one block of rows of the costliest route."""
+        capacities = np.array(self._routes, ROUTE)["capacity"].tolist()
+        return max((c * work for c, work in zip(capacities, self.work, strict=True)), default=0.0)
+
     # ---- laying out one route
 
     def _add(
@@ -158,9 +170,13 @@ class _Layout:
         self._free: list[int] = []
         self.slot_widths: list[int] = []
         self.work = 0.0
+        needed: set[int] = set()
+        for number, step in reversed(list(enumerate(program.steps))):
+            if step.kind == Kind.COST or number in needed:
+                needed.update([number, *step.inputs])
         changed: set[int] = set()
         for number, step in enumerate(program.steps):
-            if number in sources or changed.intersection(step.inputs):
+            if number in needed and (number in sources or changed.intersection(step.inputs)):
                 changed.add(number)
         self._last_use = {i: number for number in sorted(changed) for i in program.steps[number].inputs}
         self._last_source = max(sources)

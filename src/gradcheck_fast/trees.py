@@ -36,12 +36,15 @@ class Packed:
         The dtype that each array had.
     unpack : callable
         A flat vector of that size -> a tree like the one packed, of new float64 arrays.
+    paths : tuple of str
+        Where each array lies in the tree, in the order of `flat`; empty if the tree is one vector.
     """
 
     flat: NDArray[np.float64]
     shapes: dict[str, Shape]
     dtypes: dict[str, np.dtype[Any]]
     unpack: Callable[[NDArray[np.float64]], Tree]
+    paths: tuple[str, ...] = ()
 
     def arrays(self, flat: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
         """The arrays that lie in `flat`, as views, by name."""
@@ -79,11 +82,13 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
     return _pack(tree, leaves, list(leaves), what, finite)
 
 
-def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, finite: bool = True) -> Packed:
+def pack_as(
+    tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (), finite: bool = True
+) -> Packed:
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
-    It may be one flat vector of all entries; a dict (nested or not) with these names; or any other tree of arrays of
-    these shapes in this order.
+    It may be one flat vector of all entries in that order; a dict (nested or not) with these names; a tree whose
+    arrays lie at `paths`, in any order; or any other tree of arrays of these shapes in this order.
 
     Raises
     ------
@@ -98,6 +103,8 @@ def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, fi
     leaves = _read(tree, what)
     if set(leaves) == set(shapes):
         order = list(shapes)
+    elif paths and set(leaves) == set(paths):
+        order = list(paths)
     elif isinstance(tree, Mapping) and all(map(_is_leaf, tree.values())):
         raise ValueError(_name_differences(what, list(leaves), list(shapes)))
     elif len(leaves) != len(shapes):
@@ -114,7 +121,8 @@ def pack_as(tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, fi
             hint = "; is it transposed?" if got == expected[::-1] else ""
             raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
     packed = _pack(tree, leaves, order, what, finite)
-    return Packed(packed.flat, dict(shapes), dict(zip(shapes, packed.dtypes.values(), strict=True)), packed.unpack)
+    dtypes = dict(zip(shapes, packed.dtypes.values(), strict=True))
+    return Packed(packed.flat, dict(shapes), dtypes, packed.unpack, packed.paths)
 
 
 def copy(tree: Tree) -> Tree:
@@ -166,7 +174,7 @@ def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], 
         values = iter([arrays[name] for name in leaves])
         return _rebuild(tree, values)
 
-    return Packed(flat, shapes, {name: leaves[name].dtype for name in order}, unpack)
+    return Packed(flat, shapes, {name: leaves[name].dtype for name in order}, unpack, tuple(order))
 
 
 def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
