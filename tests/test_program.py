@@ -121,10 +121,10 @@ def flatten(params):
 
 def assert_close(program, gradient, true, digits):
     """Within `digits` of the largest entry, for each parameter array."""
-    for p in program.parameters:
-        part = slice(p.offset, p.offset + p.size)
+    for a in program.arrays:
+        part = slice(a.offset, a.offset + a.size)
         error = max(abs(mpf(x) - y) for x, y in zip(gradient[part].tolist(), true[part], strict=True))
-        assert error <= digits * max(abs(y) for y in true[part]), f"array at {p.offset}: {p.rows} x {p.columns}"
+        assert error <= digits * max(abs(y) for y in true[part]), f"array at {a.offset}: {a.rows} x {a.columns}"
 
 
 def true_changes(cost, params, h):
@@ -163,7 +163,8 @@ def interpret(program, flat, X, y):
     """The cost of a program at 60 digits; `flat` is the parameter vector as a list."""
 
     def matrix(p):
-        return [flat[p.offset + i * p.columns : p.offset + (i + 1) * p.columns] for i in range(p.rows)]
+        begins = [p.array.offset + (p.row + i) * p.array.columns + p.column for i in range(p.rows)]
+        return [flat[begin : begin + p.columns] for begin in begins]
 
     names = {index: name for name, (index, _) in operations().items()}
     total = mpf(0)
@@ -177,7 +178,10 @@ def interpret(program, flat, X, y):
                 value = [mpf(0)] * step.width
                 for term in step.terms:
                     W = matrix(term.parameter)
-                    value = add(value, W[0] if term.step < 0 else affine(values[term.step], W))
+                    if term.diagonal:
+                        value = add(value, multiply(values[term.step], W[0]))
+                    else:
+                        value = add(value, W[0] if term.step < 0 else affine(values[term.step], W))
                 values.append(value)
             elif step.kind == Kind.ELEMENTWISE:
                 values.append([ACTIVATIONS[names[step.operation]](v) for v in of[0]])
@@ -186,17 +190,24 @@ def interpret(program, flat, X, y):
             elif step.kind == Kind.PRODUCT:
                 values.append(multiply(*of))
             elif step.kind == Kind.ADD:
-                values.append(add(*of))
+                values.append([f + int(step.constant) * g for f, g in zip(*of, strict=True)])
+            elif step.kind == Kind.CHOOSE:
+                values.append(of[0] if values[step.mask][0] != 0 else of[1])
             else:
-                total += mpf(step.scale) * squared_error(of[0], target[step.column : step.column + step.width])
                 values.append(None)
+                if step.mask < 0 or values[step.mask][0] != 0:
+                    total += mpf(step.scale) * squared_error(of[0], target[step.column : step.column + step.width])
     return total
 
 
 def random_program(seed):
-    """Ten steps and a cost, each on any of the steps before; matrices of the right shape are used again at times."""
+    """Ten steps and a cost, each on any of the steps before; matrices of the right shape are used again at times.
+
+    The first input is a mask.
+    """
     random = np.random.default_rng(seed)
     program = Program()
+    mask = program.input(1)
     steps = [program.input(int(random.integers(1, 4))) for _ in range(2)]
 
     def pick(width=None):
@@ -205,21 +216,44 @@ def random_program(seed):
 
     def parameter(rows, columns):
         fitting = [p for p in program.parameters if (p.rows, p.columns) == (rows, columns)]
-        return fitting[0] if fitting and random.integers(2) else program.parameter((rows, columns))
+        if fitting and random.integers(2):
+            return fitting[0]
+        if random.integers(2):
+            return program.parameter((rows, columns))
+        whole = program.array((2 * rows, columns + 1))  # four blocks of one array; the last is used, the rest as biases
+        blocks = [program.block(whole, row=r, rows=1, columns=columns) for r in range(rows)]
+        spare.extend([*blocks, program.block(whole, columns=1, column=columns)])
+        return program.block(whole, row=rows, rows=rows, columns=columns)
 
     def add_affine():
         columns = int(random.integers(1, 4))
         inputs = [pick() for _ in range(random.integers(1, 3))]
         terms = {parameter(program.steps[s].width, columns): s for s in inputs}  # one step uses a matrix only once
         bias = program.parameter((columns,)) if random.integers(2) else None
-        return program.affine([(s, matrix) for matrix, s in terms.items()], bias)
+        more = [p for p in dict.fromkeys(spare) if (p.rows, p.columns) == (1, columns) and p not in terms]
+        same = [s for s in steps if program.steps[s].width == columns]
+        diagonals = [(s, program.parameter((columns,))) for s in same[: random.integers(3)]]
+        return program.affine([(s, matrix) for matrix, s in terms.items()], bias, more_biases=more, diagonals=diagonals)
 
-    def add_cost(step):
-        program.cost("squared_error", step, program.steps[step].width, constant=1.0, scale=0.5)
+    def add_cost(step, mask=-1):
+        program.cost("squared_error", step, program.steps[step].width, constant=1.0, scale=0.5, mask=mask)
 
+    spare = []
     steps.append(add_affine())
+    kinds = [
+        "affine",
+        "affine",
+        "elementwise",
+        "elementwise",
+        "softmax",
+        "product",
+        "add",
+        "subtract",
+        "choose",
+        "cost",
+    ]
     for _ in range(9):
-        kind = random.choice(["affine", "affine", "elementwise", "elementwise", "softmax", "product", "add", "cost"])
+        kind = random.choice(kinds)
         if kind == "affine":
             steps.append(add_affine())
         elif kind == "elementwise":
@@ -227,7 +261,10 @@ def random_program(seed):
         elif kind == "softmax":
             steps.append(program.softmax(pick()))
         elif kind == "cost":
-            add_cost(pick())
+            add_cost(pick(), random.choice([-1, mask]))
+        elif kind == "choose":
+            first = pick()
+            steps.append(program.choose(mask, first, pick(program.steps[first].width)))
         else:
             first = pick()
             steps.append(getattr(program, kind)(first, pick(program.steps[first].width)))
@@ -239,6 +276,7 @@ def random_program(seed):
 def test_random_program(seed):
     program, random = random_program(seed)
     X, y = random.normal(size=(2, program.input_width)), random.normal(size=(2, program.target_width))
+    X[:, 0] = [0, 1]
     theta = random.normal(size=program.size)
     engine, data = Engine(program, X, y), (exact(X), exact(y))
     by_name = {"theta": exact(theta)}
@@ -291,6 +329,6 @@ class TestPanels:
         packed = program.pack(theta)
         assert packed.ctypes.data % 64 == 0
         for p in program.parameters:
-            at = program.positions()[p.offset : p.offset + p.size].reshape(p.rows, p.columns)
+            at = p.of(program.positions())
             assert (at[:, 0] % PANEL == 0).all()
             assert (np.diff(at[:, :PANEL], axis=1) == 1).all()

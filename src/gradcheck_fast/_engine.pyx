@@ -184,6 +184,7 @@ cdef void gather_task(CompiledProgram program, const Py_ssize_t[::1] unit_offset
                       double *gradient) noexcept nogil:
     cdef Py_ssize_t k, n, c, samples = chunk.tape_view.shape[0]
     cdef const Term *term
+    cdef const double *a
     cdef const double *s
     cdef double *out
     for k in range(begin, end):
@@ -194,6 +195,11 @@ cdef void gather_task(CompiledProgram program, const Py_ssize_t[::1] unit_offset
             for n in range(chunk.count):
                 for c in range(GF_PANEL):
                     out[c] += s[n * GF_PANEL + c]
+        elif term.diagonal:
+            for n in range(chunk.count):
+                a = &chunk.tape_view[n, program.steps[term.step].offset + panel * GF_PANEL]
+                for c in range(GF_PANEL):
+                    out[c] += a[c] * s[n * GF_PANEL + c]
         else:
             program.kernels.matmul(term.rows, chunk.count, 1, &chunk.tape_view[0, program.steps[term.step].offset], 1,
                                    program.tape_stride, s, 0, out, GF_PANEL, 0, True)
@@ -217,17 +223,19 @@ cdef void incremental_task(CompiledProgram program, const double *theta, const R
                            Py_ssize_t *numbers) noexcept nogil:
     """A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no row."""
     cdef Rows rows
-    cdef Py_ssize_t p, n, i, j, source, input_offset
+    cdef Py_ssize_t p, n, i, j, source, factor = NOTHING
+    cdef const Term *term
     lay_out(&rows, numbers, scratch, route.capacity)
     for p in range(task.begin, task.end):
         i = p // route.width
         j = p % route.width
         source = route.parameter + j // GF_PANEL * route.panel_stride + i * GF_PANEL + j % GF_PANEL
+        if route.skip != NOTHING:
+            term = &program.terms[route.skip]
+            factor = program.steps[term.step].offset + (j if term.diagonal else i)
         for n in range(chunk.count):
-            if route.skip != NOTHING:
-                input_offset = program.steps[route.skip].offset
-                if chunk.tape_view[n, input_offset + i] == 0.0:
-                    continue
+            if factor != NOTHING and chunk.tape_view[n, factor] == 0.0:
+                continue
             add_pair(&rows, n, i, j, source, h)
             if rows.count + 2 > route.capacity:
                 run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, changes,

@@ -48,14 +48,16 @@ cdef struct Step:
     Py_ssize_t offset         # of its value on the tape; what it caches follows, padded apart
     Py_ssize_t first_term     # affine: its terms
     Py_ssize_t n_terms
-    double constant           # of a cost
+    Py_ssize_t mask           # choose, cost: the input step that says in which samples; NOTHING: in all
+    double constant           # of a cost; add: the second input is multiplied by it
     double scale              # of a cost: what the reduction multiplies each sample by
 
-cdef struct Term:             # one product of an affine step
-    Py_ssize_t step           # what the matrix multiplies; -1 for a bias
+cdef struct Term:             # one summand of an affine step
+    Py_ssize_t step           # what the parameter multiplies; NOTHING for a bias
     Py_ssize_t parameter      # offset in the packed parameters
     Py_ssize_t rows
     Py_ssize_t panel_stride
+    Py_ssize_t diagonal       # a vector, multiplied entry by entry
 
 cdef struct Instruction:      # one step of a route
     Py_ssize_t step           # -1: expand a column into a dense difference
@@ -81,7 +83,7 @@ cdef struct Route:            # everything downstream of one source of perturbat
     Py_ssize_t parameter      # what is perturbed: a packed parameter array (offset), or -1 for the units of a step
     Py_ssize_t panel_stride
     Py_ssize_t width          # columns of that array, or units of that step
-    Py_ssize_t skip           # the step whose zeros make a perturbation vanish, or NOTHING
+    Py_ssize_t skip           # the term whose input's zeros make a perturbation vanish, or NOTHING
     Py_ssize_t sensitivities  # units: where their sensitivities begin, per sample of a chunk
 
 cdef struct Rows:             # a block of perturbations, each as one sample sees it
@@ -111,12 +113,16 @@ cdef class CompiledProgram:
     cdef double forward(self, const double *theta, const double *inputs, Py_ssize_t input_stride,
                         const double *targets, Py_ssize_t target_stride, Py_ssize_t samples,
                         double *tape) noexcept nogil
+    cdef bint included(self, const Step *step, const double *sample) noexcept nogil
     cdef void affine_values(self, const Step *step, const double *theta, Py_ssize_t samples,
                             double *tape) noexcept nogil
     cdef void propagate(self, const Route *route, Rows *rows, const double *theta, const double *tape,
                         const double *targets, Py_ssize_t target_stride, double *scratch) noexcept nogil
     cdef void affine_difference(self, const Instruction *instruction, const Rows *rows, const double *theta,
                                 const double *tape, double *scratch, Py_ssize_t capacity) noexcept nogil
+    cdef void diagonal_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
+                                  const Link *link, const double *parameter, const double *d, double *out,
+                                  bint accumulate) noexcept nogil
     cdef void elementwise_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
                                      const double *tape, double *scratch, Py_ssize_t capacity,
                                      double *work) noexcept nogil

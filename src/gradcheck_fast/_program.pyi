@@ -10,7 +10,8 @@ class Kind(IntEnum):
     SOFTMAX = 3
     PRODUCT = 4
     ADD = 5
-    COST = 6
+    CHOOSE = 6
+    COST = 7
 
 PANEL: int
 ROW_WORK: int

@@ -15,7 +15,8 @@ cpdef enum Kind:
     SOFTMAX = 3
     PRODUCT = 4
     ADD = 5
-    COST = 6
+    CHOOSE = 6
+    COST = 7
 
 PANEL = GF_PANEL
 ROW_WORK = WORK_ROWS
@@ -126,24 +127,46 @@ cdef class CompiledProgram:
                 elif step.kind == ADD:
                     second = tape + n * stride + steps[step.second].offset
                     for c in range(step.width):
-                        out[c] = first[c] + second[c]
+                        out[c] = first[c] + step.constant * second[c]
+                elif step.kind == CHOOSE:
+                    second = tape + n * stride + steps[step.second].offset
+                    memcpy(out, first if self.included(step, tape + n * stride) else second,
+                           step.width * sizeof(double))
                 elif step.kind == COST:
                     cost = &self.kernels.costs[step.operation]
-                    total += step.scale * cost.value(step.width, first, targets + n * target_stride + step.second,
-                                                     step.constant, out)
+                    if self.included(step, tape + n * stride):
+                        total += step.scale * cost.value(
+                            step.width, first, targets + n * target_stride + step.second, step.constant, out)
         return total
+
+    cdef bint included(self, const Step *step, const double *sample) noexcept nogil:
+        """Whether the step's mask lets this sample (its row of the tape) in."""
+        return step.mask == NOTHING or sample[self.steps[step.mask].offset] != 0.0
 
     cdef void affine_values(self, const Step *step, const double *theta, Py_ssize_t samples,
                             double *tape) noexcept nogil:
-        """out = sum over the terms of a W, and the bias."""
-        cdef Py_ssize_t t, n, stride = self.tape_stride
+        """out = sum over the terms: b, a W, a * w."""
+        cdef Py_ssize_t t, n, c, stride = self.tape_stride
         cdef const Term *term
+        cdef const double *parameter
+        cdef const double *a
+        cdef double *out
         cdef bint accumulate = False
         for t in range(step.first_term, step.first_term + step.n_terms):
             term = &self.terms[t]
-            if term.step == NOTHING:
+            if term.step == NOTHING or term.diagonal:
+                parameter = theta + term.parameter
                 for n in range(samples):
-                    memcpy(tape + n * stride + step.offset, theta + term.parameter, step.padded * sizeof(double))
+                    out = tape + n * stride + step.offset
+                    if not accumulate:
+                        memset(out, 0, step.padded * sizeof(double))
+                    if term.diagonal:
+                        a = tape + n * stride + self.steps[term.step].offset
+                        for c in range(step.width):
+                            out[c] += a[c] * parameter[c]
+                    else:
+                        for c in range(step.width):
+                            out[c] += parameter[c]
             else:
                 self.kernels.matmul(samples, term.rows, step.padded // GF_PANEL,
                                     tape + self.steps[term.step].offset, stride, 1,
@@ -185,7 +208,7 @@ cdef class CompiledProgram:
                     self.kernels.softmax_difference(
                         step.width, tape + rows.sample[r] * self.tape_stride + step.offset,
                         slots + link.slot * capacity + r * link.width, out + r * instruction.width)
-            elif step.kind == PRODUCT or step.kind == ADD:
+            elif step.kind == PRODUCT or step.kind == ADD or step.kind == CHOOSE:
                 self.pairwise_difference(step, instruction, rows, tape, slots, capacity)
             elif step.kind == COST:
                 self.cost_difference(step, instruction, rows, tape, targets, target_stride, slots, capacity)
@@ -201,13 +224,15 @@ cdef class CompiledProgram:
         cdef const double *d
         cdef double *out = scratch + instruction.slot * capacity
         cdef double factor
-        cdef Py_ssize_t k, r, panels = step.padded // GF_PANEL
+        cdef Py_ssize_t i, k, r, panels = step.padded // GF_PANEL
         cdef bint accumulate = False
         for k in range(instruction.first_link, instruction.first_link + instruction.n_links):
             link = &self.links[k]
             term = &self.terms[link.which]
             d = scratch + link.slot * capacity
-            if link.dense:
+            if term.diagonal:
+                self.diagonal_difference(step, instruction, rows, link, theta + term.parameter, d, out, accumulate)
+            elif link.dense:
                 self.kernels.matmul(rows.count, term.rows, panels, d, link.width, 1, theta + term.parameter,
                                     term.panel_stride, out, step.padded, GF_PANEL, accumulate)
             else:
@@ -217,22 +242,39 @@ cdef class CompiledProgram:
         if instruction.inject == NOTHING:
             return
         for r in range(rows.count):
-            # unit and bias: h; W[i, j]: h (a_i + da_i)
+            # unit and bias: h; W[i, j]: h (a_i + da_i); w[j]: h (a_j + da_j)
             factor = 1.0
             if instruction.inject != UNIT and self.terms[instruction.inject].step != NOTHING:
                 term = &self.terms[instruction.inject]
-                factor = tape[rows.sample[r] * self.tape_stride + self.steps[term.step].offset + rows.input[r]]
+                i = rows.column[r] if term.diagonal else rows.input[r]
+                factor = tape[rows.sample[r] * self.tape_stride + self.steps[term.step].offset + i]
                 if instruction.inject_link != NOTHING:
                     link = &self.links[instruction.inject_link]
                     d = scratch + link.slot * capacity + r * link.width
                     if link.dense:
-                        factor += d[rows.input[r]]
-                    elif rows.input[r] == rows.column[r]:
+                        factor += d[i]
+                    elif i == rows.column[r]:
                         factor += d[0]
             if instruction.dense:
                 out[r * instruction.width + rows.column[r]] += rows.h[r] * factor
             else:
-                out[r] = rows.h[r] * factor
+                out[r] = rows.h[r] * factor + (out[r] if accumulate else 0.0)
+
+    cdef void diagonal_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
+                                  const Link *link, const double *parameter, const double *d, double *out,
+                                  bint accumulate) noexcept nogil:
+        """out += d * w; a column stays in its column."""
+        cdef Py_ssize_t r, c
+        cdef double *row
+        for r in range(rows.count):
+            row = out + r * instruction.width
+            if not accumulate:
+                memset(row, 0, instruction.width * sizeof(double))
+            if link.dense:
+                for c in range(step.width):
+                    row[c] += d[r * link.width + c] * parameter[c]
+            else:
+                row[rows.column[r] if instruction.dense else 0] += d[r * link.width] * parameter[rows.column[r]]
 
     cdef void elementwise_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
                                      const double *tape, double *scratch, Py_ssize_t capacity,
@@ -258,8 +300,12 @@ cdef class CompiledProgram:
 
     cdef void pairwise_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
                                   const double *tape, double *scratch, Py_ssize_t capacity) noexcept nogil:
-        """add: df + dg; product: df g + f dg + df dg. A column is a row of width one that begins at its column."""
+        """add: df + constant dg; product: df g + f dg + df dg; choose: df or dg.
+
+        A column is a row of width one that begins at its column.
+        """
         cdef const Link *link = &self.links[instruction.first_link]
+        cdef const double *sample
         cdef const double *base
         cdef const double *df
         cdef const double *dg
@@ -268,7 +314,8 @@ cdef class CompiledProgram:
         cdef Py_ssize_t r, c, k
         cdef Py_ssize_t first = self.steps[step.first].offset, second = self.steps[step.second].offset
         for r in range(rows.count):
-            base = tape + rows.sample[r] * self.tape_stride + (0 if instruction.dense else rows.column[r])
+            sample = tape + rows.sample[r] * self.tape_stride
+            base = sample + (0 if instruction.dense else rows.column[r])
             out = scratch + instruction.slot * capacity + r * instruction.width
             df = NULL
             dg = NULL
@@ -277,13 +324,17 @@ cdef class CompiledProgram:
                     df = scratch + link[k].slot * capacity + r * link[k].width
                 else:
                     dg = scratch + link[k].slot * capacity + r * link[k].width
+            if step.kind == CHOOSE and self.included(step, sample):
+                dg = NULL
+            elif step.kind == CHOOSE:
+                df = NULL
             for c in range(step.width if instruction.dense else 1):
                 change = 0.0
-                if step.kind == ADD:
+                if step.kind != PRODUCT:
                     if df != NULL:
                         change += df[c]
                     if dg != NULL:
-                        change += dg[c]
+                        change += dg[c] if step.kind == CHOOSE else step.constant * dg[c]
                 else:
                     if df != NULL:
                         change += df[c] * base[second + c]
@@ -301,6 +352,8 @@ cdef class CompiledProgram:
         cdef Py_ssize_t r, shift = 0, width = step.width if link.dense else 1
         for r in range(rows.count):
             base = tape + rows.sample[r] * self.tape_stride
+            if not self.included(step, base):
+                continue
             if not link.dense:
                 shift = rows.column[r]
             rows.change[r] += step.scale * cost.difference(

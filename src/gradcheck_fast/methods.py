@@ -186,8 +186,7 @@ class Engine:
                 begin, width = offsets[step] * samples, padded(program.steps[step].width)
                 unit_panels = sensitivities[begin : begin + width * samples].reshape(-1, samples, PANEL)
                 magnitudes[term.parameter] += self._magnitude(term, unit_panels, chunk)
-        sizes = [p.size for p in program.parameters]
-        return program.unpack(changes), np.repeat([magnitudes[p] for p in program.parameters], sizes)
+        return program.unpack(changes), program.spread(magnitudes[p] for p in program.parameters)
 
     # ---- parts
 

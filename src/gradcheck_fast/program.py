@@ -2,14 +2,14 @@
 
 Steps are general and layers are sugar. A step is one primitive operation on per-sample vectors, and is named by its
 number. Parameters enter only through affine steps, ``sum_t a_t @ W_t + b``: each product is a *term*, and a parameter
-may stand in several terms.
+may stand in several terms. A parameter is a block of one of the user's arrays: the gates of an LSTM are blocks of one.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from . import _program
 from ._program import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,12 +33,12 @@ def integers(*names: str) -> list[tuple[str, str]]:
 # These mirror the structs of _program.pxd, field for field.
 STEP = np.dtype(
     [
-        *integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms"),
+        *integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms", "mask"),
         ("constant", "d"),
         ("scale", "d"),
     ]
 )
-TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride"))
+TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride", "diagonal"))
 
 
 def aligned(*shape: int) -> NDArray[np.float64]:
@@ -54,18 +54,35 @@ def padded(width: int) -> int:
     return -(-width // PANEL) * PANEL
 
 
-class Parameter(NamedTuple):
-    """A matrix (or a vector, as one row) of parameters, and where it lies.
+class Array(NamedTuple):
+    """An array of the user's parameters, and where it begins in the flat vector.
 
-    `offset` counts entries of the flat vector, `packed_offset` doubles of the packed one, in which the matrix is cut
-    into panels of 16 columns (see ``csrc/kernels.h``). `decay` is the strength of the L2 penalty on it.
+    A vector is a matrix of one row. `decay` is the strength of the L2 penalty on it.
     """
 
     rows: int
     columns: int
     offset: int
-    packed_offset: int
     decay: float
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.columns
+
+
+class Parameter(NamedTuple):
+    """A block of an array that some step uses as a matrix: from (row, column) on.
+
+    `packed_offset` is where it lies in the packed parameters, in which it is cut into panels of 16 columns (see
+    ``csrc/kernels.h``).
+    """
+
+    array: Array
+    row: int
+    column: int
+    rows: int
+    columns: int
+    packed_offset: int
 
     @property
     def size(self) -> int:
@@ -84,12 +101,18 @@ class Parameter(NamedTuple):
     def packed_size(self) -> int:
         return self.panels * self.panel_stride
 
+    def of(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """The block in a flat vector of all parameters, as a view of shape (rows, columns)."""
+        whole = flat[self.array.offset : self.array.offset + self.array.size].reshape(-1, self.array.columns)
+        return whole[self.row : self.row + self.rows, self.column : self.column + self.columns]
+
 
 class Term(NamedTuple):
-    """``step @ parameter``, or the bias `parameter` where `step` is `NOTHING`."""
+    """A summand of an affine step: ``step @ parameter``; ``step * parameter``; or the bias, with no step."""
 
     step: int
     parameter: Parameter
+    diagonal: bool = False
 
 
 class Step(NamedTuple):
@@ -105,6 +128,7 @@ class Step(NamedTuple):
     separable: bool = True
     constant: float = 0.0
     scale: float = 1.0
+    mask: int = NOTHING
 
 
 class Program:
@@ -112,21 +136,36 @@ class Program:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self.arrays: list[Array] = []
         self.parameters: list[Parameter] = []
         self.input_width = 0
         self.target_width = 0
 
     # ---- building
 
-    def parameter(self, shape: tuple[int, ...], decay: float = 0.0) -> Parameter:
+    def array(self, shape: tuple[int, ...], decay: float = 0.0) -> Array:
         """The next entries of the flat parameter vector, as a matrix in C order (a vector is one row)."""
         rows, columns = (1, *shape)[-2:]
-        before = self.parameters[-1] if self.parameters else Parameter(0, 0, 0, 0, 0.0)
-        parameter = Parameter(
-            rows, columns, before.offset + before.size, before.packed_offset + before.packed_size, decay
-        )
+        array = Array(rows, columns, self.size, decay)
+        self.arrays.append(array)
+        return array
+
+    def block(
+        self, array: Array, *, row: int = 0, rows: int | None = None, column: int = 0, columns: int | None = None
+    ) -> Parameter:
+        """The part of an array that begins at (row, column), to the end where its extent is not given.
+
+        The blocks of an array must cover it, and not overlap.
+        """
+        rows = array.rows - row if rows is None else rows
+        columns = array.columns - column if columns is None else columns
+        parameter = Parameter(array, row, column, rows, columns, self.packed_size)
         self.parameters.append(parameter)
         return parameter
+
+    def parameter(self, shape: tuple[int, ...], decay: float = 0.0) -> Parameter:
+        """A new array, as one block."""
+        return self.block(self.array(shape, decay))
 
     def _add(self, step: Step) -> int:
         self.steps.append(step)
@@ -137,14 +176,22 @@ class Program:
         self.input_width += width
         return self._add(Step(Kind.INPUT, width, column=self.input_width - width))
 
-    def affine(self, terms: Sequence[tuple[int, Parameter]], bias: Parameter | None = None) -> int:
-        """``sum of step @ matrix`` over the terms, ``+ bias``."""
-        all_terms = [Term(NOTHING, bias)] if bias is not None else []
-        all_terms += [Term(step, matrix) for step, matrix in terms]
-        if len({term.parameter for term in all_terms}) < len(all_terms):
+    def affine(
+        self,
+        matrices: Sequence[tuple[int, Parameter]],
+        bias: Parameter | None = None,
+        *,
+        more_biases: Sequence[Parameter] = (),
+        diagonals: Sequence[tuple[int, Parameter]] = (),
+    ) -> int:
+        """``sum of step @ matrix`` ``+ bias`` ``+ sum of step * vector`` (a diagonal matrix)."""
+        terms = [Term(NOTHING, vector) for vector in ([] if bias is None else [bias]) + list(more_biases)]
+        terms += [Term(step, matrix) for step, matrix in matrices]
+        terms += [Term(step, vector, diagonal=True) for step, vector in diagonals]
+        if len({term.parameter for term in terms}) < len(terms):
             raise ValueError("an affine step uses one parameter twice; use two affine steps and add them")
-        width = all_terms[0].parameter.columns
-        return self._add(Step(Kind.AFFINE, width, tuple(step for step, _ in terms), terms=tuple(all_terms)))
+        inputs = tuple(term.step for term in terms if term.step != NOTHING)
+        return self._add(Step(Kind.AFFINE, terms[0].parameter.columns, inputs, terms=tuple(terms)))
 
     def elementwise(self, name: str, step: int) -> int:
         """One of `gradcheck_fast._program.operations()`, entry by entry."""
@@ -158,10 +205,22 @@ class Program:
         return self._add(Step(Kind.PRODUCT, self.steps[first].width, (first, second)))
 
     def add(self, first: int, second: int) -> int:
-        return self._add(Step(Kind.ADD, self.steps[first].width, (first, second)))
+        return self._add(Step(Kind.ADD, self.steps[first].width, (first, second), constant=1.0))
 
-    def cost(self, name: str, step: int, target_width: int, constant: float = 0.0, scale: float = 1.0) -> int:
-        """Adds ``scale * cost(step, the next target_width columns of the targets)`` to each sample's cost."""
+    def subtract(self, first: int, second: int) -> int:
+        return self._add(Step(Kind.ADD, self.steps[first].width, (first, second), constant=-1.0))
+
+    def choose(self, mask: int, first: int, second: int) -> int:
+        """`first` for the samples in which the input step `mask`, of width 1, is not 0; else `second`."""
+        return self._add(Step(Kind.CHOOSE, self.steps[first].width, (first, second), mask=mask))
+
+    def cost(
+        self, name: str, step: int, target_width: int, constant: float = 0.0, scale: float = 1.0, mask: int = NOTHING
+    ) -> int:
+        """Adds ``scale * cost(step, the next target_width columns of the targets)`` to each sample's cost.
+
+        Not to those in which the input step `mask`, of width 1, is 0.
+        """
         operation, separable, cached = _program.costs()[name]
         self.target_width += target_width
         return self._add(
@@ -175,6 +234,7 @@ class Program:
                 separable=separable,
                 constant=constant,
                 scale=scale,
+                mask=mask,
             )
         )
 
@@ -190,25 +250,27 @@ class Program:
     @property
     def size(self) -> int:
         """Number of parameters."""
-        return sum(p.size for p in self.parameters)
+        return self.arrays[-1].offset + self.arrays[-1].size if self.arrays else 0
 
-    @cached_property
+    @property
     def packed_size(self) -> int:
-        return sum(p.packed_size for p in self.parameters)
+        last = self.parameters[-1] if self.parameters else None
+        return last.packed_offset + last.packed_size if last else 0
 
-    def _blocks(self, flat: NDArray[np.float64], packed: NDArray[np.float64]):  # type: ignore[no-untyped-def]
-        """For every parameter array its matrix in `flat`, and in `packed` the same entries as (panels, rows, 16)."""
+    def _blocks(self, packed: NDArray[np.float64]) -> Iterator[tuple[Parameter, NDArray[np.float64]]]:
+        """Every parameter, with its entries in `packed` as (panels, rows, 16)."""
         for p in self.parameters:
             block = packed[p.packed_offset : p.packed_offset + p.packed_size].reshape(p.panels, -1, PANEL)
-            yield flat[p.offset : p.offset + p.size].reshape(p.rows, p.columns), block[:, : p.rows], p.columns
+            yield p, block[:, : p.rows]
 
     def pack(self, flat: NDArray[np.float64]) -> NDArray[np.float64]:
         """The flat parameter vector in panels, zero elsewhere; aligned to cache lines."""
         packed = aligned(self.packed_size)
-        for matrix, block, columns in self._blocks(flat, packed):
-            whole, rest = divmod(columns, PANEL)
+        for p, block in self._blocks(packed):
+            matrix = p.of(flat)
+            whole, rest = divmod(p.columns, PANEL)
             split = whole * PANEL
-            block[:whole] = matrix[:, :split].reshape(len(matrix), whole, PANEL).swapaxes(0, 1)
+            block[:whole] = matrix[:, :split].reshape(p.rows, whole, PANEL).swapaxes(0, 1)
             if rest:
                 block[whole, :, :rest] = matrix[:, split:]
         return packed
@@ -216,27 +278,34 @@ class Program:
     def unpack(self, packed: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `pack`."""
         flat = np.empty(self.size)
-        for matrix, block, columns in self._blocks(flat, packed):
-            whole, rest = divmod(columns, PANEL)
-            split = whole * PANEL
+        for p, block in self._blocks(packed):
+            matrix = p.of(flat)
+            whole, rest = divmod(p.columns, PANEL)
             for k in range(whole):
                 matrix[:, k * PANEL : (k + 1) * PANEL] = block[k]
             if rest:
-                matrix[:, split:] = block[whole, :, :rest]
+                matrix[:, whole * PANEL :] = block[whole, :, :rest]
         return flat
 
     def positions(self) -> NDArray[np.intp]:
         """Where each entry of the flat vector lies in the packed one."""
-        places = [np.empty(0, np.intp)]
+        places = np.empty(self.size, np.intp)
         for p in self.parameters:
             panel, column = np.divmod(np.arange(p.columns), PANEL)
             row = np.arange(p.rows)[:, np.newaxis]
-            places.append((p.packed_offset + panel * p.panel_stride + row * PANEL + column).ravel())
-        return np.concatenate(places)
+            p.of(places)[...] = p.packed_offset + panel * p.panel_stride + row * PANEL + column
+        return places
+
+    def spread(self, values: Iterable[float]) -> NDArray[np.float64]:
+        """A flat vector with one value for all entries of each of the `parameters`."""
+        flat = np.empty(self.size)
+        for p, value in zip(self.parameters, values, strict=True):
+            p.of(flat)[...] = value
+        return flat
 
     def decay(self) -> NDArray[np.float64]:
         """The L2 penalty's strength for each entry of the flat vector."""
-        return np.repeat([p.decay for p in self.parameters], [p.size for p in self.parameters])
+        return self.spread(p.array.decay for p in self.parameters)
 
     # ---- tables
 
@@ -251,12 +320,12 @@ class Program:
         """Doubles per sample on the tape; never a multiple of 4 KiB, so that samples spread over the cache."""
         return self.offsets[-1] + (8 if self.offsets[-1] % 512 == 0 else 0)
 
-    @property
+    @cached_property
     def terms(self) -> list[tuple[int, Term]]:
         """All terms, each with its affine step."""
         return [(number, term) for number, step in enumerate(self.steps) for term in step.terms]
 
-    @property
+    @cached_property
     def first_term(self) -> list[int]:
         """Where in `terms` those of each step begin."""
         return list(accumulate((len(step.terms) for step in self.steps), initial=0))
@@ -279,10 +348,10 @@ class Program:
                 second = step.column
             steps.append(
                 (step.kind, step.operation, first, second, step.width, padded(step.width), self.offsets[number],
-                 self.first_term[number], len(step.terms), step.constant, step.scale)
+                 self.first_term[number], len(step.terms), step.mask, step.constant, step.scale)
             )  # fmt: skip
         terms = [
-            (term.step, term.parameter.packed_offset, term.parameter.rows, term.parameter.panel_stride)
+            (term.step, term.parameter.packed_offset, term.parameter.rows, term.parameter.panel_stride, term.diagonal)
             for _, term in self.terms
         ]
         return np.array(steps, STEP), np.array(terms, TERM)

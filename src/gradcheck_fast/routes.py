@@ -86,14 +86,14 @@ class Routes:
         routes = cls(program)
         for p in program.parameters:
             uses = {step: n for n, (step, term) in enumerate(program.terms) if term.parameter == p}
-            sources = [program.terms[n][1].step for n in uses.values()]
+            only = next(iter(uses.values())) if len(uses) == 1 else NOTHING
             routes._add(
                 uses,
                 count=p.size,
                 parameter=p.packed_offset,
                 panel_stride=p.panel_stride,
                 width=p.columns,
-                skip=sources[0] if len(sources) == 1 else NOTHING,
+                skip=only if only != NOTHING and program.terms[only][1].step != NOTHING else NOTHING,
             )
         return routes
 
@@ -179,7 +179,7 @@ class _Layout:
             if number in needed and (number in sources or changed.intersection(step.inputs)):
                 changed.add(number)
         self._last_use = {i: number for number in sorted(changed) for i in program.steps[number].inputs}
-        self._last_source = max(sources)
+        self._last_source = max(sources, default=NOTHING)
         self._rows_may_drop = True
         for number in sorted(changed):
             self._lay_out(number)
@@ -189,7 +189,7 @@ class _Layout:
         changed = [i for i in dict.fromkeys(step.inputs) if i in self._where]
         dense = any(self._where[i].dense for i in changed)
         if step.kind == Kind.AFFINE:
-            dense = bool(changed)
+            dense |= any(term.step in changed and not term.diagonal for term in step.terms)
         else:
             dense |= step.kind == Kind.SOFTMAX or (step.kind == Kind.COST and not step.separable)
             for i in changed:
