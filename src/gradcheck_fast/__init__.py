@@ -6,12 +6,16 @@ from .costs import L2, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, S
 from .layers import Dense
 from .network import Network
 from .numerical import numerical_gradient
+from .recurrent import GRU, LSTM, RNN
 from .report import GradientError, Report
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRU",
     "L2",
+    "LSTM",
+    "RNN",
     "AbsoluteError",
     "ArrayResult",
     "BinaryCrossEntropy",

@@ -49,7 +49,7 @@ cdef struct Step:
     Py_ssize_t first_term     # affine: its terms
     Py_ssize_t n_terms
     Py_ssize_t mask           # choose, cost: the input step that says in which samples; NOTHING: in all
-    double constant           # of a cost; add: the second input is multiplied by it
+    double constant           # of a cost; affine: is added; add: the second input is multiplied by it
     double scale              # of a cost: what the reduction multiplies each sample by
 
 cdef struct Term:             # one summand of an affine step

@@ -145,7 +145,7 @@ cdef class CompiledProgram:
 
     cdef void affine_values(self, const Step *step, const double *theta, Py_ssize_t samples,
                             double *tape) noexcept nogil:
-        """out = sum over the terms: b, a W, a * w."""
+        """out = constant + sum over the terms: b, a W, a * w; without terms it stays the zeros of a new tape."""
         cdef Py_ssize_t t, n, c, stride = self.tape_stride
         cdef const Term *term
         cdef const double *parameter
@@ -173,6 +173,11 @@ cdef class CompiledProgram:
                                     theta + term.parameter, term.panel_stride,
                                     tape + step.offset, stride, GF_PANEL, accumulate)
             accumulate = True
+        if step.constant != 0.0:
+            for n in range(samples):
+                out = tape + n * stride + step.offset
+                for c in range(step.width):
+                    out[c] += step.constant
 
     # ---- differences
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from .arrays import first_index, format_index, real_array, require_finite
 from .names import choose, number, true_or_false
+from .program import NOTHING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .layers import Signal
     from .program import Program
 
 REDUCTIONS = ("sum", "batchmean", "mean")
@@ -34,15 +36,50 @@ class Cost:
     def __post_init__(self) -> None:
         choose(f"{type(self).__name__}: reduction", self.reduction, REDUCTIONS)
 
-    def lower(self, program: Program, step: int, targets: NDArray[np.float64]) -> int:
-        """Adds the cost of `step` for targets of shape (samples, width)."""
-        samples, elements = len(targets), self._elements(program.steps[step].width)
-        scale = {"sum": 1.0, "batchmean": 1.0 / samples, "mean": 1.0 / (samples * elements)}[self.reduction]
-        kernel, constant = self._kernel(targets.shape[1] == 1 < program.steps[step].width)
-        logits = program.input_of(step, self._link) if self._link else None
-        if logits is not None:  # log of a saturated sigmoid or softmax: from the logits, where nothing is lost
-            kernel, step = kernel.replace("probabilities", "logits"), logits
-        return program.cost(kernel, step, targets.shape[1], constant, scale)
+    def lower(self, program: Program, signal: Signal, targets: NDArray[np.float64], counted: int) -> None:
+        """Adds the cost of `signal`, of which so many samples (or pairs of sample and time) count.
+
+        `targets` has the shape (samples, times * width).
+        """
+        width = sum(program.steps[step].width for step in signal.parts[0])
+        divisor = {"sum": 1, "batchmean": len(targets), "mean": counted * self._elements(width)}[self.reduction]
+        by_class = targets.shape[1] == len(signal.parts) and width > 1
+        kernel, constant = self._kernel(by_class)
+        if len(signal.parts[0]) > 1 and not program.is_separable(kernel):
+            raise ValueError(
+                f"{type(self).__name__} needs the outputs of one layer; put a Dense after the bidirectional one"
+            )
+        for time, parts in enumerate(signal.parts):
+            mask = signal.masks[time] if signal.masks else NOTHING
+            for step in parts:
+                name, at = kernel, step
+                logits = program.input_of(step, self._link) if self._link else None
+                if logits is not None:  # log of a saturated sigmoid or softmax: from the logits, where nothing is lost
+                    name, at = kernel.replace("probabilities", "logits"), logits
+                target_width = 1 if by_class else program.steps[at].width
+                program.cost(name, at, target_width, constant, 1.0 / divisor, mask)
+
+    def read_sequences(
+        self, y: Any, samples: int, times: int, outputs: int, valid: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """The targets of every time as a float64 array of shape (samples, times * width); `valid` ones are looked at.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `read_targets`.
+        """
+        array = real_array("y", y, allow_bool=True)
+        forms = {(samples, times, *shape[1:]): meaning for shape, meaning in self._forms(samples, outputs).items()}
+        self._require_form(array, forms, f"{samples} samples of {times} times")
+        array = array.copy()
+        array[~valid] = array[0, 0]  # every sample has a first time
+        where = np.argwhere(~np.isfinite(array))
+        if len(where):
+            index = tuple(where[0].tolist())
+            raise ValueError(f"y: {array[index]} at index {format_index(index)}; expected finite numbers")
+        flat = array.reshape(samples * times, *array.shape[2:])
+        return self.read_targets(flat, samples * times, outputs).reshape(samples, -1)
 
     def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
         """The targets as a float64 array of shape (samples, width).
@@ -53,13 +90,15 @@ class Cost:
             If they do not fit the cost, the samples or the outputs.
         """
         array = real_array("y", y, allow_bool=True)
-        forms = self._forms(samples, outputs)
-        if array.shape not in forms:
-            expected = " or ".join(f"{shape}{meaning}" for shape, meaning in forms.items())
-            raise ValueError(f"y: {type(self).__name__} on {samples} samples expects {expected}, got {array.shape}")
+        self._require_form(array, self._forms(samples, outputs), f"{samples} samples")
         require_finite("y", array)
         self._check_values(array, outputs)
         return np.array(array, np.float64, order="C").reshape(samples, -1)
+
+    def _require_form(self, array: NDArray[Any], forms: dict[tuple[int, ...], str], data: str) -> None:
+        if array.shape not in forms:
+            expected = " or ".join(f"{shape}{meaning}" for shape, meaning in forms.items())
+            raise ValueError(f"y: {type(self).__name__} on {data} expects {expected}, got {array.shape}")
 
     def _elements(self, outputs: int) -> int:
         return outputs

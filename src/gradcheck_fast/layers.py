@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from itertools import accumulate
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from . import _program
 from .names import choose, positive_integer, true_or_false
 
 if TYPE_CHECKING:
-    from .program import Parameter, Program
+    from .program import Array, Parameter, Program
 
 
 def activations() -> tuple[str, ...]:
     """The names of all activations, as PyTorch and Keras name them."""
     return ("identity", *_program.operations(), "softmax")
+
+
+class Signal(NamedTuple):
+    """What goes from layer to layer.
+
+    Attributes
+    ----------
+    parts : tuple of tuple of int
+        For each time, the steps whose values side by side make it up; one time only where there is no sequence.
+    sequence : bool
+    masks : tuple of int, optional
+        For each time, the input step that is 0 for samples that have ended before.
+    """
+
+    parts: tuple[tuple[int, ...], ...]
+    sequence: bool = False
+    masks: tuple[int, ...] | None = None
+
+
+def row_blocks(
+    program: Program, array: Array, widths: Sequence[int], *, first_row: int = 0, column: int = 0,
+    columns: int | None = None,
+) -> list[Parameter]:  # fmt: skip
+    """One block under the other, one for each of several steps side by side that an array multiplies."""
+    begins = accumulate(widths, initial=first_row)
+    return [
+        program.block(array, row=row, rows=width, column=column, columns=columns)
+        for row, width in zip(begins, widths, strict=False)
+    ]
 
 
 @runtime_checkable
@@ -33,15 +64,19 @@ class Layer(Protocol):
     def name(self) -> str | None: ...
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
+    @property
+    def takes_sequences(self) -> bool: ...
+    @property
+    def return_sequences(self) -> bool: ...
 
-    def lower(self, program: Program, step: int, parameters: dict[str, Parameter]) -> int:
-        """Adds the layer's steps after `step`; returns the last."""
+    def lower(self, program: Program, signal: Signal, arrays: dict[str, Array]) -> Signal:
+        """Adds the layer's steps after those of `signal`; returns what it gives."""
         ...
 
 
 @dataclass(frozen=True)
 class Dense:
-    """A fully connected layer, ``activation(x @ W + b)``.
+    """A fully connected layer, ``activation(x @ W + b)``; of a sequence, at every time.
 
     Parameters
     ----------
@@ -67,6 +102,9 @@ class Dense:
     bias: bool = True
     name: str | None = None
 
+    takes_sequences: ClassVar[bool] = False
+    return_sequences: ClassVar[bool] = True  # of a sequence
+
     def __post_init__(self) -> None:
         positive_integer("Dense: inputs", self.inputs)
         positive_integer("Dense: outputs", self.outputs)
@@ -80,10 +118,15 @@ class Dense:
         weights: dict[str, tuple[int, ...]] = {"W": (self.inputs, self.outputs)}
         return {**weights, "b": (self.outputs,)} if self.bias else weights
 
-    def lower(self, program: Program, step: int, parameters: dict[str, Parameter]) -> int:
-        step = program.affine([(step, parameters["W"])], parameters.get("b"))
-        if self.activation == "identity":
-            return step
-        if self.activation == "softmax":
-            return program.softmax(step)
-        return program.elementwise(self.activation, step)
+    def lower(self, program: Program, signal: Signal, arrays: dict[str, Array]) -> Signal:
+        weights = row_blocks(program, arrays["W"], [program.steps[step].width for step in signal.parts[0]])
+        bias = program.block(arrays["b"]) if self.bias else None
+        outputs = []
+        for parts in signal.parts:
+            step = program.affine(list(zip(parts, weights, strict=True)), bias)
+            if self.activation == "softmax":
+                step = program.softmax(step)
+            elif self.activation != "identity":
+                step = program.elementwise(self.activation, step)
+            outputs.append((step,))
+        return signal._replace(parts=tuple(outputs))

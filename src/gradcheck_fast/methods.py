@@ -7,7 +7,7 @@ threads, and run in pieces.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -107,14 +107,15 @@ class Engine:
         chunks = self._chunks(CHUNK_DOUBLES)
         return float(np.concatenate([self._fill(chunk, packed, n_threads) for chunk in chunks]).sum())
 
-    def values(self, theta: NDArray[np.float64], step: int, n_threads: int) -> NDArray[np.float64]:
-        """The values of one step for all samples, shape (samples, width)."""
+    def values(self, theta: NDArray[np.float64], steps: Sequence[int], n_threads: int) -> NDArray[np.float64]:
+        """The values of some steps, side by side, for all samples: shape (samples, their width)."""
         packed = self._program.pack(theta)
-        begin, width = self._program.offsets[step], self._program.steps[step].width
-        out = np.empty((self.samples, width))
+        places = [(self._program.offsets[step], self._program.steps[step].width) for step in steps]
+        columns = np.concatenate([np.arange(begin, begin + width) for begin, width in places])
+        out = np.empty((self.samples, len(columns)))
         for chunk in self._chunks(CHUNK_DOUBLES):
             self._fill(chunk, packed, n_threads)
-            out[chunk.begin : chunk.begin + chunk.count] = chunk.tape[: chunk.count, begin : begin + width]
+            out[chunk.begin : chunk.begin + chunk.count] = chunk.tape[: chunk.count, columns]
         return out
 
     def direct(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .arrays import real_array, require_finite
+from .arrays import first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
 from .differences import EXACT_STEP, Numerical, exact_rounding, plain_rounding, plain_steps
-from .layers import Layer
+from .layers import Layer, Signal
 from .methods import Engine
 from .names import choose, nearest
 from .program import Program
@@ -62,6 +62,13 @@ class Network:
                     f"layer {number + 1}: takes {after.inputs} inputs, "
                     f"but layer {number} gives {before.outputs} outputs"
                 )
+        self._sequences = any(layer.takes_sequences for layer in self.layers)
+        for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
+            if after.takes_sequences and not before.return_sequences:
+                raise ValueError(
+                    f"layer {number + 1}: takes a sequence, but layer {number} gives only its last state; "
+                    "give that one return_sequences=True"
+                )
         self.shapes: dict[str, tuple[int, ...]] = {}
         for number, layer in enumerate(self.layers, 1):
             for own, shape in layer.shapes.items():
@@ -88,71 +95,133 @@ class Network:
             for name, shape in self.shapes.items()
         }
 
-    def predict(self, params: Tree, X: Any, *, n_threads: int | None = None) -> NDArray[np.float64]:
+    def predict(
+        self, params: Tree, X: Any, *, lengths: Any = None, n_threads: int | None = None
+    ) -> NDArray[np.float64]:
         """The outputs of the last layer.
 
         Parameters
         ----------
         params : tree of arrays or flat vector
-        X : array_like, shape (samples, inputs)
+        X, lengths
+            As for `loss`.
 
         Returns
         -------
-        ndarray, shape (samples, outputs)
+        ndarray, shape (samples, outputs) or (samples, times, outputs)
         """
         threads = resolve(n_threads)
-        program, last = self._lower()
+        data = self._read_inputs(X, lengths)
+        program, last = self._lower(data)
         packed = pack_as(params, self.shapes)
-        inputs = self._read_inputs(X)
-        return Engine(program, inputs, np.empty((len(inputs), 0))).values(packed.flat, last, threads)
+        engine = Engine(program, data.inputs, np.empty((data.samples, 0)))
+        values = engine.values(packed.flat, [step for parts in last.parts for step in parts], threads)
+        return values.reshape(data.samples, data.times, self.outputs) if last.sequence else values
 
-    def loss(self, X: Any, y: Any) -> NetworkLoss:
+    def loss(self, X: Any, y: Any, *, lengths: Any = None) -> NetworkLoss:
         """A compiled ``loss(params) -> float`` on these data.
 
         Parameters
         ----------
         X : array_like, shape (samples, inputs)
+            (samples, times, inputs) for a network with recurrent layers.
         y : array_like, shape (samples, outputs)
-            Or (samples,) for one output, or for the class indices of `CrossEntropy`.
+            Or (samples,) for one output, or for the class indices of `CrossEntropy`. If the last layer gives a
+            sequence, (samples, times, outputs) or (samples, times).
+        lengths : array_like of int, shape (samples,), optional
+            How many times of each sample count, from the first on; what X and y hold beyond is never looked at.
 
         Raises
         ------
         TypeError, ValueError
-            If X or y has another shape, is not real or not finite, or y does not fit the cost.
+            If X, y or lengths has another shape, is not real or not finite, or y does not fit the cost.
         """
-        inputs = self._read_inputs(X)
-        targets = self.cost.read_targets(y, len(inputs), self.outputs)
-        program, last = self._lower()
-        self.cost.lower(program, last, targets)
-        return NetworkLoss(self, Engine(program, inputs, targets), program)
+        data = self._read_inputs(X, lengths)
+        program, last = self._lower(data)
+        if last.sequence:
+            targets = self.cost.read_sequences(y, data.samples, data.times, self.outputs, data.valid)
+            counted = int(data.valid.sum())
+        else:
+            targets = self.cost.read_targets(y, data.samples, self.outputs)
+            counted = data.samples
+        self.cost.lower(program, last, targets, counted)
+        return NetworkLoss(self, Engine(program, data.inputs, targets), program)
 
-    def _lower(self) -> tuple[Program, int]:
-        """The program without its cost, and its last step."""
+    def _lower(self, data: _Data) -> tuple[Program, Signal]:
+        """The program without its cost, and what the last layer gives."""
         program = Program()
-        step = program.input(self.inputs)
+        steps = tuple((program.input(self.inputs),) for _ in range(data.times))
+        masks = tuple(program.input(1) for _ in range(data.times)) if data.masked else None
+        signal = Signal(steps, self._sequences, masks)
         for layer in self.layers:
-            parameters = {
-                own: program.parameter(shape, self.penalty.decay(shape) if self.penalty else 0.0)
+            arrays = {
+                own: program.array(shape, self.penalty.decay(shape) if self.penalty else 0.0)
                 for own, shape in layer.shapes.items()
             }
-            step = layer.lower(program, step, parameters)
-        return program, step
+            signal = layer.lower(program, signal, arrays)
+        return program, signal
 
-    def _read_inputs(self, X: Any) -> NDArray[np.float64]:
+    def _read_inputs(self, X: Any, lengths: Any) -> _Data:
         array = real_array("X", X, allow_bool=True)
-        if array.ndim == 1 and self.inputs == 1:
+        if array.ndim == 1 and self.inputs == 1 and not self._sequences:
             array = array[:, np.newaxis]
-        if array.ndim != 2 or array.shape[1] != self.inputs:
-            hint = "; for one sample use X[np.newaxis, :]" if array.shape == (self.inputs,) else ""
-            raise ValueError(f"X: expected the shape (samples, {self.inputs}), got {array.shape}{hint}")
+        form = ("samples", "times", self.inputs) if self._sequences else ("samples", self.inputs)
+        if array.ndim != len(form) or array.shape[-1] != self.inputs:
+            hint = "; for one sample use X[np.newaxis]" if array.ndim == len(form) - 1 else ""
+            expected = ", ".join(map(str, form))
+            raise ValueError(f"X: expected the shape ({expected}), got {array.shape}{hint}")
         if len(array) == 0:
             raise ValueError("X: expected at least one sample, got none")
-        require_finite("X", array)
-        return np.array(array, np.float64, order="C")
+        if array.shape[1] == 0:
+            raise ValueError("X: expected at least one time, got none")
+        if not self._sequences:
+            if lengths is not None:
+                raise ValueError("lengths: this network has no recurrent layer")
+            require_finite("X", array)
+            return _Data(np.array(array, np.float64, order="C"), np.ones((len(array), 1), np.bool_), False)
+        valid = _read_lengths(lengths, *array.shape[:2])
+        counted = np.where(valid[:, :, np.newaxis], array, 0).astype(np.float64)
+        require_finite("X", counted)
+        inputs = counted.reshape(len(array), -1)
+        if lengths is not None:
+            inputs = np.concatenate([inputs, valid], axis=1, dtype=np.float64)
+        return _Data(np.ascontiguousarray(inputs), valid, lengths is not None)
 
     def __repr__(self) -> str:
         penalty = f", penalty={self.penalty!r}" if self.penalty else ""
         return f"Network({list(self.layers)!r}, cost={self.cost!r}{penalty})"
+
+
+class _Data(NamedTuple):
+    """The data as the program reads them, which (sample, time) count, and whether the masks follow the inputs."""
+
+    inputs: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    masked: bool
+
+    @property
+    def samples(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def times(self) -> int:
+        return int(self.valid.shape[1])
+
+
+def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
+    """Which times of each sample count, shape (samples, times)."""
+    if lengths is None:
+        return np.ones((samples, times), np.bool_)
+    array = real_array("lengths", lengths)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
+    if array.shape != (samples,):
+        raise ValueError(f"lengths: expected the shape ({samples},), one per sample of X, got {array.shape}")
+    good = (array >= 1) & (array <= times)
+    if not good.all():
+        index = first_index(~good)
+        raise ValueError(f"lengths: {array[index]} at index {format_index(index)}; expected 1 to {times}")
+    return np.asarray(np.arange(times) < array[:, np.newaxis])
 
 
 class NetworkLoss:

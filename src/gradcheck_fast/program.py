@@ -183,15 +183,20 @@ class Program:
         *,
         more_biases: Sequence[Parameter] = (),
         diagonals: Sequence[tuple[int, Parameter]] = (),
+        offset: float = 0.0,
     ) -> int:
-        """``sum of step @ matrix`` ``+ bias`` ``+ sum of step * vector`` (a diagonal matrix)."""
+        """``sum of step @ matrix`` ``+ bias`` ``+ sum of step * vector`` (a diagonal matrix) ``+ offset``."""
         terms = [Term(NOTHING, vector) for vector in ([] if bias is None else [bias]) + list(more_biases)]
         terms += [Term(step, matrix) for step, matrix in matrices]
         terms += [Term(step, vector, diagonal=True) for step, vector in diagonals]
         if len({term.parameter for term in terms}) < len(terms):
             raise ValueError("an affine step uses one parameter twice; use two affine steps and add them")
         inputs = tuple(term.step for term in terms if term.step != NOTHING)
-        return self._add(Step(Kind.AFFINE, terms[0].parameter.columns, inputs, terms=tuple(terms)))
+        return self._add(Step(Kind.AFFINE, terms[0].parameter.columns, inputs, terms=tuple(terms), constant=offset))
+
+    def zeros(self, width: int) -> int:
+        """An affine step without terms."""
+        return self._add(Step(Kind.AFFINE, width))
 
     def elementwise(self, name: str, step: int) -> int:
         """One of `gradcheck_fast._program.operations()`, entry by entry."""
@@ -244,6 +249,11 @@ class Program:
         is_softmax = activation == "softmax" and kind == Kind.SOFTMAX
         same = is_softmax or (kind == Kind.ELEMENTWISE and _program.operations().get(activation, (-1,))[0] == operation)
         return self.steps[step].inputs[0] if same else None
+
+    @staticmethod
+    def is_separable(cost: str) -> bool:
+        """Whether a cost is a sum over the entries of its input."""
+        return _program.costs()[cost][1]
 
     # ---- parameters
 
@@ -332,7 +342,7 @@ class Program:
 
     def unit_offsets(self) -> dict[int, int]:
         """Where the sensitivities of each affine step's outputs (the units) begin, per sample of a chunk."""
-        steps = [number for number, step in enumerate(self.steps) if step.kind == Kind.AFFINE]
+        steps = [number for number, step in enumerate(self.steps) if step.terms]
         begins = accumulate((padded(self.steps[number].width) for number in steps), initial=0)
         return dict(zip(steps, begins, strict=False))
 
