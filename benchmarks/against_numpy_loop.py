@@ -33,7 +33,7 @@ def cost(params, X, y):
     return np.sum((y - a) ** 2) / len(X)
 
 
-def time_loop(params, X, y, seconds, epsilon=1e-4):
+def time_loop(cost, params, X, y, seconds, epsilon=1e-4):
     """Seconds for all parameters, from the parameters that the loop does in `seconds`."""
     flat = [(array, index) for array in params.values() for index in np.ndindex(array.shape)]
     sample = np.random.default_rng(0).permutation(len(flat))
@@ -90,7 +90,7 @@ def compare(widths, samples, seconds, threads):
     X, y, params = rng.random((samples, widths[0])), rng.random((samples, widths[-1])), net.init(seed=0)
     loss = net.loss(X, y)
     gradient = gf.numerical_gradient(loss, params)
-    loop = time_loop(params, X, y, seconds)
+    loop = time_loop(cost, params, X, y, seconds)
     size = sum(array.size for array in params.values())
     rows = [
         ("NumPy loop", loop),
@@ -109,12 +109,12 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5.0, help="for each method that is timed in part")
     arguments = parser.parse_args()
-    print(f"{_cpu()}, {os.cpu_count()} CPUs, {arguments.threads} threads; NumPy {np.__version__}")
+    print(f"{cpu_name()}, {os.cpu_count()} CPUs, {arguments.threads} threads; NumPy {np.__version__}")
     compare([784, 512, 512, 10], 64, arguments.seconds, arguments.threads)
     compare([64, 64, 10], 128, arguments.seconds, arguments.threads)
 
 
-def _cpu():
+def cpu_name():
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))

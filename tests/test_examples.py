@@ -17,6 +17,13 @@ def test_tutorials_pass_compiled_and_plain(file):
         assert report.relative_error < (1e-8 if report.method == "direct" else 5e-15)
 
 
+def test_the_character_model_passes_and_its_planted_mistake_is_found():
+    right, wrong = runpy.run_path(str(EXAMPLES / "character_lstm.py"))["main"]()
+    assert right.ok
+    assert right.relative_error < 1e-14
+    assert [array.name for array in wrong.arrays if array.wrong] == ["Wx1", "Wh1", "b1"]
+
+
 def test_my_check_is_checked_from_the_shell():
     command = [sys.executable, "-m", "gradcheck_fast", "check", str(EXAMPLES / "my_check.py")]
     run = subprocess.run(command, capture_output=True, text=True)

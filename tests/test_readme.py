@@ -43,5 +43,5 @@ def test_every_activation_is_named(name):
 
 
 def test_every_cost_and_the_penalty_are_named():
-    for kind in (*Cost.__subclasses__(), gf.L2, gf.Dense):
+    for kind in (*Cost.__subclasses__(), gf.L2, gf.Dense, gf.LSTM):
         assert f"{kind.__name__}(" in README
