@@ -1,5 +1,7 @@
 """Recurrent layers: against PyTorch, and every variant against 60-digit central differences of a plain cell."""
 
+import subprocess
+import sys
 from itertools import product
 
 import numpy as np
@@ -310,6 +312,22 @@ def test_bidirectional_outputs_may_meet_a_separable_cost_directly():
     net = gf.Network(gf.RNN(2, 3, bidirectional=True), cost=gf.CrossEntropy())
     with pytest.raises(ValueError, match="put a Dense after"):
         net.loss(X, np.zeros(3, int))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in KiB is Linux's")
+@pytest.mark.parametrize("method", ["units", "incremental"])
+def test_memory_is_that_of_the_tape_and_little_more(method):
+    script = f"""
+import resource, numpy as np, gradcheck_fast as gf
+net = gf.Network([gf.LSTM(3, 8, return_sequences=True), gf.LSTM(8, 4), gf.Dense(4, 1)], cost=gf.SquaredError())
+loss = net.loss(np.ones((6, 150, 3)), np.ones((6, 1)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+gf.numerical_gradient(loss, net.init(0), method={method!r}, n_threads=1)
+tape = loss._program.tape_stride * 8 * 6 / 2**20
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10 - tape)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 64
 
 
 # ---- bad input

@@ -23,8 +23,11 @@ cdef extern from *:
     """
     const bint GF_HAS_OPENMP
 
+cdef enum:
+    NUMBERS = 4   # integers per row of a block, below; the states of the slots follow
+
 has_openmp = bool(GF_HAS_OPENMP)
-ROW_NUMBERS = 4   # integers per row of a block, below
+ROW_NUMBERS = NUMBERS
 ROW_VALUES = 2    # doubles per row of a block, besides propagate()'s own
 
 cdef struct Task:              # a range of the units or parameters of one route
@@ -104,6 +107,7 @@ cdef void lay_out(Rows *rows, Py_ssize_t *numbers, double *values, Py_ssize_t ca
     rows.input = numbers + capacity
     rows.column = numbers + 2 * capacity
     rows.source = numbers + 3 * capacity
+    rows.state = numbers + NUMBERS * capacity
     rows.h = values
     rows.change = values + capacity
 
@@ -153,16 +157,16 @@ cdef void units_task(CompiledProgram program, const double *theta, const Route *
                      double h, double *sensitivities, double *scratch, Py_ssize_t *numbers) noexcept nogil:
     cdef Rows rows
     cdef Py_ssize_t u, n, j, source, samples = chunk.tape_view.shape[0]
-    lay_out(&rows, numbers, scratch, route.capacity)
+    lay_out(&rows, numbers, scratch, program.capacity)
     for u in range(task.begin, min(task.end, chunk.count * route.width)):
         n = u // route.width
         j = u % route.width
         source = route.sensitivities * samples + (j // GF_PANEL * samples + n) * GF_PANEL + j % GF_PANEL
         sensitivities[source] = 0.0
         add_pair(&rows, n, 0, j, source, h)
-        if rows.count + 2 > route.capacity:
-            run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, sensitivities, NULL)
-    run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, sensitivities, NULL)
+        if rows.count + 2 > program.capacity:
+            run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, sensitivities, NULL)
+    run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, sensitivities, NULL)
 
 
 def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
@@ -225,7 +229,7 @@ cdef void incremental_task(CompiledProgram program, const double *theta, const R
     cdef Rows rows
     cdef Py_ssize_t p, n, i, j, source, factor = NOTHING
     cdef const Term *term
-    lay_out(&rows, numbers, scratch, route.capacity)
+    lay_out(&rows, numbers, scratch, program.capacity)
     for p in range(task.begin, task.end):
         i = p // route.width
         j = p % route.width
@@ -237,7 +241,7 @@ cdef void incremental_task(CompiledProgram program, const double *theta, const R
             if factor != NOTHING and chunk.tape_view[n, factor] == 0.0:
                 continue
             add_pair(&rows, n, i, j, source, h)
-            if rows.count + 2 > route.capacity:
-                run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, changes,
+            if rows.count + 2 > program.capacity:
+                run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, changes,
                           magnitude)
-    run_block(program, route, &rows, theta, chunk, scratch + 2 * route.capacity, changes, magnitude)
+    run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, changes, magnitude)

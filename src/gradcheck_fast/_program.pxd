@@ -48,6 +48,11 @@ cdef struct Step:
     Py_ssize_t offset         # of its value on the tape; what it caches follows, padded apart
     Py_ssize_t first_term     # affine: its terms
     Py_ssize_t n_terms
+    Py_ssize_t needed         # whether a cost depends on it
+    Py_ssize_t slot           # where its difference goes: the number of the slot,
+    Py_ssize_t slot_offset    # and its place, in doubles per row of a block
+    Py_ssize_t first_ends     # whether it is the last to read the difference of its first input
+    Py_ssize_t second_ends
     Py_ssize_t mask           # choose, cost: the input step that says in which samples; NOTHING: in all
     double constant           # of a cost; affine: is added; add: the second input is multiplied by it
     double scale              # of a cost: what the reduction multiplies each sample by
@@ -58,29 +63,16 @@ cdef struct Term:             # one summand of an affine step
     Py_ssize_t rows
     Py_ssize_t panel_stride
     Py_ssize_t diagonal       # a vector, multiplied entry by entry
+    Py_ssize_t ends           # whether this affine step is the last to read the difference of that step
 
-cdef struct Instruction:      # one step of a route
-    Py_ssize_t step           # -1: expand a column into a dense difference
-    Py_ssize_t dense          # 0: its difference lies in one column of each row
-    Py_ssize_t slot           # where its difference goes, in doubles per row of the block
-    Py_ssize_t width          # of a row of that slot
-    Py_ssize_t first_link
-    Py_ssize_t n_links
-    Py_ssize_t inject         # a perturbed Term, or UNIT, or NOTHING
-    Py_ssize_t inject_link    # the link through which the injected term's own input changes, or NOTHING
-    Py_ssize_t compact        # drop the rows that have become zero
+cdef struct Use:              # an affine step in which something is perturbed
+    Py_ssize_t step
+    Py_ssize_t term           # the perturbed parameter's term, or UNIT: the output itself
 
-cdef struct Link:             # one changed input of an instruction
-    Py_ssize_t which          # the affine term, or 0 / 1 for the first / second input
-    Py_ssize_t dense
-    Py_ssize_t slot
-    Py_ssize_t width
-
-cdef struct Route:            # everything downstream of one source of perturbations
-    Py_ssize_t first_instruction
-    Py_ssize_t n_instructions
-    Py_ssize_t capacity       # rows in a block
-    Py_ssize_t parameter      # what is perturbed: a packed parameter array (offset), or -1 for the units of a step
+cdef struct Route:            # a source of perturbations: a parameter array, or the units of an affine step
+    Py_ssize_t first_use
+    Py_ssize_t n_uses
+    Py_ssize_t parameter      # offset of the packed array, or NOTHING
     Py_ssize_t panel_stride
     Py_ssize_t width          # columns of that array, or units of that step
     Py_ssize_t skip           # the term whose input's zeros make a perturbation vanish, or NOTHING
@@ -92,8 +84,14 @@ cdef struct Rows:             # a block of perturbations, each as one sample see
     Py_ssize_t *input         # i of a perturbed W[i, j]
     Py_ssize_t *column        # j
     Py_ssize_t *source        # where the result belongs
+    Py_ssize_t *state         # of each slot: a State
     double *h                 # the perturbation, with its sign
     double *change            # of the cost: the result
+
+cdef enum State:              # what a slot holds
+    ZERO = 0                  # nothing: there is no difference
+    COLUMN = 1                # one number per row: the difference lies in the row's column
+    DENSE = 2                 # a vector per row
 
 cdef enum:
     NOTHING = -1
@@ -106,9 +104,10 @@ cdef class CompiledProgram:
     cdef const Step[::1] steps
     cdef const Term[::1] terms
     cdef const Route[::1] routes
-    cdef const Instruction[::1] instructions
-    cdef const Link[::1] links
+    cdef const Use[::1] uses
     cdef readonly Py_ssize_t tape_stride
+    cdef readonly Py_ssize_t n_slots
+    cdef readonly Py_ssize_t capacity
 
     cdef double forward(self, const double *theta, const double *inputs, Py_ssize_t input_stride,
                         const double *targets, Py_ssize_t target_stride, Py_ssize_t samples,
@@ -118,16 +117,18 @@ cdef class CompiledProgram:
                             double *tape) noexcept nogil
     cdef void propagate(self, const Route *route, Rows *rows, const double *theta, const double *tape,
                         const double *targets, Py_ssize_t target_stride, double *scratch) noexcept nogil
-    cdef void affine_difference(self, const Instruction *instruction, const Rows *rows, const double *theta,
-                                const double *tape, double *scratch, Py_ssize_t capacity) noexcept nogil
-    cdef void diagonal_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
-                                  const Link *link, const double *parameter, const double *d, double *out,
-                                  bint accumulate) noexcept nogil
-    cdef void elementwise_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
-                                     const double *tape, double *scratch, Py_ssize_t capacity,
-                                     double *work) noexcept nogil
-    cdef void pairwise_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
-                                  const double *tape, double *scratch, Py_ssize_t capacity) noexcept nogil
-    cdef void cost_difference(self, const Step *step, const Instruction *instruction, Rows *rows,
-                              const double *tape, const double *targets, Py_ssize_t target_stride,
-                              double *scratch, Py_ssize_t capacity) noexcept nogil
+    cdef Py_ssize_t state_of(self, Py_ssize_t step, const Rows *rows) noexcept nogil
+    cdef double *difference_of(self, Py_ssize_t step, double *slots) noexcept nogil
+    cdef void expand(self, Py_ssize_t step, Rows *rows, double *slots) noexcept nogil
+    cdef Py_ssize_t affine_difference(self, const Step *step, Py_ssize_t inject, const Rows *rows,
+                                      const double *theta, const double *tape, double *slots) noexcept nogil
+    cdef void inject_perturbation(self, const Step *step, Py_ssize_t inject, const Rows *rows, const double *tape,
+                                  double *slots, bint dense, bint accumulate) noexcept nogil
+    cdef void diagonal_difference(self, const Step *step, const Term *term, const Rows *rows, const double *theta,
+                                  double *slots, bint dense, bint accumulate) noexcept nogil
+    cdef void elementwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
+                                     bint dense, double *work) noexcept nogil
+    cdef void pairwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
+                                  bint dense) noexcept nogil
+    cdef void cost_difference(self, const Step *step, Rows *rows, const double *tape, const double *targets,
+                              Py_ssize_t target_stride, double *slots) noexcept nogil

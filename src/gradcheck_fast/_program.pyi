@@ -31,8 +31,9 @@ class CompiledProgram:
         steps: NDArray[np.void],
         terms: NDArray[np.void],
         routes: NDArray[np.void],
-        instructions: NDArray[np.void],
-        links: NDArray[np.void],
+        uses: NDArray[np.void],
         tape_stride: int,
+        n_slots: int,
+        capacity: int,
         isa: str,
     ) -> None: ...

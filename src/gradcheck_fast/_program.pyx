@@ -71,25 +71,30 @@ cdef class CompiledProgram:
 
     Parameters
     ----------
-    steps, terms, routes, instructions, links : structured ndarray
-        As `gradcheck_fast.program` lays them out.
+    steps, terms, routes, uses : structured ndarray
+        As `gradcheck_fast.program` and `gradcheck_fast.routes` lay them out.
     tape_stride : int
         Doubles that one sample takes on the tape.
+    n_slots : int
+        Slots for differences.
+    capacity : int
+        Rows of a block.
     isa : str
         Which build of the kernels to use; one of `instruction_sets()`.
     """
 
-    def __init__(self, const Step[::1] steps, const Term[::1] terms, const Route[::1] routes,
-                 const Instruction[::1] instructions, const Link[::1] links, Py_ssize_t tape_stride, str isa):
+    def __init__(self, const Step[::1] steps, const Term[::1] terms, const Route[::1] routes, const Use[::1] uses,
+                 Py_ssize_t tape_stride, Py_ssize_t n_slots, Py_ssize_t capacity, str isa):
         self.kernels = gf_kernels_for(isa.encode())
         if self.kernels == NULL:
             raise ValueError(f"instruction set {isa!r} is not available here: {', '.join(instruction_sets())} are")
         self.steps = steps
         self.terms = terms
         self.routes = routes
-        self.instructions = instructions
-        self.links = links
+        self.uses = uses
         self.tape_stride = tape_stride
+        self.n_slots = n_slots
+        self.capacity = capacity
 
     # ---- values
 
@@ -185,155 +190,217 @@ cdef class CompiledProgram:
                         const double *targets, Py_ssize_t target_stride, double *scratch) noexcept nogil:
         """Runs a block of rows through everything downstream and leaves each row's change of the cost.
 
-        Where an instruction says so, rows whose difference has become exactly zero (a rectifier that stays off) are
+        A step whose inputs have no difference, and in which nothing is perturbed, is passed over. While all that has
+        changed is one column of one step, rows in which that has become exactly zero (a rectifier that stays off) are
         dropped from the block: their change is zero.
         """
-        cdef Py_ssize_t k, r, capacity = route.capacity
-        cdef const Instruction *instruction
+        cdef Py_ssize_t k, r, inject, first, second, changed, use = route.first_use
+        cdef Py_ssize_t last_use = route.first_use + route.n_uses
         cdef const Step *step
-        cdef const Link *link
         cdef double *work = scratch            # WORK_ROWS doubles per row; the slots follow
-        cdef double *slots = scratch + WORK_ROWS * capacity
+        cdef double *slots = scratch + WORK_ROWS * self.capacity
         cdef double *out
+        cdef bint dense, any_cost = False
         memset(rows.change, 0, rows.count * sizeof(double))
-        for k in range(route.first_instruction, route.first_instruction + route.n_instructions):
-            instruction = &self.instructions[k]
-            link = &self.links[instruction.first_link] if instruction.n_links else NULL
-            out = slots + instruction.slot * capacity
-            if instruction.step == NOTHING:
-                expand(rows, slots + link.slot * capacity, out, instruction.width)
+        memset(rows.state, 0, self.n_slots * sizeof(Py_ssize_t))
+        for k in range(self.uses[use].step if route.n_uses else self.steps.shape[0], self.steps.shape[0]):
+            step = &self.steps[k]
+            inject = NOTHING
+            if use < last_use and self.uses[use].step == k:
+                inject = self.uses[use].term
+                use += 1
+            if not step.needed or step.kind == INPUT:
                 continue
-            step = &self.steps[instruction.step]
             if step.kind == AFFINE:
-                self.affine_difference(instruction, rows, theta, tape, slots, capacity)
-            elif step.kind == ELEMENTWISE:
-                self.elementwise_difference(step, instruction, rows, tape, slots, capacity, work)
-            elif step.kind == SOFTMAX:
-                for r in range(rows.count):
-                    self.kernels.softmax_difference(
-                        step.width, tape + rows.sample[r] * self.tape_stride + step.offset,
-                        slots + link.slot * capacity + r * link.width, out + r * instruction.width)
-            elif step.kind == PRODUCT or step.kind == ADD or step.kind == CHOOSE:
-                self.pairwise_difference(step, instruction, rows, tape, slots, capacity)
-            elif step.kind == COST:
-                self.cost_difference(step, instruction, rows, tape, targets, target_stride, slots, capacity)
-            if instruction.compact:
-                drop_zeros(rows, out)
+                changed = self.affine_difference(step, inject, rows, theta, tape, slots)
+                if changed == ZERO:
+                    continue
+            else:
+                first = self.state_of(step.first, rows)
+                second = self.state_of(step.second, rows) if step.second != NOTHING and step.kind != COST else ZERO
+                if first == ZERO and second == ZERO:
+                    continue
+                dense = first == DENSE or second == DENSE or step.kind == SOFTMAX or (
+                    step.kind == COST and not self.kernels.costs[step.operation].separable)
+                if dense and first == COLUMN:
+                    self.expand(step.first, rows, slots)
+                if dense and second == COLUMN:
+                    self.expand(step.second, rows, slots)
+                changed = DENSE if dense else COLUMN
+                if step.kind == ELEMENTWISE:
+                    self.elementwise_difference(step, rows, tape, slots, dense, work)
+                elif step.kind == SOFTMAX:
+                    for r in range(rows.count):
+                        self.kernels.softmax_difference(
+                            step.width, tape + rows.sample[r] * self.tape_stride + step.offset,
+                            self.difference_of(step.first, slots) + r * step.padded,
+                            slots + step.slot_offset * self.capacity + r * step.padded)
+                elif step.kind == COST:
+                    self.cost_difference(step, rows, tape, targets, target_stride, slots)
+                    any_cost = True
+                else:
+                    self.pairwise_difference(step, rows, tape, slots, dense)
+                if step.first_ends:
+                    rows.state[self.steps[step.first].slot] = ZERO
+                if step.second_ends:
+                    rows.state[self.steps[step.second].slot] = ZERO
+            if step.kind == COST:
+                continue
+            rows.state[step.slot] = changed
+            if changed == COLUMN and use == last_use and not any_cost:
+                for r in range(self.n_slots):
+                    if rows.state[r] != ZERO and r != step.slot:
+                        break
+                else:
+                    out = slots + step.slot_offset * self.capacity
+                    drop_zeros(rows, out)
 
-    cdef void affine_difference(self, const Instruction *instruction, const Rows *rows, const double *theta,
-                                const double *tape, double *scratch, Py_ssize_t capacity) noexcept nogil:
-        """The changed inputs times their matrices; then what is perturbed in this step itself."""
-        cdef const Step *step = &self.steps[instruction.step]
-        cdef const Link *link
+    cdef Py_ssize_t state_of(self, Py_ssize_t step, const Rows *rows) noexcept nogil:
+        """ZERO, COLUMN or DENSE: the difference of an earlier step; inputs never have one."""
+        return ZERO if self.steps[step].kind == INPUT else rows.state[self.steps[step].slot]
+
+    cdef double *difference_of(self, Py_ssize_t step, double *slots) noexcept nogil:
+        return slots + self.steps[step].slot_offset * self.capacity
+
+    cdef void expand(self, Py_ssize_t step, Rows *rows, double *slots) noexcept nogil:
+        """A column becomes dense: zero elsewhere. From the last row on, so that it can be done in place."""
+        cdef Py_ssize_t r, width = self.steps[step].padded
+        cdef double *d = self.difference_of(step, slots)
+        cdef double value
+        if rows.state[self.steps[step].slot] != COLUMN:
+            return
+        for r in range(rows.count - 1, -1, -1):
+            value = d[r]
+            memset(d + r * width, 0, width * sizeof(double))
+            d[r * width + rows.column[r]] = value
+        rows.state[self.steps[step].slot] = DENSE
+
+    cdef Py_ssize_t affine_difference(self, const Step *step, Py_ssize_t inject, const Rows *rows,
+                                      const double *theta, const double *tape, double *slots) noexcept nogil:
+        """The changed inputs times their matrices; then what is perturbed in this step itself. Returns the state."""
+        cdef const Term *term
+        cdef double *out = slots + step.slot_offset * self.capacity
+        cdef Py_ssize_t t, state, panels = step.padded // GF_PANEL
+        cdef bint accumulate = False, dense = False, changed = inject != NOTHING
+        for t in range(step.first_term, step.first_term + step.n_terms):
+            term = &self.terms[t]
+            state = ZERO if term.step == NOTHING else self.state_of(term.step, rows)
+            changed = changed or state != ZERO
+            dense = dense or state == DENSE or (state == COLUMN and not term.diagonal)
+        if not changed:
+            return ZERO
+        for t in range(step.first_term, step.first_term + step.n_terms):
+            term = &self.terms[t]
+            state = ZERO if term.step == NOTHING else self.state_of(term.step, rows)
+            if state == ZERO:
+                continue
+            if term.diagonal:
+                self.diagonal_difference(step, term, rows, theta, slots, dense, accumulate)
+            elif state == DENSE:
+                self.kernels.matmul(rows.count, term.rows, panels, self.difference_of(term.step, slots),
+                                    self.steps[term.step].padded, 1, theta + term.parameter, term.panel_stride,
+                                    out, step.padded, GF_PANEL, accumulate)
+            else:
+                self.kernels.select_rows(rows.count, panels, self.difference_of(term.step, slots), rows.column,
+                                         theta + term.parameter, term.panel_stride, out, step.padded, accumulate)
+            accumulate = True
+        if inject != NOTHING:
+            self.inject_perturbation(step, inject, rows, tape, slots, dense, accumulate)
+        for t in range(step.first_term, step.first_term + step.n_terms):
+            if self.terms[t].ends:
+                rows.state[self.steps[self.terms[t].step].slot] = ZERO
+        return DENSE if dense else COLUMN
+
+    cdef void inject_perturbation(self, const Step *step, Py_ssize_t inject, const Rows *rows, const double *tape,
+                                  double *slots, bint dense, bint accumulate) noexcept nogil:
+        """Into each row's column j: unit and bias: h; W[i, j]: h (a_i + da_i); w[j]: h (a_j + da_j)."""
         cdef const Term *term
         cdef const double *d
-        cdef double *out = scratch + instruction.slot * capacity
-        cdef double factor
-        cdef Py_ssize_t i, k, r, panels = step.padded // GF_PANEL
-        cdef bint accumulate = False
-        for k in range(instruction.first_link, instruction.first_link + instruction.n_links):
-            link = &self.links[k]
-            term = &self.terms[link.which]
-            d = scratch + link.slot * capacity
-            if term.diagonal:
-                self.diagonal_difference(step, instruction, rows, link, theta + term.parameter, d, out, accumulate)
-            elif link.dense:
-                self.kernels.matmul(rows.count, term.rows, panels, d, link.width, 1, theta + term.parameter,
-                                    term.panel_stride, out, step.padded, GF_PANEL, accumulate)
-            else:
-                self.kernels.select_rows(rows.count, panels, d, rows.column, theta + term.parameter,
-                                         term.panel_stride, out, step.padded, accumulate)
-            accumulate = True
-        if instruction.inject == NOTHING:
-            return
+        cdef double *out = slots + step.slot_offset * self.capacity
+        cdef double factor = 1.0
+        cdef Py_ssize_t r, i, state
         for r in range(rows.count):
-            # unit and bias: h; W[i, j]: h (a_i + da_i); w[j]: h (a_j + da_j)
-            factor = 1.0
-            if instruction.inject != UNIT and self.terms[instruction.inject].step != NOTHING:
-                term = &self.terms[instruction.inject]
+            if inject != UNIT and self.terms[inject].step != NOTHING:
+                term = &self.terms[inject]
                 i = rows.column[r] if term.diagonal else rows.input[r]
                 factor = tape[rows.sample[r] * self.tape_stride + self.steps[term.step].offset + i]
-                if instruction.inject_link != NOTHING:
-                    link = &self.links[instruction.inject_link]
-                    d = scratch + link.slot * capacity + r * link.width
-                    if link.dense:
-                        factor += d[i]
-                    elif i == rows.column[r]:
-                        factor += d[0]
-            if instruction.dense:
-                out[r * instruction.width + rows.column[r]] += rows.h[r] * factor
+                state = self.state_of(term.step, rows)
+                d = self.difference_of(term.step, slots)
+                if state == DENSE:
+                    factor += d[r * self.steps[term.step].padded + i]
+                elif state == COLUMN and i == rows.column[r]:
+                    factor += d[r]
+            if dense:
+                out[r * step.padded + rows.column[r]] += rows.h[r] * factor
             else:
                 out[r] = rows.h[r] * factor + (out[r] if accumulate else 0.0)
 
-    cdef void diagonal_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
-                                  const Link *link, const double *parameter, const double *d, double *out,
-                                  bint accumulate) noexcept nogil:
+    cdef void diagonal_difference(self, const Step *step, const Term *term, const Rows *rows, const double *theta,
+                                  double *slots, bint dense, bint accumulate) noexcept nogil:
         """out += d * w; a column stays in its column."""
-        cdef Py_ssize_t r, c
+        cdef const double *parameter = theta + term.parameter
+        cdef const double *d = self.difference_of(term.step, slots)
         cdef double *row
+        cdef Py_ssize_t r, c, j, width = step.padded if dense else 1
+        cdef bint column = self.state_of(term.step, rows) == COLUMN
         for r in range(rows.count):
-            row = out + r * instruction.width
+            row = slots + step.slot_offset * self.capacity + r * width
+            j = rows.column[r]
             if not accumulate:
-                memset(row, 0, instruction.width * sizeof(double))
-            if link.dense:
-                for c in range(step.width):
-                    row[c] += d[r * link.width + c] * parameter[c]
+                memset(row, 0, width * sizeof(double))
+            if column:
+                row[j if dense else 0] += d[r] * parameter[j]
             else:
-                row[rows.column[r] if instruction.dense else 0] += d[r * link.width] * parameter[rows.column[r]]
+                for c in range(step.width):
+                    row[c] += d[r * step.padded + c] * parameter[c]
 
-    cdef void elementwise_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
-                                     const double *tape, double *scratch, Py_ssize_t capacity,
-                                     double *work) noexcept nogil:
+    cdef void elementwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
+                                     bint dense, double *work) noexcept nogil:
         cdef const gf_elementwise *operation = &self.kernels.elementwise[step.operation]
-        cdef const Link *link = &self.links[instruction.first_link]
-        cdef const double *d = scratch + link.slot * capacity
+        cdef const double *d = self.difference_of(step.first, slots)
         cdef const double *base
-        cdef double *out = scratch + instruction.slot * capacity
+        cdef double *out = slots + step.slot_offset * self.capacity
         cdef Py_ssize_t r, k, before = self.steps[step.first].offset
-        if not instruction.dense:  # gather the base values of each row's column, then one call for all rows
+        if not dense:  # gather the base values of each row's column, then one call for all rows
             for r in range(rows.count):
                 base = tape + rows.sample[r] * self.tape_stride + rows.column[r]
                 work[r] = base[before]
                 for k in range(1 + operation.cached):
-                    work[(1 + k) * capacity + r] = base[step.offset + k * step.padded]
-            operation.difference(rows.count, work, work + capacity, capacity, d, out)
+                    work[(1 + k) * self.capacity + r] = base[step.offset + k * step.padded]
+            operation.difference(rows.count, work, work + self.capacity, self.capacity, d, out)
             return
         for r in range(rows.count):
             base = tape + rows.sample[r] * self.tape_stride
             operation.difference(step.padded, base + before, base + step.offset, step.padded,
-                                 d + r * link.width, out + r * instruction.width)
+                                 d + r * step.padded, out + r * step.padded)
 
-    cdef void pairwise_difference(self, const Step *step, const Instruction *instruction, const Rows *rows,
-                                  const double *tape, double *scratch, Py_ssize_t capacity) noexcept nogil:
+    cdef void pairwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
+                                  bint dense) noexcept nogil:
         """add: df + constant dg; product: df g + f dg + df dg; choose: df or dg.
 
         A column is a row of width one that begins at its column.
         """
-        cdef const Link *link = &self.links[instruction.first_link]
         cdef const double *sample
         cdef const double *base
         cdef const double *df
         cdef const double *dg
         cdef double *out
         cdef double change
-        cdef Py_ssize_t r, c, k
+        cdef Py_ssize_t r, c, width = step.padded if dense else 1
         cdef Py_ssize_t first = self.steps[step.first].offset, second = self.steps[step.second].offset
+        cdef bint first_changes = self.state_of(step.first, rows) != ZERO
+        cdef bint second_changes = self.state_of(step.second, rows) != ZERO
         for r in range(rows.count):
             sample = tape + rows.sample[r] * self.tape_stride
-            base = sample + (0 if instruction.dense else rows.column[r])
-            out = scratch + instruction.slot * capacity + r * instruction.width
-            df = NULL
-            dg = NULL
-            for k in range(instruction.n_links):
-                if link[k].which == 0:
-                    df = scratch + link[k].slot * capacity + r * link[k].width
-                else:
-                    dg = scratch + link[k].slot * capacity + r * link[k].width
+            base = sample + (0 if dense else rows.column[r])
+            out = slots + step.slot_offset * self.capacity + r * width
+            df = self.difference_of(step.first, slots) + r * width if first_changes else NULL
+            dg = self.difference_of(step.second, slots) + r * width if second_changes else NULL
             if step.kind == CHOOSE and self.included(step, sample):
                 dg = NULL
             elif step.kind == CHOOSE:
                 df = NULL
-            for c in range(step.width if instruction.dense else 1):
+            for c in range(step.width if dense else 1):
                 change = 0.0
                 if step.kind != PRODUCT:
                     if df != NULL:
@@ -347,32 +414,24 @@ cdef class CompiledProgram:
                         change += (base[first + c] + (df[c] if df != NULL else 0.0)) * dg[c]
                 out[c] = change
 
-    cdef void cost_difference(self, const Step *step, const Instruction *instruction, Rows *rows,
-                              const double *tape, const double *targets, Py_ssize_t target_stride,
-                              double *scratch, Py_ssize_t capacity) noexcept nogil:
+    cdef void cost_difference(self, const Step *step, Rows *rows, const double *tape, const double *targets,
+                              Py_ssize_t target_stride, double *slots) noexcept nogil:
         """A column reaches only a separable cost: then the cost is that of a sample of width one."""
         cdef const gf_cost *cost = &self.kernels.costs[step.operation]
-        cdef const Link *link = &self.links[instruction.first_link]
+        cdef const double *d = self.difference_of(step.first, slots)
         cdef const double *base
-        cdef Py_ssize_t r, shift = 0, width = step.width if link.dense else 1
+        cdef bint dense = self.state_of(step.first, rows) == DENSE
+        cdef Py_ssize_t r, shift = 0, width = step.padded if dense else 1
         for r in range(rows.count):
             base = tape + rows.sample[r] * self.tape_stride
             if not self.included(step, base):
                 continue
-            if not link.dense:
+            if not dense:
                 shift = rows.column[r]
             rows.change[r] += step.scale * cost.difference(
-                width, base + self.steps[step.first].offset + shift,
+                step.width if dense else 1, base + self.steps[step.first].offset + shift,
                 targets + rows.sample[r] * target_stride + step.second + shift, step.constant,
-                base + step.offset, scratch + link.slot * capacity + r * link.width)
-
-
-cdef void expand(const Rows *rows, const double *column, double *out, Py_ssize_t width) noexcept nogil:
-    """One value per row becomes a dense row that is zero elsewhere."""
-    cdef Py_ssize_t r
-    memset(out, 0, rows.count * width * sizeof(double))
-    for r in range(rows.count):
-        out[r * width + rows.column[r]] = column[r]
+                base + step.offset, d + r * width)
 
 
 cdef void drop_zeros(Rows *rows, double *d) noexcept nogil:

@@ -155,7 +155,7 @@ class Engine:
         most = self._most_tasks(routes, BLOCKS_PER_TASK, run.n_threads)
         for chunk, part in self._filled_chunks(run, report):
             tasks = routes.tasks(1, 2 * chunk.count, BLOCKS_PER_TASK)
-            for begin, end in pieces(len(tasks), run.n_threads, part, most):
+            for begin, end in pieces(len(tasks), run.n_threads, part, most, routes.work_after(tasks)):
                 _engine.incremental(*run, tasks, chunk, h, changes, begin, end)
         return program.unpack(changes[0]), program.unpack(changes[1])
 
@@ -180,7 +180,7 @@ class Engine:
         most = self._most_tasks(routes, 1, run.n_threads)
         for chunk, part in self._filled_chunks(run, report):
             tasks = routes.tasks(chunk.count, 2, 1)
-            for begin, end in pieces(len(tasks), run.n_threads, part, most):
+            for begin, end in pieces(len(tasks), run.n_threads, part, most, routes.work_after(tasks)):
                 _engine.units(*run, tasks, chunk, h, sensitivities, begin, end)
             _engine.gather(run.compiled, term_offsets, uses, panels, chunk, sensitivities, changes, run.n_threads)
             for step, term in program.terms:
@@ -228,7 +228,7 @@ class Engine:
             compiled,
             self._program.pack(theta),
             aligned(n_threads, routes.scratch),
-            np.empty((n_threads, _engine.ROW_NUMBERS * routes.rows), np.intp),
+            np.empty((n_threads, routes.numbers), np.intp),
             n_threads,
         )
 

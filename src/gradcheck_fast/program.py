@@ -33,12 +33,13 @@ def integers(*names: str) -> list[tuple[str, str]]:
 # These mirror the structs of _program.pxd, field for field.
 STEP = np.dtype(
     [
-        *integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms", "mask"),
+        *integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms"),
+        *integers("needed", "slot", "slot_offset", "first_ends", "second_ends", "mask"),
         ("constant", "d"),
         ("scale", "d"),
     ]
 )
-TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride", "diagonal"))
+TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride", "diagonal", "ends"))
 
 
 def aligned(*shape: int) -> NDArray[np.float64]:
@@ -129,6 +130,13 @@ class Step(NamedTuple):
     constant: float = 0.0
     scale: float = 1.0
     mask: int = NOTHING
+
+
+class Slots(NamedTuple):
+    """The slot of each step that has one, and the width of each slot."""
+
+    numbers: dict[int, int]
+    widths: list[int]
 
 
 class Program:
@@ -346,22 +354,74 @@ class Program:
         begins = accumulate((padded(self.steps[number].width) for number in steps), initial=0)
         return dict(zip(steps, begins, strict=False))
 
+    @cached_property
+    def needed(self) -> set[int]:
+        """The steps on which a cost depends."""
+        needed: set[int] = set()
+        for number, step in reversed(list(enumerate(self.steps))):
+            if step.kind == Kind.COST or number in needed:
+                needed.update([number, *step.inputs])
+        return needed
+
+    @cached_property
+    def last_reader(self) -> dict[int, int]:
+        """The last step that reads each step's difference."""
+        return {i: number for number in sorted(self.needed) for i in self.steps[number].inputs}
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Where each needed step's difference goes.
+
+        A slot is free again after the last step that reads it; all but affine steps may then write over their input.
+        """
+        numbers: dict[int, int] = {}
+        widths: list[int] = []
+        free: list[int] = []
+
+        def allocate(width: int) -> int:
+            if not free:
+                widths.append(width)
+                return len(widths) - 1
+            slot = max(free, key=widths.__getitem__)
+            free.remove(slot)
+            widths[slot] = max(widths[slot], width)
+            return slot
+
+        for number in sorted(self.needed):
+            step = self.steps[number]
+            inputs = (i for i in dict.fromkeys(step.inputs) if self.steps[i].kind != Kind.INPUT)
+            ended = [numbers[i] for i in inputs if self.last_reader[i] == number]
+            if step.kind != Kind.AFFINE:
+                free += ended
+            if step.kind not in (Kind.INPUT, Kind.COST):
+                numbers[number] = allocate(padded(step.width))
+            if step.kind == Kind.AFFINE:
+                free += ended
+        return Slots(numbers, widths)
+
     @property
     def tables(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Steps and terms, as the engine reads them."""
-        steps = []
+        begins = list(accumulate(self.slots.widths, initial=0))
+        steps, terms = [], []
         for number, step in enumerate(self.steps):
-            first, second = (*step.inputs, 0, 0)[:2]
+            first, second = (*step.inputs, NOTHING, NOTHING)[:2]
+            ends = [
+                i != NOTHING and i in self.slots.numbers and self.last_reader.get(i) == number for i in (first, second)
+            ]
             if step.kind == Kind.INPUT:
                 first = step.column
             elif step.kind == Kind.COST:
                 second = step.column
+            slot = self.slots.numbers.get(number, 0)
             steps.append(
                 (step.kind, step.operation, first, second, step.width, padded(step.width), self.offsets[number],
-                 self.first_term[number], len(step.terms), step.mask, step.constant, step.scale)
+                 self.first_term[number], len(step.terms), number in self.needed, slot, begins[slot], *ends, step.mask,
+                 step.constant, step.scale)
             )  # fmt: skip
-        terms = [
-            (term.step, term.parameter.packed_offset, term.parameter.rows, term.parameter.panel_stride, term.diagonal)
-            for _, term in self.terms
-        ]
+            terms += [
+                (t.step, t.parameter.packed_offset, t.parameter.rows, t.parameter.panel_stride, t.diagonal,
+                 t.step in self.slots.numbers and self.last_reader.get(t.step) == number)
+                for t in step.terms
+            ]  # fmt: skip
         return np.array(steps, STEP), np.array(terms, TERM)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from time import perf_counter
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: What `progress=` takes: nothing, a line on stderr, or a function of the fraction done (0 to 1).
 Progress: TypeAlias = bool | Callable[[float], object] | None
@@ -46,12 +50,17 @@ class _Line:
 
 
 def pieces(
-    total: int, smallest: int, report: Callable[[float], object], largest: float = float("inf")
+    total: int,
+    smallest: int,
+    report: Callable[[float], object],
+    largest: float = float("inf"),
+    work: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Ranges ``(begin, end)`` that cover ``range(total)``, sized so that one takes about 0.1 s.
 
     Between two of them the interpreter runs: a pending Ctrl-C is raised there. `report` gets the fraction done.
-    `largest` caps the size where tasks that took no time may be followed by others that do.
+    `largest` caps the size where tasks that took no time may be followed by others that do; `work` says how much has
+    been done after each of the `total` tasks, where they are not alike.
     """
     begin, size = 0, smallest
     while begin < total:
@@ -61,4 +70,4 @@ def pieces(
         seconds = perf_counter() - started
         size = max(smallest, int(min(4 * size, largest, size * PIECE_SECONDS / max(seconds, 1e-9))))
         begin = end
-        report(begin / total)
+        report(begin / total if work is None else float(work[begin - 1] / work[-1]))
