@@ -314,6 +314,46 @@ def test_bidirectional_outputs_may_meet_a_separable_cost_directly():
         net.loss(X, np.zeros(3, int))
 
 
+@pytest.mark.parametrize("layer", [gf.RNN, gf.GRU, gf.LSTM])
+@pytest.mark.parametrize("lengths", [None, [5, 1, 3, 4]], ids=["full", "ragged"])
+def test_initial_states_given_as_data_are_those_of_an_earlier_run(layer, lengths):
+    """A sequence in two halves, the second begun with the state after the first; the same as parameters."""
+    random = np.random.default_rng(1)
+    options = {"bidirectional": False, "return_sequences": True}
+    zero = gf.Network(layer(2, 3, **options), cost=gf.SquaredError())
+    data = gf.Network(layer(2, 3, initial_state="data", **options), cost=gf.SquaredError())
+    trained = gf.Network(layer(2, 3, initial_state="parameters", **options), cost=gf.SquaredError())
+    X, params = random.normal(size=(4, 5, 2)), zero.init(0)
+    start = {name: random.normal(size=3) for name in trained.shapes if name not in zero.shapes}
+    y = random.normal(size=(4, 5, 3))
+    loss = data.loss(X, y, lengths=lengths, states=start)
+    assert loss(params) == trained.loss(X, y, lengths=lengths)({**params, **start})
+    assert loss(params) != zero.loss(X, y, lengths=lengths)(params)
+    found = gf.numerical_gradient(loss, params)
+    both = gf.numerical_gradient(trained.loss(X, y, lengths=lengths), {**params, **start})
+    assert all(np.array_equal(found[name], both[name]) for name in found)
+    if layer is not gf.LSTM:  # whose cell state is not an output
+        half = zero.predict(params, X)[:, 2]
+        np.testing.assert_array_equal(
+            data.predict(params, X[:, 3:], states={"h01": half}), zero.predict(params, X)[:, 3:]
+        )
+
+
+def test_bad_states_are_named():
+    net = gf.Network(gf.LSTM(2, 3, initial_state="data", bidirectional=True), cost=gf.SquaredError())
+    X, y = np.ones((4, 5, 2)), np.ones((4, 6))
+    good = {name: np.zeros((4, 3)) for name in ("h01", "c01", "h0_reverse1", "c0_reverse1")}
+    net.loss(X, y, states=good)
+    with pytest.raises(ValueError, match="expected a dict of h01, c01, h0_reverse1, c0_reverse1"):
+        net.loss(X, y)
+    with pytest.raises(ValueError, match=r"c01: expected the shape \(4, 3\) or \(3,\), got \(4, 2\)"):
+        net.loss(X, y, states={**good, "c01": np.zeros((4, 2))})
+    with pytest.raises(ValueError, match=r"states: h01: nan at index \[2\]"):
+        net.loss(X, y, states={**good, "h01": np.array([0, 0, np.nan])})
+    with pytest.raises(ValueError, match="states: expected none"):
+        gf.Network(gf.RNN(2, 3), cost=gf.SquaredError()).loss(X, np.ones((4, 3)), states=good)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory in KiB is Linux's")
 @pytest.mark.parametrize("method", ["units", "incremental"])
 def test_memory_is_that_of_the_tape_and_little_more(method):

@@ -74,10 +74,7 @@ class Cost:
         self._require_form(array, forms, f"{samples} samples of {times} times")
         array = array.copy()
         array[~valid] = array[0, 0]  # every sample has a first time
-        where = np.argwhere(~np.isfinite(array))
-        if len(where):
-            index = tuple(where[0].tolist())
-            raise ValueError(f"y: {array[index]} at index {format_index(index)}; expected finite numbers")
+        require_finite("y", array)
         flat = array.reshape(samples * times, *array.shape[2:])
         return self.read_targets(flat, samples * times, outputs).reshape(samples, -1)
 

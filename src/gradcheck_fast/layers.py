@@ -68,6 +68,8 @@ class Layer(Protocol):
     def takes_sequences(self) -> bool: ...
     @property
     def return_sequences(self) -> bool: ...
+    @property
+    def state_widths(self) -> dict[str, int]: ...
 
     def lower(self, program: Program, signal: Signal, arrays: dict[str, Array]) -> Signal:
         """Adds the layer's steps after those of `signal`; returns what it gives."""
@@ -104,6 +106,7 @@ class Dense:
 
     takes_sequences: ClassVar[bool] = False
     return_sequences: ClassVar[bool] = True  # of a sequence
+    state_widths: ClassVar[dict[str, int]] = {}
 
     def __post_init__(self) -> None:
         positive_integer("Dense: inputs", self.inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -70,9 +70,12 @@ class Network:
                     "give that one return_sequences=True"
                 )
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self._states: dict[str, int] = {}
         for number, layer in enumerate(self.layers, 1):
+            prefix, suffix = (f"{layer.name}.", "") if layer.name else ("", str(number))
+            self._states.update({prefix + own + suffix: width for own, width in layer.state_widths.items()})
             for own, shape in layer.shapes.items():
-                name = f"{layer.name}.{own}" if layer.name else f"{own}{number}"
+                name = prefix + own + suffix
                 if name in self.shapes:
                     raise ValueError(f"layer {number}: another layer has an array {name!r} too; give it another name")
                 self.shapes[name] = shape
@@ -96,14 +99,14 @@ class Network:
         }
 
     def predict(
-        self, params: Tree, X: Any, *, lengths: Any = None, n_threads: int | None = None
+        self, params: Tree, X: Any, *, lengths: Any = None, states: Any = None, n_threads: int | None = None
     ) -> NDArray[np.float64]:
         """The outputs of the last layer.
 
         Parameters
         ----------
         params : tree of arrays or flat vector
-        X, lengths
+        X, lengths, states
             As for `loss`.
 
         Returns
@@ -111,14 +114,14 @@ class Network:
         ndarray, shape (samples, outputs) or (samples, times, outputs)
         """
         threads = resolve(n_threads)
-        data = self._read_inputs(X, lengths)
+        data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
         program, last = self._lower(data)
         packed = pack_as(params, self.shapes)
         engine = Engine(program, data.inputs, np.empty((data.samples, 0)))
         values = engine.values(packed.flat, [step for parts in last.parts for step in parts], threads)
         return values.reshape(data.samples, data.times, self.outputs) if last.sequence else values
 
-    def loss(self, X: Any, y: Any, *, lengths: Any = None) -> NetworkLoss:
+    def loss(self, X: Any, y: Any, *, lengths: Any = None, states: Any = None) -> NetworkLoss:
         """A compiled ``loss(params) -> float`` on these data.
 
         Parameters
@@ -130,13 +133,15 @@ class Network:
             sequence, (samples, times, outputs) or (samples, times).
         lengths : array_like of int, shape (samples,), optional
             How many times of each sample count, from the first on; what X and y hold beyond is never looked at.
+        states : dict of array_like, shape (samples, hidden) or (hidden,)
+            The initial states (``h01``, ``c01``, ...) of the layers with ``initial_state="data"``.
 
         Raises
         ------
         TypeError, ValueError
             If X, y or lengths has another shape, is not real or not finite, or y does not fit the cost.
         """
-        data = self._read_inputs(X, lengths)
+        data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
         program, last = self._lower(data)
         if last.sequence:
             targets = self.cost.read_sequences(y, data.samples, data.times, self.outputs, data.valid)
@@ -187,6 +192,25 @@ class Network:
             inputs = np.concatenate([inputs, valid], axis=1, dtype=np.float64)
         return _Data(np.ascontiguousarray(inputs), valid, lengths is not None)
 
+    def _read_states(self, states: Any, samples: int) -> list[NDArray[np.float64]]:
+        """The initial states that are data, in the order of the layers, each of shape (samples, hidden)."""
+        given = {} if states is None else states
+        if not isinstance(given, Mapping) or set(given) != set(self._states):
+            expected = f"a dict of {', '.join(self._states)}" if self._states else "none"
+            raise ValueError(
+                f"states: expected {expected}, got {list(given) if isinstance(given, Mapping) else given!r}"
+            )
+        arrays = []
+        for name, width in self._states.items():
+            array = real_array(f"states: {name}", given[name])
+            if array.shape not in ((samples, width), (width,)):
+                raise ValueError(
+                    f"states: {name}: expected the shape ({samples}, {width}) or ({width},), got {array.shape}"
+                )
+            require_finite(f"states: {name}", array)
+            arrays.append(np.broadcast_to(array, (samples, width)).astype(np.float64))
+        return arrays
+
     def __repr__(self) -> str:
         penalty = f", penalty={self.penalty!r}" if self.penalty else ""
         return f"Network({list(self.layers)!r}, cost={self.cost!r}{penalty})"
@@ -198,6 +222,10 @@ class _Data(NamedTuple):
     inputs: NDArray[np.float64]
     valid: NDArray[np.bool_]
     masked: bool
+
+    def followed_by(self, more: list[NDArray[np.float64]]) -> _Data:
+        """The same with more columns after the inputs and masks."""
+        return self._replace(inputs=np.concatenate([self.inputs, *more], axis=1)) if more else self
 
     @property
     def samples(self) -> int:

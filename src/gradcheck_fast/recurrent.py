@@ -85,8 +85,9 @@ class Recurrent(ABC):
         Whether the output is the state at every time step, or the last one.
     bidirectional : bool
         A second set of arrays (``Wx_reverse``, ...) runs backwards; both outputs side by side.
-    initial_state : {"zeros", "parameters"}
-        "parameters": it is an array h0 (and c0) of shape (hidden,), to be checked like the others.
+    initial_state : {"zeros", "parameters", "data"}
+        "parameters": it is an array h0 (and c0) of shape (hidden,), to be checked like the others. "data": it is given
+        to `Network.loss` and `Network.predict`, for each sample.
     name : str, optional
         Names the arrays ``name.Wx``; without it they are numbered, ``Wx1``.
 
@@ -117,7 +118,7 @@ class Recurrent(ABC):
         choose(f"{kind}: joint", self.joint, ("", "xh", "hx"))
         true_or_false(f"{kind}: return_sequences", self.return_sequences)
         true_or_false(f"{kind}: bidirectional", self.bidirectional)
-        choose(f"{kind}: initial_state", self.initial_state, ("zeros", "parameters"))
+        choose(f"{kind}: initial_state", self.initial_state, ("zeros", "parameters", "data"))
         if self.name is not None and not (isinstance(self.name, str) and self.name):
             raise TypeError(f"{kind}: name: expected a non-empty string or None, got {self.name!r}")
 
@@ -150,6 +151,14 @@ class Recurrent(ABC):
             shapes.update({f"{own}_reverse": shape for own, shape in shapes.items()})
         return shapes
 
+    @property
+    def state_widths(self) -> dict[str, int]:
+        """The states that are given as data, in the order in which the program reads them."""
+        if self.initial_state != "data":
+            return {}
+        endings = ("", "_reverse") if self.bidirectional else ("",)
+        return {own + ending: self.hidden for ending in endings for own in self._states}
+
     def lower(self, program: Program, signal: Signal, arrays: dict[str, Array]) -> Signal:
         runs = [self._run(program, signal, {own: arrays[own] for own in arrays if "_reverse" not in own}, False)]
         if self.bidirectional:
@@ -166,6 +175,8 @@ class Recurrent(ABC):
         state: State = (None,) * len(self._states)
         if self.initial_state == "parameters":
             state = tuple(program.affine([], program.block(arrays[own])) for own in self._states)
+        elif self.initial_state == "data":
+            state = tuple(program.input(self.hidden) for _ in self._states)
         elif signal.masks and reverse:  # a padded time may come first, and must leave zeros behind
             state = tuple(program.zeros(self.hidden) for _ in self._states)
         times = range(len(signal.parts))
