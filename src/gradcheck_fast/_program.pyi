@@ -26,6 +26,10 @@ def elementwise(
 class CompiledProgram:
     @property
     def tape_stride(self) -> int: ...
+    @property
+    def n_slots(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
     def __init__(
         self,
         steps: NDArray[np.void],
