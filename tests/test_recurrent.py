@@ -379,7 +379,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10 - ta
         (np.ones((4, 2)), None, None, r"X: expected the shape \(samples, times, 2\), got \(4, 2\)"),
         (np.ones((4, 0, 2)), None, None, "X: expected at least one time, got none"),
         (np.ones((0, 5, 2)), None, None, "X: expected at least one sample"),
-        ([[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]], None, None, "X: "),
+        ([[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]], None, None, "X: .*pad samples of different lengths"),
         (None, np.zeros((4, 4), int), None, r"y: CrossEntropy on 4 samples of 5 times expects \(4, 5, 2\)"),
         (None, np.full((4, 5), 2), None, "class indices run from 0 to 1"),
         (None, None, [5, 5, 5, 0], r"lengths: 0 at index \[3\]; expected 1 to 5"),

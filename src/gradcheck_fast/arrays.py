@@ -21,7 +21,8 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
     try:
         array = np.asarray(value)
     except Exception as error:
-        raise TypeError(f"{what}: cannot be read as an array ({error})") from None
+        hint = "; pad samples of different lengths, and give their lengths" if "inhomogeneous" in str(error) else ""
+        raise TypeError(f"{what}: cannot be read as an array ({error}){hint}") from None
     if array.dtype.kind in "iu" or (array.dtype.kind == "f" and array.dtype.itemsize <= 8):
         return array
     if allow_bool and array.dtype.kind == "b":

@@ -112,6 +112,7 @@ class Network:
         Returns
         -------
         ndarray, shape (samples, outputs) or (samples, times, outputs)
+            Beyond a sample's length: what follows from its last state.
         """
         threads = resolve(n_threads)
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
