@@ -37,7 +37,7 @@ cdef extern from "kernels.h" nogil:
     const char **gf_instruction_sets
 
 
-# These four mirror the dtypes in program.py, field for field.
+# These four mirror the dtypes in program.py and routes.py, field for field.
 cdef struct Step:
     Py_ssize_t kind           # a Kind
     Py_ssize_t operation      # index into the kernels' elementwise or cost table

@@ -2,7 +2,7 @@
 # cython: freethreading_compatible=True
 """What the steps of a program do: their values for samples, and their differences for blocks of rows.
 
-Every kind of step has one branch in forward() and one in propagate(); nothing else knows the kinds.
+Every kind of step has one branch in forward() and one in propagate(); the perturbation loops know no kinds.
 """
 from libc.string cimport memcpy, memset
 

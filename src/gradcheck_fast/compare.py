@@ -140,7 +140,7 @@ def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: fl
 
 
 def _tolerance(dtype: np.dtype[Any], exact: bool) -> tuple[float, float, float]:
-    """rtol, atol's share of the largest entry, and how many times coarser than float64 the analytic side rounds."""
+    """rtol, atol's share of the largest entry, and by how much the rounding allowed for float64 is to be widened."""
     itemsize = dtype.itemsize if dtype.kind == "f" else 8
     rtol, share = _TOLERANCES[itemsize]
     if not exact:  # rounding is then that of two whole costs, on the numerical side

@@ -252,7 +252,6 @@ class L2:
     Parameters
     ----------
     strength : float
-        Its derivative by a weight w is ``strength * w``.
     biases : bool
         Whether biases are penalised too.
     """

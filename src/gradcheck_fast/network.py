@@ -26,7 +26,7 @@ METHODS = ("auto", "units", "incremental", "direct")
 
 
 class Network:
-    """A feed-forward network: layers one after another, a cost, and perhaps a penalty.
+    """A network: layers one after another, a cost, and perhaps a penalty.
 
     Parameters
     ----------
@@ -62,13 +62,12 @@ class Network:
                     f"layer {number + 1}: takes {after.inputs} inputs, "
                     f"but layer {number} gives {before.outputs} outputs"
                 )
-        self._sequences = any(layer.takes_sequences for layer in self.layers)
-        for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
             if after.takes_sequences and not before.return_sequences:
                 raise ValueError(
                     f"layer {number + 1}: takes a sequence, but layer {number} gives only its last state; "
                     "give that one return_sequences=True"
                 )
+        self._sequences = any(layer.takes_sequences for layer in self.layers)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._states: dict[str, int] = {}
         for number, layer in enumerate(self.layers, 1):
@@ -140,7 +139,7 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If X, y or lengths has another shape, is not real or not finite, or y does not fit the cost.
+            If X, y, lengths or states has another shape, is not real or not finite, or y does not fit the cost.
         """
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
         program, last = self._lower(data)
