@@ -1,6 +1,6 @@
 /* The costs: for each the cost of one sample, and the exact difference of that cost when its input x changes by d.
  *
- * Cost NAME is two functions and one line in the table at the end. Reductions are a factor outside.
+ * Cost NAME is two functions and one line in GF_COSTS at the end. Reductions are a factor outside.
  */
 #ifndef GF_COSTS_H
 #define GF_COSTS_H
@@ -8,25 +8,29 @@
 #include "elementwise.h"
 #include "softmax.h"
 
-#define COST_VALUE(NAME) \
-    static double NAME##_value(ptrdiff_t n, const double *x, const double *target, double constant, double *cache)
-#define COST_DIFFERENCE(NAME)                                                                                    \
-    static double NAME##_difference(ptrdiff_t n, const double *x, const double *target, double constant,         \
-                                    const double *cache, const double *d)
+#define COST_VALUE(NAME)                                                                                          \
+    static double NAME##_value(ptrdiff_t n, const double *x, const double *target, double constant, double *cache, \
+                               ptrdiff_t stride)
+#define COST_DIFFERENCE(NAME)                                                                                      \
+    static double NAME##_one_difference(ptrdiff_t n, const double *x, const double *target, double constant,       \
+                                        const double *cache, ptrdiff_t stride, const double *d)
+
+/* Whole panels vectorise: beyond n, d is zero, and so is a separable cost's difference; the rest is readable. */
+static ALWAYS_INLINE ptrdiff_t whole_panels(ptrdiff_t n) { return n == 1 ? 1 : (n + GF_PANEL - 1) / GF_PANEL * GF_PANEL; }
 
 /* A cost that is a sum over k of e(x[k], target[k]): written as its two scalar functions. */
-#define SEPARABLE_COST(NAME, VALUE, DIFFERENCE)                \
-    COST_VALUE(NAME) {                                         \
-        double sum = 0.0;                                      \
-        UNUSED(cache), UNUSED(constant);                       \
-        SUM_IN_LANES(n, sum, VALUE);                           \
-        return sum;                                            \
-    }                                                          \
-    COST_DIFFERENCE(NAME) {                                    \
-        double sum = 0.0;                                      \
-        UNUSED(cache), UNUSED(constant);                       \
-        SUM_IN_LANES(n, sum, DIFFERENCE);                      \
-        return sum;                                            \
+#define SEPARABLE_COST(NAME, VALUE, DIFFERENCE)                    \
+    COST_VALUE(NAME) {                                             \
+        double sum = 0.0;                                          \
+        UNUSED(cache), UNUSED(stride), UNUSED(constant);           \
+        SUM_IN_LANES(n, sum, VALUE);                               \
+        return sum;                                                \
+    }                                                              \
+    COST_DIFFERENCE(NAME) {                                        \
+        double sum = 0.0;                                          \
+        UNUSED(cache), UNUSED(stride), UNUSED(constant);           \
+        SUM_IN_LANES(whole_panels(n), sum, DIFFERENCE);            \
+        return sum;                                                \
     }
 
 /* c (y - x)^2:  c d (d - 2 (y - x)) */
@@ -40,11 +44,11 @@ SEPARABLE_COST(absolute_error, fabs(x[k] - target[k]),
 /* Huber, r = x - y: r^2/2 within [-c, c], c (|r| - c/2) outside, that is with t = clip(r, -c, c)
  *     t^2/2 + c max(r - c, 0) + c max(-r - c, 0),
  * whose parts are differenced by case: (t' - t)(t' + t)/2, where t' + t = 2t + (t' - t). */
-static inline double huber_of(double r, double c) {
+static ALWAYS_INLINE double huber_of(double r, double c) {
     double t = clip(r, -c, c);
     return 0.5 * t * t + c * (fabs(r) > c ? fabs(r) - c : 0.0);
 }
-static inline double huber_difference_of(double r, double c, double d) {
+static ALWAYS_INLINE double huber_difference_of(double r, double c, double d) {
     double t = clip(r, -c, c), inner = clip_difference(r, d, -c, c);
     return inner * (t + 0.5 * inner) +
            c * (positive_part_difference(r - c, d) + positive_part_difference(-r - c, -d));
@@ -52,22 +56,22 @@ static inline double huber_difference_of(double r, double c, double d) {
 SEPARABLE_COST(huber, huber_of(x[k] - target[k], constant), huber_difference_of(x[k] - target[k], constant, d[k]))
 
 /* Binary cross-entropy of a logit: (1 - y) softplus(x) + y softplus(-x) */
-static inline double binary_logit(double x, double y) {
+static ALWAYS_INLINE double binary_logit(double x, double y) {
     double both = log1p_inline(exp_and_expm1(-fabs(x)).exp);
     return (1.0 - y) * (x > 0.0 ? x : 0.0) + y * (x < 0.0 ? -x : 0.0) + both;
 }
-static inline double binary_logit_difference(double x, double y, double d) {
+static ALWAYS_INLINE double binary_logit_difference(double x, double y, double d) {
     logistic_pair s = logistic(x);
-    return (1.0 - y) * softplus_difference_of(x, s.plus, s.minus, d) +
-           y * softplus_difference_of(-x, s.minus, s.plus, -d);
+    return (1.0 - y) * softplus_difference_of(ANY, x, s.plus, s.minus, d) +
+           y * softplus_difference_of(ANY, -x, s.minus, s.plus, -d);
 }
 SEPARABLE_COST(binary_cross_entropy_logits, binary_logit(x[k], target[k]),
                binary_logit_difference(x[k], target[k], d[k]))
 
-/* -w log x, and its difference -w log1p(d/x); nothing at all where w = 0, even if x is 0 there */
-static inline double weighted_log(double w, double x) { return w == 0.0 ? 0.0 : -w * log_positive(x); }
-static inline double weighted_log_difference(double w, double x, double d) {
-    return w == 0.0 ? 0.0 : -w * log1p_inline(d / x);
+/* -w log x, and its difference -w log1p(d/x); nothing at all where w = 0 or d = 0, even if x is 0 there */
+static ALWAYS_INLINE double weighted_log(double w, double x) { return w == 0.0 ? 0.0 : -w * log_positive(x); }
+static ALWAYS_INLINE double weighted_log_difference(double w, double x, double d) {
+    return w == 0.0 || d == 0.0 ? 0.0 : -w * log1p_inline(d / x);
 }
 
 /* Binary cross-entropy of a probability: -y log x - (1 - y) log(1 - x) */
@@ -82,12 +86,12 @@ SEPARABLE_COST(cross_entropy_probabilities, weighted_log(target[k], x[k]),
 
 /* Cross-entropy of probabilities with a class c = target[0]: -log x_c */
 COST_VALUE(cross_entropy_probabilities_class) {
-    UNUSED(n), UNUSED(constant), UNUSED(cache);
+    UNUSED(n), UNUSED(constant), UNUSED(cache), UNUSED(stride);
     return weighted_log(1.0, x[(ptrdiff_t)target[0]]);
 }
 COST_DIFFERENCE(cross_entropy_probabilities_class) {
     ptrdiff_t c = (ptrdiff_t)target[0];
-    UNUSED(n), UNUSED(constant), UNUSED(cache);
+    UNUSED(n), UNUSED(constant), UNUSED(cache), UNUSED(stride);
     return weighted_log_difference(1.0, x[c], d[c]);
 }
 
@@ -101,50 +105,76 @@ static double log_sum(ptrdiff_t n, const double *x) {
     return top + log_positive(sum);
 }
 static double log_mean_exp_difference(ptrdiff_t n, const double *p, const double *d, double m) {
+    double square = 0.0, x = 0.0, y = 0.0;
+    ptrdiff_t padded = whole_panels(n); /* p is zero beyond n */
+    SUM_IN_LANES(padded, square, d[k] * d[k]);
+    if (2.0 * (sqrt(square) + fabs(m)) <= SMALL_LIMIT) {
+        SUM_IN_LANES(padded, x, p[k] * expm1_in(SMALL, d[k] - m));
+        return log1p_in(SMALL, x);
+    }
     double top = largest(n, d) - m;
     double shift = top > 700.0 ? m + top : m; /* out of range of exp: relative to the largest instead */
-    double x = 0.0, y = 0.0;
     SUM_IN_LANES(n, x, p[k] * exp_and_expm1(d[k] - shift).expm1);
     if (x >= -0.25) return log1p_inline(x) + (shift - m);
     SUM_IN_LANES(n, y, p[k] * exp_and_expm1(d[k] - shift).exp); /* 1 + x would cancel */
     return log_positive(y) + (shift - m);
 }
+/* the cache: p, and the sum of the weights y */
 COST_VALUE(cross_entropy_logits) {
     double weight = 0.0, dot = 0.0;
     UNUSED(constant);
     softmax_value(n, x, cache);
     SUM_IN_LANES(n, weight, target[k]);
     SUM_IN_LANES(n, dot, target[k] * x[k]);
+    cache[stride] = weight;
     return weight * log_sum(n, x) - dot;
 }
 COST_DIFFERENCE(cross_entropy_logits) {
-    double weight = 0.0, dot = 0.0;
+    double weight = cache[stride], dot = 0.0;
     UNUSED(x), UNUSED(constant);
-    SUM_IN_LANES(n, weight, target[k]);
-    SUM_IN_LANES(n, dot, target[k] * d[k]);
+    SUM_IN_LANES(whole_panels(n), dot, target[k] * d[k]);
     return weight * log_mean_exp_difference(n, cache, d, dot / weight);
 }
 COST_VALUE(cross_entropy_logits_class) {
-    UNUSED(constant);
+    UNUSED(constant), UNUSED(stride);
     softmax_value(n, x, cache);
     return log_sum(n, x) - x[(ptrdiff_t)target[0]];
 }
 COST_DIFFERENCE(cross_entropy_logits_class) {
-    UNUSED(x), UNUSED(constant);
+    UNUSED(x), UNUSED(constant), UNUSED(stride);
     return log_mean_exp_difference(n, cache, d, d[(ptrdiff_t)target[0]]);
 }
 
-#define COST(NAME, SEPARABLE, CACHED) {#NAME, SEPARABLE, CACHED, NAME##_value, NAME##_difference}
-static const gf_cost cost_table[] = {
-    COST(squared_error, 1, 0),
-    COST(absolute_error, 1, 0),
-    COST(huber, 1, 0),
-    COST(binary_cross_entropy_logits, 1, 0),
-    COST(binary_cross_entropy_probabilities, 1, 0),
-    COST(cross_entropy_logits, 0, 1),
-    COST(cross_entropy_logits_class, 0, 1),
-    COST(cross_entropy_probabilities, 1, 0),
-    COST(cross_entropy_probabilities_class, 0, 0),
-};
+/* name, whether it is separable, and how many arrays it caches */
+#define GF_COSTS(COST)                            \
+    COST(squared_error, 1, 0)                     \
+    COST(absolute_error, 1, 0)                    \
+    COST(huber, 1, 0)                             \
+    COST(binary_cross_entropy_logits, 1, 0)       \
+    COST(binary_cross_entropy_probabilities, 1, 0)\
+    COST(cross_entropy_logits, 0, 2)              \
+    COST(cross_entropy_logits_class, 0, 1)        \
+    COST(cross_entropy_probabilities, 1, 0)       \
+    COST(cross_entropy_probabilities_class, 0, 0)
+
+#define DEFINE_PAIRS(NAME, SEPARABLE, CACHED)                                                                         \
+    static void NAME##_difference(const gf_pairs *pairs, const gf_cost_place *place, const double *d, ptrdiff_t row,  \
+                                  double *change) {                                                                   \
+        for (ptrdiff_t p = 0; p < pairs->count; p++) {                                                                \
+            const double *base = pairs->tape + pairs->sample[p] * pairs->tape_stride;                                 \
+            if (place->mask >= 0 && base[place->mask] == 0.0) continue;                                               \
+            const double *target = place->targets + pairs->sample[p] * place->target_stride;                          \
+            ptrdiff_t n = row ? place->n : 1, shift = row ? 0 : pairs->column[p];                                     \
+            for (int s = 0; s < 2; s++)                                                                               \
+                change[s * pairs->capacity + p] +=                                                                    \
+                    place->scale * NAME##_one_difference(n, base + place->x + shift, target + shift,                  \
+                                                         place->constant, base + place->cache, place->stride,         \
+                                                         row ? d + (2 * p + s) * row : d + s * pairs->capacity + p);  \
+        }                                                                                                             \
+    }
+GF_COSTS(DEFINE_PAIRS)
+
+#define COST_ENTRY(NAME, SEPARABLE, CACHED) {#NAME, SEPARABLE, CACHED, NAME##_value, NAME##_difference},
+static const gf_cost cost_table[] = {GF_COSTS(COST_ENTRY)};
 
 #endif

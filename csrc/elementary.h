@@ -3,6 +3,8 @@
  *
  * exp:   x = k ln2 + r with |r| <= ln2/2;  expm1(r) by its Taylor series;  e^x = 2^k (1 + expm1(r)).
  * log1p: 1 + x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2));  s = f/(2+f);  log(1+f) = 2 artanh(s).
+ *
+ * Where the argument is known to be small, a few terms of a series do: see range.
  */
 #ifndef GF_ELEMENTARY_H
 #define GF_ELEMENTARY_H
@@ -11,29 +13,38 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "lanes.h"
+
 static const double LN2_HI = 0x1.62e42fefa0000p-1; /* the leading bits of ln 2: k * LN2_HI is exact for |k| < 2^11 */
 static const double LN2_LO = 0x1.cf79abc9e3b3ap-40;
 static const double LOG2_E = 0x1.71547652b82fep+0;
 static const double ROUND_SHIFT = 0x1.8p52; /* x + ROUND_SHIFT leaves round(x) in the low bits of the significand */
 
-static inline int64_t bits_of(double x) { int64_t b; memcpy(&b, &x, sizeof b); return b; }
-static inline double from_bits(int64_t b) { double x; memcpy(&x, &b, sizeof x); return x; }
+static ALWAYS_INLINE int64_t bits_of(double x) { int64_t b; memcpy(&b, &x, sizeof b); return b; }
+static ALWAYS_INLINE double from_bits(int64_t b) { double x; memcpy(&x, &b, sizeof x); return x; }
 
 /* 2^k for integral k in [-1022, 1023]: the low bits of k + ROUND_SHIFT, moved to the exponent. */
-static inline double power_of_two(double k) {
+static ALWAYS_INLINE double power_of_two(double k) {
     return from_bits((int64_t)((uint64_t)bits_of(k + (ROUND_SHIFT + 1023.0)) << 52));
 }
 
 /* d < 0 ? negative : other, by masks: compilers are tempted to compute everything after a comparison twice. */
-static inline double select_by_sign(double d, double negative, double other) {
+static ALWAYS_INLINE double select_by_sign(double d, double negative, double other) {
     int64_t mask = -(int64_t)((uint64_t)bits_of(d) >> 63);
     return from_bits((bits_of(negative) & mask) | (bits_of(other) & ~mask));
 }
 
+/* What is known of a difference, a constant where it is used: |d| <= SMALL_LIMIT, |d| <= TINY_LIMIT, or nothing. In a
+ * series of d, or of 2 d, with three terms the fourth is then below 2^-54 of the first, and so is the third in one with
+ * two. */
+typedef enum { ANY, SMALL, TINY } range;
+#define SMALL_LIMIT 0x1p-19
+#define TINY_LIMIT 0x1p-28
+
 typedef struct { double exp, expm1; } exp_pair;
 
 /* e^x and e^x - 1, both to full relative accuracy, from one polynomial; NaN, overflow and underflow as in libm. */
-static inline exp_pair exp_and_expm1(double x) {
+static ALWAYS_INLINE exp_pair exp_and_expm1(double x) {
     double c = x < -750.0 ? -750.0 : x;
     c = c > 750.0 ? 750.0 : c;
     double k = (c * LOG2_E + ROUND_SHIFT) - ROUND_SHIFT;
@@ -59,7 +70,7 @@ static inline exp_pair exp_and_expm1(double x) {
 }
 
 /* log(y), given also x = y - 1 where that is known better than y (|x| <= 1/4), as it is after 1 + x was rounded. */
-static inline double log_of(double y, double x) {
+static ALWAYS_INLINE double log_of(double y, double x) {
     int small = fabs(x) <= 0.25;
     double tiny = y < 0x1p-1022 ? 0x1p54 : 1.0; /* lifts subnormals */
     double lifted = y * tiny;
@@ -91,9 +102,9 @@ static inline double log_of(double y, double x) {
     return y >= 0.0 ? result : NAN; /* also where y is NaN */
 }
 
-static inline double log_positive(double y) { return log_of(y, y - 1.0); }
+static ALWAYS_INLINE double log_positive(double y) { return log_of(y, y - 1.0); }
 
-static inline double log1p_inline(double x) {
+static ALWAYS_INLINE double log1p_inline(double x) {
     double y = 1.0 + x;
     double lost = x - (y - 1.0); /* what rounding 1 + x dropped */
     double correction = lost / y;
@@ -101,22 +112,46 @@ static inline double log1p_inline(double x) {
     return fabs(x) <= 0.25 || !(fabs(x) < 0x1p60) || y == 0.0 ? result : result + correction;
 }
 
+/* expm1(x), 1/(1 + x) and log1p(x) */
+static ALWAYS_INLINE double expm1_in(range known, double x) {
+    if (known == TINY) return x + x * (0.5 * x);
+    if (known == SMALL) return x + x * x * (0.5 + x * (1.0 / 6.0));
+    return exp_and_expm1(x).expm1;
+}
+static ALWAYS_INLINE double reciprocal_of_one_plus(range known, double x) {
+    if (known == TINY) return 1.0 - x;
+    if (known == SMALL) return 1.0 - x * (1.0 - x);
+    return 1.0 / (1.0 + x);
+}
+static ALWAYS_INLINE double log1p_in(range known, double x) {
+    if (known == TINY) return x - x * (0.5 * x);
+    if (known == SMALL) return x - x * x * (0.5 - x * (1.0 / 3.0));
+    return log1p_inline(x);
+}
+
 typedef struct { double plus, minus; } logistic_pair;
 
 /* sigma(z) and sigma(-z), each to full relative accuracy: no 1 - s. */
-static inline logistic_pair logistic(double z) {
+static ALWAYS_INLINE logistic_pair logistic(double z) {
     double e = exp_and_expm1(-fabs(z)).exp;
-    double large = 1.0 / (1.0 + e), small = e / (1.0 + e);
+    double large = 1.0 / (1.0 + e), small = e * large;
     logistic_pair result = {select_by_sign(z, small, large), select_by_sign(z, large, small)};
     return result;
 }
 
-/* sigma(z + d) - sigma(z) from s = sigma(z), q = sigma(-z). With u = expm1(-|d|), e = exp(-|d|):
+/* sigma(z + d) - sigma(z) from s = sigma(z), q = sigma(-z), with u = expm1(d):
+ *     s q u / (1 + s u)
+ * which loses digits where s u comes near -1. So, unless d is small, with u = expm1(-|d|), e = exp(-|d|):
  *     d < 0:   s q u / (q + s e)        d >= 0:  -s q u / (s + q e)
- * the identity s(1-s)u/(1+su) of the design, arranged so that nothing cancels for any z and d; beyond |d| = FAR, where
- * s, q or e may underflow, the two values differ so much that subtracting them loses nothing. */
+ * in which nothing cancels for any z and d; beyond |d| = FAR, where s, q or e may underflow, the two values differ so
+ * much that subtracting them loses nothing. */
 #define FAR 600.0
-static inline double logistic_difference(double moved, double s, double q, double d) { /* moved: z + d */
+static ALWAYS_INLINE double logistic_difference(range known, double moved, double s, double q, double d) { /* moved: z + d */
+    if (known == TINY) return s * q * d * (1.0 + d * (0.5 - s)); /* (1 + d/2)(1 - s d) but for its d^2 < 2^-57 */
+    if (known == SMALL) {
+        double u = expm1_in(known, d);
+        return s * q * u * reciprocal_of_one_plus(known, s * u);
+    }
     int far_away = fabs(d) > FAR;
     exp_pair step = exp_and_expm1(far_away ? -fabs(moved) : -fabs(d));
     double near = select_by_sign(d, q, s), far = select_by_sign(d, s, q);

@@ -2,64 +2,69 @@
  *
  * An operation NAME is two inline functions and one line in GF_ELEMENTWISE_OPERATIONS:
  *     double NAME_value(double z, double *a, double *b)
- *     double NAME_difference(double z, double y, double a, double b, double d)
- * where a and b are what the value computed and the difference can use again; they are cached on the tape next to y.
+ *     double NAME_difference(range known, double z, double y, double a, double b, double d)
+ * where a and b are what the value computed and the difference can use again; they are cached on the tape next to y;
+ * `known` says how small d is (elementary.h), so that functions of d may be short series.
  * No derivative appears here: the differences are identities, checked against f(z + d) - f(z) at 60 digits.
  */
 #ifndef GF_ELEMENTWISE_H
 #define GF_ELEMENTWISE_H
 
+#include "affine.h"
 #include "elementary.h"
 #include "kernels.h"
+#include "lanes.h"
 
 #define UNUSED(x) (void)(x)
 
 /* sigmoid: y = 1/(1 + e^-z), a = 1 - y */
-static inline double sigmoid_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double sigmoid_value(double z, double *a, double *b) {
     logistic_pair s = logistic(z);
     UNUSED(b);
     *a = s.minus;
     return s.plus;
 }
-static inline double sigmoid_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double sigmoid_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(b);
-    return logistic_difference(z + d, y, a, d);
+    return logistic_difference(known, z + d, y, a, d);
 }
 
 /* tanh(z) = 2 sigma(2z) - 1, hence its difference is 2 (sigma(2z + 2d) - sigma(2z)); a, b = sigma(2z), sigma(-2z) */
-static inline double tanh_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double tanh_value(double z, double *a, double *b) {
     exp_pair e = exp_and_expm1(-2.0 * fabs(z));
     logistic_pair s = logistic(2.0 * z);
     *a = s.plus;
     *b = s.minus;
     return copysign(-e.expm1 / (1.0 + e.exp), z);
 }
-static inline double tanh_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double tanh_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(y);
-    return 2.0 * logistic_difference(2.0 * (z + d), a, b, 2.0 * d);
+    return 2.0 * logistic_difference(known, 2.0 * (z + d), a, b, 2.0 * d);
 }
 
 /* exp: e^z expm1(d) */
-static inline double exp_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double exp_value(double z, double *a, double *b) {
     UNUSED(a), UNUSED(b);
     return exp_and_expm1(z).exp;
 }
-static inline double exp_difference(double z, double y, double a, double b, double d) {
-    exp_pair e = exp_and_expm1(d > FAR ? z + d : d); /* beyond FAR y may underflow, and e^(z+d) - y loses nothing */
+static ALWAYS_INLINE double exp_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(a), UNUSED(b);
+    if (known != ANY) return y * expm1_in(known, d);
+    exp_pair e = exp_and_expm1(d > FAR ? z + d : d); /* beyond FAR y may underflow, and e^(z+d) - y loses nothing */
     return d > FAR ? e.exp - y : y * e.expm1;
 }
 
 /* softplus(z) = log(1 + e^z): with s = sigma(z), q = sigma(-z) the difference is
  *     log(q + s e^d) = log1p(s expm1(d)) = d + log1p(q expm1(-d));
  * the first form for d < 0, the second for large d > 0; log(q + s e^d) itself where s expm1(d) comes near -1. */
-static inline double softplus_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double softplus_value(double z, double *a, double *b) {
     logistic_pair s = logistic(z);
     *a = s.plus;
     *b = s.minus;
     return (z > 0.0 ? z : 0.0) + log1p_inline(exp_and_expm1(-fabs(z)).exp);
 }
-static inline double softplus_difference_of(double z, double s, double q, double d) {
+static ALWAYS_INLINE double softplus_difference_of(range known, double z, double s, double q, double d) {
+    if (known != ANY) return log1p_in(known, s * expm1_in(known, d));
     double moved = z + d, greater = z > 0.0 ? s : q, lesser = z > 0.0 ? q : s;
     int far_away = fabs(d) > FAR;
     exp_pair step = exp_and_expm1(far_away ? -fabs(moved) : d);
@@ -69,13 +74,13 @@ static inline double softplus_difference_of(double z, double s, double q, double
     near = x > 0.25 ? near + (x - (y - 1.0)) / y : near;
     return far_away ? near + ((moved > 0.0 ? moved : 0.0) - (z > 0.0 ? z : 0.0)) : near;
 }
-static inline double softplus_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double softplus_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(y);
-    return softplus_difference_of(z, a, b, d);
+    return softplus_difference_of(known, z, a, b, d);
 }
 
 /* max(z + d, 0) - max(z, 0), by case: each side keeps every digit of d that it can */
-static inline double positive_part_difference(double z, double d) {
+static ALWAYS_INLINE double positive_part_difference(double z, double d) {
     double moved = z + d;
     double from_off = moved <= 0.0 ? 0.0 : moved; /* in this order NaN stays NaN */
     double from_on = moved <= 0.0 ? -z : d;
@@ -83,11 +88,11 @@ static inline double positive_part_difference(double z, double d) {
 }
 
 /* clip(z + d, low, high) - clip(z, low, high), by case likewise */
-static inline double clip(double z, double low, double high) {
+static ALWAYS_INLINE double clip(double z, double low, double high) {
     double above = z < low ? low : z;
     return above > high ? high : above;
 }
-static inline double clip_difference(double z, double d, double low, double high) {
+static ALWAYS_INLINE double clip_difference(double z, double d, double low, double high) {
     double moved = z + d;
     double from_below = clip((z - low) + d, 0.0, high - low);
     double from_above = clip((z - high) + d, low - high, 0.0);
@@ -97,132 +102,137 @@ static inline double clip_difference(double z, double d, double low, double high
 }
 
 /* relu */
-static inline double relu_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double relu_value(double z, double *a, double *b) {
     UNUSED(a), UNUSED(b);
     return z < 0.0 ? 0.0 : z; /* NaN stays NaN */
 }
-static inline double relu_difference(double z, double y, double a, double b, double d) {
-    UNUSED(y), UNUSED(a), UNUSED(b);
+static ALWAYS_INLINE double relu_difference(range known, double z, double y, double a, double b, double d) {
+    UNUSED(known), UNUSED(y), UNUSED(a), UNUSED(b);
     return positive_part_difference(z, d);
 }
 
 /* leaky_relu, slope 0.01 below zero: z = max(z, 0) - max(-z, 0), each part by case */
 #define LEAKY_SLOPE 0.01
-static inline double leaky_relu_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double leaky_relu_value(double z, double *a, double *b) {
     UNUSED(a), UNUSED(b);
     return z < 0.0 ? LEAKY_SLOPE * z : z;
 }
-static inline double leaky_relu_difference(double z, double y, double a, double b, double d) {
-    UNUSED(y), UNUSED(a), UNUSED(b);
+static ALWAYS_INLINE double leaky_relu_difference(range known, double z, double y, double a, double b, double d) {
+    UNUSED(known), UNUSED(y), UNUSED(a), UNUSED(b);
     return positive_part_difference(z, d) - LEAKY_SLOPE * positive_part_difference(-z, -d);
 }
 
 /* z for z > 0, alpha expm1(z) below; a = e^z below zero. On the exponential side alpha e^z expm1(d); across zero the
  * two parts have one sign, so subtracting them is exact to rounding. */
-static inline double exponential_unit(double z, double alpha, double *a) {
+static ALWAYS_INLINE double exponential_unit(double z, double alpha, double *a) {
     exp_pair e = exp_and_expm1(z < 0.0 ? z : 0.0);
     *a = e.exp;
     return z < 0.0 ? alpha * e.expm1 : z;
 }
-static inline double exponential_unit_difference(double z, double y, double alpha, double a, double d) {
+static ALWAYS_INLINE double exponential_unit_difference(range known, double z, double y, double alpha, double a, double d) {
     double moved = z + d, unused;
-    double below = alpha * (a * exp_and_expm1(d).expm1);
-    double across = exponential_unit(moved, alpha, &unused) - y;
+    double below = alpha * (a * expm1_in(known, d));
+    double beyond = moved > 0.0 ? moved : alpha * expm1_in(known, moved); /* small across zero, as d is */
+    double over = known == ANY ? exponential_unit(moved, alpha, &unused) : beyond;
+    double across = over - y;
     double same = z > 0.0 ? d : below;
     double result = (z > 0.0) == (moved > 0.0) && fabs(d) <= FAR ? same : across;
     return moved == moved ? result : moved; /* NaN stays NaN */
 }
 
 /* elu, alpha = 1 */
-static inline double elu_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double elu_value(double z, double *a, double *b) {
     UNUSED(b);
     return exponential_unit(z, 1.0, a);
 }
-static inline double elu_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double elu_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(b);
-    return exponential_unit_difference(z, y, 1.0, a, d);
+    return exponential_unit_difference(known, z, y, 1.0, a, d);
 }
 
 /* selu = scale * the exponential unit with alpha; Klambauer et al. 2017 give both; b = the unit before scaling */
 #define SELU_ALPHA 1.6732632423543772848170429916717
 #define SELU_SCALE 1.0507009873554804934193349852946
-static inline double selu_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double selu_value(double z, double *a, double *b) {
     *b = exponential_unit(z, SELU_ALPHA, a);
     return SELU_SCALE * *b;
 }
-static inline double selu_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double selu_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(y);
-    return SELU_SCALE * exponential_unit_difference(z, b, SELU_ALPHA, a, d);
+    return SELU_SCALE * exponential_unit_difference(known, z, b, SELU_ALPHA, a, d);
 }
 
 /* softsign(z) = z/(1 + |z|): d/((1 + |z|)(1 + |z + d|)) on one side of zero; across zero both parts have one sign */
-static inline double softsign_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double softsign_value(double z, double *a, double *b) {
     UNUSED(a), UNUSED(b);
     return z / (1.0 + fabs(z));
 }
-static inline double softsign_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double softsign_difference(range known, double z, double y, double a, double b, double d) {
     double moved = z + d, size = 1.0 + fabs(moved);
     double across = moved / size - y;
     double along = d / ((1.0 + fabs(z)) * size);
-    UNUSED(a), UNUSED(b);
+    UNUSED(known), UNUSED(a), UNUSED(b);
     return (z < 0.0) == (moved < 0.0) ? along : across;
 }
 
 /* silu(z) = z sigma(z): d sigma(z) + (z + d) (sigma(z + d) - sigma(z)); a, b = sigma(z), sigma(-z) */
-static inline double silu_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double silu_value(double z, double *a, double *b) {
     logistic_pair s = logistic(z);
     *a = s.plus;
     *b = s.minus;
     return z * s.plus;
 }
-static inline double silu_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double silu_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(y);
-    return d * a + (z + d) * logistic_difference(z + d, a, b, d);
+    return d * a + (z + d) * logistic_difference(known, z + d, a, b, d);
 }
 
 /* gelu_tanh(z) = z/2 (1 + tanh g) = z sigma(2g), g = sqrt(2/pi) (z + 0.044715 z^3), Hendrycks and Gimpel 2016;
  * the difference of a cube: (z+d)^3 - z^3 = d (3 z (z + d) + d^2) */
 #define GELU_CUBIC 0.044715
 #define TWO_SQRT_2_OVER_PI 1.5957691216057307117597842397375
-static inline double gelu_tanh_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double gelu_tanh_value(double z, double *a, double *b) {
     logistic_pair s = logistic(TWO_SQRT_2_OVER_PI * (z + GELU_CUBIC * z * z * z));
     *a = s.plus;
     *b = s.minus;
     return z * s.plus;
 }
-static inline double gelu_tanh_difference(double z, double y, double a, double b, double d) {
+static ALWAYS_INLINE double gelu_tanh_difference(range known, double z, double y, double a, double b, double d) {
     double inner = TWO_SQRT_2_OVER_PI * d * (1.0 + GELU_CUBIC * (3.0 * z * (z + d) + d * d));
     double moved = TWO_SQRT_2_OVER_PI * ((z + d) + GELU_CUBIC * (z + d) * (z + d) * (z + d));
-    UNUSED(y);
-    return d * a + (z + d) * logistic_difference(moved, a, b, inner);
+    UNUSED(known), UNUSED(y); /* inner may be much larger than d */
+    return d * a + (z + d) * logistic_difference(ANY, moved, a, b, inner);
 }
 
 /* hardtanh(z) = clip(z, -1, 1); relu6(z) = clip(z, 0, 6) */
-static inline double hardtanh_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double hardtanh_value(double z, double *a, double *b) {
     UNUSED(a), UNUSED(b);
     return clip(z, -1.0, 1.0);
 }
-static inline double hardtanh_difference(double z, double y, double a, double b, double d) {
-    UNUSED(y), UNUSED(a), UNUSED(b);
+static ALWAYS_INLINE double hardtanh_difference(range known, double z, double y, double a, double b, double d) {
+    UNUSED(known), UNUSED(y), UNUSED(a), UNUSED(b);
     return clip_difference(z, d, -1.0, 1.0);
 }
-static inline double relu6_value(double z, double *a, double *b) {
+static ALWAYS_INLINE double relu6_value(double z, double *a, double *b) {
     UNUSED(a), UNUSED(b);
     return clip(z, 0.0, 6.0);
 }
-static inline double relu6_difference(double z, double y, double a, double b, double d) {
-    UNUSED(y), UNUSED(a), UNUSED(b);
+static ALWAYS_INLINE double relu6_difference(range known, double z, double y, double a, double b, double d) {
+    UNUSED(known), UNUSED(y), UNUSED(a), UNUSED(b);
     return clip_difference(z, d, 0.0, 6.0);
 }
 
-/* gelu(z) = z Phi(z), Phi the normal distribution function: d Phi(z) + (z + d) (Phi(z + d) - Phi(z)), a = Phi(z).
- * Phi(z + d) - Phi(z) is the integral of the density over [z, z + d]: with the midpoint m = z + d/2,
+/* gelu(z) = z Phi(z), Phi the normal distribution function: d Phi(z) + (z + d) (Phi(z + d) - Phi(z)); a, b = Phi(z) and
+ * the density phi(z). Phi(z + d) - Phi(z) is the integral of the density over [z, z + d]: with the midpoint m = z + d/2,
  *     phi(m) * integral of e^(-m t - t^2/2) over [-d/2, d/2],
  * by 8-point Gauss-Legendre quadrature, which is exact to rounding while |m d| and |d| stay near 1; beyond, the two
- * values differ so much that subtracting them (in the tail where both are small) loses next to nothing. */
-static inline double normal_cdf(double z) { return 0.5 * erfc(-0.70710678118654752440084436210485 * z); }
+ * values differ so much that subtracting them (in the tail where both are small) loses next to nothing. For small d
+ *     phi(z) * integral of e^(-z t) (1 - t^2/2) over [0, d] = phi(z) d (1 - w/2 + w^2/6 - w^3/24 - d^2/6),  w = z d,
+ * as far as |z| <= 40, beyond which phi is zero. */
+#define ONE_OVER_SQRT_2_PI 0.39894228040143267793994605993438
+static ALWAYS_INLINE double normal_cdf(double z) { return 0.5 * erfc(-0.70710678118654752440084436210485 * z); }
 
-static inline double normal_cdf_integral(double z, double d) {
+static ALWAYS_INLINE double normal_cdf_integral(double z, double d) {
     static const double node[4] = {0.18343464249564980494, 0.52553240991632898582,
                                    0.79666647741362673959, 0.96028985649753623168};
     static const double weight[4] = {0.36268378337836198297, 0.31370664587788728734,
@@ -232,21 +242,25 @@ static inline double normal_cdf_integral(double z, double d) {
         double t = 0.5 * d * node[k];
         sum += weight[k] * (exp_and_expm1(-0.5 * (m - t) * (m - t)).exp + exp_and_expm1(-0.5 * (m + t) * (m + t)).exp);
     }
-    return 0.39894228040143267793994605993438 * 0.5 * d * sum;
+    return ONE_OVER_SQRT_2_PI * 0.5 * d * sum;
 }
-static inline double normal_cdf_difference(double z, double d) {
+static ALWAYS_INLINE double normal_cdf_difference(range known, double z, double density, double d) {
+    if (known != ANY) {
+        double w = clip(z, -40.0, 40.0) * d;
+        return density * d * (1.0 - (w * (0.5 - w * (1.0 / 6.0 - w * (1.0 / 24.0))) + d * d * (1.0 / 6.0)));
+    }
     double moved = z + d;
     if (fabs(d) * (1.0 + fabs(z + 0.5 * d)) <= 1.5) return normal_cdf_integral(z, d);
     return z + moved > 0.0 ? normal_cdf(-z) - normal_cdf(-moved) : normal_cdf(moved) - normal_cdf(z);
 }
-static inline double gelu_value(double z, double *a, double *b) {
-    UNUSED(b);
+static ALWAYS_INLINE double gelu_value(double z, double *a, double *b) {
     *a = normal_cdf(z);
+    *b = ONE_OVER_SQRT_2_PI * exp_and_expm1(-0.5 * z * z).exp;
     return z * *a;
 }
-static inline double gelu_difference(double z, double y, double a, double b, double d) {
-    UNUSED(y), UNUSED(b);
-    return d * a + (z + d) * normal_cdf_difference(z, d);
+static ALWAYS_INLINE double gelu_difference(range known, double z, double y, double a, double b, double d) {
+    UNUSED(y);
+    return d * a + (z + d) * normal_cdf_difference(known, z, b, d);
 }
 
 /* name, and how many values it caches next to y */
@@ -260,32 +274,113 @@ static inline double gelu_difference(double z, double y, double a, double b, dou
     OPERATION(softplus, 2)                   \
     OPERATION(softsign, 0)                   \
     OPERATION(silu, 2)                       \
-    OPERATION(gelu, 1)                       \
+    OPERATION(gelu, 2)                       \
     OPERATION(gelu_tanh, 2)                  \
     OPERATION(hardtanh, 0)                   \
     OPERATION(relu6, 0)                      \
     OPERATION(exp, 0)
 
-/* The loops: y[stride + i] and y[2 stride + i] hold a and b. d and out may be the same array, no others overlap. */
-#define DEFINE_LOOPS(NAME, CACHED)                                                                                   \
-    static void NAME##_values(ptrdiff_t n, const double *z, double *y, ptrdiff_t stride) {                           \
-        IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                          \
-            double a = 0.0, b = 0.0;                                                                                 \
-            y[i] = NAME##_value(z[i], &a, &b);                                                                       \
-            if (CACHED > 0) y[stride + i] = a;                                                                       \
-            if (CACHED > 1) y[2 * stride + i] = b;                                                                   \
-        }                                                                                                            \
-    }                                                                                                                \
-    static void NAME##_differences(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, const double *d, \
-                                   double *out) {                                                                    \
-        IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                          \
-            double a = CACHED > 0 ? y[stride + i] : 0.0, b = CACHED > 1 ? y[2 * stride + i] : 0.0;                   \
-            out[i] = NAME##_difference(z[i], y[i], a, b, d[i]);                                                      \
-        }                                                                                                            \
+/* How small a pair is: from the sum of the squares of all its entries, which none exceeds (and NaN makes NaN). */
+static ALWAYS_INLINE range range_of(double square) {
+    return square <= TINY_LIMIT * TINY_LIMIT ? TINY : square <= SMALL_LIMIT * SMALL_LIMIT ? SMALL : ANY;
+}
+
+/* The differences of one pair: entry 16 q + i is scale[s] * d[s][q * panel + i]. */
+typedef struct {
+    const double *plus, *minus;
+    ptrdiff_t panel;
+    double plus_scale, minus_scale;
+    range known;
+} pair;
+
+static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t panels, const gf_difference *d) {
+    pair result;
+    if (d->scale) {
+        result.plus = result.minus = d->rows + pairs->column[p] * GF_PANEL;
+        result.panel = d->panel;
+        result.plus_scale = d->scale[p];
+        result.minus_scale = d->scale[pairs->capacity + p];
+        double plus = result.plus_scale * result.plus_scale, minus = result.minus_scale * result.minus_scale;
+        result.known = range_of((plus + minus) * d->squares[pairs->column[p]]);
+    } else {
+        result.plus = d->rows + 2 * p * d->row;
+        result.minus = result.plus + d->row;
+        result.panel = GF_PANEL;
+        result.plus_scale = result.minus_scale = 1.0;
+        double plus = sum_of_squares(panels, result.plus, GF_PANEL);
+        result.known = range_of(plus + sum_of_squares(panels, result.minus, GF_PANEL));
+    }
+    return result;
+}
+
+/* The loops: y[stride + i] and y[2 stride + i] hold a and b. */
+#define PAIR_LOOP(NAME, CACHED, KNOWN)                                                                                \
+    for (ptrdiff_t q = 0; q < panels; q++) {                                                                          \
+        const double *zq = base + z + q * GF_PANEL, *yq = base + y + q * GF_PANEL;                                    \
+        const double *d_plus = d.plus + q * d.panel, *d_minus = d.minus + q * d.panel;                                \
+        double *plus = to_plus + q * GF_PANEL, *minus = plus + row;                                                   \
+        IGNORE_ALIASING for (int i = 0; i < GF_PANEL; i++) {                                                          \
+            double a = CACHED > 0 ? yq[stride + i] : 0.0, b = CACHED > 1 ? yq[2 * stride + i] : 0.0;                  \
+            double up = NAME##_difference(KNOWN, zq[i], yq[i], a, b, d.plus_scale * d_plus[i]);                       \
+            minus[i] = NAME##_difference(KNOWN, zq[i], yq[i], a, b, d.minus_scale * d_minus[i]);                      \
+            plus[i] = up;                                                                                             \
+        }                                                                                                             \
+    }
+#define COLUMN_LOOP(NAME, CACHED, KNOWN)                                                                              \
+    IGNORE_ALIASING for (int i = 0; i < GF_PANEL; i++) {                                                              \
+        up[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_plus[i]);                                    \
+        down[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_minus[i]);                                 \
+    }
+#define DEFINE_LOOPS(NAME, CACHED)                                                                                    \
+    static void NAME##_values(ptrdiff_t n, const double *z, double *y, ptrdiff_t stride) {                            \
+        IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                           \
+            double a = 0.0, b = 0.0;                                                                                  \
+            y[i] = NAME##_value(z[i], &a, &b);                                                                        \
+            if (CACHED > 0) y[stride + i] = a;                                                                        \
+            if (CACHED > 1) y[2 * stride + i] = b;                                                                    \
+        }                                                                                                             \
+    }                                                                                                                 \
+    static void NAME##_differences(const gf_pairs *pairs, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t panels,           \
+                                   ptrdiff_t z, ptrdiff_t y, ptrdiff_t stride, const gf_difference *differences,      \
+                                   double *out, ptrdiff_t row) {                                                      \
+        for (ptrdiff_t p = begin; p < end; p++) {                                                                     \
+            const pair d = pair_at(pairs, p, panels, differences);                                                    \
+            const double *base = pairs->tape + pairs->sample[p] * pairs->tape_stride;                                 \
+            double *to_plus = out + 2 * (p - begin) * row;                                                            \
+            switch (d.known) {                                                                                        \
+                case TINY: PAIR_LOOP(NAME, CACHED, TINY) break;                                                       \
+                case SMALL: PAIR_LOOP(NAME, CACHED, SMALL) break;                                                     \
+                default: PAIR_LOOP(NAME, CACHED, ANY)                                                                 \
+            }                                                                                                         \
+        }                                                                                                             \
+    }                                                                                                                 \
+    static void NAME##_column_differences(const gf_pairs *pairs, ptrdiff_t z, ptrdiff_t y, ptrdiff_t stride,          \
+                                          const double *d, double *out) {                                             \
+        for (ptrdiff_t p = 0; p < pairs->count; p += GF_PANEL) {                                                      \
+            double at_z[GF_PANEL] = {0}, at_y[GF_PANEL] = {0}, a[GF_PANEL] = {0}, b[GF_PANEL] = {0};                  \
+            double d_plus[GF_PANEL] = {0}, d_minus[GF_PANEL] = {0}, up[GF_PANEL], down[GF_PANEL];                     \
+            int some = (int)(pairs->count - p < GF_PANEL ? pairs->count - p : GF_PANEL);                              \
+            for (int i = 0; i < some; i++) {                                                                          \
+                const double *base = pairs->tape + pairs->sample[p + i] * pairs->tape_stride + pairs->column[p + i];  \
+                at_z[i] = base[z];                                                                                    \
+                at_y[i] = base[y];                                                                                    \
+                if (CACHED > 0) a[i] = base[y + stride];                                                              \
+                if (CACHED > 1) b[i] = base[y + 2 * stride];                                                          \
+                d_plus[i] = d[p + i];                                                                                 \
+                d_minus[i] = d[pairs->capacity + p + i];                                                              \
+            }                                                                                                         \
+            switch (range_of(sum_of_squares(1, d_plus, 0) + sum_of_squares(1, d_minus, 0))) {                         \
+                case TINY: COLUMN_LOOP(NAME, CACHED, TINY) break;                                                     \
+                case SMALL: COLUMN_LOOP(NAME, CACHED, SMALL) break;                                                   \
+                default: COLUMN_LOOP(NAME, CACHED, ANY)                                                               \
+            }                                                                                                         \
+            memcpy(out + p, up, (size_t)some * sizeof(double));                                                       \
+            memcpy(out + pairs->capacity + p, down, (size_t)some * sizeof(double));                                   \
+        }                                                                                                             \
     }
 GF_ELEMENTWISE_OPERATIONS(DEFINE_LOOPS)
 
-#define TABLE_ENTRY(NAME, CACHED) {#NAME, CACHED, NAME##_values, NAME##_differences},
+#define TABLE_ENTRY(NAME, CACHED) {#NAME, CACHED, NAME##_values, NAME##_differences, NAME##_column_differences},
 static const gf_elementwise elementwise_table[] = {GF_ELEMENTWISE_OPERATIONS(TABLE_ENTRY)};
 
 #endif

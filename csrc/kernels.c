@@ -2,6 +2,7 @@
 #include "affine.h"
 #include "costs.h"
 #include "elementwise.h"
+#include "pairwise.h"
 #include "softmax.h"
 
 #define COUNT(table) ((ptrdiff_t)(sizeof(table) / sizeof((table)[0])))
@@ -15,7 +16,12 @@ const gf_kernels GF_TABLE = {
     COUNT(cost_table),
     cost_table,
     matmul,
+    matmul_narrow,
+    sum_of_squares,
     select_rows,
     softmax_value,
     softmax_difference,
+    product_difference,
+    sum_difference,
+    multiply_add,
 };

@@ -1,40 +1,74 @@
 /* The interface of the C kernels: plain C11, no Python, no OpenMP, no global state.
  *
  * kernels.c is compiled once per instruction set; each build is one table of type gf_kernels.
- * Arrays are double precision. "d" is always a difference: new value minus base value.
+ * Arrays are double precision. "d" is always a difference: new value minus base value. Perturbations come in pairs, by
+ * +h and by -h, and so do differences: they share their base values.
  */
 #ifndef GF_KERNELS_H
 #define GF_KERNELS_H
 
 #include <stddef.h>
 
-/* Parameters lie in panels of GF_PANEL columns: entry (i, j) of a matrix is at
+/* Vectors on the tape and differences are padded to panels of GF_PANEL numbers: with finite values on the tape, with
+ * zeros in differences. Parameters lie in panels of GF_PANEL columns: entry (i, j) of a matrix is at
  *     (j / GF_PANEL) * panel_stride + i * GF_PANEL + j % GF_PANEL
- * and columns beyond the last are zero. Vectors on the tape are padded with zeros or finite values to GF_PANEL. */
+ * and columns beyond the last are zero. */
 #define GF_PANEL 16
 
-#if defined(__GNUC__)
-#define IGNORE_ALIASING _Pragma("GCC ivdep")
-#else
-#define IGNORE_ALIASING
-#endif
+/* A block of pairs, each as one sample sees it. */
+typedef struct {
+    ptrdiff_t count, capacity;
+    const ptrdiff_t *sample; /* row of the tape */
+    const ptrdiff_t *column; /* that is perturbed */
+    const double *tape;
+    ptrdiff_t tape_stride;
+} gf_pairs;
+
+/* The differences of a block of pairs. Dense: rows of their own, +h and -h of the first pair, of the second, ...:
+ *     entry i of row r is rows[r * row + i].
+ * Selected: both are multiples of the matrix row that belongs to the pair's column, in panels:
+ *     entry 16 q + i of the pair p is scale[p], and for -h scale[capacity + p], times
+ *     rows[q * panel + 16 column[p] + i];
+ * squares[column[p]] is the sum of the squares of that row. */
+typedef struct {
+    const double *rows;
+    ptrdiff_t row;       /* dense */
+    const double *scale; /* selected, else NULL */
+    ptrdiff_t panel;
+    const double *squares;
+} gf_difference;
 
 /* One elementwise operation. y holds the value and, stride apart, what the difference uses again. */
 typedef struct {
     const char *name;
     ptrdiff_t cached; /* how many arrays follow y */
     void (*value)(ptrdiff_t n, const double *z, double *y, ptrdiff_t stride);
-    void (*difference)(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, const double *d, double *out);
+    /* of the pairs begin..end, in dense rows from out on, which may be those of d; z and y are places on the tape */
+    void (*difference)(const gf_pairs *pairs, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t panels, ptrdiff_t z,
+                       ptrdiff_t y, ptrdiff_t stride, const gf_difference *d, double *out, ptrdiff_t row);
+    /* of numbers d in each pair's column: of all +h, then, capacity apart, of all -h */
+    void (*column_difference)(const gf_pairs *pairs, ptrdiff_t z, ptrdiff_t y, ptrdiff_t stride, const double *d,
+                              double *out);
 } gf_elementwise;
 
-/* One cost of a sample: x (n) and target, a constant of the cost, and a cache of n values if it asks for one. */
+/* Where a cost finds its arguments: x and its cache on the tape; only samples in which the mask, if any, is not 0. */
+typedef struct {
+    ptrdiff_t n, x, cache, stride, mask; /* mask: -1 if none */
+    const double *targets;               /* of the first sample; readable up to whole panels */
+    ptrdiff_t target_stride;
+    double constant, scale;
+} gf_cost_place;
+
+/* One cost of a sample: x (n) and target, a constant of the cost, and what the value caches, stride apart. */
 typedef struct {
     const char *name;
-    int separable; /* a sum over k of a function of x[k] and target[k] alone */
-    int cached;    /* 1: the value writes n numbers to cache, and the difference reads them */
-    double (*value)(ptrdiff_t n, const double *x, const double *target, double constant, double *cache);
-    double (*difference)(ptrdiff_t n, const double *x, const double *target, double constant, const double *cache,
-                         const double *d);
+    int separable;    /* a sum over k of a function of x[k] and target[k] alone */
+    ptrdiff_t cached; /* how many arrays the value writes, and the difference reads */
+    double (*value)(ptrdiff_t n, const double *x, const double *target, double constant, double *cache,
+                    ptrdiff_t stride);
+    /* change[p], and for -h change[capacity + p], += scale * difference; d: dense rows, or (row = 0) columns */
+    void (*difference)(const gf_pairs *pairs, const gf_cost_place *place, const double *d, ptrdiff_t row,
+                       double *change);
 } gf_cost;
 
 typedef struct {
@@ -47,11 +81,22 @@ typedef struct {
     void (*matmul)(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t panels, const double *a, ptrdiff_t a_row,
                    ptrdiff_t a_column, const double *b, ptrdiff_t b_panel, double *c, ptrdiff_t c_row,
                    ptrdiff_t c_panel, int accumulate);
-    /* c[r] = or += d[r] * (row column[r] of b) */
-    void (*select_rows)(ptrdiff_t rows, ptrdiff_t panels, const double *d, const ptrdiff_t *column, const double *b,
-                        ptrdiff_t b_panel, double *c, ptrdiff_t c_row, int accumulate);
+    /* one panel c (rows x 16) = or += a (rows x inner) b^T, b (columns x inner), inner in whole panels; else zero */
+    void (*matmul_narrow)(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t columns, const double *a, ptrdiff_t a_row,
+                          const double *b, ptrdiff_t b_row, double *c, ptrdiff_t c_row, int accumulate);
+    /* the sum of the squares of a matrix row */
+    double (*sum_of_squares)(ptrdiff_t panels, const double *row, ptrdiff_t panel);
+    /* c = or += selected differences, as dense rows */
+    void (*select_rows)(const gf_pairs *pairs, ptrdiff_t panels, const gf_difference *d, double *c, ptrdiff_t c_row,
+                        int accumulate);
     void (*softmax_value)(ptrdiff_t n, const double *z, double *p);
     void (*softmax_difference)(ptrdiff_t n, const double *p, const double *d, double *out);
+    /* the differences of f g and of f + constant g; df or dg may be NULL: no difference */
+    void (*product_difference)(ptrdiff_t n, const double *f, const double *g, const double *df, const double *dg,
+                               double *out);
+    void (*sum_difference)(ptrdiff_t n, double constant, const double *df, const double *dg, double *out);
+    /* 24 independent chains of n multiply-adds in registers: what the processor can do; counts their operations */
+    double (*multiply_add)(ptrdiff_t n, double *result);
 } gf_kernels;
 
 /* The kernels compiled for an instruction set, or NULL where this build or this CPU lacks it. */

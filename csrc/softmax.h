@@ -24,7 +24,7 @@ static void softmax_value(ptrdiff_t n, const double *z, double *p) {
     for (ptrdiff_t k = 0; k < n; k++) p[k] /= sum;
 }
 
-/* sum += TERM(k) for k < n, in eight interleaved partial sums: that vectorises, and has a fixed order */
+/* sum += TERM(k) for k < n, in eight interleaved partial sums: that vectorises, and has a fixed order. */
 #define SUM_IN_LANES(n, sum, TERM)                                      \
     do {                                                                \
         double lane[8] = {0};                                           \
@@ -35,10 +35,11 @@ static void softmax_value(ptrdiff_t n, const double *z, double *p) {
                 lane[l] += TERM;                                        \
             }                                                           \
         for (ptrdiff_t k = k0; k < (n); k++) lane[0] += TERM;           \
-        for (int l = 0; l < 8; l++) sum += lane[l];                     \
+        for (int l = 0; l < 4; l++) lane[l] += lane[l + 4];             \
+        sum += (lane[0] + lane[2]) + (lane[1] + lane[3]);               \
     } while (0)
 
-/* d and out may be the same array */
+/* d and out may be the same array; what lies beyond n in the last panel becomes zero */
 static void softmax_difference(ptrdiff_t n, const double *p, const double *d, double *out) {
     ptrdiff_t likely = 0;
     for (ptrdiff_t k = 1; k < n; k++) likely = p[k] > p[likely] ? k : likely;
@@ -51,6 +52,7 @@ static void softmax_difference(ptrdiff_t n, const double *p, const double *d, do
     total = total > 0.0 ? total : 1.0 + mean;
     IGNORE_ALIASING for (ptrdiff_t k = 0; k < n; k++)
         out[k] = p[k] * (exp_and_expm1(d[k] - shift).expm1 - mean) / total;
+    for (ptrdiff_t k = n; k % GF_PANEL != 0; k++) out[k] = 0.0;
 }
 
 #endif

@@ -11,7 +11,7 @@ import pytest
 from reference import central_differences, cost, exact, mpf, unit_differences
 
 import gradcheck_fast as gf
-from gradcheck_fast import _program
+from gradcheck_fast import _kernels
 from gradcheck_fast.layers import activations
 
 STEPS = (0.1, 1e-4, 1e-9)
@@ -101,7 +101,7 @@ def assert_is_central_difference(net, params, X, y, steps, monkeypatch):
             "incremental": central_differences(lambda p: cost(net, p, *data), at, h),
             "units": unit_differences(net, at, *data, h),
         }
-        for isa, method in product(_program.instruction_sets(), true):
+        for isa, method in product(_kernels.instruction_sets(), true):
             monkeypatch.setenv("GRADCHECK_FAST_ISA", isa)
             numerical = gf.numerical_gradient(net.loss(X, y), params, method=method, step=h)
             for name, error in errors(numerical, true[method]).items():

@@ -73,7 +73,7 @@ def test_relative_error_of_what_is_no_real_number(bad):
 
 def one(analytic, numerical, *, rtol=None, atol=None, noise=0.0, exact=True):
     """The result for one array."""
-    numbers = Numerical(np.array(numerical, np.float64).ravel(), "units", exact, 2.0**-30, noise)
+    numbers = Numerical(np.array(numerical, np.float64).ravel(), "units", exact, 2.0**-30, lambda: noise)
     return compare(pack(analytic, finite=False), numbers, rtol, atol)
 
 

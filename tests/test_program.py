@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from reference import ACTIVATIONS, affine, central_differences, exact, mp, mpf, sigmoid, softmax
 
-from gradcheck_fast._program import Kind, operations
+from gradcheck_fast import _engine
+from gradcheck_fast._kernels import OPERATIONS, PANEL
+from gradcheck_fast._program import Kind
 from gradcheck_fast.methods import Engine
-from gradcheck_fast.program import PANEL, Program
+from gradcheck_fast.parameters import aligned
+from gradcheck_fast.program import Program
+from gradcheck_fast.routes import Routes
 
 H = 2.0**-30
 DIGITS = 1e-12
@@ -127,9 +131,8 @@ def assert_close(program, gradient, true, digits):
         assert error <= digits * max(abs(y) for y in true[part]), f"array at {a.offset}: {a.rows} x {a.columns}"
 
 
-def true_changes(cost, params, h):
-    gradient = central_differences(cost, exact(params), h)
-    return [2 * mpf(h) * g for array in gradient.values() for g in array]
+def true_gradient(cost, params, h):
+    return [g for array in central_differences(cost, exact(params), h).values() for g in array]
 
 
 class TestProgramsThatAreNoDenseNetworks:
@@ -140,8 +143,8 @@ class TestProgramsThatAreNoDenseNetworks:
     @pytest.mark.parametrize("h", [0.1, 1e-4])
     def test_incremental_is_the_central_difference(self, problem, h):
         engine, program, params, cost = problem
-        changes = engine.incremental(flatten(params), h, 1, silent)[0]
-        assert_close(program, changes, true_changes(cost, params, h), DIGITS)
+        gradient = engine.incremental(flatten(params), h, 1, silent)[0]
+        assert_close(program, gradient, true_gradient(cost, params, h), DIGITS)
 
     def test_units_agrees_with_incremental(self, problem):
         """A parameter used in several steps: the sum over what each does on its own, for a step so small."""
@@ -153,7 +156,7 @@ class TestProgramsThatAreNoDenseNetworks:
         engine, program, params, cost = problem
         theta = flatten(params)
         changes = engine.direct(theta, theta + 1e-4, theta - 1e-4, 1, silent)
-        assert_close(program, changes, true_changes(cost, params, 1e-4), 1e-9)
+        assert_close(program, changes / 2e-4, true_gradient(cost, params, 1e-4), 1e-9)
 
 
 # ---- random programs, against an interpreter of the same steps
@@ -166,7 +169,7 @@ def interpret(program, flat, X, y):
         begins = [p.array.offset + (p.row + i) * p.array.columns + p.column for i in range(p.rows)]
         return [flat[begin : begin + p.columns] for begin in begins]
 
-    names = {index: name for name, (index, _) in operations().items()}
+    names = {index: name for name, (index, _) in OPERATIONS.items()}
     total = mpf(0)
     for x, target in zip(X, y, strict=True):
         values = []
@@ -283,7 +286,7 @@ def test_random_program(seed):
     assert engine.cost(theta, 1) == pytest.approx(float(interpret(program, by_name["theta"], *data)), rel=1e-14)
     for h in (0.1, 1e-4):
         true = central_differences(lambda p: interpret(program, p["theta"], *data), by_name, h)["theta"]
-        assert_close(program, engine.incremental(theta, h, 1, silent)[0], [2 * mpf(h) * g for g in true], DIGITS)
+        assert_close(program, engine.incremental(theta, h, 1, silent)[0], true, DIGITS)
     one_by_one = engine.incremental(theta, H, 1, silent)[0]
     assert_close(program, engine.units(theta, H, 1, silent)[0], [mpf(x) for x in one_by_one], DIGITS)
 
@@ -302,33 +305,58 @@ def test_a_parameter_stands_in_a_step_only_once():
 # ---- parameters in panels
 
 
-class TestPanels:
-    COLUMNS = (1, 15, 16, 17, 33)
+class TestPacking:
+    COLUMNS = (1, 10, 15, 16, 17, 28, 33)
+    ROWS = (1, 2, 5, 70)
 
     @pytest.fixture(params=[*COLUMNS, COLUMNS], ids=lambda value: f"columns={value}")
     def packing(self, request):
+        """A program in which every array multiplies a difference, and its flat and packed parameters."""
         program = Program()
+        step = {rows: program.affine([], program.parameter((rows,))) for rows in self.ROWS}
         for columns in np.atleast_1d(request.param):
-            for rows in (1, 2, 5):
-                program.parameter((rows, int(columns)))
-        return program, 1.0 + np.arange(program.size)
+            for rows in self.ROWS:
+                matrix = program.parameter((rows, int(columns)))
+                program.cost("squared_error", program.affine([(step[rows], matrix)]), int(columns), constant=1.0)
+        theta = 1.0 + np.arange(program.size)
+        packed = aligned(program.packing.size)
+        compiled = Routes(program).compile("baseline")
+        _engine.pack(compiled, program.packing.tasks, theta, packed, 1)
+        return program, theta, packed
 
-    def test_unpack_is_the_inverse_of_pack(self, packing):
-        program, theta = packing
-        assert (program.unpack(program.pack(theta)) == theta).all()
-
-    def test_positions_say_where_pack_puts_each_entry(self, packing):
-        program, theta = packing
-        packed, positions = program.pack(theta), program.positions()
+    def test_positions_say_where_each_entry_lies(self, packing):
+        program, theta, packed = packing
+        positions = program.packing.positions(program.size)
         assert (packed[positions] == theta).all()
         assert len(set(positions.tolist())) == program.size
-        assert np.count_nonzero(packed) == program.size, "columns beyond the last are zero"
 
-    def test_sixteen_columns_of_a_row_lie_side_by_side_on_cache_lines(self, packing):
-        program, theta = packing
-        packed = program.pack(theta)
+    def test_sixteen_columns_of_a_row_lie_side_by_side_on_cache_lines_and_zeros_follow(self, packing):
+        program, _, packed = packing
         assert packed.ctypes.data % 64 == 0
         for p in program.parameters:
-            at = p.of(program.positions())
-            assert (at[:, 0] % PANEL == 0).all()
+            at = p.of(program.packing.positions(program.size))
+            assert (at[:, ::PANEL] % PANEL == 0).all()
             assert (np.diff(at[:, :PANEL], axis=1) == 1).all()
+            for last in at[:, -1]:
+                assert (packed[last + 1 : last - last % PANEL + PANEL] == 0).all()
+
+    def test_narrow_last_panels_lie_there_transposed_too(self, packing):
+        program, theta, packed = packing
+        transposed = 0
+        for p, block in zip(program.parameters, program.packing.table, strict=True):
+            if block["narrow"] < 0:
+                continue
+            last = p.of(theta)[:, (p.panels - 1) * PANEL :]
+            rows = packed[block["narrow"] :][: last.shape[1] * block["narrow_row"]].reshape(-1, block["narrow_row"])
+            assert (rows[:, : p.rows] == last.T).all()
+            assert (rows[:, p.rows :] == 0).all()
+            transposed += 1
+        columns = {p.columns for p in program.parameters if p.rows == 70}
+        assert transposed == len(columns & {1, 10, 17, 28, 33})
+
+    def test_the_squares_of_each_row_are_added_up(self, packing):
+        program, theta, packed = packing
+        for p, block in zip(program.parameters, program.packing.table, strict=True):
+            if block["squares"] >= 0:
+                squares = packed[block["squares"] :][: p.rows]
+                np.testing.assert_allclose(squares, (p.of(theta) ** 2).sum(axis=1), rtol=1e-14)

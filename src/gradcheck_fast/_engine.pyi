@@ -4,8 +4,8 @@ from numpy.typing import NDArray
 from ._program import CompiledProgram
 
 has_openmp: bool
-ROW_NUMBERS: int
-ROW_VALUES: int
+NUMBERS_PER_PAIR: int
+VALUES_PER_PAIR: int
 
 class Chunk:
     @property
@@ -23,6 +23,13 @@ class Chunk:
         count: int,
     ) -> None: ...
 
+def pack(
+    program: CompiledProgram,
+    tasks: NDArray[np.void],
+    flat: NDArray[np.float64],
+    packed: NDArray[np.float64],
+    n_threads: int,
+) -> None: ...
 def fill_tape(
     program: CompiledProgram,
     theta: NDArray[np.float64],
@@ -61,12 +68,16 @@ def gather(
     program: CompiledProgram,
     unit_offset: NDArray[np.intp],
     uses: NDArray[np.intp],
-    panels: NDArray[np.intp],
+    first_use: NDArray[np.intp],
+    tasks: NDArray[np.void],
     chunk: Chunk,
     sensitivities: NDArray[np.float64],
     gradient: NDArray[np.float64],
+    accumulate: bool,
+    scratch: NDArray[np.float64],
     n_threads: int,
 ) -> None: ...
+def largest_sizes(values: NDArray[np.float64], largest: NDArray[np.float64]) -> None: ...
 def incremental(
     program: CompiledProgram,
     theta: NDArray[np.float64],

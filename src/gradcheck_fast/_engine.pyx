@@ -10,8 +10,10 @@ range of tasks and returns, so that the caller can look for Ctrl-C and report pr
 from cython.parallel cimport prange, threadid
 from libc.math cimport fabs
 
-from gradcheck_fast._program cimport (
-    GF_PANEL, NOTHING, CompiledProgram, Route, Rows, Term)
+from libc.string cimport memcpy, memset
+
+from gradcheck_fast._kernels cimport GF_PANEL, gf_pairs
+from gradcheck_fast._program cimport NOTHING, PAIR_WORK, Block, CompiledProgram, Pairs, Route, Term
 
 cdef extern from *:
     """
@@ -24,17 +26,19 @@ cdef extern from *:
     const bint GF_HAS_OPENMP
 
 cdef enum:
-    NUMBERS = 4   # integers per row of a block, below; the states of the slots follow
+    NUMBERS = 4         # integers per pair of a block; two per slot follow
+    CHANGES = 2         # doubles per pair of a block; what propagate() needs follows
 
 has_openmp = bool(GF_HAS_OPENMP)
-ROW_NUMBERS = NUMBERS
-ROW_VALUES = 2    # doubles per row of a block, besides propagate()'s own
+NUMBERS_PER_PAIR = NUMBERS
+VALUES_PER_PAIR = CHANGES + PAIR_WORK
 
-cdef struct Task:              # a range of the units or parameters of one route
+cdef struct Task:       # a range of the units or parameters of one route, for a range of samples
     Py_ssize_t route
     Py_ssize_t begin
     Py_ssize_t end
-
+    Py_ssize_t first
+    Py_ssize_t last
 
 cdef class Chunk:
     """Some samples of the data, and their tape at the unperturbed parameters."""
@@ -58,16 +62,48 @@ cdef inline const double *row_pointer(const double[:, ::1] array, Py_ssize_t row
     return &array[row, 0] if array.shape[1] > 0 else NULL
 
 
+# ---- parameters
+
+def pack(CompiledProgram program, const Task[::1] tasks, const double[::1] flat, double[::1] packed,
+         Py_ssize_t n_threads):
+    """The flat parameter vector in panels, as `parameters` lays them out; a task is a range of a parameter's rows."""
+    cdef Py_ssize_t k
+    for k in prange(tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
+        pack_task(program, &program.blocks[tasks[k].route], tasks[k].begin, tasks[k].end, &flat[0], &packed[0])
+
+
+cdef void pack_task(CompiledProgram program, const Block *block, Py_ssize_t begin, Py_ssize_t end, const double *flat,
+                    double *packed) noexcept nogil:
+    cdef Py_ssize_t i, panel, c, n_panels = (block.columns + GF_PANEL - 1) // GF_PANEL
+    cdef Py_ssize_t split = (n_panels - 1) * GF_PANEL, rest = block.columns - split
+    cdef const double *source
+    cdef double *row
+    for i in range(begin, end):
+        source = flat + block.flat + i * block.stride
+        row = packed + block.packed + i * GF_PANEL
+        for panel in range(n_panels):
+            memcpy(row + panel * block.panel_stride, source + panel * GF_PANEL,
+                   (GF_PANEL if panel < n_panels - 1 else rest) * sizeof(double))
+        if block.narrow != NOTHING:
+            for c in range(rest):
+                packed[block.narrow + c * block.narrow_row + i] = source[split + c]
+        if block.squares != NOTHING:
+            packed[block.squares + i] = program.kernels.sum_of_squares(n_panels, row, block.panel_stride)
+
+
+# ---- values
+
 def fill_tape(CompiledProgram program, const double[::1] theta, Chunk chunk, double[::1] costs,
               Py_ssize_t block, Py_ssize_t n_threads):
-    """Forward pass of a chunk, `block` samples to a task; costs[k] becomes the cost of the k-th block."""
+    """Forward pass of a chunk, `block` samples to a task; the cost of each sample is added to its place in `costs`."""
     cdef Py_ssize_t k, first, count, n_blocks = (chunk.count + block - 1) // block
     for k in prange(n_blocks, schedule="dynamic", num_threads=n_threads, nogil=True):
         first = k * block
         count = min(block, chunk.count - first)
-        costs[k] = program.forward(
+        program.forward(
             &theta[0], row_pointer(chunk.inputs, chunk.begin + first), chunk.inputs.shape[1],
-            row_pointer(chunk.targets, chunk.begin + first), chunk.targets.shape[1], count, &chunk.tape_view[first, 0])
+            row_pointer(chunk.targets, chunk.begin + first), chunk.targets.shape[1], count,
+            &chunk.tape_view[first, 0], &costs[first], 1)
 
 
 # ---- direct
@@ -91,52 +127,55 @@ cdef void direct_task(CompiledProgram program, double *theta, Py_ssize_t at, dou
     cdef const double *inputs = row_pointer(chunk.inputs, chunk.begin)
     cdef const double *targets = row_pointer(chunk.targets, chunk.begin)
     theta[at] = plus
-    cost_plus[0] += program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1],
-                                    chunk.count, tape)
+    program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
+                    cost_plus, 0)
     theta[at] = minus
-    cost_minus[0] += program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1],
-                                     chunk.count, tape)
+    program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
+                    cost_minus, 0)
     theta[at] = saved
 
 
 # ---- difference arithmetic
 
-cdef void lay_out(Rows *rows, Py_ssize_t *numbers, double *values, Py_ssize_t capacity) noexcept nogil:
-    rows.count = 0
-    rows.sample = numbers
-    rows.input = numbers + capacity
-    rows.column = numbers + 2 * capacity
-    rows.source = numbers + 3 * capacity
-    rows.state = numbers + NUMBERS * capacity
-    rows.h = values
-    rows.change = values + capacity
+cdef void lay_out(Pairs *pairs, Py_ssize_t *numbers, double *values, CompiledProgram program, Chunk chunk,
+                  double h) noexcept nogil:
+    cdef Py_ssize_t capacity = program.capacity
+    pairs.sample = numbers
+    pairs.column = numbers + capacity
+    pairs.input = numbers + 2 * capacity
+    pairs.source = numbers + 3 * capacity
+    pairs.state = numbers + NUMBERS * capacity
+    pairs.term = pairs.state + program.n_slots
+    pairs.base = gf_pairs(0, capacity, pairs.sample, pairs.column, &chunk.tape_view[0, 0], program.tape_stride)
+    pairs.h = h
+    pairs.change = values
 
 
-cdef inline void add_pair(Rows *rows, Py_ssize_t sample, Py_ssize_t i, Py_ssize_t j, Py_ssize_t source,
-                          double h) noexcept nogil:
-    cdef Py_ssize_t r
-    for r in range(rows.count, rows.count + 2):
-        rows.sample[r] = sample
-        rows.input[r] = i
-        rows.column[r] = j
-        rows.source[r] = source
-    rows.h[rows.count] = h
-    rows.h[rows.count + 1] = -h
-    rows.count += 2
+cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssize_t j,
+                          Py_ssize_t source) noexcept nogil:
+    cdef Py_ssize_t p = pairs.base.count
+    pairs.sample[p] = sample
+    pairs.column[p] = j
+    pairs.input[p] = i
+    pairs.source[p] = source
+    pairs.base.count = p + 1
 
 
-cdef void run_block(CompiledProgram program, const Route *route, Rows *rows, const double *theta, Chunk chunk,
-                    double *scratch, double *result, double *magnitude) noexcept nogil:
+cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta, Chunk chunk,
+                    double *result, double *magnitude) noexcept nogil:
     """result[source] += cost(+h) - cost(-h), magnitude[source] += the sizes of both (unless NULL); empties the block.
     """
-    cdef Py_ssize_t r
-    program.propagate(route, rows, theta, &chunk.tape_view[0, 0], row_pointer(chunk.targets, chunk.begin),
-                      chunk.targets.shape[1], scratch)
-    for r in range(rows.count):
-        result[rows.source[r]] += rows.change[r] if rows.h[r] > 0.0 else -rows.change[r]
+    cdef Py_ssize_t p
+    cdef double plus, minus
+    program.propagate(route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
+                      pairs.change + CHANGES * program.capacity)
+    for p in range(pairs.base.count):
+        plus = pairs.change[p]
+        minus = pairs.change[program.capacity + p]
+        result[pairs.source[p]] += plus - minus
         if magnitude != NULL:
-            magnitude[rows.source[r]] += fabs(rows.change[r])
-    rows.count = 0
+            magnitude[pairs.source[p]] += fabs(plus) + fabs(minus)
+    pairs.base.count = 0
 
 
 def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
@@ -155,58 +194,83 @@ def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scrat
 
 cdef void units_task(CompiledProgram program, const double *theta, const Route *route, const Task *task, Chunk chunk,
                      double h, double *sensitivities, double *scratch, Py_ssize_t *numbers) noexcept nogil:
-    cdef Rows rows
-    cdef Py_ssize_t u, n, j, source, samples = chunk.tape_view.shape[0]
-    lay_out(&rows, numbers, scratch, program.capacity)
-    for u in range(task.begin, min(task.end, chunk.count * route.width)):
-        n = u // route.width
-        j = u % route.width
-        source = route.sensitivities * samples + (j // GF_PANEL * samples + n) * GF_PANEL + j % GF_PANEL
-        sensitivities[source] = 0.0
-        add_pair(&rows, n, 0, j, source, h)
-        if rows.count + 2 > program.capacity:
-            run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, sensitivities, NULL)
-    run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, sensitivities, NULL)
+    cdef Pairs pairs
+    cdef Py_ssize_t n, j, source, samples = chunk.tape_view.shape[0]
+    lay_out(&pairs, numbers, scratch, program, chunk, h)
+    for n in range(task.first, task.last):
+        for j in range(task.begin, task.end):
+            source = route.sensitivities * samples + (j // GF_PANEL * samples + n) * GF_PANEL + j % GF_PANEL
+            sensitivities[source] = 0.0
+            add_pair(&pairs, n, 0, j, source)
+            if pairs.base.count == program.pairs:
+                run_block(program, route, &pairs, theta, chunk, sensitivities, NULL)
+    run_block(program, route, &pairs, theta, chunk, sensitivities, NULL)
 
 
 def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
-           const Py_ssize_t[:, ::1] panels, Chunk chunk, const double[::1] sensitivities, double[::1] gradient,
-           Py_ssize_t n_threads):
-    """gradient of each matrix += (what it was multiplied with)^T (sensitivities of the step), summed over its uses.
+           const Py_ssize_t[::1] first_use, const Task[::1] tasks, Chunk chunk, const double[::1] sensitivities,
+           double[::1] gradient, bint accumulate, double[:, ::1] scratch, Py_ssize_t n_threads):
+    """gradient of each parameter = or += (what it was multiplied with)^T (sensitivities of the step), over its uses.
 
-    A task is one panel of one parameter array, panels[k] = (begin, end, panel): the terms uses[begin:end] multiply by
-    that array, and unit_offset[term] is where the sensitivities of its step begin, per sample of a full chunk.
+    A task is a range of a parameter's rows; the terms uses[first_use[parameter]:first_use[parameter + 1]] multiply by
+    it, and unit_offset[term] is where the sensitivities of the term's step begin, per sample of a full chunk.
+    `gradient` is flat; `scratch` holds a task's rows, padded, for each thread.
     """
     cdef Py_ssize_t k
-    for k in prange(panels.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
-        gather_task(program, unit_offset, &uses[0], panels[k, 0], panels[k, 1], panels[k, 2], chunk,
-                    &sensitivities[0], &gradient[0])
+    for k in prange(tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
+        gather_task(program, &unit_offset[0], &uses[0], first_use[tasks[k].route], first_use[tasks[k].route + 1],
+                    &tasks[k], chunk, &sensitivities[0], &gradient[0], accumulate, &scratch[threadid(), 0])
 
 
-cdef void gather_task(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t *uses,
-                      Py_ssize_t begin, Py_ssize_t end, Py_ssize_t panel, Chunk chunk, const double *sensitivities,
-                      double *gradient) noexcept nogil:
-    cdef Py_ssize_t k, n, c, samples = chunk.tape_view.shape[0]
-    cdef const Term *term
-    cdef const double *a
-    cdef const double *s
-    cdef double *out
-    for k in range(begin, end):
-        term = &program.terms[uses[k]]
-        s = sensitivities + (unit_offset[uses[k]] + panel * GF_PANEL) * samples
-        out = gradient + term.parameter + panel * term.panel_stride
-        if term.step == NOTHING:
-            for n in range(chunk.count):
-                for c in range(GF_PANEL):
-                    out[c] += s[n * GF_PANEL + c]
-        elif term.diagonal:
-            for n in range(chunk.count):
-                a = &chunk.tape_view[n, program.steps[term.step].offset + panel * GF_PANEL]
-                for c in range(GF_PANEL):
-                    out[c] += a[c] * s[n * GF_PANEL + c]
+cdef void gather_task(CompiledProgram program, const Py_ssize_t *unit_offset, const Py_ssize_t *uses,
+                      Py_ssize_t first, Py_ssize_t last, const Task *task, Chunk chunk, const double *sensitivities,
+                      double *gradient, bint accumulate, double *scratch) noexcept nogil:
+    cdef const Block *block = &program.blocks[task.route]
+    cdef Py_ssize_t k, c, i, panels = (block.columns + GF_PANEL - 1) // GF_PANEL
+    cdef Py_ssize_t rows = task.end - task.begin, row = panels * GF_PANEL + 8  # such rows spread over the cache
+    cdef double *target
+    memset(scratch, 0, rows * row * sizeof(double))
+    for k in range(first, last):
+        gather_term(program, &program.terms[uses[k]], task.begin, rows, panels, chunk,
+                    sensitivities + unit_offset[uses[k]] * chunk.tape_view.shape[0], scratch, row)
+    for i in range(rows):
+        target = gradient + block.flat + (task.begin + i) * block.stride
+        if accumulate:
+            for c in range(block.columns):
+                target[c] += scratch[i * row + c]
         else:
-            program.kernels.matmul(term.rows, chunk.count, 1, &chunk.tape_view[0, program.steps[term.step].offset], 1,
-                                   program.tape_stride, s, 0, out, GF_PANEL, 0, True)
+            memcpy(target, scratch + i * row, block.columns * sizeof(double))
+
+
+cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begin, Py_ssize_t rows,
+                      Py_ssize_t panels, Chunk chunk, const double *s, double *out, Py_ssize_t row) noexcept nogil:
+    """out (rows x panels) += (what the term multiplies)[:, begin:begin + rows]^T s; s: the sensitivities in panels."""
+    cdef Py_ssize_t n, c, samples = chunk.tape_view.shape[0]
+    cdef const double *a = NULL
+    if term.step != NOTHING:
+        a = &chunk.tape_view[0, program.steps[term.step].offset]
+    if term.step != NOTHING and not term.diagonal:
+        program.kernels.matmul(rows, chunk.count, panels, a + begin, 1, program.tape_stride, s, samples * GF_PANEL, out,
+                               row, GF_PANEL, True)
+        return
+    for n in range(chunk.count):
+        for c in range(panels * GF_PANEL):
+            out[c] += (a[n * program.tape_stride + c] if term.diagonal else 1.0) * s[
+                (c // GF_PANEL * samples + n) * GF_PANEL + c % GF_PANEL]
+
+
+def largest_sizes(const double[:, :, :] values, double[::1] largest):
+    """largest[n] = max over k and c of |values[k, n, c]|; NaN counts as nothing."""
+    cdef Py_ssize_t k, n, c
+    cdef double most
+    with nogil:
+        for n in range(values.shape[1]):
+            most = 0.0
+            for k in range(values.shape[0]):
+                for c in range(values.shape[2]):
+                    if fabs(values[k, n, c]) > most:
+                        most = fabs(values[k, n, c])
+            largest[n] = most
 
 
 def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
@@ -214,7 +278,7 @@ def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1]
                 double[:, ::1] changes, Py_ssize_t begin, Py_ssize_t end):
     """changes[0] += the change of the cost between +h and -h at each parameter, for the tasks begin..end.
 
-    changes[1] += the sizes of all changes that were added up to it.
+    changes[1] += the sizes of all changes that were added up to it. Both are flat.
     """
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
@@ -225,23 +289,22 @@ def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1]
 cdef void incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
                            Chunk chunk, double h, double *changes, double *magnitude, double *scratch,
                            Py_ssize_t *numbers) noexcept nogil:
-    """A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no row."""
-    cdef Rows rows
-    cdef Py_ssize_t p, n, i, j, source, factor = NOTHING
+    """A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair."""
+    cdef Pairs pairs
+    cdef Py_ssize_t k, n, i, j, factor = NOTHING
+    cdef const Block *block = &program.blocks[route.parameter]
     cdef const Term *term
-    lay_out(&rows, numbers, scratch, program.capacity)
-    for p in range(task.begin, task.end):
-        i = p // route.width
-        j = p % route.width
-        source = route.parameter + j // GF_PANEL * route.panel_stride + i * GF_PANEL + j % GF_PANEL
+    lay_out(&pairs, numbers, scratch, program, chunk, h)
+    for k in range(task.begin, task.end):
+        i = k // route.width
+        j = k % route.width
         if route.skip != NOTHING:
             term = &program.terms[route.skip]
             factor = program.steps[term.step].offset + (j if term.diagonal else i)
-        for n in range(chunk.count):
+        for n in range(task.first, task.last):
             if factor != NOTHING and chunk.tape_view[n, factor] == 0.0:
                 continue
-            add_pair(&rows, n, i, j, source, h)
-            if rows.count + 2 > program.capacity:
-                run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, changes,
-                          magnitude)
-    run_block(program, route, &rows, theta, chunk, scratch + 2 * program.capacity, changes, magnitude)
+            add_pair(&pairs, n, i, j, block.flat + i * block.stride + j)
+            if pairs.base.count == program.pairs:
+                run_block(program, route, &pairs, theta, chunk, changes, magnitude)
+    run_block(program, route, &pairs, theta, chunk, changes, magnitude)

@@ -1,43 +1,6 @@
-cdef extern from "kernels.h" nogil:
-    enum:
-        GF_PANEL
+from gradcheck_fast._kernels cimport gf_difference, gf_kernels, gf_pairs
 
-    ctypedef struct gf_elementwise:
-        const char *name
-        Py_ssize_t cached
-        void (*value)(Py_ssize_t n, const double *z, double *y, Py_ssize_t stride) noexcept nogil
-        void (*difference)(Py_ssize_t n, const double *z, const double *y, Py_ssize_t stride, const double *d,
-                           double *out) noexcept nogil
-
-    ctypedef struct gf_cost:
-        const char *name
-        bint separable
-        bint cached
-        double (*value)(Py_ssize_t n, const double *x, const double *target, double constant,
-                        double *cache) noexcept nogil
-        double (*difference)(Py_ssize_t n, const double *x, const double *target, double constant,
-                             const double *cache, const double *d) noexcept nogil
-
-    ctypedef struct gf_kernels:
-        const char *isa
-        Py_ssize_t n_elementwise
-        const gf_elementwise *elementwise
-        Py_ssize_t n_costs
-        const gf_cost *costs
-        void (*matmul)(Py_ssize_t rows, Py_ssize_t inner, Py_ssize_t panels, const double *a, Py_ssize_t a_row,
-                       Py_ssize_t a_column, const double *b, Py_ssize_t b_panel, double *c, Py_ssize_t c_row,
-                       Py_ssize_t c_panel, bint accumulate) noexcept nogil
-        void (*select_rows)(Py_ssize_t rows, Py_ssize_t panels, const double *d, const Py_ssize_t *column,
-                            const double *b, Py_ssize_t b_panel, double *c, Py_ssize_t c_row,
-                            bint accumulate) noexcept nogil
-        void (*softmax_value)(Py_ssize_t n, const double *z, double *p) noexcept nogil
-        void (*softmax_difference)(Py_ssize_t n, const double *p, const double *d, double *out) noexcept nogil
-
-    const gf_kernels *gf_kernels_for(const char *isa)
-    const char **gf_instruction_sets
-
-
-# These four mirror the dtypes in program.py and routes.py, field for field.
+# These mirror the dtypes in program.py, parameters.py and routes.py, field for field.
 cdef struct Step:
     Py_ssize_t kind           # a Kind
     Py_ssize_t operation      # index into the kernels' elementwise or cost table
@@ -45,6 +8,7 @@ cdef struct Step:
     Py_ssize_t second         # its second input (product, add); for a cost the first column of the targets
     Py_ssize_t width
     Py_ssize_t padded         # width rounded up to whole panels
+    Py_ssize_t row            # doubles from one row of a block to the next, where its difference is dense
     Py_ssize_t offset         # of its value on the tape; what it caches follows, padded apart
     Py_ssize_t first_term     # affine: its terms
     Py_ssize_t n_terms
@@ -59,76 +23,95 @@ cdef struct Step:
 
 cdef struct Term:             # one summand of an affine step
     Py_ssize_t step           # what the parameter multiplies; NOTHING for a bias
-    Py_ssize_t parameter      # offset in the packed parameters
-    Py_ssize_t rows
-    Py_ssize_t panel_stride
+    Py_ssize_t parameter      # a Block
     Py_ssize_t diagonal       # a vector, multiplied entry by entry
     Py_ssize_t ends           # whether this affine step is the last to read the difference of that step
+
+cdef struct Block:            # a parameter: a block of a matrix, in the flat vector and in the packed one
+    Py_ssize_t flat           # of its first entry
+    Py_ssize_t stride         # entries from one row to the next
+    Py_ssize_t rows
+    Py_ssize_t columns
+    Py_ssize_t packed         # of its first panel
+    Py_ssize_t panel_stride
+    Py_ssize_t narrow         # of its last panel once more, transposed; or NOTHING
+    Py_ssize_t narrow_row
+    Py_ssize_t squares        # of the sum of squares of each row; or NOTHING
 
 cdef struct Use:              # an affine step in which something is perturbed
     Py_ssize_t step
     Py_ssize_t term           # the perturbed parameter's term, or UNIT: the output itself
 
-cdef struct Route:            # a source of perturbations: a parameter array, or the units of an affine step
+cdef struct Route:            # a source of perturbations: a parameter, or the units of an affine step
     Py_ssize_t first_use
     Py_ssize_t n_uses
-    Py_ssize_t parameter      # offset of the packed array, or NOTHING
-    Py_ssize_t panel_stride
-    Py_ssize_t width          # columns of that array, or units of that step
+    Py_ssize_t parameter      # a Block, or NOTHING
+    Py_ssize_t width          # columns of that parameter, or units of that step
     Py_ssize_t skip           # the term whose input's zeros make a perturbation vanish, or NOTHING
     Py_ssize_t sensitivities  # units: where their sensitivities begin, per sample of a chunk
 
-cdef struct Rows:             # a block of perturbations, each as one sample sees it
-    Py_ssize_t count
-    Py_ssize_t *sample        # row of the tape
-    Py_ssize_t *input         # i of a perturbed W[i, j]
-    Py_ssize_t *column        # j
+cdef struct Pairs:            # a block of perturbations by +h and by -h, each as one sample sees it
+    gf_pairs base             # what kernels need; its pointers are the first two of these
+    Py_ssize_t *sample
+    Py_ssize_t *column        # j of a perturbed W[i, j]
+    Py_ssize_t *input         # i
     Py_ssize_t *source        # where the result belongs
-    Py_ssize_t *state         # of each slot: a State
-    double *h                 # the perturbation, with its sign
-    double *change            # of the cost: the result
+    Py_ssize_t *state         # of each slot: a State,
+    Py_ssize_t *term          # and for SELECTED the term
+    double h
+    double *change            # of the cost, the result: of all +h, then, capacity apart, of all -h
 
 cdef enum State:              # what a slot holds
     ZERO = 0                  # nothing: there is no difference
-    COLUMN = 1                # one number per row: the difference lies in the row's column
-    DENSE = 2                 # a vector per row
+    COLUMN = 1                # a number per row, in the pair's column: of all +h, then, capacity apart, of all -h
+    SELECTED = 2              # a number per row as in COLUMN: it multiplies the row `column` of a term's matrix
+    DENSE = 3                 # a vector per row: +h and -h of the first pair, of the second, ...
 
 cdef enum:
     NOTHING = -1
     UNIT = -2
-    WORK_ROWS = 4             # doubles per row that propagate() needs for itself
+    PAIR_WORK = 2             # doubles per pair that propagate() needs for itself
 
 
 cdef class CompiledProgram:
     cdef const gf_kernels *kernels
     cdef const Step[::1] steps
     cdef const Term[::1] terms
+    cdef const Block[::1] blocks
     cdef const Route[::1] routes
     cdef const Use[::1] uses
     cdef readonly Py_ssize_t tape_stride
     cdef readonly Py_ssize_t n_slots
-    cdef readonly Py_ssize_t capacity
+    cdef readonly Py_ssize_t capacity   # pairs that a block has room for, in whole panels,
+    cdef readonly Py_ssize_t pairs      # and holds
 
-    cdef double forward(self, const double *theta, const double *inputs, Py_ssize_t input_stride,
-                        const double *targets, Py_ssize_t target_stride, Py_ssize_t samples,
-                        double *tape) noexcept nogil
+    cdef void forward(self, const double *theta, const double *inputs, Py_ssize_t input_stride,
+                      const double *targets, Py_ssize_t target_stride, Py_ssize_t samples, double *tape,
+                      double *costs, Py_ssize_t cost_stride) noexcept nogil
     cdef bint included(self, const Step *step, const double *sample) noexcept nogil
     cdef void affine_values(self, const Step *step, const double *theta, Py_ssize_t samples,
                             double *tape) noexcept nogil
-    cdef void propagate(self, const Route *route, Rows *rows, const double *theta, const double *tape,
-                        const double *targets, Py_ssize_t target_stride, double *scratch) noexcept nogil
-    cdef Py_ssize_t state_of(self, Py_ssize_t step, const Rows *rows) noexcept nogil
-    cdef double *difference_of(self, Py_ssize_t step, double *slots) noexcept nogil
-    cdef void expand(self, Py_ssize_t step, Rows *rows, double *slots) noexcept nogil
-    cdef Py_ssize_t affine_difference(self, const Step *step, Py_ssize_t inject, const Rows *rows,
-                                      const double *theta, const double *tape, double *slots) noexcept nogil
-    cdef void inject_perturbation(self, const Step *step, Py_ssize_t inject, const Rows *rows, const double *tape,
+    cdef void propagate(self, const Route *route, Pairs *pairs, const double *theta, const double *targets,
+                        Py_ssize_t target_stride, double *scratch) noexcept nogil
+    cdef Py_ssize_t state_of(self, Py_ssize_t step, const Pairs *pairs) noexcept nogil
+    cdef double *slot_of(self, const Step *step, double *slots) noexcept nogil
+    cdef gf_difference difference_of(self, const Step *step, const Pairs *pairs, const double *theta, double *slots,
+                                     double *work) noexcept nogil
+    cdef void expand(self, const Step *step, Pairs *pairs, const double *theta, double *slots,
+                     double *work) noexcept nogil
+    cdef Py_ssize_t affine_difference(self, const Step *step, Py_ssize_t inject, Pairs *pairs, const double *theta,
+                                      double *slots, double *work) noexcept nogil
+    cdef void dense_product(self, const Step *step, const Term *term, const Pairs *pairs, const double *theta,
+                            double *slots, bint accumulate) noexcept nogil
+    cdef void inject_perturbation(self, const Step *step, Py_ssize_t inject, const Pairs *pairs, double *slots,
+                                  bint dense, bint accumulate) noexcept nogil
+    cdef void diagonal_difference(self, const Step *step, const Term *term, const Pairs *pairs, const double *theta,
                                   double *slots, bint dense, bint accumulate) noexcept nogil
-    cdef void diagonal_difference(self, const Step *step, const Term *term, const Rows *rows, const double *theta,
-                                  double *slots, bint dense, bint accumulate) noexcept nogil
-    cdef void elementwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
-                                     bint dense, double *work) noexcept nogil
-    cdef void pairwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
-                                  bint dense) noexcept nogil
-    cdef void cost_difference(self, const Step *step, Rows *rows, const double *tape, const double *targets,
+    cdef const Term *narrow_reader(self, Py_ssize_t number, Py_ssize_t inject_at, const Pairs *pairs) noexcept nogil
+    cdef void elementwise_and_narrow(self, const Step *step, const Term *term, Pairs *pairs, const double *theta,
+                                     double *slots, double *work) noexcept nogil
+    cdef void elementwise_difference(self, const Step *step, const Pairs *pairs, const double *theta, double *slots,
+                                     double *work) noexcept nogil
+    cdef void pairwise_difference(self, const Step *step, const Pairs *pairs, double *slots, bint dense) noexcept nogil
+    cdef void cost_difference(self, const Step *step, const Pairs *pairs, const double *targets,
                               Py_ssize_t target_stride, double *slots) noexcept nogil

@@ -13,15 +13,7 @@ class Kind(IntEnum):
     CHOOSE = 6
     COST = 7
 
-PANEL: int
-ROW_WORK: int
-
-def instruction_sets() -> tuple[str, ...]: ...
-def operations() -> dict[str, tuple[int, int]]: ...
-def costs() -> dict[str, tuple[int, bool, bool]]: ...
-def elementwise(
-    name: str, z: NDArray[np.float64], d: NDArray[np.float64], isa: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+WORK_PER_PAIR: int
 
 class CompiledProgram:
     @property
@@ -30,14 +22,18 @@ class CompiledProgram:
     def n_slots(self) -> int: ...
     @property
     def capacity(self) -> int: ...
+    @property
+    def pairs(self) -> int: ...
     def __init__(
         self,
         steps: NDArray[np.void],
         terms: NDArray[np.void],
+        blocks: NDArray[np.void],
         routes: NDArray[np.void],
         uses: NDArray[np.void],
         tape_stride: int,
         n_slots: int,
         capacity: int,
+        pairs: int,
         isa: str,
     ) -> None: ...

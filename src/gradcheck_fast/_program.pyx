@@ -4,9 +4,10 @@
 
 Every kind of step has one branch in forward() and one in propagate(); the perturbation loops know no kinds.
 """
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
-import numpy as np
+from gradcheck_fast._kernels cimport (
+    GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise, kernels_for)
 
 cpdef enum Kind:
     INPUT = 0
@@ -18,52 +19,7 @@ cpdef enum Kind:
     CHOOSE = 6
     COST = 7
 
-PANEL = GF_PANEL
-ROW_WORK = WORK_ROWS
-
-
-def instruction_sets():
-    """The instruction sets that the kernels were built for and that this CPU has, best first."""
-    cdef Py_ssize_t k = 0
-    found = []
-    while gf_instruction_sets[k] != NULL:
-        if gf_kernels_for(gf_instruction_sets[k]) != NULL:
-            found.append(gf_instruction_sets[k].decode())
-        k += 1
-    return tuple(found)
-
-
-def operations():
-    """``{name: (index, cached)}`` of the elementwise operations that the kernels have."""
-    cdef const gf_kernels *kernels = gf_kernels_for(b"baseline")
-    return {kernels.elementwise[k].name.decode(): (k, kernels.elementwise[k].cached)
-            for k in range(kernels.n_elementwise)}
-
-
-def costs():
-    """``{name: (index, separable, cached)}`` of the costs that the kernels have."""
-    cdef const gf_kernels *kernels = gf_kernels_for(b"baseline")
-    return {kernels.costs[k].name.decode(): (k, kernels.costs[k].separable, kernels.costs[k].cached)
-            for k in range(kernels.n_costs)}
-
-
-def elementwise(str name, const double[::1] z, const double[::1] d, str isa):
-    """``f(z)`` and the exact difference ``f(z + d) - f(z)`` of one operation, for tests and the curious."""
-    cdef const gf_kernels *kernels = gf_kernels_for(isa.encode())
-    if kernels == NULL:
-        raise ValueError(f"instruction set {isa!r} is not available here: {', '.join(instruction_sets())} are")
-    cdef const gf_elementwise *operation = &kernels.elementwise[<Py_ssize_t>operations()[name][0]]
-    cdef Py_ssize_t n = z.shape[0]
-    if d.shape[0] != n:
-        raise ValueError(f"z has {n} entries and d has {d.shape[0]}; expected as many")
-    value = np.empty((1 + operation.cached, n))
-    difference = np.empty(n)
-    cdef double[:, ::1] y = value
-    cdef double[::1] out = difference
-    if n > 0:
-        operation.value(n, &z[0], &y[0, 0], n)
-        operation.difference(n, &z[0], &y[0, 0], n, &d[0], &out[0])
-    return value[0], difference
+WORK_PER_PAIR = PAIR_WORK
 
 
 cdef class CompiledProgram:
@@ -71,37 +27,38 @@ cdef class CompiledProgram:
 
     Parameters
     ----------
-    steps, terms, routes, uses : structured ndarray
-        As `gradcheck_fast.program` and `gradcheck_fast.routes` lay them out.
+    steps, terms, blocks, routes, uses : structured ndarray
+        As `gradcheck_fast.program`, `gradcheck_fast.parameters` and `gradcheck_fast.routes` lay them out.
     tape_stride : int
         Doubles that one sample takes on the tape.
     n_slots : int
         Slots for differences.
-    capacity : int
-        Rows of a block.
+    capacity, pairs : int
+        How many pairs a block has room for, in whole panels, and how many it holds at most.
     isa : str
-        Which build of the kernels to use; one of `instruction_sets()`.
+        Which build of the kernels to use; one of `_kernels.instruction_sets()`.
     """
 
-    def __init__(self, const Step[::1] steps, const Term[::1] terms, const Route[::1] routes, const Use[::1] uses,
-                 Py_ssize_t tape_stride, Py_ssize_t n_slots, Py_ssize_t capacity, str isa):
-        self.kernels = gf_kernels_for(isa.encode())
-        if self.kernels == NULL:
-            raise ValueError(f"instruction set {isa!r} is not available here: {', '.join(instruction_sets())} are")
+    def __init__(self, const Step[::1] steps, const Term[::1] terms, const Block[::1] blocks,
+                 const Route[::1] routes, const Use[::1] uses, Py_ssize_t tape_stride, Py_ssize_t n_slots,
+                 Py_ssize_t capacity, Py_ssize_t pairs, str isa):
+        self.kernels = kernels_for(isa)
         self.steps = steps
         self.terms = terms
+        self.blocks = blocks
         self.routes = routes
         self.uses = uses
         self.tape_stride = tape_stride
         self.n_slots = n_slots
         self.capacity = capacity
+        self.pairs = pairs
 
     # ---- values
 
-    cdef double forward(self, const double *theta, const double *inputs, Py_ssize_t input_stride,
-                        const double *targets, Py_ssize_t target_stride, Py_ssize_t samples,
-                        double *tape) noexcept nogil:
-        """Fills the tape of some samples and returns their cost."""
+    cdef void forward(self, const double *theta, const double *inputs, Py_ssize_t input_stride,
+                      const double *targets, Py_ssize_t target_stride, Py_ssize_t samples, double *tape,
+                      double *costs, Py_ssize_t cost_stride) noexcept nogil:
+        """Fills the tape of some samples, and adds the cost of each to its place in `costs`."""
         cdef Py_ssize_t k, n, c, stride = self.tape_stride
         cdef const Step *step
         cdef const Step *steps = &self.steps[0]
@@ -109,7 +66,6 @@ cdef class CompiledProgram:
         cdef const double *second
         cdef const gf_cost *cost
         cdef double *out
-        cdef double total = 0.0
         for k in range(self.steps.shape[0]):
             step = &steps[k]
             if step.kind == AFFINE:
@@ -140,9 +96,9 @@ cdef class CompiledProgram:
                 elif step.kind == COST:
                     cost = &self.kernels.costs[step.operation]
                     if self.included(step, tape + n * stride):
-                        total += step.scale * cost.value(
-                            step.width, first, targets + n * target_stride + step.second, step.constant, out)
-        return total
+                        costs[n * cost_stride] += step.scale * cost.value(
+                            step.width, first, targets + n * target_stride + step.second, step.constant, out,
+                            step.padded)
 
     cdef bint included(self, const Step *step, const double *sample) noexcept nogil:
         """Whether the step's mask lets this sample (its row of the tape) in."""
@@ -153,6 +109,7 @@ cdef class CompiledProgram:
         """out = constant + sum over the terms: b, a W, a * w; without terms it stays the zeros of a new tape."""
         cdef Py_ssize_t t, n, c, stride = self.tape_stride
         cdef const Term *term
+        cdef const Block *block
         cdef const double *parameter
         cdef const double *a
         cdef double *out
@@ -160,7 +117,7 @@ cdef class CompiledProgram:
         for t in range(step.first_term, step.first_term + step.n_terms):
             term = &self.terms[t]
             if term.step == NOTHING or term.diagonal:
-                parameter = theta + term.parameter
+                parameter = theta + self.blocks[term.parameter].packed
                 for n in range(samples):
                     out = tape + n * stride + step.offset
                     if not accumulate:
@@ -173,9 +130,10 @@ cdef class CompiledProgram:
                         for c in range(step.width):
                             out[c] += parameter[c]
             else:
-                self.kernels.matmul(samples, term.rows, step.padded // GF_PANEL,
+                block = &self.blocks[term.parameter]
+                self.kernels.matmul(samples, block.rows, step.padded // GF_PANEL,
                                     tape + self.steps[term.step].offset, stride, 1,
-                                    theta + term.parameter, term.panel_stride,
+                                    theta + block.packed, block.panel_stride,
                                     tape + step.offset, stride, GF_PANEL, accumulate)
             accumulate = True
         if step.constant != 0.0:
@@ -186,24 +144,27 @@ cdef class CompiledProgram:
 
     # ---- differences
 
-    cdef void propagate(self, const Route *route, Rows *rows, const double *theta, const double *tape,
-                        const double *targets, Py_ssize_t target_stride, double *scratch) noexcept nogil:
-        """Runs a block of rows through everything downstream and leaves each row's change of the cost.
+    cdef void propagate(self, const Route *route, Pairs *pairs, const double *theta, const double *targets,
+                        Py_ssize_t target_stride, double *scratch) noexcept nogil:
+        """Runs a block of pairs through everything downstream and leaves each one's changes of the cost.
 
         A step whose inputs have no difference, and in which nothing is perturbed, is passed over. While all that has
-        changed is one column of one step, rows in which that has become exactly zero (a rectifier that stays off) are
+        changed is one column of one step, pairs in which that has become exactly zero (a rectifier that stays off) are
         dropped from the block: their change is zero.
         """
-        cdef Py_ssize_t k, r, inject, first, second, changed, use = route.first_use
+        cdef Py_ssize_t k, s, inject, first, second, changed, use = route.first_use
         cdef Py_ssize_t last_use = route.first_use + route.n_uses
         cdef const Step *step
-        cdef double *work = scratch            # WORK_ROWS doubles per row; the slots follow
-        cdef double *slots = scratch + WORK_ROWS * self.capacity
-        cdef double *out
-        cdef bint dense, any_cost = False
-        memset(rows.change, 0, rows.count * sizeof(double))
-        memset(rows.state, 0, self.n_slots * sizeof(Py_ssize_t))
-        for k in range(self.uses[use].step if route.n_uses else self.steps.shape[0], self.steps.shape[0]):
+        cdef const Term *reader
+        cdef double *work = scratch            # PAIR_WORK doubles per pair; the slots follow
+        cdef double *slots = scratch + PAIR_WORK * self.capacity
+        cdef bint any_cost = False
+        memset(pairs.change, 0, pairs.base.count * sizeof(double))
+        memset(pairs.change + self.capacity, 0, pairs.base.count * sizeof(double))
+        memset(pairs.state, 0, self.n_slots * sizeof(Py_ssize_t))
+        k = (self.uses[use].step if route.n_uses else self.steps.shape[0]) - 1
+        while k + 1 < self.steps.shape[0]:
+            k += 1
             step = &self.steps[k]
             inject = NOTHING
             if use < last_use and self.uses[use].step == k:
@@ -212,239 +173,324 @@ cdef class CompiledProgram:
             if not step.needed or step.kind == INPUT:
                 continue
             if step.kind == AFFINE:
-                changed = self.affine_difference(step, inject, rows, theta, tape, slots)
+                changed = self.affine_difference(step, inject, pairs, theta, slots, work)
                 if changed == ZERO:
                     continue
             else:
-                first = self.state_of(step.first, rows)
-                second = self.state_of(step.second, rows) if step.second != NOTHING and step.kind != COST else ZERO
+                first = self.state_of(step.first, pairs)
+                second = self.state_of(step.second, pairs) if step.second != NOTHING and step.kind != COST else ZERO
                 if first == ZERO and second == ZERO:
                     continue
-                dense = first == DENSE or second == DENSE or step.kind == SOFTMAX or (
-                    step.kind == COST and not self.kernels.costs[step.operation].separable)
-                if dense and first == COLUMN:
-                    self.expand(step.first, rows, slots)
-                if dense and second == COLUMN:
-                    self.expand(step.second, rows, slots)
-                changed = DENSE if dense else COLUMN
+                changed = DENSE if first > COLUMN or second > COLUMN or step.kind == SOFTMAX or (
+                    step.kind == COST and not self.kernels.costs[step.operation].separable) else COLUMN
                 if step.kind == ELEMENTWISE:
-                    self.elementwise_difference(step, rows, tape, slots, dense, work)
-                elif step.kind == SOFTMAX:
-                    for r in range(rows.count):
-                        self.kernels.softmax_difference(
-                            step.width, tape + rows.sample[r] * self.tape_stride + step.offset,
-                            self.difference_of(step.first, slots) + r * step.padded,
-                            slots + step.slot_offset * self.capacity + r * step.padded)
-                elif step.kind == COST:
-                    self.cost_difference(step, rows, tape, targets, target_stride, slots)
-                    any_cost = True
+                    reader = NULL
+                    if changed == DENSE:
+                        reader = self.narrow_reader(k, self.uses[use].step if use < last_use else NOTHING, pairs)
+                    if reader != NULL:
+                        self.elementwise_and_narrow(step, reader, pairs, theta, slots, work)
+                        pairs.state[self.steps[step.first].slot] = ZERO
+                        k += 1
+                        pairs.state[self.steps[k].slot] = DENSE
+                        continue
+                    self.elementwise_difference(step, pairs, theta, slots, work)
                 else:
-                    self.pairwise_difference(step, rows, tape, slots, dense)
+                    if changed == DENSE:
+                        self.expand(&self.steps[step.first], pairs, theta, slots, work)
+                        if second != ZERO:
+                            self.expand(&self.steps[step.second], pairs, theta, slots, work)
+                    if step.kind == SOFTMAX:
+                        for s in range(2 * pairs.base.count):
+                            self.kernels.softmax_difference(
+                                step.width, pairs.base.tape + pairs.sample[s // 2] * self.tape_stride + step.offset,
+                                self.slot_of(&self.steps[step.first], slots) + s * self.steps[step.first].row,
+                                self.slot_of(step, slots) + s * step.row)
+                    elif step.kind == COST:
+                        self.cost_difference(step, pairs, targets, target_stride, slots)
+                        any_cost = True
+                    else:
+                        self.pairwise_difference(step, pairs, slots, changed == DENSE)
                 if step.first_ends:
-                    rows.state[self.steps[step.first].slot] = ZERO
+                    pairs.state[self.steps[step.first].slot] = ZERO
                 if step.second_ends:
-                    rows.state[self.steps[step.second].slot] = ZERO
+                    pairs.state[self.steps[step.second].slot] = ZERO
             if step.kind == COST:
                 continue
-            rows.state[step.slot] = changed
+            pairs.state[step.slot] = changed
             if changed == COLUMN and use == last_use and not any_cost:
-                for r in range(self.n_slots):
-                    if rows.state[r] != ZERO and r != step.slot:
+                for s in range(self.n_slots):
+                    if pairs.state[s] != ZERO and s != step.slot:
                         break
                 else:
-                    out = slots + step.slot_offset * self.capacity
-                    drop_zeros(rows, out)
+                    drop_zeros(pairs, self.slot_of(step, slots))
 
-    cdef Py_ssize_t state_of(self, Py_ssize_t step, const Rows *rows) noexcept nogil:
-        """ZERO, COLUMN or DENSE: the difference of an earlier step; inputs never have one."""
-        return ZERO if self.steps[step].kind == INPUT else rows.state[self.steps[step].slot]
+    cdef Py_ssize_t state_of(self, Py_ssize_t step, const Pairs *pairs) noexcept nogil:
+        """The state of an earlier step's slot; inputs never have a difference."""
+        return ZERO if self.steps[step].kind == INPUT else pairs.state[self.steps[step].slot]
 
-    cdef double *difference_of(self, Py_ssize_t step, double *slots) noexcept nogil:
-        return slots + self.steps[step].slot_offset * self.capacity
+    cdef double *slot_of(self, const Step *step, double *slots) noexcept nogil:
+        return slots + 2 * step.slot_offset * self.capacity
 
-    cdef void expand(self, Py_ssize_t step, Rows *rows, double *slots) noexcept nogil:
-        """A column becomes dense: zero elsewhere. From the last row on, so that it can be done in place."""
-        cdef Py_ssize_t r, width = self.steps[step].padded
-        cdef double *d = self.difference_of(step, slots)
-        cdef double value
-        if rows.state[self.steps[step].slot] != COLUMN:
-            return
-        for r in range(rows.count - 1, -1, -1):
-            value = d[r]
-            memset(d + r * width, 0, width * sizeof(double))
-            d[r * width + rows.column[r]] = value
-        rows.state[self.steps[step].slot] = DENSE
+    cdef gf_difference difference_of(self, const Step *step, const Pairs *pairs, const double *theta, double *slots,
+                                     double *work) noexcept nogil:
+        """A difference that is DENSE or SELECTED; then what scales the rows moves to `work`, and the slot is free."""
+        cdef const Block *block
+        cdef double *d = self.slot_of(step, slots)
+        if pairs.state[step.slot] == DENSE:
+            return gf_difference(d, step.row, NULL, 0, NULL)
+        block = &self.blocks[self.terms[pairs.term[step.slot]].parameter]
+        memcpy(work, d, pairs.base.count * sizeof(double))
+        memcpy(work + self.capacity, d + self.capacity, pairs.base.count * sizeof(double))
+        return gf_difference(theta + block.packed, 0, work, block.panel_stride, theta + block.squares)
 
-    cdef Py_ssize_t affine_difference(self, const Step *step, Py_ssize_t inject, const Rows *rows,
-                                      const double *theta, const double *tape, double *slots) noexcept nogil:
+    cdef void expand(self, const Step *step, Pairs *pairs, const double *theta, double *slots,
+                     double *work) noexcept nogil:
+        """A column, or a multiple of a matrix's row, becomes dense."""
+        cdef double *d = self.slot_of(step, slots)
+        cdef double *row
+        cdef gf_difference selected
+        cdef Py_ssize_t p, s, state = pairs.state[step.slot]
+        if state == SELECTED:
+            selected = self.difference_of(step, pairs, theta, slots, work)
+            self.kernels.select_rows(&pairs.base, step.padded // GF_PANEL, &selected, d, step.row, False)
+            pairs.state[step.slot] = DENSE
+        elif state == COLUMN:
+            memcpy(work, d, 2 * self.capacity * sizeof(double))
+            for p in range(pairs.base.count):
+                for s in range(2):
+                    row = d + (2 * p + s) * step.row
+                    memset(row, 0, step.padded * sizeof(double))
+                    row[pairs.column[p]] = work[s * self.capacity + p]
+            pairs.state[step.slot] = DENSE
+
+    cdef Py_ssize_t affine_difference(self, const Step *step, Py_ssize_t inject, Pairs *pairs, const double *theta,
+                                      double *slots, double *work) noexcept nogil:
         """The changed inputs times their matrices; then what is perturbed in this step itself. Returns the state."""
         cdef const Term *term
-        cdef double *out = slots + step.slot_offset * self.capacity
-        cdef Py_ssize_t t, state, panels = step.padded // GF_PANEL
-        cdef bint accumulate = False, dense = False, changed = inject != NOTHING
+        cdef Py_ssize_t t, state, last = NOTHING, changes = inject != NOTHING, result = COLUMN
+        cdef bint accumulate = False
         for t in range(step.first_term, step.first_term + step.n_terms):
             term = &self.terms[t]
-            state = ZERO if term.step == NOTHING else self.state_of(term.step, rows)
-            changed = changed or state != ZERO
-            dense = dense or state == DENSE or (state == COLUMN and not term.diagonal)
-        if not changed:
-            return ZERO
-        for t in range(step.first_term, step.first_term + step.n_terms):
-            term = &self.terms[t]
-            state = ZERO if term.step == NOTHING else self.state_of(term.step, rows)
+            state = ZERO if term.step == NOTHING else self.state_of(term.step, pairs)
             if state == ZERO:
                 continue
-            if term.diagonal:
-                self.diagonal_difference(step, term, rows, theta, slots, dense, accumulate)
-            elif state == DENSE:
-                self.kernels.matmul(rows.count, term.rows, panels, self.difference_of(term.step, slots),
-                                    self.steps[term.step].padded, 1, theta + term.parameter, term.panel_stride,
-                                    out, step.padded, GF_PANEL, accumulate)
-            else:
-                self.kernels.select_rows(rows.count, panels, self.difference_of(term.step, slots), rows.column,
-                                         theta + term.parameter, term.panel_stride, out, step.padded, accumulate)
-            accumulate = True
-        if inject != NOTHING:
-            self.inject_perturbation(step, inject, rows, tape, slots, dense, accumulate)
+            changes += 1
+            last = t
+            if state == SELECTED:
+                self.expand(&self.steps[term.step], pairs, theta, slots, work)
+            if state > COLUMN or not term.diagonal:
+                result = DENSE
+        if changes == 0:
+            return ZERO
+        if changes == 1 and inject == NOTHING and not self.terms[last].diagonal and (
+                self.state_of(self.terms[last].step, pairs) == COLUMN):
+            memcpy(self.slot_of(step, slots), self.slot_of(&self.steps[self.terms[last].step], slots),
+                   2 * self.capacity * sizeof(double))
+            pairs.term[step.slot] = last
+            result = SELECTED
+        else:
+            for t in range(step.first_term, step.first_term + step.n_terms):
+                term = &self.terms[t]
+                if term.step == NOTHING or self.state_of(term.step, pairs) == ZERO:
+                    continue
+                if term.diagonal:
+                    self.diagonal_difference(step, term, pairs, theta, slots, result == DENSE, accumulate)
+                else:
+                    self.dense_product(step, term, pairs, theta, slots, accumulate)
+                accumulate = True
+            if inject != NOTHING:
+                self.inject_perturbation(step, inject, pairs, slots, result == DENSE, accumulate)
         for t in range(step.first_term, step.first_term + step.n_terms):
             if self.terms[t].ends:
-                rows.state[self.steps[self.terms[t].step].slot] = ZERO
-        return DENSE if dense else COLUMN
+                pairs.state[self.steps[self.terms[t].step].slot] = ZERO
+        return result
 
-    cdef void inject_perturbation(self, const Step *step, Py_ssize_t inject, const Rows *rows, const double *tape,
-                                  double *slots, bint dense, bint accumulate) noexcept nogil:
-        """Into each row's column j: unit and bias: h; W[i, j]: h (a_i + da_i); w[j]: h (a_j + da_j)."""
-        cdef const Term *term
-        cdef const double *d
-        cdef double *out = slots + step.slot_offset * self.capacity
-        cdef double factor = 1.0
-        cdef Py_ssize_t r, i, state
-        for r in range(rows.count):
-            if inject != UNIT and self.terms[inject].step != NOTHING:
-                term = &self.terms[inject]
-                i = rows.column[r] if term.diagonal else rows.input[r]
-                factor = tape[rows.sample[r] * self.tape_stride + self.steps[term.step].offset + i]
-                state = self.state_of(term.step, rows)
-                d = self.difference_of(term.step, slots)
-                if state == DENSE:
-                    factor += d[r * self.steps[term.step].padded + i]
-                elif state == COLUMN and i == rows.column[r]:
-                    factor += d[r]
-            if dense:
-                out[r * step.padded + rows.column[r]] += rows.h[r] * factor
-            else:
-                out[r] = rows.h[r] * factor + (out[r] if accumulate else 0.0)
-
-    cdef void diagonal_difference(self, const Step *step, const Term *term, const Rows *rows, const double *theta,
-                                  double *slots, bint dense, bint accumulate) noexcept nogil:
-        """out += d * w; a column stays in its column."""
-        cdef const double *parameter = theta + term.parameter
-        cdef const double *d = self.difference_of(term.step, slots)
-        cdef double *row
-        cdef Py_ssize_t r, c, j, width = step.padded if dense else 1
-        cdef bint column = self.state_of(term.step, rows) == COLUMN
-        for r in range(rows.count):
-            row = slots + step.slot_offset * self.capacity + r * width
-            j = rows.column[r]
-            if not accumulate:
-                memset(row, 0, width * sizeof(double))
-            if column:
-                row[j if dense else 0] += d[r] * parameter[j]
-            else:
-                for c in range(step.width):
-                    row[c] += d[r * step.padded + c] * parameter[c]
-
-    cdef void elementwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
-                                     bint dense, double *work) noexcept nogil:
-        cdef const gf_elementwise *operation = &self.kernels.elementwise[step.operation]
-        cdef const double *d = self.difference_of(step.first, slots)
-        cdef const double *base
-        cdef double *out = slots + step.slot_offset * self.capacity
-        cdef Py_ssize_t r, k, before = self.steps[step.first].offset
-        if not dense:  # gather the base values of each row's column, then one call for all rows
-            for r in range(rows.count):
-                base = tape + rows.sample[r] * self.tape_stride + rows.column[r]
-                work[r] = base[before]
-                for k in range(1 + operation.cached):
-                    work[(1 + k) * self.capacity + r] = base[step.offset + k * step.padded]
-            operation.difference(rows.count, work, work + self.capacity, self.capacity, d, out)
+    cdef void dense_product(self, const Step *step, const Term *term, const Pairs *pairs, const double *theta,
+                            double *slots, bint accumulate) noexcept nogil:
+        """out = or += d W, for dense rows d or for columns."""
+        cdef const Block *block = &self.blocks[term.parameter]
+        cdef const double *d = self.slot_of(&self.steps[term.step], slots)
+        cdef double *out = self.slot_of(step, slots)
+        cdef gf_difference selected
+        cdef Py_ssize_t row = self.steps[term.step].row, panels = step.padded // GF_PANEL
+        if self.state_of(term.step, pairs) == COLUMN:
+            selected = gf_difference(theta + block.packed, 0, d, block.panel_stride, theta + block.squares)
+            self.kernels.select_rows(&pairs.base, panels, &selected, out, step.row, accumulate)
             return
-        for r in range(rows.count):
-            base = tape + rows.sample[r] * self.tape_stride
-            operation.difference(step.padded, base + before, base + step.offset, step.padded,
-                                 d + r * step.padded, out + r * step.padded)
+        if block.narrow != NOTHING:
+            panels -= 1
+            self.kernels.matmul_narrow(2 * pairs.base.count, block.rows, block.columns - panels * GF_PANEL, d, row,
+                                       theta + block.narrow, block.narrow_row, out + panels * GF_PANEL, step.row,
+                                       accumulate)
+        self.kernels.matmul(2 * pairs.base.count, block.rows, panels, d, row, 1, theta + block.packed,
+                            block.panel_stride, out, step.row, GF_PANEL, accumulate)
 
-    cdef void pairwise_difference(self, const Step *step, const Rows *rows, const double *tape, double *slots,
-                                  bint dense) noexcept nogil:
+    cdef void inject_perturbation(self, const Step *step, Py_ssize_t inject, const Pairs *pairs, double *slots,
+                                  bint dense, bint accumulate) noexcept nogil:
+        """Into each row's column j: unit and bias: h; W[i, j]: h (a_i + da_i); w[j]: h (a_j + da_j)."""
+        cdef const Term *term = NULL
+        cdef const double *d = NULL
+        cdef double *out = self.slot_of(step, slots)
+        cdef double h, factor
+        cdef Py_ssize_t p, s, i = 0, state = ZERO
+        if inject != UNIT and self.terms[inject].step != NOTHING:
+            term = &self.terms[inject]
+            state = self.state_of(term.step, pairs)
+            d = self.slot_of(&self.steps[term.step], slots)
+        for p in range(pairs.base.count):
+            for s in range(2):
+                h = -pairs.h if s else pairs.h
+                factor = 1.0
+                if term != NULL:
+                    i = pairs.column[p] if term.diagonal else pairs.input[p]
+                    factor = pairs.base.tape[pairs.sample[p] * self.tape_stride + self.steps[term.step].offset + i]
+                    if state == DENSE:
+                        factor += d[(2 * p + s) * self.steps[term.step].row + i]
+                    elif state == COLUMN and i == pairs.column[p]:
+                        factor += d[s * self.capacity + p]
+                if dense:
+                    out[(2 * p + s) * step.row + pairs.column[p]] += h * factor
+                else:
+                    out[s * self.capacity + p] = h * factor + (out[s * self.capacity + p] if accumulate else 0.0)
+
+    cdef void diagonal_difference(self, const Step *step, const Term *term, const Pairs *pairs, const double *theta,
+                                  double *slots, bint dense, bint accumulate) noexcept nogil:
+        """out = or += d * w; a column stays in its column."""
+        cdef const double *parameter = theta + self.blocks[term.parameter].packed
+        cdef const double *d = self.slot_of(&self.steps[term.step], slots)
+        cdef double *out = self.slot_of(step, slots)
+        cdef double *row
+        cdef Py_ssize_t p, s, c, j
+        cdef bint column = self.state_of(term.step, pairs) == COLUMN
+        for p in range(pairs.base.count):
+            j = pairs.column[p]
+            for s in range(2):
+                if not dense:
+                    row = out + s * self.capacity + p
+                    row[0] = d[s * self.capacity + p] * parameter[j] + (row[0] if accumulate else 0.0)
+                    continue
+                row = out + (2 * p + s) * step.row
+                if not accumulate:
+                    memset(row, 0, step.padded * sizeof(double))
+                if column:
+                    row[j] += d[s * self.capacity + p] * parameter[j]
+                else:
+                    for c in range(step.width):
+                        row[c] += d[(2 * p + s) * self.steps[term.step].row + c] * parameter[c]
+
+    cdef void elementwise_difference(self, const Step *step, const Pairs *pairs, const double *theta, double *slots,
+                                     double *work) noexcept nogil:
+        cdef const gf_elementwise *operation = &self.kernels.elementwise[step.operation]
+        cdef const Step *before = &self.steps[step.first]
+        cdef gf_difference d
+        if pairs.state[before.slot] == COLUMN:
+            operation.column_difference(&pairs.base, before.offset, step.offset, step.padded,
+                                        self.slot_of(before, slots), self.slot_of(step, slots))
+            return
+        d = self.difference_of(before, pairs, theta, slots, work)
+        operation.difference(&pairs.base, 0, pairs.base.count, step.padded // GF_PANEL, before.offset, step.offset,
+                             step.padded, &d, self.slot_of(step, slots), step.row)
+
+    cdef const Term *narrow_reader(self, Py_ssize_t number, Py_ssize_t inject_at, const Pairs *pairs) noexcept nogil:
+        """The term by which the next step multiplies this one by a matrix of few columns, and nothing else changes in
+        that step, nor reads this one; NULL if it is not so."""
+        cdef const Term *term
+        cdef const Term *reader = NULL
+        cdef const Step *step
+        if number + 1 == self.steps.shape[0] or inject_at == number + 1:
+            return NULL
+        step = &self.steps[number + 1]
+        if step.kind != AFFINE or not step.needed or not self.steps[number].first_ends:
+            return NULL
+        for t in range(step.first_term, step.first_term + step.n_terms):
+            term = &self.terms[t]
+            if term.step == number and term.ends and not term.diagonal and reader == NULL:
+                reader = term
+            elif term.step != NOTHING and (term.step == number or self.state_of(term.step, pairs) != ZERO):
+                return NULL
+        if reader == NULL or self.blocks[reader.parameter].narrow == NOTHING or step.padded > GF_PANEL:
+            return NULL
+        return reader
+
+    cdef void elementwise_and_narrow(self, const Step *step, const Term *term, Pairs *pairs, const double *theta,
+                                     double *slots, double *work) noexcept nogil:
+        """An elementwise step and the narrow product that reads it, two pairs at a time, so that they stay in L1."""
+        cdef const gf_elementwise *operation = &self.kernels.elementwise[step.operation]
+        cdef const Step *before = &self.steps[step.first]
+        cdef const Step *after = step + 1
+        cdef const Block *block = &self.blocks[term.parameter]
+        cdef gf_difference d = self.difference_of(before, pairs, theta, slots, work)
+        cdef double *rows = self.slot_of(step, slots)
+        cdef double *out = self.slot_of(after, slots)
+        cdef Py_ssize_t p, end
+        for p in range(0, pairs.base.count, 2):
+            end = min(p + 2, pairs.base.count)
+            operation.difference(&pairs.base, p, end, step.padded // GF_PANEL, before.offset, step.offset,
+                                 step.padded, &d, rows, step.row)
+            self.kernels.matmul_narrow(2 * (end - p), block.rows, block.columns, rows, step.row,
+                                       theta + block.narrow, block.narrow_row, out + 2 * p * after.row, after.row,
+                                       False)
+
+    cdef void pairwise_difference(self, const Step *step, const Pairs *pairs, double *slots, bint dense) noexcept nogil:
         """add: df + constant dg; product: df g + f dg + df dg; choose: df or dg.
 
         A column is a row of width one that begins at its column.
         """
+        cdef const Step *first = &self.steps[step.first]
+        cdef const Step *second = &self.steps[step.second]
         cdef const double *sample
         cdef const double *base
         cdef const double *df
         cdef const double *dg
         cdef double *out
-        cdef double change
-        cdef Py_ssize_t r, c, width = step.padded if dense else 1
-        cdef Py_ssize_t first = self.steps[step.first].offset, second = self.steps[step.second].offset
-        cdef bint first_changes = self.state_of(step.first, rows) != ZERO
-        cdef bint second_changes = self.state_of(step.second, rows) != ZERO
-        for r in range(rows.count):
-            sample = tape + rows.sample[r] * self.tape_stride
-            base = sample + (0 if dense else rows.column[r])
-            out = slots + step.slot_offset * self.capacity + r * width
-            df = self.difference_of(step.first, slots) + r * width if first_changes else NULL
-            dg = self.difference_of(step.second, slots) + r * width if second_changes else NULL
-            if step.kind == CHOOSE and self.included(step, sample):
-                dg = NULL
-            elif step.kind == CHOOSE:
-                df = NULL
-            for c in range(step.width if dense else 1):
-                change = 0.0
-                if step.kind != PRODUCT:
-                    if df != NULL:
-                        change += df[c]
-                    if dg != NULL:
-                        change += dg[c] if step.kind == CHOOSE else step.constant * dg[c]
+        cdef Py_ssize_t p, s, column, width = step.padded if dense else 1
+        cdef bint first_changes = self.state_of(step.first, pairs) != ZERO
+        cdef bint second_changes = self.state_of(step.second, pairs) != ZERO
+        for p in range(pairs.base.count):
+            sample = pairs.base.tape + pairs.sample[p] * self.tape_stride
+            base = sample + (0 if dense else pairs.column[p])
+            for s in range(2):
+                column = s * self.capacity + p
+                df = self.slot_of(first, slots) + ((2 * p + s) * first.row if dense else column)
+                dg = self.slot_of(second, slots) + ((2 * p + s) * second.row if dense else column)
+                out = self.slot_of(step, slots) + ((2 * p + s) * step.row if dense else column)
+                df = df if first_changes else NULL
+                dg = dg if second_changes else NULL
+                if step.kind == PRODUCT:
+                    self.kernels.product_difference(width, base + first.offset, base + second.offset, df, dg, out)
+                elif step.kind == ADD:
+                    self.kernels.sum_difference(width, step.constant, df, dg, out)
                 else:
-                    if df != NULL:
-                        change += df[c] * base[second + c]
-                    if dg != NULL:
-                        change += (base[first + c] + (df[c] if df != NULL else 0.0)) * dg[c]
-                out[c] = change
+                    if not self.included(step, sample):
+                        df = dg
+                    if df == NULL:
+                        memset(out, 0, width * sizeof(double))
+                    else:
+                        memmove(out, df, width * sizeof(double))
 
-    cdef void cost_difference(self, const Step *step, Rows *rows, const double *tape, const double *targets,
+    cdef void cost_difference(self, const Step *step, const Pairs *pairs, const double *targets,
                               Py_ssize_t target_stride, double *slots) noexcept nogil:
-        """A column reaches only a separable cost: then the cost is that of a sample of width one."""
         cdef const gf_cost *cost = &self.kernels.costs[step.operation]
-        cdef const double *d = self.difference_of(step.first, slots)
-        cdef const double *base
-        cdef bint dense = self.state_of(step.first, rows) == DENSE
-        cdef Py_ssize_t r, shift = 0, width = step.padded if dense else 1
-        for r in range(rows.count):
-            base = tape + rows.sample[r] * self.tape_stride
-            if not self.included(step, base):
-                continue
-            if not dense:
-                shift = rows.column[r]
-            rows.change[r] += step.scale * cost.difference(
-                step.width if dense else 1, base + self.steps[step.first].offset + shift,
-                targets + rows.sample[r] * target_stride + step.second + shift, step.constant,
-                base + step.offset, d + r * width)
+        cdef const Step *first = &self.steps[step.first]
+        cdef Py_ssize_t mask = NOTHING if step.mask == NOTHING else self.steps[step.mask].offset
+        cdef gf_cost_place place = gf_cost_place(
+            step.width, first.offset, step.offset, step.padded, mask, targets + step.second, target_stride,
+            step.constant, step.scale)
+        cost.difference(&pairs.base, &place, self.slot_of(first, slots),
+                        first.row if self.state_of(step.first, pairs) == DENSE else 0, pairs.change)
 
 
-cdef void drop_zeros(Rows *rows, double *d) noexcept nogil:
-    """Keeps the rows whose one value d is not zero (NaN is kept)."""
-    cdef Py_ssize_t r, kept = 0
-    for r in range(rows.count):
-        if d[r] == 0.0:
+cdef void drop_zeros(Pairs *pairs, double *d) noexcept nogil:
+    """Keeps the pairs of which not both values d are zero (NaN is kept)."""
+    cdef Py_ssize_t p, kept = 0, capacity = pairs.base.capacity
+    for p in range(pairs.base.count):
+        if d[p] == 0.0 and d[capacity + p] == 0.0:
             continue
-        d[kept] = d[r]
-        rows.sample[kept] = rows.sample[r]
-        rows.input[kept] = rows.input[r]
-        rows.column[kept] = rows.column[r]
-        rows.source[kept] = rows.source[r]
-        rows.h[kept] = rows.h[r]
+        d[kept] = d[p]
+        d[capacity + kept] = d[capacity + p]
+        pairs.sample[kept] = pairs.sample[p]
+        pairs.input[kept] = pairs.input[p]
+        pairs.column[kept] = pairs.column[p]
+        pairs.source[kept] = pairs.source[p]
         kept += 1
-    rows.count = kept
+    pairs.base.count = kept

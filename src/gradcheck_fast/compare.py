@@ -113,7 +113,7 @@ class Comparison(NamedTuple):
 def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: float | None) -> Comparison:
     """Compares entry by entry, with tolerances that follow the dtype of each analytic array unless given."""
     a, n = analytic.flat, numerical.gradient
-    rounding = np.broadcast_to(np.asarray(numerical.rounding, np.float64), n.shape)
+    rounding = np.broadcast_to(np.asarray(numerical.rounding(), np.float64), n.shape)
     most_rounding = _MOST_ROUNDING * _largest(n)
     results: list[ArrayResult] = []
     excess = np.empty_like(n)

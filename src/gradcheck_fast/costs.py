@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import first_index, format_index, real_array, require_finite
 from .names import choose, number, true_or_false
-from .program import NOTHING
+from .parameters import NOTHING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

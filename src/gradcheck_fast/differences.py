@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -31,15 +33,16 @@ class Numerical(NamedTuple):
         Whether it was found in difference arithmetic.
     step : float or None
         None: chosen for each parameter.
-    rounding : float or ndarray, shape (size,)
-        About how far rounding may have moved each entry.
+    rounding : callable
+        About how far rounding may have moved each entry: a float, or an ndarray of shape (size,). Called only by who
+        compares.
     """
 
     gradient: NDArray[np.float64]
     method: str
     exact: bool
     step: float | None
-    rounding: float | NDArray[np.float64]
+    rounding: Callable[[], float | NDArray[np.float64]]
 
     @property
     def truncation(self) -> float:

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from . import _program
+from . import _kernels
 from .names import choose, positive_integer, true_or_false
 
 if TYPE_CHECKING:
-    from .program import Array, Parameter, Program
+    from .parameters import Array, Parameter
+    from .program import Program
 
 
 def activations() -> tuple[str, ...]:
     """The names of all activations, as PyTorch and Keras name them."""
-    return ("identity", *_program.operations(), "softmax")
+    return ("identity", *_kernels.OPERATIONS, "softmax")
 
 
 class Signal(NamedTuple):

@@ -1,44 +1,48 @@
 """The three methods over a program and its data: who is perturbed, chunk by chunk of the samples.
 
-The loops themselves are compiled (`_engine.pyx`); here they are given their tables, their scratch memory and their
-threads, and run in pieces.
+The loops themselves are compiled (`_engine.pyx`); here they are given their tables, their memory and their threads, and
+run in pieces.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from . import _engine, _program
-from .program import NOTHING, PANEL, aligned, padded
+from . import _engine, _kernels
+from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from .progress import PIECE_SECONDS, pieces
 from .routes import WORK_ELEMENTWISE, Routes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .program import Program, Term
+    from ._program import CompiledProgram
+    from .program import Program
+    from .routes import Tasks
 
 Report: TypeAlias = Callable[[float], object]
+Magnitude: TypeAlias = "Callable[[], NDArray[np.float64]]"
 
 #: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
 CHUNK_DOUBLES = 1024 * 1024
-#: The same for each thread's private tape in ``direct`` (1 MiB: it is written twice for every parameter).
-DIRECT_DOUBLES = 128 * 1024
+#: The same for each thread's private tape in ``direct`` (2 MiB: it is written twice for every parameter).
+DIRECT_DOUBLES = 256 * 1024
 #: Samples in a chunk at least, so that matrix products have rows to work on, and at most.
 FEWEST_SAMPLES, MOST_SAMPLES = 24, 1024
-#: Samples of one task of the forward pass.
-FORWARD_SAMPLES = 24
+#: Samples of one task of the forward pass, at most, and of what they are a multiple (rows of the matrix kernel).
+FORWARD_SAMPLES, ROW_MULTIPLE = 120, 12
 #: Estimated operations below which starting threads costs more than it saves.
 SERIAL_WORK = 2_000_000.0
+#: Numbers that one thread copies as fast as several.
+SERIAL_COPY = 32 * 1024
 #: Estimated operations per second that any machine does.
-SURE_SPEED = 1e9
-#: Blocks of rows in one task of ``incremental``.
-BLOCKS_PER_TASK = 4
+SURE_SPEED = 4e9
 
 
 def instruction_set() -> str:
@@ -49,7 +53,7 @@ def instruction_set() -> str:
     ValueError
         If the variable names one that this build or this CPU does not have.
     """
-    available = _program.instruction_sets()
+    available = _kernels.instruction_sets()
     chosen = os.environ.get("GRADCHECK_FAST_ISA") or available[0]
     if chosen not in available:
         raise ValueError(f"GRADCHECK_FAST_ISA: {chosen!r} is not available here; {', '.join(available)} are")
@@ -59,17 +63,32 @@ def instruction_set() -> str:
 class _Run(NamedTuple):
     """What a method that propagates differences needs besides its tasks."""
 
-    compiled: _program.CompiledProgram
+    compiled: CompiledProgram
     theta: NDArray[np.float64]
     scratch: NDArray[np.float64]
     numbers: NDArray[np.intp]
     n_threads: int
 
 
+class _Memory:
+    """The working memory of one call of the engine: arrays that the next call may use again."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.float64]] = {}
+        self.chunks: list[_engine.Chunk] = []
+
+    def get(self, name: str, *shape: int) -> NDArray[np.float64]:
+        """The array of that name and shape, as it was left; zeros the first time."""
+        if name not in self._arrays or self._arrays[name].shape != shape:
+            self._arrays[name] = aligned(*shape)
+        return self._arrays[name]
+
+
 class Engine:
     """A program with its data, ready to be evaluated and perturbed.
 
-    The methods give cost(+h) - cost(-h) for every parameter, without the penalty.
+    The methods give (cost(+h) - cost(-h)) / 2h for every parameter, without the penalty. Several threads may call them
+    at once: each call has its own memory.
 
     Parameters
     ----------
@@ -81,9 +100,12 @@ class Engine:
     def __init__(self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
         self._program = program
         self._inputs = inputs
-        self._targets = targets
+        # sums over targets may read on to the end of the panel
+        self._targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
+        self._targets[...] = targets
         self._isa = instruction_set()
         self._compiled = Routes(program).compile(self._isa)  # for values: no routes
+        self._idle: list[_Memory] = []
 
     @property
     def samples(self) -> int:
@@ -103,34 +125,40 @@ class Engine:
 
     def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
         """The cost of all samples at the flat parameters `theta`."""
-        packed = self._program.pack(theta)
-        chunks = self._chunks(CHUNK_DOUBLES)
-        return float(np.concatenate([self._fill(chunk, packed, n_threads) for chunk in chunks]).sum())
+        with self._memory() as memory:
+            packed = self._pack(memory, theta, n_threads)
+            return float(np.concatenate([self._fill(chunk, packed, n_threads) for chunk in memory.chunks]).sum())
 
     def values(self, theta: NDArray[np.float64], steps: Sequence[int], n_threads: int) -> NDArray[np.float64]:
         """The values of some steps, side by side, for all samples: shape (samples, their width)."""
-        packed = self._program.pack(theta)
         places = [(self._program.offsets[step], self._program.steps[step].width) for step in steps]
         columns = np.concatenate([np.arange(begin, begin + width) for begin, width in places])
         out = np.empty((self.samples, len(columns)))
-        for chunk in self._chunks(CHUNK_DOUBLES):
-            self._fill(chunk, packed, n_threads)
-            out[chunk.begin : chunk.begin + chunk.count] = chunk.tape[: chunk.count, columns]
+        with self._memory() as memory:
+            packed = self._pack(memory, theta, n_threads)
+            for chunk in memory.chunks:
+                self._fill(chunk, packed, n_threads)
+                out[chunk.begin : chunk.begin + chunk.count] = chunk.tape[: chunk.count, columns]
         return out
 
     def direct(
         self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], n_threads: int,
         report: Report,
     ) -> NDArray[np.float64]:  # fmt: skip
-        """Two whole forward passes per parameter, `plus` and `minus` in its place, in plain arithmetic."""
+        """Two whole forward passes per parameter, `plus` and `minus` in its place, in plain arithmetic.
+
+        Returns the changes of the cost, not divided by anything.
+        """
         program = self._program
         if 4.0 * self.samples * program.size * program.size < SERIAL_WORK:
             n_threads = 1
-        private = np.stack([program.pack(theta)] * n_threads)
-        tapes = aligned(n_threads, self._chunk_samples(DIRECT_DOUBLES), program.tape_stride)
-        positions = program.positions()
+        samples = self._chunk_samples(DIRECT_DOUBLES)
+        with self._memory() as memory:
+            private = np.stack([self._pack(memory, theta, n_threads)] * n_threads)
+        tapes = aligned(n_threads, samples, program.tape_stride)
+        positions = program.packing.positions(program.size)
         costs = np.zeros((2, program.size))
-        for chunk, part in _reported(list(self._chunks(DIRECT_DOUBLES)), report):
+        for chunk, part in _reported(self._chunks(tapes[0]), report):
             for begin, end in pieces(program.size, n_threads, part):
                 _engine.direct(
                     self._compiled, private, positions, plus, minus, chunk, tapes, costs, begin, end, n_threads
@@ -141,123 +169,164 @@ class Engine:
 
     def incremental(
         self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.float64], Magnitude]:
         """Every parameter perturbed on its own by +h and -h, in difference arithmetic.
 
         Returns
         -------
-        changes, magnitude : ndarray, shape (size,)
-            The second: the sum of the sizes of everything that was added up to the first.
+        gradient : ndarray, shape (size,)
+        magnitude : callable
+            Gives an ndarray like it: the sum of the sizes of everything that was added up to each entry.
         """
-        program, routes = self._program, self.parameter_routes
-        run = self._prepare(routes, self._compiled_parameter_routes, theta, n_threads)
-        changes = aligned(2, program.packed_size)
-        most = self._most_tasks(routes, BLOCKS_PER_TASK, run.n_threads)
-        for chunk, part in self._filled_chunks(run, report):
-            tasks = routes.tasks(1, 2 * chunk.count, BLOCKS_PER_TASK)
-            for begin, end in pieces(len(tasks), run.n_threads, part, most, routes.work_after(tasks)):
-                _engine.incremental(*run, tasks, chunk, h, changes, begin, end)
-        return program.unpack(changes[0]), program.unpack(changes[1])
+        changes = np.zeros((2, self._program.size))
+        with self._memory() as memory:
+            routes = self.parameter_routes
+            run = self._prepare(memory, routes, self._compiled_parameter_routes, theta, n_threads)
+            for chunk, part in self._filled_chunks(memory, run, report):
+                tasks = routes.tasks(chunk.count)
+                for begin, end in self._pieces(routes, tasks, run.n_threads, part):
+                    _engine.incremental(*run, tasks.table, chunk, h, changes, begin, end)
+        with np.errstate(over="ignore"):
+            changes /= 2 * h
+        return changes[0], lambda: changes[1]
 
     def units(
         self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.float64], Magnitude]:
         """Every unit (output of an affine step, for each sample) perturbed by +h and -h, in difference arithmetic.
 
         An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
         with, is what it does per parameter. Returns what `incremental` does, but one bound of the magnitude for each
         parameter array.
         """
-        program, routes = self._program, self.unit_routes
-        run = self._prepare(routes, self._compiled_unit_routes, theta, n_threads)
-        offsets = program.unit_offsets()
-        samples = self._chunk_samples(CHUNK_DOUBLES)
-        sensitivities = aligned(samples * sum(padded(program.steps[step].width) for step in offsets))
-        term_offsets = np.array([offsets[step] for step, _ in program.terms], np.intp)
-        uses, panels = self._uses()
-        changes = aligned(program.packed_size)
-        magnitudes = dict.fromkeys(program.parameters, 0.0)
-        most = self._most_tasks(routes, 1, run.n_threads)
-        for chunk, part in self._filled_chunks(run, report):
-            tasks = routes.tasks(chunk.count, 2, 1)
-            for begin, end in pieces(len(tasks), run.n_threads, part, most, routes.work_after(tasks)):
-                _engine.units(*run, tasks, chunk, h, sensitivities, begin, end)
-            _engine.gather(run.compiled, term_offsets, uses, panels, chunk, sensitivities, changes, run.n_threads)
-            for step, term in program.terms:
-                begin, width = offsets[step] * samples, padded(program.steps[step].width)
-                unit_panels = sensitivities[begin : begin + width * samples].reshape(-1, samples, PANEL)
-                magnitudes[term.parameter] += self._magnitude(term, unit_panels, chunk)
-        return program.unpack(changes), program.spread(magnitudes[p] for p in program.parameters)
+        program = self._program
+        gradient = np.empty(program.size)
+        magnitudes = [0.0] * len(program.parameters)
+        with self._memory() as memory:
+            routes = self.unit_routes
+            run = self._prepare(memory, routes, self._compiled_unit_routes, theta, n_threads)
+            sensitivities = memory.get("sensitivities", len(memory.chunks[0].tape) * self._units)
+            rows = memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
+            for chunk, part in self._filled_chunks(memory, run, report):
+                tasks = routes.tasks(chunk.count)
+                for begin, end in self._pieces(routes, tasks, run.n_threads, part):
+                    _engine.units(*run, tasks.table, chunk, h, sensitivities, begin, end)
+                with np.errstate(over="ignore"):
+                    sensitivities /= 2 * h
+                _engine.gather(
+                    run.compiled, *self._uses, program.packing.tasks, chunk, sensitivities, gradient, chunk.begin > 0,
+                    rows, run.n_threads,
+                )  # fmt: skip
+                for number, magnitude in self._magnitudes(sensitivities, chunk):
+                    magnitudes[number] += magnitude
+        return gradient, lambda: program.spread(magnitudes)
 
     # ---- parts
 
-    def _magnitude(self, term: Term, unit_panels: NDArray[np.float64], chunk: _engine.Chunk) -> float:
-        """A bound of sum_n |a[n, i] s[n, j]| for all i and j: a is what the term multiplies, s the sensitivities."""
-        sizes = np.abs(unit_panels[:, : chunk.count]).max(axis=(0, 2))
-        if term.step != NOTHING:
-            begin, width = self._program.offsets[term.step], self._program.steps[term.step].width
-            factors = np.abs(chunk.tape[: chunk.count, begin : begin + width]).max(axis=1)
-            with np.errstate(over="ignore", invalid="ignore"):
-                sizes = sizes * factors
-        return float(sizes.sum())
+    def _magnitudes(self, sensitivities: NDArray[np.float64], chunk: _engine.Chunk) -> Iterator[tuple[int, float]]:
+        """For every term its parameter's number and a bound of sum_n |a[n, i] s[n, j]|, for all i and j.
 
-    def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The terms, parameter by parameter, and (begin, end, panel) for every panel of every parameter."""
-        uses: list[int] = []
-        panels = []
-        for p in self._program.parameters:
-            begin = len(uses)
-            uses += [number for number, (_, term) in enumerate(self._program.terms) if term.parameter == p]
-            panels += [(begin, len(uses), panel) for panel in range(p.panels)]
-        return np.array(uses, np.intp), np.array(panels, np.intp)
+        a is what the term multiplies, s are the sensitivities of its step's units.
+        """
+        samples = len(chunk.tape)
+        of_units: dict[int, NDArray[np.float64]] = {}
+        of_inputs: dict[int, NDArray[np.float64]] = {NOTHING: np.ones(chunk.count)}
+        for (step, term), offset in zip(self._program.terms, self._uses[0].tolist(), strict=True):
+            if step not in of_units:
+                end = offset + padded(self._program.steps[step].width)
+                panels = sensitivities[offset * samples : end * samples].reshape(-1, samples, PANEL)
+                of_units[step] = np.empty(chunk.count)
+                _engine.largest_sizes(panels[:, : chunk.count], of_units[step])
+            if term.step not in of_inputs:
+                begin = self._program.offsets[term.step]
+                values = chunk.tape[: chunk.count, begin : begin + self._program.steps[term.step].width]
+                of_inputs[term.step] = np.empty(chunk.count)
+                _engine.largest_sizes(values[np.newaxis], of_inputs[term.step])
+            with np.errstate(over="ignore", invalid="ignore"):
+                yield term.parameter.number, float(of_units[step] @ of_inputs[term.step])
 
     @cached_property
-    def _compiled_unit_routes(self) -> _program.CompiledProgram:
+    def _units(self) -> int:
+        """Units of a sample, padded."""
+        return sum(padded(self._program.steps[step].width) for step in self._program.unit_offsets())
+
+    @cached_property
+    def _widest(self) -> int:
+        return max((padded(p.columns) for p in self._program.parameters), default=0)
+
+    @cached_property
+    def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Where the units of each term's step begin; the terms, by parameter; and where those of each begin there."""
+        offsets = self._program.unit_offsets()
+        begins = np.array([offsets[step] for step, _ in self._program.terms], np.intp)
+        numbers = np.array([term.parameter.number for _, term in self._program.terms], np.intp)
+        counts = np.bincount(numbers, minlength=len(self._program.parameters))
+        return begins, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+
+    @cached_property
+    def _compiled_unit_routes(self) -> CompiledProgram:
         return self.unit_routes.compile(self._isa)
 
     @cached_property
-    def _compiled_parameter_routes(self) -> _program.CompiledProgram:
+    def _compiled_parameter_routes(self) -> CompiledProgram:
         return self.parameter_routes.compile(self._isa)
 
+    @contextmanager
+    def _memory(self) -> Iterator[_Memory]:
+        """Memory that no other call is using, and after an interrupted one none will."""
+        memory = self._idle.pop() if self._idle else _Memory()
+        if not memory.chunks:
+            memory.chunks = self._chunks(aligned(self._chunk_samples(CHUNK_DOUBLES), self._program.tape_stride))
+        yield memory
+        self._idle.append(memory)
+
     def _prepare(
-        self, routes: Routes, compiled: _program.CompiledProgram, theta: NDArray[np.float64], n_threads: int
+        self, memory: _Memory, routes: Routes, compiled: CompiledProgram, theta: NDArray[np.float64], n_threads: int
     ) -> _Run:
         if self.work(routes) < SERIAL_WORK:
             n_threads = 1
         return _Run(
             compiled,
-            self._program.pack(theta),
-            aligned(n_threads, routes.scratch),
-            np.empty((n_threads, routes.numbers), np.intp),
+            self._pack(memory, theta, n_threads),
+            memory.get("scratch", n_threads, routes.scratch),
+            memory.get("numbers", n_threads, routes.numbers).view(np.intp),
             n_threads,
         )
 
-    def _most_tasks(self, routes: Routes, blocks: int, n_threads: int) -> float:
-        """Tasks of so many blocks that surely take less than some tenths of a second."""
-        return n_threads * SURE_SPEED * PIECE_SECONDS / max(blocks * routes.block_work(), 1.0)
+    def _pack(self, memory: _Memory, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+        packing = self._program.packing
+        packed = memory.get("packed", packing.size)
+        if len(packing.tasks):
+            _engine.pack(self._compiled, packing.tasks, theta, packed, 1 if packing.size < SERIAL_COPY else n_threads)
+        return packed
+
+    def _pieces(self, routes: Routes, tasks: Tasks, n_threads: int, report: Report) -> Iterator[tuple[int, int]]:
+        surely_quick = n_threads * SURE_SPEED * PIECE_SECONDS / max(routes.task_work(), 1.0)
+        return pieces(len(tasks.table), n_threads, report, surely_quick, tasks.work)
 
     def _chunk_samples(self, doubles: int) -> int:
         wanted = doubles // self._program.tape_stride
         return min(self.samples, max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
 
-    def _chunks(self, doubles: int) -> Iterator[_engine.Chunk]:
-        """The data in chunks whose tapes, one array for all of them, take about so many doubles."""
-        size = self._chunk_samples(doubles)
-        tape = aligned(size, self._program.tape_stride)
-        for begin in range(0, self.samples, size):
-            yield _engine.Chunk(self._inputs, self._targets, tape, begin, min(size, self.samples - begin))
+    def _chunks(self, tape: NDArray[np.float64]) -> list[_engine.Chunk]:
+        """The data in chunks of as many samples as the tape, one for all of them, has rows."""
+        return [
+            _engine.Chunk(self._inputs, self._targets, tape, begin, min(len(tape), self.samples - begin))
+            for begin in range(0, self.samples, len(tape))
+        ]
 
-    def _filled_chunks(self, run: _Run, report: Report) -> Iterator[tuple[_engine.Chunk, Report]]:
-        for chunk, part in _reported(list(self._chunks(CHUNK_DOUBLES)), report):
+    def _filled_chunks(self, memory: _Memory, run: _Run, report: Report) -> Iterator[tuple[_engine.Chunk, Report]]:
+        for chunk, part in _reported(memory.chunks, report):
             self._fill(chunk, run.theta, run.n_threads)
             yield chunk, part
 
     def _fill(self, chunk: _engine.Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
-        """Fills the chunk's tape; returns the cost of every block of its samples."""
-        costs = np.empty(-(-chunk.count // FORWARD_SAMPLES))
+        """Fills the chunk's tape; returns the cost of every sample."""
+        costs = np.zeros(chunk.count)
         work = chunk.count * (2.0 * self._program.size + WORK_ELEMENTWISE * self._program.tape_stride)
         n_threads = 1 if work < SERIAL_WORK else n_threads
-        _engine.fill_tape(self._compiled, packed, chunk, costs, FORWARD_SAMPLES, n_threads)
+        block = min(FORWARD_SAMPLES, -(-chunk.count // n_threads // ROW_MULTIPLE) * ROW_MULTIPLE)
+        _engine.fill_tape(self._compiled, packed, chunk, costs, block, n_threads)
         return costs
 
 

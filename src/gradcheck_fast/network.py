@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -262,12 +263,12 @@ class NetworkLoss:
         self.network = network
         self._engine = engine
         self._program = program
-        self._decay = program.decay()
 
     def __call__(self, params: Tree) -> float:
         """The cost, penalty included, at these parameters (any tree or flat vector that the network takes)."""
         theta = self.pack(params).flat
-        return self._engine.cost(theta, resolve(None)) + float(0.5 * self._decay @ (theta * theta))
+        penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
+        return self._engine.cost(theta, resolve(None)) + penalty
 
     def pack(self, params: Tree) -> Packed:
         """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""
@@ -284,11 +285,11 @@ class NetworkLoss:
             return self._direct(params.flat, step, n_threads, report)
         h = EXACT_STEP if step is None else step
         run = self._engine.units if method == "units" else self._engine.incremental
-        changes, magnitude = run(params.flat, h, n_threads, report)
-        with np.errstate(over="ignore", invalid="ignore"):
-            # the penalty's own difference, ½λ(w + h)² - ½λ(w - h)² = λ(w (2h))
-            changes += self._decay * params.flat * (2 * h)
-            return Numerical(changes / (2 * h), method, True, h, exact_rounding(magnitude / (2 * h)))
+        gradient, magnitude = run(params.flat, h, n_threads, report)
+        if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
+            with np.errstate(over="ignore", invalid="ignore"):
+                gradient += self._decay * params.flat
+        return Numerical(gradient, method, True, h, lambda: exact_rounding(magnitude()))
 
     def _cheaper(self) -> str:
         engine = self._engine
@@ -300,9 +301,15 @@ class NetworkLoss:
         plus, minus, width = plain_steps(theta, step)
         changes = self._engine.direct(theta, plus, minus, n_threads, report)
         with np.errstate(over="ignore", invalid="ignore"):
-            changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
-        rounding = plain_rounding(self._engine.cost(theta, n_threads), width)
-        return Numerical(changes / width, "direct", False, step, rounding)
+            if self.network.penalty:
+                changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
+        gradient = np.divide(changes, width, out=changes)
+        cost = self._engine.cost
+        return Numerical(gradient, "direct", False, step, lambda: plain_rounding(cost(theta, n_threads), width))
+
+    @cached_property
+    def _decay(self) -> NDArray[np.float64]:
+        return self._program.decay()
 
     def __repr__(self) -> str:
         return f"<loss of {self.network!r} on {self._engine.samples} samples>"

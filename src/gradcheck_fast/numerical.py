@@ -116,8 +116,9 @@ class CallableLoss:
         for begin, end in pieces(len(gradient), 1, report):
             for k in range(begin, end):
                 gradient[k] = (self._at(params, k, plus[k]) - self._at(params, k, minus[k])) / width[k]
-        rounding = plain_rounding(self._value(params, params.flat), width) if len(gradient) else 0.0
-        return Numerical(gradient, "direct", False, step, rounding)
+        # once more at the unchanged parameters, at which a function that remembers its last ones is left
+        cost = self._value(params, params.flat.copy()) if len(gradient) else 0.0
+        return Numerical(gradient, "direct", False, step, lambda: plain_rounding(cost, width))
 
     def _at(self, params: Packed, k: int, value: float) -> float:
         theta: NDArray[np.float64] = params.flat.copy()

@@ -9,103 +9,29 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from . import _program
+from . import _kernels
 from ._program import Kind
+from .parameters import NOTHING, Array, Packing, Parameter, fill, integers, padded, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-PANEL = _program.PANEL
-NOTHING = -1
-
-
-def integers(*names: str) -> list[tuple[str, str]]:
-    """Fields of a structured dtype."""
-    return [(name, "n") for name in names]
-
 
 # These mirror the structs of _program.pxd, field for field.
 STEP = np.dtype(
     [
-        *integers("kind", "operation", "first", "second", "width", "padded", "offset", "first_term", "n_terms"),
+        *integers("kind", "operation", "first", "second", "width", "padded", "row", "offset", "first_term", "n_terms"),
         *integers("needed", "slot", "slot_offset", "first_ends", "second_ends", "mask"),
         ("constant", "d"),
         ("scale", "d"),
     ]
 )
-TERM = np.dtype(integers("step", "parameter", "rows", "panel_stride", "diagonal", "ends"))
-
-
-def aligned(*shape: int) -> NDArray[np.float64]:
-    """Zeros, C-contiguous, beginning on a cache line."""
-    size = int(np.prod(shape))
-    raw: NDArray[np.float64] = np.zeros(size + 8)
-    begin = -raw.ctypes.data // 8 % 8
-    return raw[begin : begin + size].reshape(shape)
-
-
-def padded(width: int) -> int:
-    """`width` rounded up to whole panels."""
-    return -(-width // PANEL) * PANEL
-
-
-class Array(NamedTuple):
-    """An array of the user's parameters, and where it begins in the flat vector.
-
-    A vector is a matrix of one row. `decay` is the strength of the L2 penalty on it.
-    """
-
-    rows: int
-    columns: int
-    offset: int
-    decay: float
-
-    @property
-    def size(self) -> int:
-        return self.rows * self.columns
-
-
-class Parameter(NamedTuple):
-    """A block of an array that some step uses as a matrix: from (row, column) on.
-
-    `packed_offset` is where it lies in the packed parameters, in which it is cut into panels of 16 columns (see
-    ``csrc/kernels.h``).
-    """
-
-    array: Array
-    row: int
-    column: int
-    rows: int
-    columns: int
-    packed_offset: int
-
-    @property
-    def size(self) -> int:
-        return self.rows * self.columns
-
-    @property
-    def panels(self) -> int:
-        return padded(self.columns) // PANEL
-
-    @property
-    def panel_stride(self) -> int:
-        """One row more than the matrix has: else the panels of many matrices would share few cache sets."""
-        return PANEL if self.rows == 1 else (self.rows + 1) * PANEL
-
-    @property
-    def packed_size(self) -> int:
-        return self.panels * self.panel_stride
-
-    def of(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """The block in a flat vector of all parameters, as a view of shape (rows, columns)."""
-        whole = flat[self.array.offset : self.array.offset + self.array.size].reshape(-1, self.array.columns)
-        return whole[self.row : self.row + self.rows, self.column : self.column + self.columns]
+TERM = np.dtype(integers("step", "parameter", "diagonal", "ends"))
 
 
 class Term(NamedTuple):
@@ -133,7 +59,7 @@ class Step(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """The slot of each step that has one, and the width of each slot."""
+    """The slot of each step that has one, and for each slot the doubles of a row."""
 
     numbers: dict[int, int]
     widths: list[int]
@@ -167,7 +93,7 @@ class Program:
         """
         rows = array.rows - row if rows is None else rows
         columns = array.columns - column if columns is None else columns
-        parameter = Parameter(array, row, column, rows, columns, self.packed_size)
+        parameter = Parameter(array, row, column, rows, columns, len(self.parameters))
         self.parameters.append(parameter)
         return parameter
 
@@ -207,8 +133,8 @@ class Program:
         return self._add(Step(Kind.AFFINE, width))
 
     def elementwise(self, name: str, step: int) -> int:
-        """One of `gradcheck_fast._program.operations()`, entry by entry."""
-        operation, cached = _program.operations()[name]
+        """One of `gradcheck_fast._kernels.OPERATIONS`, entry by entry."""
+        operation, cached = _kernels.OPERATIONS[name]
         return self._add(Step(Kind.ELEMENTWISE, self.steps[step].width, (step,), operation, cached))
 
     def softmax(self, step: int) -> int:
@@ -234,7 +160,7 @@ class Program:
 
         Not to those in which the input step `mask`, of width 1, is 0.
         """
-        operation, separable, cached = _program.costs()[name]
+        operation, separable, cached = _kernels.COSTS[name]
         self.target_width += target_width
         return self._add(
             Step(
@@ -255,13 +181,13 @@ class Program:
         """The step that `step` applies the activation to; None if it is something else."""
         kind, operation = self.steps[step].kind, self.steps[step].operation
         is_softmax = activation == "softmax" and kind == Kind.SOFTMAX
-        same = is_softmax or (kind == Kind.ELEMENTWISE and _program.operations().get(activation, (-1,))[0] == operation)
+        same = is_softmax or (kind == Kind.ELEMENTWISE and _kernels.OPERATIONS.get(activation, (-1,))[0] == operation)
         return self.steps[step].inputs[0] if same else None
 
     @staticmethod
     def is_separable(cost: str) -> bool:
         """Whether a cost is a sum over the entries of its input."""
-        return _program.costs()[cost][1]
+        return _kernels.COSTS[cost][1]
 
     # ---- parameters
 
@@ -270,60 +196,19 @@ class Program:
         """Number of parameters."""
         return self.arrays[-1].offset + self.arrays[-1].size if self.arrays else 0
 
-    @property
-    def packed_size(self) -> int:
-        last = self.parameters[-1] if self.parameters else None
-        return last.packed_offset + last.packed_size if last else 0
-
-    def _blocks(self, packed: NDArray[np.float64]) -> Iterator[tuple[Parameter, NDArray[np.float64]]]:
-        """Every parameter, with its entries in `packed` as (panels, rows, 16)."""
-        for p in self.parameters:
-            block = packed[p.packed_offset : p.packed_offset + p.packed_size].reshape(p.panels, -1, PANEL)
-            yield p, block[:, : p.rows]
-
-    def pack(self, flat: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The flat parameter vector in panels, zero elsewhere; aligned to cache lines."""
-        packed = aligned(self.packed_size)
-        for p, block in self._blocks(packed):
-            matrix = p.of(flat)
-            whole, rest = divmod(p.columns, PANEL)
-            split = whole * PANEL
-            block[:whole] = matrix[:, :split].reshape(p.rows, whole, PANEL).swapaxes(0, 1)
-            if rest:
-                block[whole, :, :rest] = matrix[:, split:]
-        return packed
-
-    def unpack(self, packed: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The inverse of `pack`."""
-        flat = np.empty(self.size)
-        for p, block in self._blocks(packed):
-            matrix = p.of(flat)
-            whole, rest = divmod(p.columns, PANEL)
-            for k in range(whole):
-                matrix[:, k * PANEL : (k + 1) * PANEL] = block[k]
-            if rest:
-                matrix[:, whole * PANEL :] = block[whole, :, :rest]
-        return flat
-
-    def positions(self) -> NDArray[np.intp]:
-        """Where each entry of the flat vector lies in the packed one."""
-        places = np.empty(self.size, np.intp)
-        for p in self.parameters:
-            panel, column = np.divmod(np.arange(p.columns), PANEL)
-            row = np.arange(p.rows)[:, np.newaxis]
-            p.of(places)[...] = p.packed_offset + panel * p.panel_stride + row * PANEL + column
-        return places
-
-    def spread(self, values: Iterable[float]) -> NDArray[np.float64]:
+    def spread(self, values: Sequence[float]) -> NDArray[np.float64]:
         """A flat vector with one value for all entries of each of the `parameters`."""
-        flat = np.empty(self.size)
-        for p, value in zip(self.parameters, values, strict=True):
-            p.of(flat)[...] = value
-        return flat
+        return fill(self.size, self.parameters, values)
 
     def decay(self) -> NDArray[np.float64]:
         """The L2 penalty's strength for each entry of the flat vector."""
-        return self.spread(p.array.decay for p in self.parameters)
+        return self.spread([p.array.decay for p in self.parameters])
+
+    @cached_property
+    def packing(self) -> Packing:
+        """Where the engine wants the parameters: once the program is complete."""
+        multiplied = {t.parameter.number for _, t in self.terms if not t.diagonal and t.step in self.slots.numbers}
+        return Packing(self.parameters, multiplied)
 
     # ---- tables
 
@@ -394,34 +279,32 @@ class Program:
             if step.kind != Kind.AFFINE:
                 free += ended
             if step.kind not in (Kind.INPUT, Kind.COST):
-                numbers[number] = allocate(padded(step.width))
+                numbers[number] = allocate(spread(padded(step.width)))
             if step.kind == Kind.AFFINE:
                 free += ended
         return Slots(numbers, widths)
 
-    @property
+    @cached_property
     def tables(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Steps and terms, as the engine reads them."""
         begins = list(accumulate(self.slots.widths, initial=0))
         steps, terms = [], []
         for number, step in enumerate(self.steps):
             first, second = (*step.inputs, NOTHING, NOTHING)[:2]
-            ends = [
-                i != NOTHING and i in self.slots.numbers and self.last_reader.get(i) == number for i in (first, second)
-            ]
+            ends = [self._ends(first, number), self._ends(second, number)]
             if step.kind == Kind.INPUT:
                 first = step.column
             elif step.kind == Kind.COST:
                 second = step.column
             slot = self.slots.numbers.get(number, 0)
             steps.append(
-                (step.kind, step.operation, first, second, step.width, padded(step.width), self.offsets[number],
-                 self.first_term[number], len(step.terms), number in self.needed, slot, begins[slot], *ends, step.mask,
-                 step.constant, step.scale)
+                (step.kind, step.operation, first, second, step.width, padded(step.width), spread(padded(step.width)),
+                 self.offsets[number], self.first_term[number], len(step.terms), number in self.needed, slot,
+                 begins[slot], *ends, step.mask, step.constant, step.scale)
             )  # fmt: skip
-            terms += [
-                (t.step, t.parameter.packed_offset, t.parameter.rows, t.parameter.panel_stride, t.diagonal,
-                 t.step in self.slots.numbers and self.last_reader.get(t.step) == number)
-                for t in step.terms
-            ]  # fmt: skip
+            terms += [(t.step, t.parameter.number, t.diagonal, self._ends(t.step, number)) for t in step.terms]
         return np.array(steps, STEP), np.array(terms, TERM)
+
+    def _ends(self, step: int, reader: int) -> bool:
+        """Whether `reader` is the last to read the difference of `step`."""
+        return step in self.slots.numbers and self.last_reader.get(step) == reader

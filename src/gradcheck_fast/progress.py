@@ -59,10 +59,11 @@ def pieces(
     """Ranges ``(begin, end)`` that cover ``range(total)``, sized so that one takes about 0.1 s.
 
     Between two of them the interpreter runs: a pending Ctrl-C is raised there. `report` gets the fraction done.
-    `largest` caps the size where tasks that took no time may be followed by others that do; `work` says how much has
+    `largest` is the size to begin with, and the cap where tasks that took no time may be followed by others that do;
+    `work` says how much has
     been done after each of the `total` tasks, where they are not alike.
     """
-    begin, size = 0, smallest
+    begin, size = 0, max(smallest, int(min(total, largest))) if largest < float("inf") else smallest
     while begin < total:
         end = min(total, begin + size)
         started = perf_counter()

@@ -16,7 +16,8 @@ from .layers import Signal, activations, row_blocks
 from .names import choose, positive_integer, true_or_false
 
 if TYPE_CHECKING:
-    from .program import Array, Parameter, Program
+    from .parameters import Array, Parameter
+    from .program import Program
 
 #: The state of a cell: its steps, the output first. None stands for zeros.
 State: TypeAlias = tuple[int | None, ...]

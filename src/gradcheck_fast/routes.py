@@ -7,13 +7,13 @@ A route is one parameter array (``incremental``), with every affine step that us
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import _engine, _program
 from ._program import Kind
-from .program import NOTHING, integers
+from .parameters import NOTHING, PANEL, TASK, integers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,43 +22,54 @@ if TYPE_CHECKING:
 
 UNIT = -2
 
-#: Doubles that the slots of one block of rows may take: small enough to stay in a core's L2 cache.
-BLOCK_DOUBLES = 64 * 1024
-#: Rows of a block come in multiples of this (what the matrix kernel takes at once, twice; whole cache lines).
-ROW_MULTIPLE = 24
-MAX_ROWS = 10 * ROW_MULTIPLE
+#: Pairs in a block: twice as many rows, which fill the matrix kernel's 12 rows at a time, and fit into the L2 cache up
+#: to widths of 1024; no fewer for wider layers, whose matrices would be read too often.
+BLOCK_PAIRS = 60
+#: Doubles that the slots of a block may take at most (32 MiB).
+MOST_BLOCK_DOUBLES = 4 * 1024 * 1024
+#: Blocks in a task.
+BLOCKS_PER_TASK = 4
 
-# These mirror the structs of _program.pxd and _engine.pyx, field for field.
-ROUTE = np.dtype(integers("first_use", "n_uses", "parameter", "panel_stride", "width", "skip", "sensitivities"))
+# These mirror the structs of _program.pxd, field for field.
+ROUTE = np.dtype(integers("first_use", "n_uses", "parameter", "width", "skip", "sensitivities"))
 USE = np.dtype(integers("step", "term"))
-TASK = np.dtype(integers("route", "begin", "end"))
 
 #: Estimated operations per entry, beside the two of each multiply-add: what a difference of an elementwise step costs.
 WORK_ELEMENTWISE = 30
 
 
+class Tasks(NamedTuple):
+    """Tasks for the engine, and the estimated operations, in some unit, up to and including each."""
+
+    table: NDArray[np.void]
+    work: NDArray[np.float64]
+
+
 class Routes:
     """The routes of one method over one program, and the tables in which the engine reads them."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, by_units: bool = False) -> None:
         self._program = program
+        self.by_units = by_units
         self._routes: list[tuple[int, ...]] = []
         self._uses: list[tuple[int, int]] = []
         self.counts: list[int] = []  #: parameters of each route, or units per sample
         self.work: list[float] = []  #: estimated operations of one row
         self.gathering = 0.0  #: estimated operations, per sample, of adding up the units' sensitivities
-        per_row = sum(program.slots.widths)
-        rows = BLOCK_DOUBLES // max(per_row, 1) // ROW_MULTIPLE * ROW_MULTIPLE
-        self.rows = min(max(rows, ROW_MULTIPLE), MAX_ROWS)  #: of a block
-        self.scratch = self.rows * (_engine.ROW_VALUES + _program.ROW_WORK + per_row)  #: doubles that a thread needs
-        self.numbers = self.rows * _engine.ROW_NUMBERS + len(program.slots.widths)  #: integers that a thread needs
+        per_pair = 2 * sum(program.slots.widths)
+        self._pairs = min(BLOCK_PAIRS, max(1, MOST_BLOCK_DOUBLES // max(per_pair, 1)))
+        self._capacity = -(-self._pairs // PANEL) * PANEL
+        self.scratch = self._capacity * (_engine.VALUES_PER_PAIR + per_pair)  #: doubles that a thread needs
+        #: integers that a thread needs
+        self.numbers = self._capacity * _engine.NUMBERS_PER_PAIR + 2 * len(program.slots.widths)
         dense = [self._dense_work(step) if n in program.needed else 0.0 for n, step in enumerate(program.steps)]
         self._dense_after = list(accumulate(reversed(dense), initial=0.0))[::-1]
+        self._tasks: dict[int, Tasks] = {}
 
     @classmethod
     def of_units(cls, program: Program) -> Routes:
         """One route per affine step."""
-        routes = cls(program)
+        routes = cls(program, by_units=True)
         for step, offset in program.unit_offsets().items():
             width = program.steps[step].width
             routes._add([(step, UNIT)], count=width, width=width, sensitivities=offset)
@@ -77,8 +88,7 @@ class Routes:
             routes._add(
                 uses[p],
                 count=p.size,
-                parameter=p.packed_offset,
-                panel_stride=p.panel_stride,
+                parameter=p.number,
                 width=p.columns,
                 skip=only if only != NOTHING and program.terms[only][1].step != NOTHING else NOTHING,
             )
@@ -88,46 +98,60 @@ class Routes:
         """The program with these routes, as the engine runs them on an instruction set."""
         return _program.CompiledProgram(
             *self._program.tables,
+            self._program.packing.table,
             np.array(self._routes, ROUTE),
             np.array(self._uses, USE),
             self._program.tape_stride,
             len(self._program.slots.widths),
-            self.rows,
+            self._capacity,
+            self._pairs,
             isa,
         )
 
-    def tasks(self, items_per_count: int, rows_per_item: int, blocks: int) -> NDArray[np.void]:
-        """Cuts the counts, `items_per_count` items each, into tasks of about so many blocks of rows."""
-        tasks = [np.empty(0, TASK)]
-        for number, count in enumerate(self.counts):
-            total = count * items_per_count
-            begins = np.arange(0, total, max(1, blocks * self.rows // rows_per_item))
-            tasks.append(np.empty(len(begins), TASK))
-            tasks[-1]["route"] = number
-            tasks[-1]["begin"] = begins
-            tasks[-1]["end"] = np.append(begins[1:], total)[: len(begins)]
-        return np.concatenate(tasks)
+    def tasks(self, samples: int) -> Tasks:
+        """Everything to be perturbed for so many samples, cut into tasks of some blocks."""
+        if samples not in self._tasks:
+            cut = self._unit_tasks if self.by_units else self._parameter_tasks
+            tables = [cut(number, samples) for number in range(len(self._routes))]
+            table = np.concatenate([np.empty(0, TASK), *tables])
+            items = (table["end"] - table["begin"]) * (table["last"] - table["first"])
+            self._tasks[samples] = Tasks(table, np.cumsum((np.array(self.work)[table["route"]] + 1.0) * items))
+        return self._tasks[samples]
 
-    def work_after(self, tasks: NDArray[np.void]) -> NDArray[np.float64]:
-        """Estimated operations up to and including each of the tasks, in some unit."""
-        per_item = np.array(self.work)[tasks["route"]] + 1.0
-        return np.asarray(np.cumsum(per_item * (tasks["end"] - tasks["begin"])))
+    def _unit_tasks(self, number: int, samples: int) -> NDArray[np.void]:
+        """A block of columns for one sample after the other: the rows of the next matrix then stay in the cache."""
+        tasks = []
+        for begin in range(0, self.counts[number], self._pairs):
+            end = min(self.counts[number], begin + self._pairs)
+            several = max(1, BLOCKS_PER_TASK * self._pairs // (end - begin))
+            tasks += [
+                (number, begin, end, first, min(samples, first + several)) for first in range(0, samples, several)
+            ]
+        return np.array(tasks, TASK)
+
+    def _parameter_tasks(self, number: int, samples: int) -> NDArray[np.void]:
+        """Some parameters, each for all samples."""
+        begins = np.arange(0, self.counts[number], max(1, BLOCKS_PER_TASK * self._pairs // samples))
+        table = np.empty(len(begins), TASK)
+        table["route"], table["first"], table["last"] = number, 0, samples
+        table["begin"], table["end"] = begins, np.append(begins[1:], self.counts[number])[: len(begins)]
+        return table
 
     def total_work(self, samples: int) -> float:
         """Estimated operations of everything for so many samples."""
         perturbing = sum(2.0 * count * work for count, work in zip(self.counts, self.work, strict=True))
         return samples * (perturbing + self.gathering)
 
-    def block_work(self) -> float:
-        """Estimated operations of one block of rows of the costliest route."""
-        return self.rows * max(self.work, default=0.0)
+    def task_work(self) -> float:
+        """Estimated operations of the costliest task, or more."""
+        return 2.0 * (BLOCKS_PER_TASK + 1) * self._pairs * max(self.work, default=0.0)
 
     def _add(
-        self, uses: list[tuple[int, int]], *, count: int, width: int, parameter: int = NOTHING, panel_stride: int = 0,
-        skip: int = NOTHING, sensitivities: int = 0,
+        self, uses: list[tuple[int, int]], *, count: int, width: int, parameter: int = NOTHING, skip: int = NOTHING,
+        sensitivities: int = 0,
     ) -> None:  # fmt: skip
         """The route that perturbs these affine steps, each with the number of the perturbed term or UNIT."""
-        self._routes.append((len(self._uses), len(uses), parameter, panel_stride, width, skip, sensitivities))
+        self._routes.append((len(self._uses), len(uses), parameter, width, skip, sensitivities))
         self._uses += uses
         self.counts.append(count)
         self.work.append(self._work_from(uses[0][0]) if uses else 0.0)

@@ -35,7 +35,7 @@ class Packed:
     dtypes : dict
         The dtype that each array had.
     unpack : callable
-        A flat vector of that size -> a tree like the one packed, of new float64 arrays.
+        A flat vector of that size -> a tree like the one packed, of arrays that are views of that vector.
     paths : tuple of str
         Where each array lies in the tree, in the order of `flat`; empty if the tree is one vector.
     """
@@ -167,12 +167,11 @@ def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], 
         for name in order:
             require_finite(what if name == what else f"{what}: {name}", leaves[name])
     shapes = {name: leaves[name].shape for name in order}
-    flat = np.concatenate([np.ravel(leaves[name]) for name in order] or [np.empty(0)]).astype(np.float64)
+    flat = np.concatenate([np.ravel(leaves[name]) for name in order] or [np.empty(0)], dtype=np.float64)
 
     def unpack(vector: NDArray[np.float64]) -> Tree:
         arrays = dict(split(vector, shapes))
-        values = iter([arrays[name] for name in leaves])
-        return _rebuild(tree, values)
+        return _rebuild(tree, iter([arrays[name] for name in leaves]))
 
     return Packed(flat, shapes, {name: leaves[name].dtype for name in order}, unpack, tuple(order))
 
@@ -180,7 +179,7 @@ def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], 
 def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
     if _is_leaf(tree):
         value = next(values)
-        return value.copy() if isinstance(tree, np.ndarray) or value.ndim else float(value)
+        return value if isinstance(tree, np.ndarray) or value.ndim else float(value)
     if isinstance(tree, Mapping):
         return {key: _rebuild(child, values) for key, child in tree.items()}
     children = [_rebuild(child, values) for child in tree]
@@ -198,7 +197,7 @@ def _pack_vector(vector: Any, shapes: Mapping[str, Shape], total: int, what: str
     if finite:
         for name, part in split(array, shapes):
             require_finite(f"{what}: {name}", part)
-    return Packed(array.astype(np.float64), dict(shapes), dict.fromkeys(shapes, array.dtype), np.copy)
+    return Packed(array.astype(np.float64), dict(shapes), dict.fromkeys(shapes, array.dtype), lambda flat: flat)
 
 
 def _name_differences(what: str, got: list[str], expected: list[str]) -> str:
