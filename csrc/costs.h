@@ -11,49 +11,67 @@
 #define COST_VALUE(NAME)                                                                                          \
     static double NAME##_value(ptrdiff_t n, const double *x, const double *target, double constant, double *cache, \
                                ptrdiff_t stride)
+/* change[0] and change[1]: what the differences plus and minus do */
 #define COST_DIFFERENCE(NAME)                                                                                      \
-    static double NAME##_one_difference(ptrdiff_t n, const double *x, const double *target, double constant,       \
-                                        const double *cache, ptrdiff_t stride, const double *d)
+    static ALWAYS_INLINE void NAME##_changes(ptrdiff_t n, const double *x, const double *target, double constant,  \
+                                             const double *cache, ptrdiff_t stride, const double *plus,            \
+                                             const double *minus, double change[2])
 
 /* Whole panels vectorise: beyond n, d is zero, and so is a separable cost's difference; the rest is readable. */
-static ALWAYS_INLINE ptrdiff_t whole_panels(ptrdiff_t n) { return n == 1 ? 1 : (n + GF_PANEL - 1) / GF_PANEL * GF_PANEL; }
+static ALWAYS_INLINE ptrdiff_t whole_panels(ptrdiff_t n) { return (n + GF_PANEL - 1) / GF_PANEL * GF_PANEL; }
 
-/* A cost that is a sum over k of e(x[k], target[k]): written as its two scalar functions. */
-#define SEPARABLE_COST(NAME, VALUE, DIFFERENCE)                    \
-    COST_VALUE(NAME) {                                             \
-        double sum = 0.0;                                          \
-        UNUSED(cache), UNUSED(stride), UNUSED(constant);           \
-        SUM_IN_LANES(n, sum, VALUE);                               \
-        return sum;                                                \
-    }                                                              \
-    COST_DIFFERENCE(NAME) {                                        \
-        double sum = 0.0;                                          \
-        UNUSED(cache), UNUSED(stride), UNUSED(constant);           \
-        SUM_IN_LANES(whole_panels(n), sum, DIFFERENCE);            \
-        return sum;                                                \
+/* A cost that is a sum over k of e(x, y), x and y being x[k] and target[k]: written as its two scalar functions. */
+#define SEPARABLE_COST(NAME, VALUE, DIFFERENCE)                                                          \
+    static ALWAYS_INLINE double NAME##_of(double x, double y, double constant) {                         \
+        UNUSED(constant);                                                                                \
+        return VALUE;                                                                                    \
+    }                                                                                                    \
+    static ALWAYS_INLINE double NAME##_difference_of(double x, double y, double constant, double d) {    \
+        UNUSED(constant);                                                                                \
+        return DIFFERENCE;                                                                               \
+    }                                                                                                    \
+    COST_VALUE(NAME) {                                                                                   \
+        double sum = 0.0;                                                                                \
+        UNUSED(cache), UNUSED(stride);                                                                   \
+        SUM_IN_LANES(n, sum, NAME##_of(x[k], target[k], constant));                                      \
+        return sum;                                                                                      \
+    }                                                                                                    \
+    COST_DIFFERENCE(NAME) {                                                                              \
+        UNUSED(cache), UNUSED(stride);                                                                   \
+        if (n == 1) {                                                                                    \
+            change[0] = NAME##_difference_of(x[0], target[0], constant, plus[0]);                        \
+            change[1] = NAME##_difference_of(x[0], target[0], constant, minus[0]);                       \
+            return;                                                                                      \
+        }                                                                                                \
+        double up[GF_PANEL] = {0}, down[GF_PANEL] = {0};                                                 \
+        for (ptrdiff_t k = 0; k < n; k += GF_PANEL)                                                      \
+            for (int i = 0; i < GF_PANEL; i++) {                                                         \
+                up[i] += NAME##_difference_of(x[k + i], target[k + i], constant, plus[k + i]);           \
+                down[i] += NAME##_difference_of(x[k + i], target[k + i], constant, minus[k + i]);        \
+            }                                                                                            \
+        change[0] = sum_of_panel(up);                                                                    \
+        change[1] = sum_of_panel(down);                                                                  \
     }
 
 /* c (y - x)^2:  c d (d - 2 (y - x)) */
-SEPARABLE_COST(squared_error, constant *(target[k] - x[k]) * (target[k] - x[k]),
-               constant *d[k] * (d[k] - 2.0 * (target[k] - x[k])))
+SEPARABLE_COST(squared_error, constant *(y - x) * (y - x), constant *d *(d - 2.0 * (y - x)))
 
 /* |x - y| = max(x - y, 0) + max(y - x, 0), each by case */
-SEPARABLE_COST(absolute_error, fabs(x[k] - target[k]),
-               positive_part_difference(x[k] - target[k], d[k]) + positive_part_difference(target[k] - x[k], -d[k]))
+SEPARABLE_COST(absolute_error, fabs(x - y), positive_part_difference(x - y, d) + positive_part_difference(y - x, -d))
 
 /* Huber, r = x - y: r^2/2 within [-c, c], c (|r| - c/2) outside, that is with t = clip(r, -c, c)
  *     t^2/2 + c max(r - c, 0) + c max(-r - c, 0),
  * whose parts are differenced by case: (t' - t)(t' + t)/2, where t' + t = 2t + (t' - t). */
-static ALWAYS_INLINE double huber_of(double r, double c) {
+static ALWAYS_INLINE double huber_loss(double r, double c) {
     double t = clip(r, -c, c);
     return 0.5 * t * t + c * (fabs(r) > c ? fabs(r) - c : 0.0);
 }
-static ALWAYS_INLINE double huber_difference_of(double r, double c, double d) {
+static ALWAYS_INLINE double huber_loss_difference(double r, double c, double d) {
     double t = clip(r, -c, c), inner = clip_difference(r, d, -c, c);
     return inner * (t + 0.5 * inner) +
            c * (positive_part_difference(r - c, d) + positive_part_difference(-r - c, -d));
 }
-SEPARABLE_COST(huber, huber_of(x[k] - target[k], constant), huber_difference_of(x[k] - target[k], constant, d[k]))
+SEPARABLE_COST(huber, huber_loss(x - y, constant), huber_loss_difference(x - y, constant, d))
 
 /* Binary cross-entropy of a logit: (1 - y) softplus(x) + y softplus(-x) */
 static ALWAYS_INLINE double binary_logit(double x, double y) {
@@ -65,8 +83,7 @@ static ALWAYS_INLINE double binary_logit_difference(double x, double y, double d
     return (1.0 - y) * softplus_difference_of(ANY, x, s.plus, s.minus, d) +
            y * softplus_difference_of(ANY, -x, s.minus, s.plus, -d);
 }
-SEPARABLE_COST(binary_cross_entropy_logits, binary_logit(x[k], target[k]),
-               binary_logit_difference(x[k], target[k], d[k]))
+SEPARABLE_COST(binary_cross_entropy_logits, binary_logit(x, y), binary_logit_difference(x, y, d))
 
 /* -w log x, and its difference -w log1p(d/x); nothing at all where w = 0 or d = 0, even if x is 0 there */
 static ALWAYS_INLINE double weighted_log(double w, double x) { return w == 0.0 ? 0.0 : -w * log_positive(x); }
@@ -75,14 +92,11 @@ static ALWAYS_INLINE double weighted_log_difference(double w, double x, double d
 }
 
 /* Binary cross-entropy of a probability: -y log x - (1 - y) log(1 - x) */
-SEPARABLE_COST(binary_cross_entropy_probabilities,
-               weighted_log(target[k], x[k]) + weighted_log(1.0 - target[k], 1.0 - x[k]),
-               weighted_log_difference(target[k], x[k], d[k]) +
-                   weighted_log_difference(1.0 - target[k], 1.0 - x[k], -d[k]))
+SEPARABLE_COST(binary_cross_entropy_probabilities, weighted_log(y, x) + weighted_log(1.0 - y, 1.0 - x),
+               weighted_log_difference(y, x, d) + weighted_log_difference(1.0 - y, 1.0 - x, -d))
 
 /* Cross-entropy of probabilities with target rows: -sum_k y_k log x_k */
-SEPARABLE_COST(cross_entropy_probabilities, weighted_log(target[k], x[k]),
-               weighted_log_difference(target[k], x[k], d[k]))
+SEPARABLE_COST(cross_entropy_probabilities, weighted_log(y, x), weighted_log_difference(y, x, d))
 
 /* Cross-entropy of probabilities with a class c = target[0]: -log x_c */
 COST_VALUE(cross_entropy_probabilities_class) {
@@ -92,7 +106,8 @@ COST_VALUE(cross_entropy_probabilities_class) {
 COST_DIFFERENCE(cross_entropy_probabilities_class) {
     ptrdiff_t c = (ptrdiff_t)target[0];
     UNUSED(n), UNUSED(constant), UNUSED(cache), UNUSED(stride);
-    return weighted_log_difference(1.0, x[c], d[c]);
+    change[0] = weighted_log_difference(1.0, x[c], plus[c]);
+    change[1] = weighted_log_difference(1.0, x[c], minus[c]);
 }
 
 /* Cross-entropy of logits with target rows y: sum_k y_k (log sum_j e^(x_j) - x_k). With p = softmax(x), Y = sum_k y_k
@@ -129,11 +144,16 @@ COST_VALUE(cross_entropy_logits) {
     cache[stride] = weight;
     return weight * log_sum(n, x) - dot;
 }
-COST_DIFFERENCE(cross_entropy_logits) {
-    double weight = cache[stride], dot = 0.0;
-    UNUSED(x), UNUSED(constant);
+static double weighted_mean(ptrdiff_t n, const double *target, double weight, const double *d) {
+    double dot = 0.0;
     SUM_IN_LANES(whole_panels(n), dot, target[k] * d[k]);
-    return weight * log_mean_exp_difference(n, cache, d, dot / weight);
+    return dot / weight;
+}
+COST_DIFFERENCE(cross_entropy_logits) {
+    double weight = cache[stride];
+    UNUSED(x), UNUSED(constant);
+    change[0] = weight * log_mean_exp_difference(n, cache, plus, weighted_mean(n, target, weight, plus));
+    change[1] = weight * log_mean_exp_difference(n, cache, minus, weighted_mean(n, target, weight, minus));
 }
 COST_VALUE(cross_entropy_logits_class) {
     UNUSED(constant), UNUSED(stride);
@@ -141,8 +161,10 @@ COST_VALUE(cross_entropy_logits_class) {
     return log_sum(n, x) - x[(ptrdiff_t)target[0]];
 }
 COST_DIFFERENCE(cross_entropy_logits_class) {
+    ptrdiff_t c = (ptrdiff_t)target[0];
     UNUSED(x), UNUSED(constant), UNUSED(stride);
-    return log_mean_exp_difference(n, cache, d, d[(ptrdiff_t)target[0]]);
+    change[0] = log_mean_exp_difference(n, cache, plus, plus[c]);
+    change[1] = log_mean_exp_difference(n, cache, minus, minus[c]);
 }
 
 /* name, whether it is separable, and how many arrays it caches */
@@ -163,13 +185,14 @@ COST_DIFFERENCE(cross_entropy_logits_class) {
         for (ptrdiff_t p = 0; p < pairs->count; p++) {                                                                \
             const double *base = pairs->tape + pairs->sample[p] * pairs->tape_stride;                                 \
             if (place->mask >= 0 && base[place->mask] == 0.0) continue;                                               \
-            const double *target = place->targets + pairs->sample[p] * place->target_stride;                          \
-            ptrdiff_t n = row ? place->n : 1, shift = row ? 0 : pairs->column[p];                                     \
-            for (int s = 0; s < 2; s++)                                                                               \
-                change[s * pairs->capacity + p] +=                                                                    \
-                    place->scale * NAME##_one_difference(n, base + place->x + shift, target + shift,                  \
-                                                         place->constant, base + place->cache, place->stride,         \
-                                                         row ? d + (2 * p + s) * row : d + s * pairs->capacity + p);  \
+            ptrdiff_t shift = row ? 0 : pairs->column[p];                                                             \
+            const double *target = place->targets + pairs->sample[p] * place->target_stride + shift;                  \
+            const double *plus = row ? d + 2 * p * row : d + p;                                                       \
+            double changes[2];                                                                                        \
+            NAME##_changes(row ? place->n : 1, base + place->x + shift, target, place->constant, base + place->cache, \
+                           place->stride, plus, plus + (row ? row : pairs->capacity), changes);                       \
+            change[p] += place->scale * changes[0];                                                                   \
+            change[pairs->capacity + p] += place->scale * changes[1];                                                 \
         }                                                                                                             \
     }
 GF_COSTS(DEFINE_PAIRS)

@@ -51,6 +51,12 @@ static ALWAYS_INLINE double sum_of_lanes(lanes x) {
 #endif
 }
 
+static ALWAYS_INLINE double sum_of_panel(const double *x) {
+    lanes sum = load(x);
+    for (int v = 1; v < VECTORS; v++) sum += load(x + v * LANES);
+    return sum_of_lanes(sum);
+}
+
 #if LANES == 8
 /* (sum of the lanes of a, of b, ..., of e, 0, 0, 0): cheaper than one by one. */
 static ALWAYS_INLINE lanes five_sums(lanes a, lanes b, lanes c, lanes d, lanes e) {

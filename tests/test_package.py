@@ -26,5 +26,5 @@ def test_importing_brings_in_numpy_and_nothing_else_from_outside():
 
 def test_type_information_and_data_are_installed():
     root = Path(gf.__file__).parent
-    for name in ("py.typed", "_engine.pyi", "_kernels.pyi", "_program.pyi", "data/digits.csv"):
+    for name in ("py.typed", "_compare.pyi", "_engine.pyi", "_kernels.pyi", "_program.pyi", "data/digits.csv"):
         assert (root / name).is_file(), name

@@ -165,16 +165,21 @@ cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, c
                     double *result, double *magnitude) noexcept nogil:
     """result[source] += cost(+h) - cost(-h), magnitude[source] += the sizes of both (unless NULL); empties the block.
     """
-    cdef Py_ssize_t p
-    cdef double plus, minus
+    cdef Py_ssize_t p, source
+    cdef double plus, minus, change = 0.0, size = 0.0
     program.propagate(route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
                       pairs.change + CHANGES * program.capacity)
     for p in range(pairs.base.count):
         plus = pairs.change[p]
         minus = pairs.change[program.capacity + p]
-        result[pairs.source[p]] += plus - minus
-        if magnitude != NULL:
-            magnitude[pairs.source[p]] += fabs(plus) + fabs(minus)
+        change += plus - minus
+        size += fabs(plus) + fabs(minus)
+        source = pairs.source[p]
+        if p + 1 == pairs.base.count or pairs.source[p + 1] != source:
+            result[source] += change
+            if magnitude != NULL:
+                magnitude[source] += size
+            change = size = 0.0
     pairs.base.count = 0
 
 

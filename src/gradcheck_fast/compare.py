@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import _compare
 from .differences import EPSILON, ROUNDING_ULPS
 from .trees import Packed, Tree, pack, pack_as
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .differences import Numerical
+    from . import _compare
+from .differences import Numerical
 
 
 class Entry(NamedTuple):
@@ -84,14 +87,14 @@ def relative_error(a: Tree, b: Tree) -> float:
 
 
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+    (first, first_finite), (second, second_finite) = _compare.largest(a), _compare.largest(b)
+    if not (first_finite and second_finite):
         return float("nan")
-    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+    scale = max(first, second)
     if scale == 0.0:
         return 0.0
-    difference = float(np.linalg.norm(a / scale - b / scale))
-    total = float(np.linalg.norm(a / scale + b / scale))
-    return difference / total if total else float("inf")
+    difference, total = _compare.squares(a, b, scale)
+    return math.sqrt(difference / total) if total else float("inf")
 
 
 #: rtol, and atol as a fraction of the largest entry of the array, by the precision of the analytic gradient.
@@ -114,28 +117,20 @@ def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: fl
     """Compares entry by entry, with tolerances that follow the dtype of each analytic array unless given."""
     a, n = analytic.flat, numerical.gradient
     rounding = np.broadcast_to(np.asarray(numerical.rounding(), np.float64), n.shape)
-    most_rounding = _MOST_ROUNDING * _largest(n)
+    most_rounding = 0.0 if atol is not None else _MOST_ROUNDING * _compare.largest(n)[0]
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
     vectors = (a, n, rounding, excess)
-    for (name, own), (_, other), (_, blur), (_, ratio) in zip(*map(analytic.arrays, vectors), strict=True):
-        default_rtol, share, precision = _tolerance(analytic.dtypes[name], numerical.exact)
+    begin = 0
+    for name, shape in analytic.shapes.items():
+        part = slice(begin, begin + math.prod(shape))
+        own, other, blur, ratio = (vector[part] for vector in vectors)
+        default_rtol, share, widening = _tolerance(analytic.dtypes[name], numerical.exact)
         r = default_rtol if rtol is None else rtol
-        t = share * _largest(other) + numerical.truncation if atol is None else atol
-        with np.errstate(invalid="ignore", over="ignore"):
-            error = np.abs(own - other)
-            allowed = t + r * np.maximum(np.abs(own), np.abs(other))
-            if atol is None:
-                allowed += np.fmin(blur * precision, most_rounding)
-            ratio[...] = np.where(error > 0, np.inf, 0.0)
-            np.divide(error, allowed, out=ratio, where=allowed > 0)
-        ratio[~(np.isfinite(own) & np.isfinite(other))] = np.inf
-        results.append(
-            ArrayResult(
-                name, own.shape, _ratio(own.ravel(), other.ravel()), float(np.max(error, initial=0.0)),
-                int((ratio > 1).sum()), own.size, r, float(t),
-            )
-        )  # fmt: skip
+        t = share * _compare.largest(other)[0] + numerical.truncation if atol is None else atol
+        error, wrong = _compare.excess(own, other, blur, r, t, widening, most_rounding, ratio)
+        results.append(ArrayResult(name, shape, _ratio(own, other), error, wrong, own.size, r, float(t)))
+        begin = part.stop
     return Comparison(tuple(results), _ratio(a, n), excess)
 
 
@@ -146,7 +141,3 @@ def _tolerance(dtype: np.dtype[Any], exact: bool) -> tuple[float, float, float]:
     if not exact:  # rounding is then that of two whole costs, on the numerical side
         return max(rtol, _PLAIN[0]), max(share, _PLAIN[1]), 1.0
     return rtol, share, max(1.0, float(np.finfo(f"f{itemsize}").eps) / (ROUNDING_ULPS * EPSILON))
-
-
-def _largest(values: NDArray[np.float64]) -> float:
-    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))

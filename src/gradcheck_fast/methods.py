@@ -184,7 +184,7 @@ class Engine:
             run = self._prepare(memory, routes, self._compiled_parameter_routes, theta, n_threads)
             for chunk, part in self._filled_chunks(memory, run, report):
                 tasks = routes.tasks(chunk.count)
-                for begin, end in self._pieces(routes, tasks, run.n_threads, part):
+                for begin, end in self._pieces(tasks, run.n_threads, part):
                     _engine.incremental(*run, tasks.table, chunk, h, changes, begin, end)
         with np.errstate(over="ignore"):
             changes /= 2 * h
@@ -209,7 +209,7 @@ class Engine:
             rows = memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
             for chunk, part in self._filled_chunks(memory, run, report):
                 tasks = routes.tasks(chunk.count)
-                for begin, end in self._pieces(routes, tasks, run.n_threads, part):
+                for begin, end in self._pieces(tasks, run.n_threads, part):
                     _engine.units(*run, tasks.table, chunk, h, sensitivities, begin, end)
                 with np.errstate(over="ignore"):
                     sensitivities /= 2 * h
@@ -300,8 +300,8 @@ class Engine:
             _engine.pack(self._compiled, packing.tasks, theta, packed, 1 if packing.size < SERIAL_COPY else n_threads)
         return packed
 
-    def _pieces(self, routes: Routes, tasks: Tasks, n_threads: int, report: Report) -> Iterator[tuple[int, int]]:
-        surely_quick = n_threads * SURE_SPEED * PIECE_SECONDS / max(routes.task_work(), 1.0)
+    def _pieces(self, tasks: Tasks, n_threads: int, report: Report) -> Iterator[tuple[int, int]]:
+        surely_quick = n_threads * SURE_SPEED * PIECE_SECONDS / tasks.most
         return pieces(len(tasks.table), n_threads, report, surely_quick, tasks.work)
 
     def _chunk_samples(self, doubles: int) -> int:

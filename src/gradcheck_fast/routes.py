@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _engine, _program
 from ._program import Kind
-from .parameters import NOTHING, PANEL, TASK, integers
+from .parameters import NOTHING, PANEL, TASK, integers, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,8 @@ BLOCK_PAIRS = 60
 MOST_BLOCK_DOUBLES = 4 * 1024 * 1024
 #: Blocks in a task.
 BLOCKS_PER_TASK = 4
+#: Doubles in a cache line.
+CACHE_LINE = 8
 
 # These mirror the structs of _program.pxd, field for field.
 ROUTE = np.dtype(integers("first_use", "n_uses", "parameter", "width", "skip", "sensitivities"))
@@ -39,10 +41,11 @@ WORK_ELEMENTWISE = 30
 
 
 class Tasks(NamedTuple):
-    """Tasks for the engine, and the estimated operations, in some unit, up to and including each."""
+    """Tasks for the engine; the estimated operations up to and including each, and of the costliest."""
 
     table: NDArray[np.void]
     work: NDArray[np.float64]
+    most: float
 
 
 class Routes:
@@ -59,9 +62,9 @@ class Routes:
         per_pair = 2 * sum(program.slots.widths)
         self._pairs = min(BLOCK_PAIRS, max(1, MOST_BLOCK_DOUBLES // max(per_pair, 1)))
         self._capacity = -(-self._pairs // PANEL) * PANEL
-        self.scratch = self._capacity * (_engine.VALUES_PER_PAIR + per_pair)  #: doubles that a thread needs
-        #: integers that a thread needs
-        self.numbers = self._capacity * _engine.NUMBERS_PER_PAIR + 2 * len(program.slots.widths)
+        # doubles and integers that a thread needs; whole cache lines, so that threads do not share one
+        self.scratch = padded(self._capacity * (_engine.VALUES_PER_PAIR + per_pair))
+        self.numbers = padded(self._capacity * _engine.NUMBERS_PER_PAIR + 2 * len(program.slots.widths))
         dense = [self._dense_work(step) if n in program.needed else 0.0 for n, step in enumerate(program.steps)]
         self._dense_after = list(accumulate(reversed(dense), initial=0.0))[::-1]
         self._tasks: dict[int, Tasks] = {}
@@ -114,8 +117,9 @@ class Routes:
             cut = self._unit_tasks if self.by_units else self._parameter_tasks
             tables = [cut(number, samples) for number in range(len(self._routes))]
             table = np.concatenate([np.empty(0, TASK), *tables])
-            items = (table["end"] - table["begin"]) * (table["last"] - table["first"])
-            self._tasks[samples] = Tasks(table, np.cumsum((np.array(self.work)[table["route"]] + 1.0) * items))
+            pairs = (table["end"] - table["begin"]) * (table["last"] - table["first"])
+            work = 2.0 * (np.array(self.work)[table["route"]] + 1.0) * pairs
+            self._tasks[samples] = Tasks(table, np.cumsum(work), float(work.max(initial=1.0)))
         return self._tasks[samples]
 
     def _unit_tasks(self, number: int, samples: int) -> NDArray[np.void]:
@@ -130,8 +134,9 @@ class Routes:
         return np.array(tasks, TASK)
 
     def _parameter_tasks(self, number: int, samples: int) -> NDArray[np.void]:
-        """Some parameters, each for all samples."""
-        begins = np.arange(0, self.counts[number], max(1, BLOCKS_PER_TASK * self._pairs // samples))
+        """Some parameters, each for all samples; whole cache lines of results, so that threads do not share one."""
+        several = -(-BLOCKS_PER_TASK * self._pairs // samples // CACHE_LINE) * CACHE_LINE
+        begins = np.arange(0, self.counts[number], several)
         table = np.empty(len(begins), TASK)
         table["route"], table["first"], table["last"] = number, 0, samples
         table["begin"], table["end"] = begins, np.append(begins[1:], self.counts[number])[: len(begins)]
@@ -141,10 +146,6 @@ class Routes:
         """Estimated operations of everything for so many samples."""
         perturbing = sum(2.0 * count * work for count, work in zip(self.counts, self.work, strict=True))
         return samples * (perturbing + self.gathering)
-
-    def task_work(self) -> float:
-        """Estimated operations of the costliest task, or more."""
-        return 2.0 * (BLOCKS_PER_TASK + 1) * self._pairs * max(self.work, default=0.0)
 
     def _add(
         self, uses: list[tuple[int, int]], *, count: int, width: int, parameter: int = NOTHING, skip: int = NOTHING,

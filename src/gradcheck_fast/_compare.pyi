@@ -1,0 +1,15 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def largest(x: NDArray[np.float64]) -> tuple[float, bool]: ...
+def squares(a: NDArray[np.float64], b: NDArray[np.float64], scale: float) -> tuple[float, float]: ...
+def excess(
+    analytic: NDArray[np.float64],
+    numerical: NDArray[np.float64],
+    rounding: NDArray[np.float64],
+    rtol: float,
+    atol: float,
+    widening: float,
+    most_rounding: float,
+    ratio: NDArray[np.float64],
+) -> tuple[float, int]: ...

@@ -1,0 +1,57 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: freethreading_compatible=True
+"""The loops of `compare`: each goes once through two gradients, and makes no arrays."""
+from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite
+
+
+def largest(const double[::1] x):
+    """The largest size of a finite entry, and whether all entries are finite."""
+    cdef Py_ssize_t k
+    cdef double most = 0.0
+    cdef bint all_finite = True
+    with nogil:
+        for k in range(x.shape[0]):
+            if isfinite(x[k]):
+                most = fmax(most, fabs(x[k]))
+            else:
+                all_finite = False
+    return most, all_finite
+
+
+def squares(const double[::1] a, const double[::1] b, double scale):
+    """The sums of the squares of (a - b) / scale and of (a + b) / scale."""
+    cdef Py_ssize_t k
+    cdef double difference = 0.0, total = 0.0, x, y
+    with nogil:
+        for k in range(a.shape[0]):
+            x = a[k] / scale
+            y = b[k] / scale
+            difference += (x - y) * (x - y)
+            total += (x + y) * (x + y)
+    return difference, total
+
+
+def excess(const double[::1] analytic, const double[::1] numerical, const double[:] rounding, double rtol, double atol,
+           double widening, double most_rounding, double[::1] ratio):
+    """ratio[k] = |a - n| / tolerance, infinite if a or n is not finite or nothing is tolerated.
+
+    The tolerance is atol + rtol max(|a|, |n|) + min(rounding * widening, most_rounding). Returns the largest |a - n|,
+    NaN if one is, and how many ratios exceed 1.
+    """
+    cdef Py_ssize_t k, wrong = 0
+    cdef double a, n, error, allowed, most = 0.0
+    with nogil:
+        for k in range(analytic.shape[0]):
+            a = analytic[k]
+            n = numerical[k]
+            error = fabs(a - n)
+            allowed = atol + rtol * fmax(fabs(a), fabs(n)) + fmin(rounding[k] * widening, most_rounding)
+            if not isfinite(a) or not isfinite(n):
+                ratio[k] = INFINITY
+            elif error == 0.0:
+                ratio[k] = 0.0
+            else:
+                ratio[k] = error / allowed if allowed > 0.0 else INFINITY
+            wrong += ratio[k] > 1.0
+            most = error if error > most or error != error else most
+    return most, wrong
