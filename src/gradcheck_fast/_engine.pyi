@@ -77,7 +77,14 @@ def gather(
     scratch: NDArray[np.float64],
     n_threads: int,
 ) -> None: ...
-def largest_sizes(values: NDArray[np.float64], largest: NDArray[np.float64]) -> None: ...
+def add_magnitudes(
+    program: CompiledProgram,
+    unit_offset: NDArray[np.intp],
+    step: NDArray[np.intp],
+    chunk: Chunk,
+    sensitivities: NDArray[np.float64],
+    magnitude: NDArray[np.float64],
+) -> None: ...
 def incremental(
     program: CompiledProgram,
     theta: NDArray[np.float64],
@@ -87,7 +94,7 @@ def incremental(
     tasks: NDArray[np.void],
     chunk: Chunk,
     h: float,
-    changes: NDArray[np.float64],
+    gradient: NDArray[np.float64],
     begin: int,
     end: int,
 ) -> None: ...

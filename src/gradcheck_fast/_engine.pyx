@@ -163,7 +163,9 @@ cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssiz
 
 cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta, Chunk chunk,
                     double *result, double *magnitude) noexcept nogil:
-    """result[source] += cost(+h) - cost(-h), magnitude[source] += the sizes of both (unless NULL); empties the block.
+    """result[source] += (cost(+h) - cost(-h)) / 2h, magnitude[source] += the sizes of both over 2h (unless NULL).
+
+    Empties the block.
     """
     cdef Py_ssize_t p, source
     cdef double plus, minus, change = 0.0, size = 0.0
@@ -176,9 +178,9 @@ cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, c
         size += fabs(plus) + fabs(minus)
         source = pairs.source[p]
         if p + 1 == pairs.base.count or pairs.source[p + 1] != source:
-            result[source] += change
+            result[source] += change / (2.0 * pairs.h)
             if magnitude != NULL:
-                magnitude[source] += size
+                magnitude[source] += size / (2.0 * pairs.h)
             change = size = 0.0
     pairs.base.count = 0
 
@@ -186,7 +188,7 @@ cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, c
 def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
           Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
           double[::1] sensitivities, Py_ssize_t begin, Py_ssize_t end):
-    """The change of the cost between +h and -h at each unit of each sample, for the tasks begin..end.
+    """The central difference of the cost at each unit of each sample, for the tasks begin..end.
 
     A unit (sample n, column j) of a route has its result at sensitivities[route.sensitivities * samples of a full
     chunk + its place in panels of n rows].
@@ -264,35 +266,53 @@ cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begi
                 (c // GF_PANEL * samples + n) * GF_PANEL + c % GF_PANEL]
 
 
-def largest_sizes(const double[:, :, :] values, double[::1] largest):
-    """largest[n] = max over k and c of |values[k, n, c]|; NaN counts as nothing."""
-    cdef Py_ssize_t k, n, c
-    cdef double most
-    with nogil:
-        for n in range(values.shape[1]):
-            most = 0.0
-            for k in range(values.shape[0]):
-                for c in range(values.shape[2]):
-                    if fabs(values[k, n, c]) > most:
-                        most = fabs(values[k, n, c])
-            largest[n] = most
+def add_magnitudes(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] step, Chunk chunk,
+                   const double[::1] sensitivities, double[::1] magnitude):
+    """magnitude[parameter] += a bound of sum_n |a[n, i] s[n, j]|, for all i and j, over all terms with the parameter.
+
+    a is what the term multiplies, s are the sensitivities of its step's units; `step` is the step of each term.
+    """
+    cdef Py_ssize_t t, n, samples = chunk.tape_view.shape[0]
+    cdef const Term *term
+    cdef const double *s
+    cdef double size
+    for t in range(program.terms.shape[0]):
+        term = &program.terms[t]
+        for n in range(chunk.count):
+            s = &sensitivities[unit_offset[t] * samples + n * GF_PANEL]
+            size = largest(s, program.steps[step[t]].padded // GF_PANEL, GF_PANEL, samples * GF_PANEL)
+            if term.step != NOTHING:
+                size *= largest(&chunk.tape_view[n, program.steps[term.step].offset], 1,
+                                program.steps[term.step].width, 0)
+            magnitude[term.parameter] += size
+
+
+cdef double largest(const double *x, Py_ssize_t panels, Py_ssize_t width, Py_ssize_t panel) noexcept nogil:
+    """The largest size of the x[k * panel + c]; NaN counts as nothing."""
+    cdef Py_ssize_t k, c
+    cdef double most = 0.0
+    for k in range(panels):
+        for c in range(width):
+            if fabs(x[k * panel + c]) > most:
+                most = fabs(x[k * panel + c])
+    return most
 
 
 def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
                 Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
-                double[:, ::1] changes, Py_ssize_t begin, Py_ssize_t end):
-    """changes[0] += the change of the cost between +h and -h at each parameter, for the tasks begin..end.
+                double[:, ::1] gradient, Py_ssize_t begin, Py_ssize_t end):
+    """gradient[0] += the central difference of the cost at each parameter, for the tasks begin..end.
 
-    changes[1] += the sizes of all changes that were added up to it. Both are flat.
+    gradient[1] += the sizes of everything that was added up to it. Both are flat.
     """
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        incremental_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &changes[0, 0],
-                         &changes[1, 0], &scratch[threadid(), 0], &numbers[threadid(), 0])
+        incremental_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &gradient[0, 0],
+                         &gradient[1, 0], &scratch[threadid(), 0], &numbers[threadid(), 0])
 
 
 cdef void incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
-                           Chunk chunk, double h, double *changes, double *magnitude, double *scratch,
+                           Chunk chunk, double h, double *gradient, double *magnitude, double *scratch,
                            Py_ssize_t *numbers) noexcept nogil:
     """A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair."""
     cdef Pairs pairs
@@ -311,5 +331,5 @@ cdef void incremental_task(CompiledProgram program, const double *theta, const R
                 continue
             add_pair(&pairs, n, i, j, block.flat + i * block.stride + j)
             if pairs.base.count == program.pairs:
-                run_block(program, route, &pairs, theta, chunk, changes, magnitude)
-    run_block(program, route, &pairs, theta, chunk, changes, magnitude)
+                run_block(program, route, &pairs, theta, chunk, gradient, magnitude)
+    run_block(program, route, &pairs, theta, chunk, gradient, magnitude)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from . import _engine, _kernels
-from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
+from .parameters import PACKED_ROWS, PANEL, aligned, padded
 from .progress import PIECE_SECONDS, pieces
 from .routes import WORK_ELEMENTWISE, Routes
 
@@ -121,7 +121,7 @@ class Engine:
 
     def work(self, routes: Routes) -> float:
         """Estimated operations of a method, by its routes."""
-        return routes.total_work(self.samples)
+        return self.samples * routes.work_per_sample
 
     def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
         """The cost of all samples at the flat parameters `theta`."""
@@ -178,17 +178,15 @@ class Engine:
         magnitude : callable
             Gives an ndarray like it: the sum of the sizes of everything that was added up to each entry.
         """
-        changes = np.zeros((2, self._program.size))
+        gradient = np.zeros((2, self._program.size))
         with self._memory() as memory:
             routes = self.parameter_routes
             run = self._prepare(memory, routes, self._compiled_parameter_routes, theta, n_threads)
             for chunk, part in self._filled_chunks(memory, run, report):
                 tasks = routes.tasks(chunk.count)
                 for begin, end in self._pieces(tasks, run.n_threads, part):
-                    _engine.incremental(*run, tasks.table, chunk, h, changes, begin, end)
-        with np.errstate(over="ignore"):
-            changes /= 2 * h
-        return changes[0], lambda: changes[1]
+                    _engine.incremental(*run, tasks.table, chunk, h, gradient, begin, end)
+        return gradient[0], lambda: gradient[1]
 
     def units(
         self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
@@ -201,7 +199,8 @@ class Engine:
         """
         program = self._program
         gradient = np.empty(program.size)
-        magnitudes = [0.0] * len(program.parameters)
+        magnitudes = np.zeros(len(program.parameters))
+        begins, uses, first_use = self._uses
         with self._memory() as memory:
             routes = self.unit_routes
             run = self._prepare(memory, routes, self._compiled_unit_routes, theta, n_threads)
@@ -211,39 +210,14 @@ class Engine:
                 tasks = routes.tasks(chunk.count)
                 for begin, end in self._pieces(tasks, run.n_threads, part):
                     _engine.units(*run, tasks.table, chunk, h, sensitivities, begin, end)
-                with np.errstate(over="ignore"):
-                    sensitivities /= 2 * h
                 _engine.gather(
-                    run.compiled, *self._uses, program.packing.tasks, chunk, sensitivities, gradient, chunk.begin > 0,
+                    run.compiled, begins, uses, first_use, program.packing.tasks, chunk, sensitivities, gradient, chunk.begin > 0,
                     rows, run.n_threads,
                 )  # fmt: skip
-                for number, magnitude in self._magnitudes(sensitivities, chunk):
-                    magnitudes[number] += magnitude
-        return gradient, lambda: program.spread(magnitudes)
+                _engine.add_magnitudes(run.compiled, begins, self._steps, chunk, sensitivities, magnitudes)
+        return gradient, lambda: program.spread(magnitudes.tolist())
 
     # ---- parts
-
-    def _magnitudes(self, sensitivities: NDArray[np.float64], chunk: _engine.Chunk) -> Iterator[tuple[int, float]]:
-        """For every term its parameter's number and a bound of sum_n |a[n, i] s[n, j]|, for all i and j.
-
-        a is what the term multiplies, s are the sensitivities of its step's units.
-        """
-        samples = len(chunk.tape)
-        of_units: dict[int, NDArray[np.float64]] = {}
-        of_inputs: dict[int, NDArray[np.float64]] = {NOTHING: np.ones(chunk.count)}
-        for (step, term), offset in zip(self._program.terms, self._uses[0].tolist(), strict=True):
-            if step not in of_units:
-                end = offset + padded(self._program.steps[step].width)
-                panels = sensitivities[offset * samples : end * samples].reshape(-1, samples, PANEL)
-                of_units[step] = np.empty(chunk.count)
-                _engine.largest_sizes(panels[:, : chunk.count], of_units[step])
-            if term.step not in of_inputs:
-                begin = self._program.offsets[term.step]
-                values = chunk.tape[: chunk.count, begin : begin + self._program.steps[term.step].width]
-                of_inputs[term.step] = np.empty(chunk.count)
-                _engine.largest_sizes(values[np.newaxis], of_inputs[term.step])
-            with np.errstate(over="ignore", invalid="ignore"):
-                yield term.parameter.number, float(of_units[step] @ of_inputs[term.step])
 
     @cached_property
     def _units(self) -> int:
@@ -262,6 +236,11 @@ class Engine:
         numbers = np.array([term.parameter.number for _, term in self._program.terms], np.intp)
         counts = np.bincount(numbers, minlength=len(self._program.parameters))
         return begins, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+
+    @cached_property
+    def _steps(self) -> NDArray[np.intp]:
+        """The step of each term."""
+        return np.array([step for step, _ in self._program.terms], np.intp)
 
     @cached_property
     def _compiled_unit_routes(self) -> CompiledProgram:

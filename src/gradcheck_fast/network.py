@@ -280,7 +280,7 @@ class NetworkLoss:
         """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
         method = choose("method", method, METHODS)
         if method == "auto":
-            method = self._cheaper()
+            method = self._cheaper
         if method == "direct":
             return self._direct(params.flat, step, n_threads, report)
         h = EXACT_STEP if step is None else step
@@ -291,6 +291,7 @@ class NetworkLoss:
                 gradient += self._decay * params.flat
         return Numerical(gradient, method, True, h, lambda: exact_rounding(magnitude()))
 
+    @cached_property
     def _cheaper(self) -> str:
         engine = self._engine
         return "units" if engine.work(engine.unit_routes) <= engine.work(engine.parameter_routes) else "incremental"

@@ -6,6 +6,7 @@ A route is one parameter array (``incremental``), with every affine step that us
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -142,10 +143,11 @@ class Routes:
         table["begin"], table["end"] = begins, np.append(begins[1:], self.counts[number])[: len(begins)]
         return table
 
-    def total_work(self, samples: int) -> float:
-        """Estimated operations of everything for so many samples."""
+    @cached_property
+    def work_per_sample(self) -> float:
+        """Estimated operations of everything."""
         perturbing = sum(2.0 * count * work for count, work in zip(self.counts, self.work, strict=True))
-        return samples * (perturbing + self.gathering)
+        return perturbing + self.gathering
 
     def _add(
         self, uses: list[tuple[int, int]], *, count: int, width: int, parameter: int = NOTHING, skip: int = NOTHING,

@@ -37,7 +37,7 @@ def resolve(n_threads: int | None) -> int:
     wanted = available() if n_threads is None else positive_integer("n_threads", n_threads)
     if not _engine.has_openmp or os.getpid() != _PROCESS:
         return 1
-    return min(wanted, max(MOST_THREADS, 2 * (os.cpu_count() or 1)))
+    return wanted if wanted <= MOST_THREADS else min(wanted, max(MOST_THREADS, 2 * (os.cpu_count() or 1)))
 
 
 def available() -> int:

@@ -135,11 +135,11 @@ def _has_numbers(leaves: Mapping[str, NDArray[Any]]) -> bool:
 
 
 def _is_leaf(tree: Tree) -> bool:
-    return not isinstance(tree, (Mapping, list, tuple))
+    return isinstance(tree, np.ndarray) or not isinstance(tree, (dict, list, tuple, Mapping))
 
 
 def _children(tree: Tree) -> list[tuple[str, Tree]]:
-    if isinstance(tree, Mapping):
+    if isinstance(tree, (dict, Mapping)):  # a dict is recognised at once
         return [(str(key), child) for key, child in tree.items()]
     return [(f"[{k}]", child) for k, child in enumerate(tree)]
 
@@ -163,11 +163,11 @@ def _read(tree: Tree, what: str) -> dict[str, NDArray[Any]]:
 
 
 def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], what: str, finite: bool) -> Packed:
-    if finite:
+    shapes = {name: leaves[name].shape for name in order}
+    flat = np.concatenate([leaves[name].ravel() for name in order] or [np.empty(0)], dtype=np.float64)
+    if finite and not np.isfinite(flat).all():
         for name in order:
             require_finite(what if name == what else f"{what}: {name}", leaves[name])
-    shapes = {name: leaves[name].shape for name in order}
-    flat = np.concatenate([np.ravel(leaves[name]) for name in order] or [np.empty(0)], dtype=np.float64)
 
     def unpack(vector: NDArray[np.float64]) -> Tree:
         arrays = dict(split(vector, shapes))
@@ -180,7 +180,7 @@ def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
     if _is_leaf(tree):
         value = next(values)
         return value if isinstance(tree, np.ndarray) or value.ndim else float(value)
-    if isinstance(tree, Mapping):
+    if isinstance(tree, (dict, Mapping)):
         return {key: _rebuild(child, values) for key, child in tree.items()}
     children = [_rebuild(child, values) for child in tree]
     if isinstance(tree, tuple):
