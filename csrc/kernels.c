@@ -2,6 +2,7 @@
 #include "affine.h"
 #include "costs.h"
 #include "elementwise.h"
+#include "fused.h"
 #include "pairwise.h"
 #include "softmax.h"
 
@@ -17,6 +18,7 @@ const gf_kernels GF_TABLE = {
     cost_table,
     matmul,
     matmul_narrow,
+    elementwise_narrow,
     sum_of_squares,
     select_rows,
     softmax_value,

@@ -84,6 +84,10 @@ typedef struct {
     /* one panel c (rows x 16) = or += a (rows x inner) b^T, b (columns x inner), inner in whole panels; else zero */
     void (*matmul_narrow)(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t columns, const double *a, ptrdiff_t a_row,
                           const double *b, ptrdiff_t b_row, double *c, ptrdiff_t c_row, int accumulate);
+    /* an elementwise step and the narrow product that reads it; inner in whole panels; `rows` is for four rows */
+    void (*elementwise_narrow)(const gf_elementwise *operation, const gf_pairs *pairs, ptrdiff_t inner, ptrdiff_t z,
+                               ptrdiff_t y, ptrdiff_t stride, const gf_difference *d, double *rows, ptrdiff_t row,
+                               ptrdiff_t columns, const double *b, ptrdiff_t b_row, double *c, ptrdiff_t c_row);
     /* the sum of the squares of a matrix row */
     double (*sum_of_squares)(ptrdiff_t panels, const double *row, ptrdiff_t panel);
     /* c = or += selected differences, as dense rows */

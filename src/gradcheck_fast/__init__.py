@@ -2,6 +2,7 @@
 
 from .check import gradcheck
 from .compare import ArrayResult, Entry, relative_error
+from .config import show_config
 from .costs import L2, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError
 from .layers import Dense
 from .network import Network
@@ -30,4 +31,5 @@ __all__ = [
     "gradcheck",
     "numerical_gradient",
     "relative_error",
+    "show_config",
 ]

@@ -59,6 +59,10 @@ cdef extern from "kernels.h" nogil:
         void (*matmul_narrow)(Py_ssize_t rows, Py_ssize_t inner, Py_ssize_t columns, const double *a,
                               Py_ssize_t a_row, const double *b, Py_ssize_t b_row, double *c, Py_ssize_t c_row,
                               bint accumulate) noexcept nogil
+        void (*elementwise_narrow)(const gf_elementwise *operation, const gf_pairs *pairs, Py_ssize_t inner,
+                                   Py_ssize_t z, Py_ssize_t y, Py_ssize_t stride, const gf_difference *d, double *rows,
+                                   Py_ssize_t row, Py_ssize_t columns, const double *b, Py_ssize_t b_row, double *c,
+                                   Py_ssize_t c_row) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t panels, const double *row, Py_ssize_t panel) noexcept nogil
         void (*select_rows)(const gf_pairs *pairs, Py_ssize_t panels, const gf_difference *d, double *c,
                             Py_ssize_t c_row, bint accumulate) noexcept nogil

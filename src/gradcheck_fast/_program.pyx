@@ -414,22 +414,15 @@ cdef class CompiledProgram:
 
     cdef void elementwise_and_narrow(self, const Step *step, const Term *term, Pairs *pairs, const double *theta,
                                      double *slots, double *work) noexcept nogil:
-        """An elementwise step and the narrow product that reads it, two pairs at a time, so that they stay in L1."""
-        cdef const gf_elementwise *operation = &self.kernels.elementwise[step.operation]
+        """An elementwise step and the narrow product that reads it, which is the next step."""
         cdef const Step *before = &self.steps[step.first]
         cdef const Step *after = step + 1
         cdef const Block *block = &self.blocks[term.parameter]
         cdef gf_difference d = self.difference_of(before, pairs, theta, slots, work)
-        cdef double *rows = self.slot_of(step, slots)
-        cdef double *out = self.slot_of(after, slots)
-        cdef Py_ssize_t p, end
-        for p in range(0, pairs.base.count, 2):
-            end = min(p + 2, pairs.base.count)
-            operation.difference(&pairs.base, p, end, step.padded // GF_PANEL, before.offset, step.offset,
-                                 step.padded, &d, rows, step.row)
-            self.kernels.matmul_narrow(2 * (end - p), block.rows, block.columns, rows, step.row,
-                                       theta + block.narrow, block.narrow_row, out + 2 * p * after.row, after.row,
-                                       False)
+        self.kernels.elementwise_narrow(
+            &self.kernels.elementwise[step.operation], &pairs.base, step.padded, before.offset, step.offset, step.padded,
+            &d, self.slot_of(step, slots), step.row, block.columns, theta + block.narrow, block.narrow_row,
+            self.slot_of(after, slots), after.row)
 
     cdef void pairwise_difference(self, const Step *step, const Pairs *pairs, double *slots, bint dense) noexcept nogil:
         """add: df + constant dg; product: df g + f dg + df dg; choose: df or dg.

@@ -211,8 +211,8 @@ class Engine:
                 for begin, end in self._pieces(tasks, run.n_threads, part):
                     _engine.units(*run, tasks.table, chunk, h, sensitivities, begin, end)
                 _engine.gather(
-                    run.compiled, begins, uses, first_use, program.packing.tasks, chunk, sensitivities, gradient, chunk.begin > 0,
-                    rows, run.n_threads,
+                    run.compiled, begins, uses, first_use, program.packing.tasks, chunk, sensitivities, gradient,
+                    chunk.begin > 0, rows, run.n_threads,
                 )  # fmt: skip
                 _engine.add_magnitudes(run.compiled, begins, self._steps, chunk, sensitivities, magnitudes)
         return gradient, lambda: program.spread(magnitudes.tolist())

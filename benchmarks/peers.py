@@ -1,0 +1,212 @@
+"""A complete numerical gradient by every method and by the peers, on identical work in one process.
+
+    python benchmarks/peers.py [--network 784-512-512-10:64] [--network lstm:64:128:50:16] [--activation relu]
+
+The peers: the tutorials' loop in NumPy; SciPy's approx_derivative, 3-point; torch.autograd.gradcheck, slow, and fast
+(which looks along one random direction only); torch.func.vmap; a jitted jax.lax.map. Those not installed are named and
+skipped. What takes longer than --seconds is timed on some parameters, and scaled to all: the table says on how many.
+"""
+
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+from common import median_time, parse, parser, part_time, report
+from problems import DenseProblem, LSTMProblem
+
+import gradcheck_fast as gf
+
+EPSILON = 1e-4
+NETWORKS = ("64-64-10:128", "784-128-10:64", "784-512-512-10:64")
+
+
+def sampled(size, seconds, run):
+    """Seconds for `size` parameters, from the time of `run(indices)` for some; and for how many."""
+    order, first = np.random.default_rng(0).permutation(size), getattr(run, "at_once", 8)
+    run(order[:first])  # compiles, or warms up
+    count = min(first, size)
+    while True:
+        before = perf_counter()
+        run(order[:count])
+        taken = perf_counter() - before
+        if taken > seconds / 2 or count == size:
+            return taken / count * size, count
+        count = min(size, count * 2)
+
+
+def numpy_loop(problem):
+    flat = [(array, index) for array in problem.params.values() for index in np.ndindex(array.shape)]
+
+    def run(indices):
+        for k in indices:
+            array, index = flat[k]
+            saved = array[index]
+            array[index] = saved + EPSILON
+            plus = problem.numpy_cost(problem.params)
+            array[index] = saved - EPSILON
+            minus = problem.numpy_cost(problem.params)
+            array[index] = saved
+            _ = (plus - minus) / (2 * EPSILON)
+
+    return run
+
+
+def scipy_three_point(problem):
+    from scipy.optimize._numdiff import approx_derivative
+
+    flat = np.concatenate([array.ravel() for array in problem.params.values()])
+    ends = np.cumsum([array.size for array in problem.params.values()])
+    names = list(problem.params)
+
+    def run(indices):
+        def cost(values):
+            theta = flat.copy()
+            theta[indices] = values
+            parts = np.split(theta, ends[:-1])
+            arrays = {n: part.reshape(problem.params[n].shape) for n, part in zip(names, parts, strict=True)}
+            return problem.numpy_cost(arrays)
+
+        approx_derivative(cost, flat[indices], method="3-point")
+
+    return run
+
+
+def torch_flat(problem):
+    import torch
+
+    return torch, torch.from_numpy(np.concatenate([array.ravel() for array in problem.params.values()]))
+
+
+def torch_gradcheck(problem):
+    torch, flat = torch_flat(problem)
+    cost = problem.torch_cost()
+
+    def run(indices):
+        at = torch.from_numpy(np.asarray(indices))
+        some = flat[at].clone().requires_grad_()
+        torch.autograd.gradcheck(lambda values: cost(flat.index_put((at,), values)), (some,), eps=1e-6, atol=1e-4)
+
+    return run
+
+
+def torch_vmap(problem, at_once=16):
+    torch, flat = torch_flat(problem)
+    costs = torch.func.vmap(problem.torch_cost())
+
+    def run(indices):
+        for begin in range(0, len(indices), at_once):
+            some = torch.from_numpy(np.asarray(indices[begin : begin + at_once]))
+            rows = torch.arange(len(some))
+            plus, minus = flat.repeat(len(some), 1), flat.repeat(len(some), 1)
+            plus[rows, some] += EPSILON
+            minus[rows, some] -= EPSILON
+            (costs(plus) - costs(minus)) / (2 * EPSILON)
+
+    return run
+
+
+def jax_map(problem):
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+
+    cost = problem.jax_cost()
+    flat = jnp.asarray(np.concatenate([array.ravel() for array in problem.params.values()]))
+
+    def slope(k):
+        return (cost(flat.at[k].add(EPSILON)) - cost(flat.at[k].add(-EPSILON))) / (2 * EPSILON)
+
+    gradient = jax.jit(lambda indices: jax.lax.map(slope, indices))
+
+    def run(indices):  # a compiled program has a fixed length
+        for begin in range(0, len(indices), run.at_once):
+            some = np.resize(indices[begin : begin + run.at_once], run.at_once)
+            gradient(jnp.asarray(some)).block_until_ready()
+
+    run.at_once = 256
+    return run
+
+
+SAMPLED = {
+    "NumPy loop": numpy_loop,
+    "SciPy 3-point": scipy_three_point,
+    "torch gradcheck, slow": torch_gradcheck,
+    "torch.func.vmap": torch_vmap,
+    "JAX jit(lax.map)": jax_map,
+}
+
+
+def torch_whole(problem, threads):
+    """What PyTorch does in full: gradcheck's fast mode, and one forward and backward pass of its own layers."""
+    torch, flat = torch_flat(problem)
+    torch.set_num_threads(threads)
+    flat.requires_grad_()
+    fast = partial(torch.autograd.gradcheck, problem.torch_cost(), (flat,), eps=1e-6, atol=1e-4, fast_mode=True)
+    return {"torch gradcheck, fast (one direction)": fast, "torch forward + backward": problem.torch_training_step()}
+
+
+def compare(problem, seconds, threads):
+    """One row for each method and peer."""
+    loss, params, size = problem.loss, problem.params, problem.size
+    assert abs(loss(params) - problem.numpy_cost(params)) < 1e-9 * abs(loss(params))
+    rows = []
+
+    def add(name, taken, on="all"):
+        times = rows[0]["seconds"] / taken if rows else 1.0
+        rows.append({problem.name: name, "seconds": taken, "times the loop": times, "parameters timed": on})
+
+    for name, prepare in SAMPLED.items():
+        if name.startswith("torch") and not hasattr(problem, "torch_cost"):
+            continue
+        try:
+            run = prepare(problem)
+        except ImportError as error:
+            print(f"skipped: {name} ({error.name} is not installed)")
+            continue
+        taken, count = sampled(size, seconds, run)
+        add(name, taken, "all" if count == size else count)
+    for method in ("direct", "incremental", "units"):
+        run = partial(gf.numerical_gradient, loss, params, method=method, n_threads=threads)
+        taken, done = part_time(lambda watch, run=run: run(progress=watch), seconds)
+        add(method, median_time(run) if taken < seconds else taken, "all" if done == 1 else f"{done:.2%} of all")
+    if rows[-1]["seconds"] < seconds:
+        gradient = gf.numerical_gradient(loss, params)
+        add("gradcheck, complete", median_time(partial(gf.gradcheck, loss, gradient, params, n_threads=threads)))
+    if hasattr(problem, "torch_cost"):
+        try:
+            for name, run in torch_whole(problem, threads).items():
+                add(name, median_time(run))
+        except ImportError:
+            print("skipped: torch gradcheck, fast; torch forward + backward (torch is not installed)")
+    return rows
+
+
+def draw(axes, rows):
+    name = next(iter(rows[0]))
+    axes.barh([row[name] for row in rows], [row["seconds"] for row in rows], color="tab:blue")
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.set_xlabel(f"seconds for all parameters of {name}")
+
+
+def make(text, activation):
+    """A problem from ``widths:samples``, or ``lstm:inputs:hidden:times:samples``."""
+    kind, *numbers = text.split(":")
+    if kind == "lstm":
+        return LSTMProblem(*map(int, numbers))
+    return DenseProblem([int(width) for width in kind.split("-")], int(numbers[0]), activation)
+
+
+def add_options(parser):
+    parser.add_argument("--network", action="append", help=f"widths:samples; default: {', '.join(NETWORKS)}")
+    parser.add_argument("--activation", default="sigmoid", choices=("sigmoid", "relu"))
+    return parser
+
+
+if __name__ == "__main__":
+    given = parse(add_options(parser(__doc__)))
+    for text in given.network or NETWORKS:
+        rows = compare(make(text, given.activation), given.seconds, given.threads)
+        report("A complete numerical gradient", rows, given, draw)
+        print()
