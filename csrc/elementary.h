@@ -139,23 +139,23 @@ static ALWAYS_INLINE logistic_pair logistic(double z) {
     return result;
 }
 
-/* sigma(z + d) - sigma(z) from s = sigma(z), q = sigma(-z), with u = expm1(d):
+/* sigma(z + d) - sigma(z) from moved = z + d, s = sigma(z), q = sigma(-z) and sq = s q, with u = expm1(d):
  *     s q u / (1 + s u)
  * which loses digits where s u comes near -1. So, unless d is small, with u = expm1(-|d|), e = exp(-|d|):
  *     d < 0:   s q u / (q + s e)        d >= 0:  -s q u / (s + q e)
  * in which nothing cancels for any z and d; beyond |d| = FAR, where s, q or e may underflow, the two values differ so
  * much that subtracting them loses nothing. */
 #define FAR 600.0
-static ALWAYS_INLINE double logistic_difference(range known, double moved, double s, double q, double d) { /* moved: z + d */
-    if (known == TINY) return s * q * d * (1.0 + d * (0.5 - s)); /* (1 + d/2)(1 - s d) but for its d^2 < 2^-57 */
+static ALWAYS_INLINE double logistic_difference(range known, double moved, double s, double q, double sq, double d) {
+    if (known == TINY) return sq * d * (1.0 + d * (0.5 - s)); /* (1 + d/2)(1 - s d) but for its d^2 < 2^-57 */
     if (known == SMALL) {
         double u = expm1_in(known, d);
-        return s * q * u * reciprocal_of_one_plus(known, s * u);
+        return sq * u * reciprocal_of_one_plus(known, s * u);
     }
     int far_away = fabs(d) > FAR;
     exp_pair step = exp_and_expm1(far_away ? -fabs(moved) : -fabs(d));
     double near = select_by_sign(d, q, s), far = select_by_sign(d, s, q);
-    double top = far_away ? step.exp : s * q * step.expm1;
+    double top = far_away ? step.exp : sq * step.expm1;
     double ratio = top / (far_away ? 1.0 + step.exp : near + far * step.exp);
     return far_away ? (moved > 0.0 ? q - ratio : ratio - s) : copysign(ratio, d);
 }

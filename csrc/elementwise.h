@@ -17,16 +17,15 @@
 
 #define UNUSED(x) (void)(x)
 
-/* sigmoid: y = 1/(1 + e^-z), a = 1 - y */
+/* sigmoid: y = 1/(1 + e^-z), a = 1 - y, b = y (1 - y) */
 static ALWAYS_INLINE double sigmoid_value(double z, double *a, double *b) {
     logistic_pair s = logistic(z);
-    UNUSED(b);
     *a = s.minus;
+    *b = s.plus * s.minus;
     return s.plus;
 }
 static ALWAYS_INLINE double sigmoid_difference(range known, double z, double y, double a, double b, double d) {
-    UNUSED(b);
-    return logistic_difference(known, z + d, y, a, d);
+    return logistic_difference(known, z + d, y, a, b, d);
 }
 
 /* tanh(z) = 2 sigma(2z) - 1, hence its difference is 2 (sigma(2z + 2d) - sigma(2z)); a, b = sigma(2z), sigma(-2z) */
@@ -39,7 +38,7 @@ static ALWAYS_INLINE double tanh_value(double z, double *a, double *b) {
 }
 static ALWAYS_INLINE double tanh_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(y);
-    return 2.0 * logistic_difference(known, 2.0 * (z + d), a, b, 2.0 * d);
+    return 2.0 * logistic_difference(known, 2.0 * (z + d), a, b, a * b, 2.0 * d);
 }
 
 /* exp: e^z expm1(d) */
@@ -184,7 +183,7 @@ static ALWAYS_INLINE double silu_value(double z, double *a, double *b) {
 }
 static ALWAYS_INLINE double silu_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(y);
-    return d * a + (z + d) * logistic_difference(known, z + d, a, b, d);
+    return d * a + (z + d) * logistic_difference(known, z + d, a, b, a * b, d);
 }
 
 /* gelu_tanh(z) = z/2 (1 + tanh g) = z sigma(2g), g = sqrt(2/pi) (z + 0.044715 z^3), Hendrycks and Gimpel 2016;
@@ -201,7 +200,7 @@ static ALWAYS_INLINE double gelu_tanh_difference(range known, double z, double y
     double inner = TWO_SQRT_2_OVER_PI * d * (1.0 + GELU_CUBIC * (3.0 * z * (z + d) + d * d));
     double moved = TWO_SQRT_2_OVER_PI * ((z + d) + GELU_CUBIC * (z + d) * (z + d) * (z + d));
     UNUSED(known), UNUSED(y); /* inner may be much larger than d */
-    return d * a + (z + d) * logistic_difference(ANY, moved, a, b, inner);
+    return d * a + (z + d) * logistic_difference(ANY, moved, a, b, a * b, inner);
 }
 
 /* hardtanh(z) = clip(z, -1, 1); relu6(z) = clip(z, 0, 6) */
@@ -265,7 +264,7 @@ static ALWAYS_INLINE double gelu_difference(range known, double z, double y, dou
 
 /* name, and how many values it caches next to y */
 #define GF_ELEMENTWISE_OPERATIONS(OPERATION) \
-    OPERATION(sigmoid, 1)                    \
+    OPERATION(sigmoid, 2)                    \
     OPERATION(tanh, 2)                       \
     OPERATION(relu, 0)                       \
     OPERATION(leaky_relu, 0)                 \

@@ -167,21 +167,16 @@ cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, c
 
     Empties the block.
     """
-    cdef Py_ssize_t p, source
-    cdef double plus, minus, change = 0.0, size = 0.0
+    cdef Py_ssize_t p
+    cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
     program.propagate(route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
                       pairs.change + CHANGES * program.capacity)
     for p in range(pairs.base.count):
         plus = pairs.change[p]
         minus = pairs.change[program.capacity + p]
-        change += plus - minus
-        size += fabs(plus) + fabs(minus)
-        source = pairs.source[p]
-        if p + 1 == pairs.base.count or pairs.source[p + 1] != source:
-            result[source] += change / (2.0 * pairs.h)
-            if magnitude != NULL:
-                magnitude[source] += size / (2.0 * pairs.h)
-            change = size = 0.0
+        result[pairs.source[p]] += (plus - minus) * per_step
+        if magnitude != NULL:
+            magnitude[pairs.source[p]] += (fabs(plus) + fabs(minus)) * per_step
     pairs.base.count = 0
 
 
@@ -314,21 +309,23 @@ def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1]
 cdef void incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
                            Chunk chunk, double h, double *gradient, double *magnitude, double *scratch,
                            Py_ssize_t *numbers) noexcept nogil:
-    """A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair."""
+    """The k-th parameter is W[k % rows, k // rows]: what lies side by side uses the same row of the next matrix.
+
+    A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair.
+    """
     cdef Pairs pairs
-    cdef Py_ssize_t k, n, i, j, factor = NOTHING
+    cdef Py_ssize_t k, n, i, j, factor
     cdef const Block *block = &program.blocks[route.parameter]
-    cdef const Term *term
+    cdef const Term *term = NULL if route.skip == NOTHING else &program.terms[route.skip]
     lay_out(&pairs, numbers, scratch, program, chunk, h)
-    for k in range(task.begin, task.end):
-        i = k // route.width
-        j = k % route.width
-        if route.skip != NOTHING:
-            term = &program.terms[route.skip]
-            factor = program.steps[term.step].offset + (j if term.diagonal else i)
-        for n in range(task.first, task.last):
-            if factor != NOTHING and chunk.tape_view[n, factor] == 0.0:
-                continue
+    for n in range(task.first, task.last):
+        for k in range(task.begin, task.end):
+            i = k % block.rows
+            j = k // block.rows
+            if term != NULL:
+                factor = program.steps[term.step].offset + (j if term.diagonal else i)
+                if chunk.tape_view[n, factor] == 0.0:
+                    continue
             add_pair(&pairs, n, i, j, block.flat + i * block.stride + j)
             if pairs.base.count == program.pairs:
                 run_block(program, route, &pairs, theta, chunk, gradient, magnitude)

@@ -46,7 +46,6 @@ cdef struct Route:            # a source of perturbations: a parameter, or the u
     Py_ssize_t first_use
     Py_ssize_t n_uses
     Py_ssize_t parameter      # a Block, or NOTHING
-    Py_ssize_t width          # columns of that parameter, or units of that step
     Py_ssize_t skip           # the term whose input's zeros make a perturbation vanish, or NOTHING
     Py_ssize_t sensitivities  # units: where their sensitivities begin, per sample of a chunk
 

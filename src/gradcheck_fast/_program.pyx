@@ -420,8 +420,8 @@ cdef class CompiledProgram:
         cdef const Block *block = &self.blocks[term.parameter]
         cdef gf_difference d = self.difference_of(before, pairs, theta, slots, work)
         self.kernels.elementwise_narrow(
-            &self.kernels.elementwise[step.operation], &pairs.base, step.padded, before.offset, step.offset, step.padded,
-            &d, self.slot_of(step, slots), step.row, block.columns, theta + block.narrow, block.narrow_row,
+            &self.kernels.elementwise[step.operation], &pairs.base, step.padded, before.offset, step.offset,
+            step.padded, &d, self.slot_of(step, slots), step.row, block.columns, theta + block.narrow, block.narrow_row,
             self.slot_of(after, slots), after.row)
 
     cdef void pairwise_difference(self, const Step *step, const Pairs *pairs, double *slots, bint dense) noexcept nogil:

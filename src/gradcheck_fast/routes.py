@@ -30,11 +30,11 @@ BLOCK_PAIRS = 60
 MOST_BLOCK_DOUBLES = 4 * 1024 * 1024
 #: Blocks in a task.
 BLOCKS_PER_TASK = 4
-#: Doubles in a cache line.
-CACHE_LINE = 8
+#: Parameters in a task, at least: neighbours in a column, that use the same sample's tape and the same matrix row.
+PARAMETERS_AT_ONCE = 8
 
 # These mirror the structs of _program.pxd, field for field.
-ROUTE = np.dtype(integers("first_use", "n_uses", "parameter", "width", "skip", "sensitivities"))
+ROUTE = np.dtype(integers("first_use", "n_uses", "parameter", "skip", "sensitivities"))
 USE = np.dtype(integers("step", "term"))
 
 #: Estimated operations per entry, beside the two of each multiply-add: what a difference of an elementwise step costs.
@@ -76,7 +76,7 @@ class Routes:
         routes = cls(program, by_units=True)
         for step, offset in program.unit_offsets().items():
             width = program.steps[step].width
-            routes._add([(step, UNIT)], count=width, width=width, sensitivities=offset)
+            routes._add([(step, UNIT)], count=width, sensitivities=offset)
         routes.gathering = 2.0 * sum(term.parameter.size for _, term in program.terms)
         return routes
 
@@ -93,7 +93,6 @@ class Routes:
                 uses[p],
                 count=p.size,
                 parameter=p.number,
-                width=p.columns,
                 skip=only if only != NOTHING and program.terms[only][1].step != NOTHING else NOTHING,
             )
         return routes
@@ -135,8 +134,8 @@ class Routes:
         return np.array(tasks, TASK)
 
     def _parameter_tasks(self, number: int, samples: int) -> NDArray[np.void]:
-        """Some parameters, each for all samples; whole cache lines of results, so that threads do not share one."""
-        several = -(-BLOCKS_PER_TASK * self._pairs // samples // CACHE_LINE) * CACHE_LINE
+        """Some parameters, down one column and then the next, each for all samples."""
+        several = max(PARAMETERS_AT_ONCE, BLOCKS_PER_TASK * self._pairs // samples)
         begins = np.arange(0, self.counts[number], several)
         table = np.empty(len(begins), TASK)
         table["route"], table["first"], table["last"] = number, 0, samples
@@ -150,11 +149,11 @@ class Routes:
         return perturbing + self.gathering
 
     def _add(
-        self, uses: list[tuple[int, int]], *, count: int, width: int, parameter: int = NOTHING, skip: int = NOTHING,
+        self, uses: list[tuple[int, int]], *, count: int, parameter: int = NOTHING, skip: int = NOTHING,
         sensitivities: int = 0,
     ) -> None:  # fmt: skip
         """The route that perturbs these affine steps, each with the number of the perturbed term or UNIT."""
-        self._routes.append((len(self._uses), len(uses), parameter, width, skip, sensitivities))
+        self._routes.append((len(self._uses), len(uses), parameter, skip, sensitivities))
         self._uses += uses
         self.counts.append(count)
         self.work.append(self._work_from(uses[0][0]) if uses else 0.0)
