@@ -8,6 +8,7 @@ each multiply-add of the dense rows of differences, from the perturbed layer on,
 """
 
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -80,7 +81,7 @@ def necessary(problem):
         times, H = problem.X.shape[1], problem.hidden
         return sum(2.0 * problem.samples * 4 * H * t * 2 * H * 4 * H for t in range(times))
     widths = problem.widths[1:]
-    products = [2.0 * n * m for n, m in zip(widths, widths[1:], strict=False)]
+    products = [2.0 * n * m for n, m in pairwise(widths)]
     return sum(2.0 * problem.samples * width * sum(products[k + 1 :]) for k, width in enumerate(widths))
 
 

@@ -10,8 +10,8 @@
  *     c[r][0:16] += a[r][k] * b[k][0:16]
  * b is read along contiguous panels, a by broadcasts. Each entry of c is one chain of multiply-adds in the order of k
  * (one for each piece of the inner dimension, below) whatever R is, so that a row's result does not depend on the rows it shares a block with. The inner dimension goes in
- * pieces, such that a piece of a panel stays in the L1 cache while the rows pass by; and so many rows at a time that
- * their piece stays in the L2 cache while the panels pass by. */
+ * pieces, such that a piece of a panel stays in the L1 cache while the rows pass by; and about BLOCK_ROWS rows at a time,
+ * so that their piece stays in the L2 cache while the panels pass by. */
 #if LANES == 8
 #define ROWS_AT_ONCE 12
 #elif LANES == 4
@@ -19,18 +19,20 @@
 #else
 #define ROWS_AT_ONCE 1
 #endif
-#define INNER_AT_ONCE 256
-#define BLOCK_ROWS (10 * ROWS_AT_ONCE)
+#define INNER_AT_ONCE 512
+#define FAR_PANELS (24 * 1024) /* panel rows, 3 MiB */
+#define BLOCK_ROWS (8 * ROWS_AT_ONCE)
 
 static ALWAYS_INLINE void micro_kernel(const int rows, ptrdiff_t inner, const double *a, ptrdiff_t a_row,
-                                       ptrdiff_t a_column, const double *b, double *c, ptrdiff_t c_row,
-                                       int accumulate) {
+                                       ptrdiff_t a_column, const double *b, const double *ahead, ptrdiff_t step,
+                                       double *c, ptrdiff_t c_row, int accumulate) {
     lanes sum[ROWS_AT_ONCE][VECTORS] = {{{0}}};
     if (accumulate)
         for (int r = 0; r < rows; r++)
             for (int v = 0; v < GF_PANEL; v += 8) PREFETCH(c + r * c_row + v);
     for (ptrdiff_t k = 0; k < inner; k++) {
         const double *bk = b + k * GF_PANEL;
+        if (step) PREFETCH(ahead + k * step);
         for (int r = 0; r < rows; r++) {
             double ark = a[r * a_row + k * a_column];
             for (int v = 0; v < VECTORS; v++) sum[r][v] += ark * load(bk + v * LANES);
@@ -44,10 +46,14 @@ static ALWAYS_INLINE void micro_kernel(const int rows, ptrdiff_t inner, const do
         }
 }
 
-#define MICRO_KERNEL(R) micro_kernel(R, inner, a + r * a_row, a_row, a_column, b, c + r * c_row, c_row, accumulate)
+#define MICRO_KERNEL(R)                                                                                            \
+    micro_kernel(R, inner, a + r * a_row, a_row, a_column, b, next + r / ROWS_AT_ONCE * step * inner, step,        \
+                 c + r * c_row, c_row, accumulate)
 
-static void one_panel(ptrdiff_t rows, ptrdiff_t inner, const double *a, ptrdiff_t a_row, ptrdiff_t a_column,
-                      const double *b, double *c, ptrdiff_t c_row, int accumulate) {
+/* With step > 0, the rows together fetch the next panel: each step doubles in each turn of the inner loop. */
+static ALWAYS_INLINE void one_panel(ptrdiff_t rows, ptrdiff_t inner, const double *a, ptrdiff_t a_row,
+                                    ptrdiff_t a_column, const double *b, const double *next, ptrdiff_t step, double *c,
+                                    ptrdiff_t c_row, int accumulate) {
     ptrdiff_t r = 0;
     for (; r + ROWS_AT_ONCE <= rows; r += ROWS_AT_ONCE) MICRO_KERNEL(ROWS_AT_ONCE);
 #if ROWS_AT_ONCE > 4
@@ -56,17 +62,35 @@ static void one_panel(ptrdiff_t rows, ptrdiff_t inner, const double *a, ptrdiff_
     for (; r < rows; r++) MICRO_KERNEL(1);
 }
 
+static void near_panel(ptrdiff_t rows, ptrdiff_t inner, const double *a, ptrdiff_t a_row, ptrdiff_t a_column,
+                       const double *b, double *c, ptrdiff_t c_row, int accumulate) {
+    one_panel(rows, inner, a, a_row, a_column, b, b, 0, c, c_row, accumulate);
+}
+
+/* Of a matrix that lies in memory, or in a distant cache. */
+static void far_panel(ptrdiff_t rows, ptrdiff_t inner, const double *a, ptrdiff_t a_row, ptrdiff_t a_column,
+                      const double *b, const double *next, double *c, ptrdiff_t c_row, int accumulate) {
+    ptrdiff_t passes = rows / ROWS_AT_ONCE + 1, step = (GF_PANEL + passes - 1) / passes;
+    one_panel(rows, inner, a, a_row, a_column, b, next, step, c, c_row, accumulate);
+}
+
 static void matmul(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t panels, const double *a, ptrdiff_t a_row,
                    ptrdiff_t a_column, const double *b, ptrdiff_t b_panel, double *c, ptrdiff_t c_row,
                    ptrdiff_t c_panel, int accumulate) {
-    ptrdiff_t k = 0;
+    ptrdiff_t k = 0, blocks = (rows + BLOCK_ROWS / 2) / BLOCK_ROWS + (rows < BLOCK_ROWS / 2);
+    ptrdiff_t block = (rows / (blocks * ROWS_AT_ONCE) + 1) * ROWS_AT_ONCE;
     do { /* once even for an inner dimension of zero: c may have to become zero */
         ptrdiff_t some = inner - k < INNER_AT_ONCE ? inner - k : INNER_AT_ONCE;
-        for (ptrdiff_t r = 0; r < rows; r += BLOCK_ROWS)
-            for (ptrdiff_t p = 0; p < panels; p++)
-                one_panel(rows - r < BLOCK_ROWS ? rows - r : BLOCK_ROWS, some, a + r * a_row + k * a_column, a_row,
-                          a_column, b + p * b_panel + k * GF_PANEL, c + r * c_row + p * c_panel, c_row,
-                          accumulate || k > 0);
+        for (ptrdiff_t r = 0; r < rows; r += block)
+            for (ptrdiff_t p = 0; p < panels; p++) {
+                ptrdiff_t count = rows - r < block ? rows - r : block;
+                const double *ak = a + r * a_row + k * a_column, *bk = b + p * b_panel + k * GF_PANEL;
+                double *out = c + r * c_row + p * c_panel;
+                if (inner * panels > FAR_PANELS)
+                    far_panel(count, some, ak, a_row, a_column, bk, bk + b_panel, out, c_row, accumulate || k > 0);
+                else
+                    near_panel(count, some, ak, a_row, a_column, bk, out, c_row, accumulate || k > 0);
+            }
         k += some;
     } while (k < inner);
 }
