@@ -34,7 +34,10 @@ static ALWAYS_INLINE double tanh_value(double z, double *a, double *b) {
     logistic_pair s = logistic(2.0 * z);
     *a = s.plus;
     *b = s.minus;
-    return copysign(-e.expm1 / (1.0 + e.exp), z);
+    /* -u / (2 + u) where that is small, corrected by what rounding lost; elsewhere -u / (1 + e) errs less */
+    double u = e.expm1, sum = fabs(z) < 0.5 ? 2.0 + u : 1.0 + e.exp, t = -u / sum;
+    double lost = fabs(z) < 0.5 ? u - (sum - 2.0) : 0.0;
+    return copysign(t + ((-u - t * sum) - t * lost) / sum, z);
 }
 static ALWAYS_INLINE double tanh_difference(range known, double z, double y, double a, double b, double d) {
     UNUSED(y);

@@ -12,6 +12,8 @@ extern const gf_kernels GF_TABLE;
 
 const gf_kernels GF_TABLE = {
     GF_ISA,
+    COUNT(function_table),
+    function_table,
     COUNT(elementwise_table),
     elementwise_table,
     COUNT(cost_table),

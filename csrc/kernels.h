@@ -38,6 +38,12 @@ typedef struct {
     const double *squares;
 } gf_difference;
 
+/* A function that the kernels use inline, for tests. */
+typedef struct {
+    const char *name;
+    void (*apply)(ptrdiff_t n, const double *x, double *y);
+} gf_function;
+
 /* One elementwise operation. y holds the value and, stride apart, what the difference uses again. */
 typedef struct {
     const char *name;
@@ -73,6 +79,8 @@ typedef struct {
 
 typedef struct {
     const char *isa;
+    ptrdiff_t n_functions;
+    const gf_function *functions;
     ptrdiff_t n_elementwise;
     const gf_elementwise *elementwise;
     ptrdiff_t n_costs;

@@ -17,6 +17,10 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t panel
         const double *squares
 
+    ctypedef struct gf_function:
+        const char *name
+        void (*apply)(Py_ssize_t n, const double *x, double *y) noexcept nogil
+
     ctypedef struct gf_elementwise:
         const char *name
         Py_ssize_t cached
@@ -49,6 +53,8 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct gf_kernels:
         const char *isa
+        Py_ssize_t n_functions
+        const gf_function *functions
         Py_ssize_t n_elementwise
         const gf_elementwise *elementwise
         Py_ssize_t n_costs

@@ -43,6 +43,19 @@ OPERATIONS = _operations()
 COSTS = _costs()
 
 
+def elementary(str name, const double[::1] x, str isa):
+    """exp, expm1, log1p or log, as the kernels have them inline."""
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    cdef Py_ssize_t k
+    result = np.empty(x.shape[0])
+    cdef double[::1] y = result
+    for k in range(kernels.n_functions):
+        if kernels.functions[k].name.decode() == name:
+            kernels.functions[k].apply(x.shape[0], &x[0], &y[0])
+            return result
+    raise ValueError(f"the kernels have no function {name!r}")
+
+
 def elementwise(str name, const double[::1] z, const double[::1] d, str isa):
     """``f(z)`` and the exact difference ``f(z + d) - f(z)`` of one operation, for tests and the curious.
 

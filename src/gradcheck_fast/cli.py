@@ -1,4 +1,4 @@
-"""The command line: ``gradcheck-fast demo``, ``gradcheck-fast check FILE.py[:name]``.
+"""The command line: ``gradcheck-fast demo``, ``gradcheck-fast check FILE.py[:name]``, ``gradcheck-fast bench``.
 
 Exit codes: 0 the gradient is right, 1 it is wrong, 2 bad usage or input.
 """
@@ -16,7 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from . import __version__, demo
+from . import __version__, bench, demo
 from .check import gradcheck
 from .names import nearest
 from .report import Report
@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     show = commands.add_parser("demo", help="check a hand-written back-propagation on real data, right and wrong")
     show.set_defaults(run=_demo)
+    speed = commands.add_parser("bench", help="time each method against the classic loop, in a few seconds")
+    speed.set_defaults(run=_bench)
     check = commands.add_parser(
         "check",
         help="check the gradient that a Python file defines",
@@ -86,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(arguments: argparse.Namespace) -> int:
     right, wrong = demo.run()
     return RIGHT if right.ok and not wrong.ok else WRONG
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    bench.run()
+    return RIGHT
 
 
 def _check(arguments: argparse.Namespace) -> int:
