@@ -19,8 +19,8 @@
 #else
 #define ROWS_AT_ONCE 1
 #endif
-#define INNER_AT_ONCE 512
-#define FAR_PANELS (24 * 1024) /* panel rows, 3 MiB */
+#define INNER_AT_ONCE 384
+#define FAR_PANELS (48 * 1024) /* panel rows, 6 MiB */
 #define BLOCK_ROWS (8 * ROWS_AT_ONCE)
 
 static ALWAYS_INLINE void micro_kernel(const int rows, ptrdiff_t inner, const double *a, ptrdiff_t a_row,

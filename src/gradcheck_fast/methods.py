@@ -31,8 +31,8 @@ Magnitude: TypeAlias = "Callable[[], NDArray[np.float64]]"
 
 #: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
 CHUNK_DOUBLES = 1024 * 1024
-#: The same for each thread's private tape in ``direct`` (2 MiB: it is written twice for every parameter).
-DIRECT_DOUBLES = 256 * 1024
+#: The same for each thread's private tape in ``direct`` (4 MiB: it is written twice for every parameter).
+DIRECT_DOUBLES = 512 * 1024
 #: Samples in a chunk at least, so that matrix products have rows to work on, and at most.
 FEWEST_SAMPLES, MOST_SAMPLES = 24, 1024
 #: Samples of one task of the forward pass, at most, and of what they are a multiple (rows of the matrix kernel).
@@ -284,8 +284,10 @@ class Engine:
         return pieces(len(tasks.table), n_threads, report, surely_quick, tasks.work)
 
     def _chunk_samples(self, doubles: int) -> int:
+        """Samples in a chunk whose tape takes about so many doubles; as many in each chunk, or nearly."""
         wanted = doubles // self._program.tape_stride
-        return min(self.samples, max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
+        chunks = -(-self.samples // max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
+        return -(-self.samples // chunks)
 
     def _chunks(self, tape: NDArray[np.float64]) -> list[_engine.Chunk]:
         """The data in chunks of as many samples as the tape, one for all of them, has rows."""
