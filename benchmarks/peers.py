@@ -184,8 +184,14 @@ def compare(problem, seconds, threads):
 
 def draw(axes, rows):
     name = next(iter(rows[0]))
-    axes.barh([row[name] for row in rows], [row["seconds"] for row in rows], color="tab:blue")
+    ours = ("direct", "incremental", "units", "gradcheck, complete")
+    colors = ["tab:blue" if row[name] in ours else "0.7" for row in rows]
+    bars = axes.barh([row[name] for row in rows], [row["seconds"] for row in rows], color=colors)
+    axes.bar_label(
+        bars, [f"{row['seconds']:.2g} s" if row["seconds"] < 100 else f"{row['seconds']:,.0f} s" for row in rows]
+    )
     axes.set_xscale("log")
+    axes.margins(x=0.12)
     axes.invert_yaxis()
     axes.set_xlabel(f"seconds for all parameters of {name}")
 
