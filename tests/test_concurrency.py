@@ -95,6 +95,19 @@ def test_python_threads_do_not_disturb_each_other(problem, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_call_leaves_nothing_behind_for_the_next(method):
+    """Working memory is used again: also after numbers that overflowed, and by fewer threads."""
+    net = gf.Network([gf.Dense(3, 20, "exp"), gf.Dense(20, 60, "softplus"), gf.Dense(60, 5)], cost=gf.CrossEntropy())
+    random = np.random.default_rng(4)
+    data, params = (random.normal(size=(40, 3)), random.integers(5, size=40)), net.init(4)
+    expected = flat_gradient(net.loss(*data), params, method=method)
+    loss = net.loss(*data)
+    huge = {name: 1e5 * array for name, array in params.items()}
+    assert not np.isfinite(flat_gradient(loss, huge, method=method, n_threads=3)).all()
+    assert (flat_gradient(loss, params, method=method, n_threads=1) == expected).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_instruction_sets_agree(method, monkeypatch):
     """To 1e-12 of the largest entry; the plain arithmetic of `direct` loses digits, in each in its own way."""
     results = []

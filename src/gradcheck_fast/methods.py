@@ -253,7 +253,10 @@ class Engine:
     @contextmanager
     def _memory(self) -> Iterator[_Memory]:
         """Memory that no other call is using, and after an interrupted one none will."""
-        memory = self._idle.pop() if self._idle else _Memory()
+        try:
+            memory = self._idle.pop()  # asking first whether there is one would let another thread take it in between
+        except IndexError:
+            memory = _Memory()
         if not memory.chunks:
             memory.chunks = self._chunks(aligned(self._chunk_samples(CHUNK_DOUBLES), self._program.tape_stride))
         yield memory
