@@ -89,7 +89,7 @@ typedef struct {
     void (*matmul)(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t panels, const double *a, ptrdiff_t a_row,
                    ptrdiff_t a_column, const double *b, ptrdiff_t b_panel, double *c, ptrdiff_t c_row,
                    ptrdiff_t c_panel, int accumulate);
-    /* one panel c (rows x 16) = or += a (rows x inner) b^T, b (columns x inner), inner in whole panels; else zero */
+    /* one panel c (rows x 16) = or += a (rows x inner) b^T, b (columns x inner); a and b are zero up to whole panels */
     void (*matmul_narrow)(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t columns, const double *a, ptrdiff_t a_row,
                           const double *b, ptrdiff_t b_row, double *c, ptrdiff_t c_row, int accumulate);
     /* an elementwise step and the narrow product that reads it; inner in whole panels; `rows` is for four rows */
@@ -107,7 +107,7 @@ typedef struct {
     void (*product_difference)(ptrdiff_t n, const double *f, const double *g, const double *df, const double *dg,
                                double *out);
     void (*sum_difference)(ptrdiff_t n, double constant, const double *df, const double *dg, double *out);
-    /* 24 independent chains of n multiply-adds in registers: what the processor can do; counts their operations */
+    /* independent chains of n multiply-adds in registers: what the processor can do; counts their operations */
     double (*multiply_add)(ptrdiff_t n, double *result);
 } gf_kernels;
 

@@ -224,3 +224,14 @@ def test_loss_at_nan_or_overflow_is_what_numpy_gives():
     net = gf.Network([gf.Dense(1, 1, "exp"), gf.Dense(1, 1)], cost=gf.SquaredError())
     compiled = net.loss([[1.0]], [0.0])
     assert compiled([np.array([[1e3]]), np.zeros(1), np.ones((1, 1)), np.zeros(1)]) == np.inf
+
+
+# ---- wide layers
+
+
+@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("widths", [(4, 320, 300, 280, 10), (4, 300, 300, 1), (5, 520, 12), (3, 270, 270, 270, 5)])
+def test_gradient_of_wide_layers_before_a_narrow_one(widths, method):
+    """More than 256 wide: the product with few columns goes in pieces."""
+    case = make(np.random.default_rng(2), widths, ["tanh"] * (len(widths) - 2) + ["identity"], samples=2)
+    assert gf.relative_error(gf.numerical_gradient(case.loss, case.params, method=method), case.gradient) < 1e-14

@@ -203,7 +203,7 @@ def interpret(program, flat, X, y):
     return total
 
 
-def random_program(seed):
+def random_program(seed, widths=(1, 2, 3)):
     """Ten steps and a cost, each on any of the steps before; matrices of the right shape are used again at times.
 
     The first input is a mask.
@@ -211,7 +211,7 @@ def random_program(seed):
     random = np.random.default_rng(seed)
     program = Program()
     mask = program.input(1)
-    steps = [program.input(int(random.integers(1, 4))) for _ in range(2)]
+    steps = [program.input(int(random.choice(widths))) for _ in range(2)]
 
     def pick(width=None):
         fitting = [s for s in steps if width in (None, program.steps[s].width)]
@@ -229,7 +229,7 @@ def random_program(seed):
         return program.block(whole, row=rows, rows=rows, columns=columns)
 
     def add_affine():
-        columns = int(random.integers(1, 4))
+        columns = int(random.choice(widths))
         inputs = [pick() for _ in range(random.integers(1, 3))]
         terms = {parameter(program.steps[s].width, columns): s for s in inputs}  # one step uses a matrix only once
         bias = program.parameter((columns,)) if random.integers(2) else None
@@ -289,6 +289,21 @@ def test_random_program(seed):
         assert_close(program, engine.incremental(theta, h, 1, silent)[0], true, DIGITS)
     one_by_one = engine.incremental(theta, H, 1, silent)[0]
     assert_close(program, engine.units(theta, H, 1, silent)[0], [mpf(x) for x in one_by_one], DIGITS)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_program_of_many_widths(seed):
+    """Against plain arithmetic: differences of all widths meet, in every way of holding them."""
+    program, random = random_program(seed, widths=(2, 10, 20, 60))
+    X, y = random.normal(size=(2, program.input_width)), random.normal(size=(2, program.target_width))
+    X[:, 0] = [0, 1]
+    theta = random.normal(size=program.size) / 8
+    engine = Engine(program, X, y)
+    plain = engine.direct(theta, theta + 1e-5, theta - 1e-5, 1, silent) / 2e-5
+    noise = 1e-7 * np.abs(plain).max() + 1e-10 * abs(engine.cost(theta, 1))
+    one_by_one = engine.incremental(theta, 1e-5, 1, silent)[0]
+    assert np.abs(one_by_one - plain).max() <= noise
+    assert np.abs(engine.units(theta, H, 1, silent)[0] - plain).max() <= noise
 
 
 def test_a_parameter_stands_in_a_step_only_once():

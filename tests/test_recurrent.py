@@ -444,3 +444,20 @@ def test_all_combinations_of_options_lower_and_agree_between_methods():
             loss, params = net.loss(X, random.normal(size=(2, 1)), lengths=[3, 2]), net.init(0)
             units = gf.numerical_gradient(loss, params, method="units")
             assert gf.gradcheck(loss, units, params, method="incremental").ok, layer
+
+
+@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("hidden", [5, 20, 70])
+@pytest.mark.parametrize("layer", [gf.GRU, gf.LSTM])
+def test_states_that_are_data_in_a_layer_of_another_width(layer, hidden, method):
+    """The state, an input without a difference, meets what the first layer still has one of."""
+    options = {"coupled": True} if layer is gf.LSTM else {}
+    second = layer(20, hidden, bidirectional=True, initial_state="data", **options)
+    net = gf.Network([gf.RNN(3, 20, return_sequences=True), second, gf.Dense(2 * hidden, 2)], cost=gf.SquaredError())
+    random = np.random.default_rng(1)
+    X, y = random.normal(size=(3, 3, 3)), random.normal(size=(3, 2))
+    names = [name + end for end in ("", "_reverse") for name in (("h0",) if layer is gf.GRU else ("h0", "c0"))]
+    states = {f"{name}2": random.normal(size=(3, hidden)) for name in names}
+    loss, params = net.loss(X, y, states=states), net.init(1)
+    found = gf.numerical_gradient(loss, params, method=method)
+    assert gf.relative_error(found, gf.numerical_gradient(loss, params, method="direct")) < 1e-8

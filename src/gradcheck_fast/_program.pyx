@@ -106,7 +106,7 @@ cdef class CompiledProgram:
 
     cdef void affine_values(self, const Step *step, const double *theta, Py_ssize_t samples,
                             double *tape) noexcept nogil:
-        """out = constant + sum over the terms: b, a W, a * w; without terms it stays the zeros of a new tape."""
+        """out = constant + sum over the terms: b, a W, a * w; without terms it stays zero, for nothing writes there."""
         cdef Py_ssize_t t, n, c, stride = self.tape_stride
         cdef const Term *term
         cdef const Block *block
@@ -196,7 +196,8 @@ cdef class CompiledProgram:
                     self.elementwise_difference(step, pairs, theta, slots, work)
                 else:
                     if changed == DENSE:
-                        self.expand(&self.steps[step.first], pairs, theta, slots, work)
+                        if first != ZERO:
+                            self.expand(&self.steps[step.first], pairs, theta, slots, work)
                         if second != ZERO:
                             self.expand(&self.steps[step.second], pairs, theta, slots, work)
                     if step.kind == SOFTMAX:
@@ -401,6 +402,8 @@ cdef class CompiledProgram:
             return NULL
         step = &self.steps[number + 1]
         if step.kind != AFFINE or not step.needed or not self.steps[number].first_ends:
+            return NULL
+        if step.slot == self.steps[self.steps[number].first].slot:  # it would be written over while it is read
             return NULL
         for t in range(step.first_term, step.first_term + step.n_terms):
             term = &self.terms[t]

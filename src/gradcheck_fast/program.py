@@ -257,17 +257,18 @@ class Program:
     def slots(self) -> Slots:
         """Where each needed step's difference goes.
 
-        A slot is free again after the last step that reads it; all but affine steps may then write over their input.
+        A slot is free again after the last step that reads it. All but affine steps write over an input that ends with
+        them, if there is one: the next step, fused with them, must not be given that slot while it is being read.
         """
         numbers: dict[int, int] = {}
         widths: list[int] = []
         free: list[int] = []
 
-        def allocate(width: int) -> int:
-            if not free:
+        def allocate(width: int, ended: list[int]) -> int:
+            if not (ended or free):
                 widths.append(width)
                 return len(widths) - 1
-            slot = max(free, key=widths.__getitem__)
+            slot = max(ended or free, key=widths.__getitem__)
             free.remove(slot)
             widths[slot] = max(widths[slot], width)
             return slot
@@ -279,7 +280,8 @@ class Program:
             if step.kind != Kind.AFFINE:
                 free += ended
             if step.kind not in (Kind.INPUT, Kind.COST):
-                numbers[number] = allocate(spread(padded(step.width)))
+                in_place = ended if step.kind != Kind.AFFINE else []
+                numbers[number] = allocate(spread(padded(step.width)), in_place)
             if step.kind == Kind.AFFINE:
                 free += ended
         return Slots(numbers, widths)

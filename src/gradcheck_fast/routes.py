@@ -1,6 +1,6 @@
 """Routes: the sources of perturbations, and what each costs.
 
-A route is one parameter array (``incremental``), with every affine step that uses it; or the units of one affine step
+A route is one parameter (``incremental``), with every affine step that uses it; or the units of one affine step
 (``units``). From its first step on the engine goes through the program, and computes what has a difference.
 """
 
@@ -26,7 +26,7 @@ UNIT = -2
 #: Pairs in a block: twice as many rows, which fill the matrix kernel's 12 rows at a time, and fit into the L2 cache up
 #: to widths of 1024; no fewer for wider layers, whose matrices would be read too often.
 BLOCK_PAIRS = 60
-#: Doubles that the slots of a block may take at most (32 MiB).
+#: Doubles that the slots of a block may take at most (32 MiB), unless sixteen pairs take more.
 MOST_BLOCK_DOUBLES = 4 * 1024 * 1024
 #: Blocks in a task.
 BLOCKS_PER_TASK = 4
