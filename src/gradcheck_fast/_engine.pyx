@@ -33,7 +33,7 @@ has_openmp = bool(GF_HAS_OPENMP)
 NUMBERS_PER_PAIR = NUMBERS
 VALUES_PER_PAIR = CHANGES + PAIR_WORK
 
-cdef struct Task:       # a range of the units or parameters of one route, for a range of samples; or rows of a parameter
+cdef struct Task:       # a range of the units or parameters of one route, for a range of samples; or a parameter's rows
     Py_ssize_t route
     Py_ssize_t begin
     Py_ssize_t end
