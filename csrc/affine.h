@@ -8,10 +8,10 @@
  *
  * The micro-kernel keeps a block of R rows x 16 columns of c in registers and runs over the inner dimension:
  *     c[r][0:16] += a[r][k] * b[k][0:16]
- * b is read along contiguous panels, a by broadcasts. Each entry of c is one chain of multiply-adds in the order of k
- * (one for each piece of the inner dimension, below) whatever R is, so that a row's result does not depend on the rows it shares a block with. The inner dimension goes in
- * pieces, such that a piece of a panel stays in the L1 cache while the rows pass by; and about BLOCK_ROWS rows at a time,
- * so that their piece stays in the L2 cache while the panels pass by. */
+ * b is read along contiguous panels, a by broadcasts. The inner dimension goes in pieces, such that a piece of a panel
+ * stays in the nearest caches while the rows pass by; and about BLOCK_ROWS rows at a time, so that their piece stays in
+ * the L2 cache while the panels pass by. Each entry of c is one chain of multiply-adds in the order of k for each piece,
+ * whatever R is, so that a row's result does not depend on the rows it shares a block with. */
 #if LANES == 8
 #define ROWS_AT_ONCE 12
 #elif LANES == 4

@@ -9,7 +9,6 @@ range of tasks and returns, so that the caller can look for Ctrl-C and report pr
 """
 from cython.parallel cimport prange, threadid
 from libc.math cimport fabs
-
 from libc.string cimport memcpy, memset
 
 from gradcheck_fast._kernels cimport GF_PANEL, gf_pairs
@@ -39,6 +38,7 @@ cdef struct Task:       # a range of the units or parameters of one route, for a
     Py_ssize_t end
     Py_ssize_t first
     Py_ssize_t last
+
 
 cdef class Chunk:
     """Some samples of the data, and their tape at the unperturbed parameters."""
