@@ -47,6 +47,10 @@ class ArrayResult:
         Entries in all.
     rtol, atol : float
         The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, by default plus rounding.
+    at_kink : int
+        Right entries at a kink: the analytic number lies between the one-sided derivatives.
+    inconclusive : int
+        Entries whose error bar is too wide to decide.
     """
 
     name: str
@@ -57,6 +61,13 @@ class ArrayResult:
     size: int
     rtol: float
     atol: float
+    at_kink: int = 0
+    inconclusive: int = 0
+
+    @property
+    def status(self) -> str:
+        """``"right"``, ``"wrong"``, ``"inconclusive"`` or ``"nothing to check"``."""
+        return "wrong" if self.wrong else "inconclusive" if self.inconclusive else "right"
 
 
 def relative_error(a: Tree, b: Tree) -> float:

@@ -15,6 +15,7 @@ from .trees import Tree
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .diagnosis import Diagnosis
     from .differences import Numerical
     from .trees import Packed
 
@@ -43,6 +44,12 @@ class Report:
         Its h; None where it was chosen for each parameter.
     seconds : float
         What the whole check took.
+    error_bars : tree or None
+        How far each numerical entry may be from the true derivative; None where they were not computed.
+    notes : tuple of str
+        What to know first, such as a cost that is another than the network's.
+    diagnoses : tuple of Diagnosis
+        The mistakes that would explain what is wrong, the most specific first.
     """
 
     ok: bool
@@ -55,6 +62,9 @@ class Report:
     seconds: float
     _flat: tuple[NDArray[np.float64], NDArray[np.float64]] = field(repr=False)
     _excess: NDArray[np.float64] = field(repr=False)
+    error_bars: Tree | None = None
+    notes: tuple[str, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
 
     @property
     def verdict(self) -> str:
