@@ -241,7 +241,7 @@ def test_one_array_may_be_given_bare():
         ({"W": W}, "missing b"),
         ({"W": W, "b": B, "c": B}, "unexpected c"),
         ({"W": W, "B": B}, "missing b; unexpected B, did you mean 'b'"),
-        ({"W": W.T, "b": B}, r"W: expected the shape \(2, 3\), got \(3, 2\); is it transposed"),
+        ({"W": W.T, "b": B}, r"W: expected the shape \(2, 3\), got \(3, 2\); W looks transposed"),
         ({"W": W, "b": B[:2]}, r"b: expected the shape \(3,\), got \(2,\)"),
         ([W], r"expected 2 arrays \(W, b\), got 1"),
         ([W, B, B], r"expected 2 arrays \(W, b\), got 3"),

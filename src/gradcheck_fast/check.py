@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from .compare import compare
+from .diagnosis import diagnose
 from .names import number
 from .numerical import as_problem, differentiate
 from .report import Report, make_report
@@ -64,7 +66,10 @@ def gradcheck(
     problem = as_problem(loss)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
-    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False)
+    samples = getattr(problem, "samples", None)
+    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
     numerical = differentiate(problem, at, method=method, step=step, n_threads=n_threads, progress=progress)
     comparison = compare(analytic, numerical, rtol, atol)
-    return make_report(comparison, analytic, numerical, at, perf_counter() - started)
+    report = make_report(comparison, analytic, numerical, at, perf_counter() - started)
+    wrong = [array.name for array in report.arrays if array.wrong]
+    return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from .layers import Layer, Signal
 from .methods import Engine
 from .names import choose, nearest
 from .program import Program
+from .recurrent import Recurrent
 from .threads import resolve
 from .trees import Packed, Tree, pack_as
 
@@ -151,7 +153,7 @@ class Network:
             targets = self.cost.read_targets(y, data.samples, self.outputs)
             counted = data.samples
         self.cost.lower(program, last, targets, counted)
-        return NetworkLoss(self, Engine(program, data.inputs, targets), program)
+        return NetworkLoss(self, Engine(program, data.inputs, targets), program, _Given(data, targets, counted))
 
     def _lower(self, data: _Data) -> tuple[Program, Signal]:
         """The program without its cost, and what the last layer gives."""
@@ -237,6 +239,23 @@ class _Data(NamedTuple):
         return int(self.valid.shape[1])
 
 
+class _Given(NamedTuple):
+    """What a loss was made of: the data, the targets, and how many samples (or samples and times) count."""
+
+    data: _Data
+    targets: NDArray[np.float64]
+    counted: int
+
+
+class Unrolled(NamedTuple):
+    """A network's steps on its data."""
+
+    network: Network
+    program: Program
+    engine: Engine
+    targets: NDArray[np.float64]
+
+
 def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
     """Which times of each sample count, shape (samples, times)."""
     if lengths is None:
@@ -259,10 +278,40 @@ class NetworkLoss:
     Made by `Network.loss`; it keeps its own copy of the data.
     """
 
-    def __init__(self, network: Network, engine: Engine, program: Program) -> None:
+    def __init__(self, network: Network, engine: Engine, program: Program, given: _Given) -> None:
         self.network = network
         self._engine = engine
         self._program = program
+        self._given = given
+
+    @property
+    def samples(self) -> int:
+        """How many samples the data have."""
+        return self._engine.samples
+
+    @property
+    def times(self) -> int:
+        """How many times a sample has; 1 if there is no recurrent layer."""
+        return self._given.data.times
+
+    def unroll(self) -> Unrolled:
+        """The same network, where every initial state that is zero is an input: all times then have the same steps."""
+        data, targets, counted = self._given
+        layers = [
+            replace(layer, initial_state="data")
+            if isinstance(layer, Recurrent) and layer.initial_state == "zeros"
+            else layer
+            for layer in self.network.layers
+        ]
+        network = Network(layers, self.network.cost, self.network.penalty)
+        ends = np.cumsum([data.times * (self.network.inputs + data.masked), *self.network._states.values()])
+        inputs, *parts = np.split(data.inputs, ends[:-1] if self.network._states else [], axis=1)
+        given = dict(zip(self.network._states, parts, strict=True))
+        states = [given.get(name, np.zeros((data.samples, width))) for name, width in network._states.items()]
+        data = data._replace(inputs=inputs).followed_by(states)
+        program, last = network._lower(data)
+        network.cost.lower(program, last, targets, counted)
+        return Unrolled(network, program, Engine(program, data.inputs, targets), targets)
 
     def __call__(self, params: Tree) -> float:
         """The cost, penalty included, at these parameters (any tree or flat vector that the network takes)."""

@@ -129,7 +129,7 @@ class Recurrent(ABC):
 
     @property
     @abstractmethod
-    def _gates(self) -> str:
+    def letters(self) -> str:
         """One letter for each gate, in the order of the columns."""
 
     @property
@@ -138,7 +138,7 @@ class Recurrent(ABC):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        columns = len(self._gates) * self.hidden
+        columns = len(self.letters) * self.hidden
         shapes: dict[str, tuple[int, ...]]
         if self.joint:
             shapes = {"W": (self.inputs + self.hidden, columns)}
@@ -172,7 +172,7 @@ class Recurrent(ABC):
     def _run(self, program: Program, signal: Signal, arrays: dict[str, Array], reverse: bool) -> tuple[list[int], int]:
         """The outputs at all times, and the one of the last time that is run."""
         widths = [program.steps[step].width for step in signal.parts[0]]
-        gates = _Gates(program, arrays, widths, self.hidden, self._gates, self.joint)
+        gates = _Gates(program, arrays, widths, self.hidden, self.letters, self.joint)
         state: State = (None,) * len(self._states)
         if self.initial_state == "parameters":
             state = tuple(program.affine([], program.block(arrays[own])) for own in self._states)
@@ -219,7 +219,7 @@ class RNN(Recurrent):
         )
 
     @property
-    def _gates(self) -> str:
+    def letters(self) -> str:
         return "h"
 
     def _cell(self, program: Program, gates: _Gates, arrays: dict[str, Array]) -> Cell:
@@ -259,7 +259,7 @@ class GRU(Recurrent):
             raise ValueError("GRU: joint: one matrix for x and h side by side needs reset_after=False")
 
     @property
-    def _gates(self) -> str:
+    def letters(self) -> str:
         return self.gates
 
     def _cell(self, program: Program, gates: _Gates, arrays: dict[str, Array]) -> Cell:
@@ -314,14 +314,14 @@ class LSTM(Recurrent):
         super().__post_init__()
         true_or_false("LSTM: peepholes", self.peepholes)
         true_or_false("LSTM: coupled", self.coupled)
-        _require_order("LSTM", self._gates, "fgo" if self.coupled else "ifgo")
+        _require_order("LSTM", self.letters, "fgo" if self.coupled else "ifgo")
         if isinstance(self.forget_bias, bool) or not isinstance(self.forget_bias, (int, float)):
             raise TypeError(f"LSTM: forget_bias: expected a number, got {self.forget_bias!r}")
         if not isfinite(self.forget_bias):
             raise ValueError(f"LSTM: forget_bias: expected a finite number, got {self.forget_bias!r}")
 
     @property
-    def _gates(self) -> str:
+    def letters(self) -> str:
         return self.gates or ("fgo" if self.coupled else "ifgo")
 
     @property

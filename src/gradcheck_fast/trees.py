@@ -83,12 +83,14 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
 
 
 def pack_as(
-    tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (), finite: bool = True
-) -> Packed:
+    tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (), finite: bool = True,
+    samples: int | None = None,
+) -> Packed:  # fmt: skip
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
     It may be one flat vector of all entries in that order; a dict (nested or not) with these names; a tree whose
-    arrays lie at `paths`, in any order; or any other tree of arrays of these shapes in this order.
+    arrays lie at `paths`, in any order; or any other tree of arrays of these shapes in this order. `samples`, the
+    number of samples, helps to say what is wrong with the shape of a gradient.
 
     Raises
     ------
@@ -118,11 +120,32 @@ def pack_as(
         if got != expected:
             label = f"{what}: {name}" if own in (name, what) else f"{what}: {name} (at {own})"
             label = what if _is_leaf(tree) and list(shapes) == ["params"] else label
-            hint = "; is it transposed?" if got == expected[::-1] else ""
+            given = {name: leaves[own].shape for name, own in zip(shapes, order, strict=True)}
+            hint = _shape_hint(name if name in label else "it", name, given, shapes, samples)
             raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
     packed = _pack(tree, leaves, order, what, finite)
     dtypes = dict(zip(shapes, packed.dtypes.values(), strict=True))
     return Packed(packed.flat, dict(shapes), dtypes, packed.unpack, packed.paths)
+
+
+def _shape_hint(
+    called: str, name: str, given: Mapping[str, Shape], shapes: Mapping[str, Shape], samples: int | None
+) -> str:
+    """What the shape of an array says about the mistake, if it says anything."""
+    got, expected = given[name], shapes[name]
+    other = next((o for o in shapes if got == shapes[o] and given[o] == expected), None)
+    if other is not None:
+        both = ", or both transposed" if got == expected[::-1] else ""
+        return f"; {name} and {other} look exchanged{both}"
+    if got == expected[::-1]:
+        return f"; {called} looks transposed"
+    if samples is not None and len(expected) == 1 and got == (samples,):
+        return f"; {called} has one entry per sample: summed over the wrong axis"
+    if samples is not None and got == (samples, *expected):
+        return f"; {called} is not summed over the {samples} samples"
+    if sorted(got) == sorted((1, *expected)):
+        return f"; {called} has one axis of length 1 too many"
+    return ""
 
 
 def copy(tree: Tree) -> Tree:

@@ -1,0 +1,164 @@
+"""Why a gradient is wrong: the most likely mistakes, each with its evidence.
+
+A mistake is a *hypothesis*: the wrong numbers that it would give. It is diagnosed only if the analytic gradient has
+just these numbers, to rounding, wherever they differ from the right ones. Nothing is guessed: other errors fit no
+hypothesis, and nothing is said of them. Some hypotheses are made of the two gradients alone (`patterns`); the others
+are *mutants* of a right way back through the network's steps (`adjoint`, and what changes it: `slopes`, `weights`,
+`recurrence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..trees import split
+from . import patterns, recurrence, slopes, weights
+from .hypotheses import FITS, Case, Hypothesis, is_float32, make_case
+from .view import View
+
+if TYPE_CHECKING:
+    from ..differences import Numerical
+    from ..numerical import Problem
+    from ..trees import Packed
+    from .patterns import Pattern
+
+
+class Diagnosis(NamedTuple):
+    """A mistake that would explain the wrong entries.
+
+    Attributes
+    ----------
+    cause : str
+        The mistake, in one line: "the gradient of W2 is transposed".
+    evidence : str
+        What was compared, and how well it fits: "W2.T agrees to 1e-16".
+    arrays : tuple of str
+        The arrays that it explains.
+    """
+
+    cause: str
+    evidence: str
+    arrays: tuple[str, ...]
+
+
+class _Explanation(NamedTuple):
+    """A hypothesis that holds, and how far each array that it explains is from it."""
+
+    cause: str
+    evidence: str
+    misfits: dict[str, float]
+
+
+def diagnose(
+    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, wrong: Iterable[str]
+) -> tuple[Diagnosis, ...]:
+    """The mistakes that explain a wrong gradient; the most specific first, none if there is no evidence.
+
+    Parameters
+    ----------
+    problem : Problem
+        A network's loss; of any other nothing is known but the numbers.
+    params, analytic : Packed
+    numerical : Numerical
+    wrong : iterable of str
+        The arrays that have wrong entries.
+    """
+    case = make_case(problem, params, analytic, numerical, tuple(wrong))
+    if not case.wrong:
+        return ()
+    rounding = _rounding(case, analytic)
+    if rounding:
+        return (rounding,)
+    found: list[_Explanation] = []
+    for hypotheses in (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case), _by_patterns(case, patterns.VAGUE)):
+        found += _holding(case, hypotheses)
+        if any(set(case.wrong) <= set(explanation.misfits) for explanation in found):
+            break
+    return (*_cover(case, found), *_entrance(case))
+
+
+def _by_patterns(case: Case, chosen: Iterable[Pattern]) -> Iterator[Hypothesis]:
+    for pattern in chosen:
+        yield from pattern(case)
+
+
+def _by_mutants(case: Case) -> Iterator[Hypothesis]:
+    """What the mistakes in going back through the network's steps would give."""
+    tape = case.tape
+    if tape is None:
+        return
+    shapes = tape.network.shapes
+    right = dict(split(tape.gradient(), shapes))
+    if any(case.is_changed(name, right[name]) for name in case.numerical):
+        return  # on a kink, say: then nothing that is found in this way is evidence
+    view = View(tape)
+    for family in (*slopes.FAMILIES, *weights.FAMILIES, *recurrence.FAMILIES):
+        for mutant in family(view):
+            yield Hypothesis(mutant.cause, dict(split(tape.gradient(mutant.change), shapes)))
+    for mutant in weights.updated_weights(view, case):
+        yield Hypothesis(mutant.cause, dict(split(tape.gradient(mutant.change), shapes)))
+    for cause, gradient in recurrence.truncated(view):
+        yield Hypothesis(cause, dict(split(gradient, shapes)))
+
+
+def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]:
+    """The hypotheses that hold, in their order; those of the same words as one."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for hypothesis in hypotheses:
+        misfits = case.explained(hypothesis.arrays)
+        if misfits:
+            found.setdefault((hypothesis.cause, hypothesis.evidence), {}).update(misfits)
+    return [_Explanation(*words, misfits) for words, misfits in found.items()]
+
+
+def _cover(case: Case, found: list[_Explanation]) -> Iterator[Diagnosis]:
+    """Explanations of all wrong arrays, as far as there are any: the one that explains most first, then the rest's."""
+    left = set(case.wrong)
+    while left:
+        best = max(found, key=lambda explanation: len(left & set(explanation.misfits)), default=None)
+        if best is None or not left & set(best.misfits):
+            return
+        yield _said(case, best, [e.cause for e in found if e.misfits.keys() == best.misfits.keys() and e is not best])
+        left -= set(best.misfits)
+
+
+def _said(case: Case, explanation: _Explanation, same: list[str]) -> Diagnosis:
+    arrays = tuple(name for name in case.numerical if name in explanation.misfits)
+    entries = sum(case.numerical[name].size for name in arrays)
+    names = few(arrays)
+    evidence = explanation.evidence.format(arrays=names)
+    misfit = max(explanation.misfits.values())
+    fit = f"agree{'s' * (len(arrays) == 1)} with that {f'to {misfit:.0e}' if misfit else 'exactly'}"
+    evidence = f"{evidence}{'; ' * bool(evidence)}{names} {fit} in all {entries:,} entries"
+    if same and not explanation.evidence:
+        evidence += f". The same numbers come from: {'; '.join(cause.format(arrays=names) for cause in same[:2])}"
+    return Diagnosis(explanation.cause.format(arrays=names), evidence, arrays)
+
+
+def _entrance(case: Case) -> Iterator[Diagnosis]:
+    """Where the error enters on the way back, if everything from there on is wrong and everything before is right."""
+    entry = max((case.layers[name] for name in case.wrong if name in case.layers), default=0)
+    below = {name for name, layer in case.layers.items() if layer <= entry and case.numerical[name].any()}
+    above = [name for name, layer in case.layers.items() if layer > entry]
+    if above and below == set(case.wrong):
+        evidence = f"right: {few(above)}; wrong: {few(case.wrong)}"
+        yield Diagnosis(f"the error enters at layer {entry}: everything above is right", evidence, case.wrong)
+
+
+def few(names: Sequence[str]) -> str:
+    """Names in a row, but not too many."""
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _rounding(case: Case, analytic: Packed) -> Diagnosis | None:
+    """A gradient that is right, but was computed in float32 and handed over as float64."""
+    worst = max(case.misfit(name, case.numerical[name], case.analytic[name]) for name in case.wrong)
+    if not is_float32(analytic.flat) or worst > FITS[4]:
+        return None
+    return Diagnosis(
+        "the gradient was computed in float32, and is right to its rounding",
+        f"all {analytic.flat.size:,} entries are float32 numbers; the largest error is {worst:.0e} of its array's "
+        "largest entry",
+        case.wrong,
+    )

@@ -1,0 +1,200 @@
+"""The gradient once more, backwards through the steps: for gradients that are wrong in a known way.
+
+It only serves the diagnosis. No derivative is written down here either: how a step changes with its input is found by
+difference arithmetic, step by step. A mistake is a `Change`: what goes back along some edge, or what a parameter gets
+from some term, is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from .. import _kernels
+from .._program import Kind
+from ..differences import EXACT_STEP
+from ..layers import Dense
+from ..methods import instruction_set
+from ..network import Network
+from ..numerical import numerical_gradient
+from ..parameters import NOTHING
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..costs import Cost
+    from ..network import Unrolled
+    from ..program import Program, Term
+
+    Rows: TypeAlias = NDArray[np.float64]
+
+#: What the cost does per value of each step, for all samples, as far as it is known.
+Sensitivities: TypeAlias = "dict[int, Rows]"
+#: The sensitivities so far and that of the step -> what reaches the edge's or term's other end; None: nothing does.
+Rule: TypeAlias = "Callable[[Sensitivities, Rows], Rows | None]"
+
+_OPERATIONS = {index: name for name, (index, _) in _kernels.OPERATIONS.items()}
+_COSTS = {index: name for name, (index, *_) in _kernels.COSTS.items()}
+#: Samples whose costs are differenced together; each is a row of a matrix of weights.
+_BLOCK = 128
+
+
+class Change(NamedTuple):
+    """Rules in place of the right ones: by (step, number of the input), and by (step, number of the term)."""
+
+    edges: Mapping[tuple[int, int], Rule]
+    terms: Mapping[tuple[int, int], Rule]
+
+
+RIGHT = Change({}, {})
+
+
+class Tape:
+    """The values of all steps at some parameters, and how they change.
+
+    Attributes
+    ----------
+    values : dict
+        Of each step that is no cost, shape (samples, width).
+    """
+
+    def __init__(self, unrolled: Unrolled, theta: NDArray[np.float64]) -> None:
+        self.network, self.program, engine, self.targets = unrolled
+        self.theta = theta
+        self.samples = engine.samples
+        self._slopes: dict[int, Rows] = {}
+        steps = [k for k, step in enumerate(self.program.steps) if step.kind != Kind.COST]
+        ends = np.cumsum([self.program.steps[k].width for k in steps])
+        self.values = dict(zip(steps, np.split(engine.values(theta, steps, 1), ends[:-1], axis=1), strict=True))
+
+    def operation(self, number: int) -> str:
+        """The name of an elementwise step's operation, or of a cost step's kernel."""
+        step = self.program.steps[number]
+        return (_COSTS if step.kind == Kind.COST else _OPERATIONS)[step.operation]
+
+    def slope(self, number: int) -> Rows:
+        """How an elementwise step, or a cost, changes with its input."""
+        if number not in self._slopes:
+            step = self.program.steps[number]
+            x = self.values[step.inputs[0]]
+            if step.kind == Kind.COST:
+                cost = self.network.cost
+                if "logits" in self.operation(number):
+                    cost = replace(cost, from_logits=True)  # type: ignore[call-arg]
+                self._slopes[number] = self.cost_slope(number, cost, x)
+            else:
+                self._slopes[number] = slope(self.operation(number), x)
+        return self._slopes[number]
+
+    def through(self, number: int, position: int, up: Rows) -> Rows:
+        """What goes back from a step to one of its inputs."""
+        step = self.program.steps[number]
+        if step.kind == Kind.AFFINE:
+            term = [term for term in step.terms if term.step != NOTHING][position]
+            weights: Rows = term.parameter.of(self.theta)
+            return np.asarray(up * weights if term.diagonal else up @ weights.T)
+        if step.kind == Kind.SOFTMAX:
+            return softmax_jacobian(self.values[number], up)
+        if step.kind == Kind.PRODUCT:
+            return up * self.values[step.inputs[1 - position]]
+        if step.kind == Kind.CHOOSE:
+            return up * ((self.values[step.mask] != 0) == (position == 0))
+        if step.kind == Kind.ADD:
+            return up if position == 0 else step.constant * up
+        return np.asarray(up * self.slope(number))
+
+    def cost_slope(self, number: int, cost: Cost, x: Rows) -> Rows:
+        """How a cost step would change with its input, sample by sample, if it were this cost and its input x."""
+        step = self.program.steps[number]
+        kernel = self.operation(number)
+        width = 1 if kernel.endswith("_class") else step.width
+        targets: NDArray[Any] = self.targets[:, step.column : step.column + width]
+        if kernel.endswith("_class"):
+            targets = targets[:, 0].astype(int)
+        slopes = step.scale * cost_slope(replace(cost, reduction="sum"), x, targets)
+        return slopes if step.mask == NOTHING else slopes * (self.values[step.mask] != 0)
+
+    def term(self, term: Term, up: Rows) -> Rows:
+        """What a step's sensitivity means for the parameter of one of its terms."""
+        if term.step == NOTHING:
+            return np.asarray(up.sum(axis=0, keepdims=True))
+        left = self.values[term.step]
+        return np.asarray((left * up).sum(axis=0, keepdims=True) if term.diagonal else left.T @ up)
+
+    def contributions(
+        self, change: Change = RIGHT, costs: set[int] | None = None, bars: Sensitivities | None = None
+    ) -> Iterator[tuple[int, Term, Rows]]:
+        """Step, term, and what the term adds to the gradient of its parameter, from the last step to the first.
+
+        Only of some cost steps, if they are given; `bars` is filled with the sensitivities.
+        """
+        bars = {} if bars is None else bars
+        steps = self.program.steps
+        for number in range(len(steps) - 1, -1, -1):
+            step = steps[number]
+            if step.kind == Kind.COST and (costs is None or number in costs):
+                bars[number] = np.ones((self.samples, 1))
+            up = bars.get(number)
+            if up is None:
+                continue
+            for position, source in enumerate(step.inputs):
+                if steps[source].kind == Kind.INPUT:
+                    continue
+                rule = change.edges.get((number, position))
+                back = self.through(number, position, up) if rule is None else rule(bars, up)
+                if back is not None:
+                    bars[source] = bars[source] + back if source in bars else back
+            for position, term in enumerate(step.terms):
+                rule = change.terms.get((number, position))
+                share = self.term(term, up) if rule is None else rule(bars, up)
+                if share is not None:
+                    yield number, term, share
+
+    def gradient(self, change: Change = RIGHT) -> NDArray[np.float64]:
+        """The gradient of the cost, the penalty's included, as a flat vector; wrong in the way of `change`."""
+        gradient = self.program.decay() * self.theta
+        for _, term, share in self.contributions(change):
+            term.parameter.of(gradient)[...] += share
+        return gradient
+
+
+def sweep_seconds(program: Program, samples: int) -> float:
+    """About how many seconds one gradient takes."""
+    per_sample = sum(4.0 * term.parameter.size for _, term in program.terms) + 20.0 * program.tape_stride
+    return 1e-5 * len(program.steps) + 2e-10 * samples * per_sample
+
+
+def slope(operation: str, z: Rows) -> Rows:
+    """How an operation changes with its input: a central difference in difference arithmetic."""
+    at = np.ascontiguousarray(z).ravel()
+    h = np.full_like(at, EXACT_STEP)
+    rise = [_kernels.elementwise(operation, at, d, instruction_set())[1] for d in (h, -h)]
+    return np.asarray((rise[0] - rise[1]) / (2.0 * EXACT_STEP)).reshape(z.shape)
+
+
+def softmax_jacobian(p: Rows, up: Rows) -> Rows:
+    """The Jacobian of softmax, where it is p, times `up`; it is symmetric, so that is a difference along `up`."""
+    h = EXACT_STEP / max(1.0, float(np.abs(up).max(initial=0.0)))
+
+    def rise(d: Rows) -> Rows:
+        u = np.expm1(d)
+        mean = (p * u).sum(axis=1, keepdims=True)
+        return np.asarray(p * (u - mean) / (1.0 + mean))
+
+    return (rise(h * up) - rise(-h * up)) / (2.0 * h)
+
+
+def cost_slope(cost: Cost, x: Rows, targets: NDArray[Any]) -> Rows:
+    """How the cost of each sample changes with its outputs x.
+
+    With one-hot data, sample n's outputs are row n of the weights, and the weights' numerical gradient is the slope.
+    """
+    slopes = []
+    for begin in range(0, len(x), _BLOCK):
+        rows, y = x[begin : begin + _BLOCK], targets[begin : begin + _BLOCK]
+        loss = Network(Dense(len(rows), x.shape[1], bias=False), cost).loss(np.eye(len(rows)), y)
+        slopes.append(numerical_gradient(loss, [rows], n_threads=1)[0])
+    return np.concatenate(slopes)

@@ -1,0 +1,162 @@
+"""Which steps of a program belong to which layer and time, and what to call them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from .._program import Kind
+from ..parameters import NOTHING
+from ..recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..layers import Layer
+    from ..program import Program, Term
+    from .adjoint import Tape
+
+
+class Owner(NamedTuple):
+    """The layer (1, 2, ...) of an array, its direction, and the layer's own name for it."""
+
+    layer: int
+    reverse: bool
+    own: str
+    name: str
+
+
+def owners(tape: Tape) -> dict[int, Owner]:
+    """Of each array, by its offset."""
+    owned = (
+        (number, own.endswith("_reverse"), own.removesuffix("_reverse"))
+        for number, layer in enumerate(tape.network.layers, 1)
+        for own in layer.shapes
+    )
+    return {
+        array.offset: Owner(*owner, name)
+        for array, owner, name in zip(tape.program.arrays, owned, tape.network.shapes, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class Group:
+    """A layer in one direction: the same steps, its cell, at each time.
+
+    Attributes
+    ----------
+    layer : int
+        1, 2, ...
+    where : str
+        "layer 1", or "layer 1 backwards".
+    cells : list of list of int
+        The steps of each time, in the order of processing. The k-th of each is the same: its *role* is k.
+    names : list of str
+        Of each role.
+    state : dict
+        For each role that the next time reads, who reads it there, as (role, number of the input).
+    """
+
+    layer: int
+    where: str
+    cells: list[list[int]]
+    names: list[str]
+
+    state: dict[int, list[tuple[int, int]]]
+
+    @property
+    def times(self) -> int:
+        return len(self.cells)
+
+
+def groups(tape: Tape) -> list[Group]:
+    """The layers of a network whose times all have the same steps, from the first to the last."""
+    of = owners(tape)
+    cells: dict[tuple[int, bool], list[list[int]]] = {}
+    current: tuple[int, bool] | None = None
+    used: set[int] = set()
+    for number, step in enumerate(tape.program.steps):
+        if step.kind == Kind.AFFINE and step.terms:
+            owner = of[step.terms[0].parameter.array.offset]
+            if owner.own in ("h0", "c0"):
+                continue
+            blocks = {term.parameter.number for term in step.terms}
+            if (owner.layer, owner.reverse) != current or blocks & used:  # no cell uses a block twice
+                current, used = (owner.layer, owner.reverse), set()
+                cells.setdefault(current, []).append([])
+            used |= blocks
+        elif step.kind in (Kind.INPUT, Kind.COST, Kind.AFFINE):
+            continue
+        if current is not None:
+            cells[current][-1].append(number)
+    found = []
+    for (layer, reverse), steps in sorted(cells.items()):
+        names = _names(tape, tape.network.layers[layer - 1], steps)
+        where = f"layer {layer}" + " backwards" * reverse
+        found.append(Group(layer, where, steps, names, carried(tape.program, steps)))
+    return found
+
+
+def _names(tape: Tape, layer: Layer, cells: list[list[int]]) -> list[str]:
+    """What the steps of a cell are called: by the state, by the gates, else by what they do."""
+    steps = tape.program.steps
+    state = {} if len(cells) < 2 else _state_names(tape.program, cells)
+    before = {} if len(cells) < 2 else {cells[-2][role]: f"{name}[t-1]" for role, name in state.items()}
+    letters = layer.letters if isinstance(layer, Recurrent) else ""
+    called: dict[int, str] = {}
+    for role, number in enumerate(cells[-1]):
+        step = steps[number]
+        inputs = [called.get(source, before.get(source, "x")) for source in step.inputs]
+        if role in state:
+            name = state[role]
+        elif step.kind == Kind.AFFINE:
+            column = next(term.parameter.column for term in step.terms if not term.diagonal)
+            name = f"z_{letters[column // layer.hidden]}" if isinstance(layer, Recurrent) and len(letters) > 1 else "z"
+        elif step.kind == Kind.PRODUCT:
+            name = f"{inputs[0]} * {inputs[1]}"
+        elif step.kind == Kind.ADD:
+            name = f"({inputs[0]} {'+' if step.constant > 0 else '-'} {inputs[1]})"
+        elif inputs[0].lstrip("(").startswith("z_"):
+            name = inputs[0].lstrip("(")[2]
+        elif inputs[0] == "z":
+            name = "h" if letters else "a"
+        else:
+            name = f"{tape.operation(number) if step.kind == Kind.ELEMENTWISE else 'softmax'}({inputs[0]})"
+        called[number] = name
+    return [called[number] for number in cells[-1]]
+
+
+def _state_names(program: Program, cells: list[list[int]]) -> dict[int, str]:
+    """h is what a matrix multiplies at the next time, c the rest of the state; by role."""
+    names = {}
+    for role, readers in carried(program, cells).items():
+        multiplied = any(
+            program.steps[cells[1][reader]].kind == Kind.AFFINE
+            and any(at == position and not term.diagonal for at, _, term in inner_terms(program, cells[1][reader]))
+            for reader, position in readers
+        )
+        names[role] = "h" if multiplied else "c"
+        step = program.steps[cells[0][role]]
+        if step.kind == Kind.CHOOSE and step.inputs[0] in cells[0]:
+            names[cells[0].index(step.inputs[0])] = names[role]
+    return names
+
+
+def carried(program: Program, cells: list[list[int]]) -> dict[int, list[tuple[int, int]]]:
+    """The state: for each role that the next time reads, who reads it there, as (role, number of the input)."""
+    if len(cells) < 2:
+        return {}
+    before = {number: role for role, number in enumerate(cells[0])}
+    readers: dict[int, list[tuple[int, int]]] = {}
+    for role, number in enumerate(cells[1]):
+        for position, source in enumerate(program.steps[number].inputs):
+            if source in before:
+                readers.setdefault(before[source], []).append((role, position))
+    return readers
+
+
+def inner_terms(program: Program, number: int) -> Iterator[tuple[int, int, Term]]:
+    """Of an affine step, the terms that multiply a step: number of the input, number of the term, and the term."""
+    terms = [(k, term) for k, term in enumerate(program.steps[number].terms) if term.step != NOTHING]
+    for position, (k, term) in enumerate(terms):
+        yield position, k, term

@@ -1,0 +1,164 @@
+"""A wrong gradient, a hypothesis about it, and whether the two agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..network import NetworkLoss
+from ..recurrent import Recurrent
+from ..trees import split
+from .adjoint import Tape, sweep_seconds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..differences import Numerical
+    from ..numerical import Problem
+    from ..trees import Packed
+
+Values: TypeAlias = "NDArray[np.float64]"
+Arrays: TypeAlias = "Mapping[str, Values]"
+
+#: How near, relative to the largest entry of an array, a gradient of so many bytes must be to a hypothesis.
+FITS = {2: 2e-2, 4: 1e-4, 8: 1e-9}
+#: The same at least, where the numerical gradient is in plain arithmetic.
+_FITS_PLAIN = 1e-5
+#: A constant that is fitted to the entries, or a precision read off them, needs so many to be evidence.
+ENTRIES = 4
+#: Estimated seconds that going through a network for all its mutants may take.
+_SECONDS = 10.0
+#: About how many mutants there are for each path of a cell or layer.
+_MUTANTS = 25
+#: By how many times the tolerance a hypothesis must differ from the right gradient to say anything.
+_DIFFERS = 10.0
+#: Decimal digits that must agree in all, over the entries of the arrays that a hypothesis explains.
+_DIGITS = 9.0
+
+
+class Hypothesis(NamedTuple):
+    """A mistake, and what it makes of some arrays.
+
+    ``{arrays}`` in `cause` and `evidence` stands for the names of the arrays that it explains. Hypotheses of the same
+    words are one diagnosis; `evidence` may be empty.
+    """
+
+    cause: str
+    arrays: Arrays
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A wrong gradient, as the patterns see it. Arrays are by name, in order.
+
+    Attributes
+    ----------
+    params, analytic, numerical : dict
+        Only arrays in which all three are finite.
+    wrong : tuple of str
+        The arrays with wrong entries.
+    fits : float
+        How near to a hypothesis is near enough, relative to the largest entry of an array.
+    sizes : dict
+        Numbers that mistakes multiply or divide by: what they are, in words.
+    layers : dict
+        The number of the layer of each array; empty for a loss of which nothing is known.
+    decay : dict
+        The strength of the L2 penalty on each array.
+    gates : dict
+        The letters of the gates that an array of a recurrent layer has side by side.
+    tape : Tape, optional
+        The network's steps; None if nothing is known of them, or if going through them would take too long.
+    """
+
+    params: Arrays
+    analytic: Arrays
+    numerical: Arrays
+    wrong: tuple[str, ...]
+    fits: float
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    layers: Mapping[str, int] = field(default_factory=dict)
+    decay: Mapping[str, float] = field(default_factory=dict)
+    gates: Mapping[str, str] = field(default_factory=dict)
+    tape: Tape | None = None
+
+    def misfit(self, name: str, values: Values, other: Values) -> float:
+        """The largest difference, relative to the largest entry of the array."""
+        scale = max(float(np.abs(array).max(initial=0.0)) for array in (values, self.numerical[name]))
+        return float(np.abs(values - other).max(initial=0.0)) / scale if scale else 0.0
+
+    def is_changed(self, name: str, values: Values) -> bool:
+        """Whether `values` are clearly another gradient of that array than the right one."""
+        return not self.misfit(name, values, self.numerical[name]) <= _DIFFERS * self.fits
+
+    def explained(self, arrays: Arrays) -> dict[str, float]:
+        """The arrays that a hypothesis changes, each with its misfit; none unless they are all as it says."""
+        changed = [name for name, values in arrays.items() if name in self.analytic and self.is_changed(name, values)]
+        found = {}
+        for name in changed:
+            found[name] = self.misfit(name, arrays[name], self.analytic[name])
+            if not found[name] <= self.fits:
+                return {}
+        entries = sum(self.analytic[name].size for name in found)
+        return found if -np.log10(self.fits) * entries >= _DIGITS else {}
+
+
+def make_case(problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, wrong: tuple[str, ...]) -> Case:
+    """The wrong gradient with what is known of its loss."""
+    a, n, p = (dict(split(flat, analytic.shapes)) for flat in (analytic.flat, numerical.gradient, params.flat))
+    finite = [name for name in a if np.isfinite(a[name]).all() and np.isfinite(n[name]).all()]
+    case = Case(
+        params={name: p[name] for name in finite},
+        analytic={name: a[name] for name in finite},
+        numerical={name: n[name] for name in finite},
+        wrong=tuple(name for name in wrong if name in finite),
+        fits=max(FITS[_precision(analytic)], 0.0 if numerical.exact else _FITS_PLAIN),
+    )
+    return _with_network(case, problem, params.flat) if isinstance(problem, NetworkLoss) else case
+
+
+def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
+    network, finite = loss.network, case.numerical
+    owned = zip(
+        network.shapes, ((k, layer) for k, layer in enumerate(network.layers, 1) for _ in layer.shapes), strict=True
+    )
+    owners = {name: owner for name, owner in owned if name in finite}
+    gates = {
+        name: layer.letters
+        for name, (_, layer) in owners.items()
+        if isinstance(layer, Recurrent) and finite[name].shape[-1] == len(layer.letters) * layer.hidden > layer.hidden
+    }
+    decay = {name: network.penalty.decay(finite[name].shape) if network.penalty else 0.0 for name in finite}
+    sizes = {"the number of samples N": loss.samples, "the number of outputs K": network.outputs,
+             "N K": loss.samples * network.outputs}  # fmt: skip
+    if loss.times > 1:
+        sizes |= {"the number of times T": loss.times, "N T": loss.samples * loss.times}
+    sizes = {what: size for what, size in sizes.items() if size > 1}
+    unrolled = loss.unroll()
+    mutants = _MUTANTS * sum(len(step.inputs) for step in unrolled.program.steps) / loss.times
+    affordable = mutants * sweep_seconds(unrolled.program, loss.samples) <= _SECONDS
+    return replace(
+        case,
+        sizes=sizes,
+        layers={name: layer for name, (layer, _) in owners.items()},
+        decay=decay,
+        gates=gates,
+        tape=Tape(unrolled, theta) if affordable else None,
+    )
+
+
+def _precision(analytic: Packed) -> int:
+    """The bytes of the numbers in which the gradient was computed: by the dtypes, or as the numbers show."""
+    declared = min((dtype.itemsize for dtype in analytic.dtypes.values() if dtype.kind == "f"), default=8)
+    return 4 if declared == 8 and is_float32(analytic.flat) else declared
+
+
+def is_float32(numbers: Values) -> bool:
+    """Whether all are float32 numbers, and not for being simple ones such as 0 and ½."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        simple = int((numbers == numbers.astype(np.float16)).sum())
+        return bool((numbers == numbers.astype(np.float32)).all()) and len(numbers) - simple >= ENTRIES

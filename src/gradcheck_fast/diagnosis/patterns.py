@@ -1,0 +1,284 @@
+"""Mistakes that show in the arrays themselves: factors, exchanged or transposed arrays, zeros, the penalty, rounding.
+
+Each pattern is a function of a `Case` that gives hypotheses. They need no network, only the two gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import permutations, product
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from .hypotheses import ENTRIES, Case, Hypothesis
+
+if TYPE_CHECKING:
+    from .hypotheses import Arrays, Values
+
+#: Evidence of arrays that are right but for the order.
+_REORDERED = "the numerical gradient in that order"
+
+Pattern: TypeAlias = Callable[[Case], Iterator[Hypothesis]]
+
+
+def _ratio(analytic: Values, numerical: Values) -> float:
+    """The factor between two arrays, by least squares."""
+    square = float((numerical * numerical).sum())
+    return float((analytic * numerical).sum()) / square if square else 0.0
+
+
+def factor_meanings(case: Case, factor: float) -> list[str]:
+    """What a factor may stand for, the simplest first; different sizes may well be the same number."""
+    sizes: list[tuple[str, float]] = [("", 1.0)]
+    for what, size in case.sizes.items():
+        sizes += [(f"multiplied by {what} = {size:g}", size), (f"divided by {what} = {size:g}", 1.0 / size)]
+    simple = [("", 1.0), ("doubled", 2.0), ("halved", 0.5)]
+    signs = [("", 1.0), ("of the wrong sign", -1.0)]
+    found: list[list[str]] = []
+    for (sized, size), (halved, half), (signed, sign) in product(sizes, simple, signs):
+        words = [word for word in (signed, halved, sized) if word]
+        if words and abs(factor - size * half * sign) <= case.fits * abs(factor):
+            found.append(words)
+    fewest = min(map(len, found), default=0)
+    return [" and ".join(words) for words in found if len(words) == fewest]
+
+
+def _named(case: Case, factor: float) -> str:
+    return ", or ".join(factor_meanings(case, factor)[:3])
+
+
+def everything_scaled(case: Case) -> Iterator[Hypothesis]:
+    """The whole gradient, or all but the penalty's part, is a known factor times the right one."""
+    if not {name for name, array in case.numerical.items() if array.any()} <= set(case.wrong):
+        return
+    for part, penalty in (("the whole gradient", {}), ("all but the penalty's part", case.decay)):
+        own = {name: penalty.get(name, 0.0) * case.params[name] for name in case.numerical}
+        right = {name: case.numerical[name] - own[name] for name in case.numerical}
+        factor = _ratio(
+            np.concatenate([np.ravel(case.analytic[name] - own[name]) for name in case.numerical]),
+            np.concatenate([np.ravel(right[name]) for name in case.numerical]),
+        )
+        meaning = _named(case, factor)
+        if factor and meaning:
+            arrays = {name: factor * right[name] + own[name] for name in case.numerical}
+            yield Hypothesis(f"{part} is {meaning}", arrays, f"yours / numerical = {factor:.6g}")
+
+
+def array_scaled(case: Case) -> Iterator[Hypothesis]:
+    """One array is a known factor times the right one."""
+    for name in case.wrong:
+        own = case.decay.get(name, 0.0) * case.params[name]
+        for part, penalty in (("", np.zeros_like(own)), (" but for the penalty's part", own)):
+            right = case.numerical[name] - penalty
+            factor = _ratio(case.analytic[name] - penalty, right)
+            meaning = _named(case, factor)
+            if factor and meaning:
+                if case.params[name].ndim < 2 and "divided by the number of samples" in meaning:
+                    meaning += " (averaged over the samples where it should be summed)"
+                cause = f"the gradient of {{arrays}} is {meaning}{part}"
+                yield Hypothesis(cause, {name: factor * right + penalty}, f"yours / numerical = {factor:.6g}")
+
+
+def array_scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
+    """A factor that stands for nothing known."""
+    for name in case.wrong:
+        factor = _ratio(case.analytic[name], case.numerical[name])
+        if factor and np.count_nonzero(case.numerical[name]) >= ENTRIES:
+            cause = "the gradient of {arrays} is a constant times the right one"
+            yield Hypothesis(cause, {name: factor * case.numerical[name]}, f"yours / numerical = {factor:.6g}")
+
+
+def zero(case: Case) -> Iterator[Hypothesis]:
+    """Arrays that were never filled, or to which nothing was propagated."""
+    empty = [name for name in case.wrong if not case.analytic[name].any()]
+    layers = sorted({case.layers[name] for name in empty if name in case.layers})
+    below = [name for name, layer in case.layers.items() if layers and layer <= layers[-1]]
+    at_zero = {name: np.zeros_like(case.numerical[name]) for name in empty}
+    if layers and len(layers) > 1 and set(below) <= {name for name in case.analytic if not case.analytic[name].any()}:
+        cause = f"nothing is propagated to layer {layers[-1]} and below"
+        yield Hypothesis(cause, at_zero, "{arrays} are zero in every entry")
+    for name in empty:
+        cause = "the gradient of {arrays} was forgotten: all of it is zero"
+        yield Hypothesis(cause, {name: at_zero[name]}, "not one entry of {arrays} is other than 0")
+
+
+def exchanged(case: Case) -> Iterator[Hypothesis]:
+    """Two arrays of one size hold each other's gradients, or one holds that of the other."""
+    right = case.numerical
+    for name, other in permutations(case.wrong, 2):
+        if name < other and right[name].size == right[other].size:
+            for how, turn in _SAME if right[name].shape == right[other].shape else _TURNED:
+                arrays = {
+                    name: turn(right[other]).reshape(right[name].shape),
+                    other: turn(right[name]).reshape(right[other].shape),
+                }
+                yield Hypothesis(
+                    f"the gradients of {name} and {other} are exchanged{how}", arrays, "each is the other's"
+                )
+    for name, other in product(case.wrong, right):
+        if name != other and right[name].shape == right[other].shape:
+            yield Hypothesis(
+                f"{name} holds the gradient of {other}", {name: right[other]}, f"the numerical gradient of {other}"
+            )
+
+
+_SAME: tuple[tuple[str, Callable[[Values], Values]], ...] = (("", lambda a: a),)
+_TURNED: tuple[tuple[str, Callable[[Values], Values]], ...] = (
+    (" and transposed", lambda a: a.T),
+    (" and reshaped", lambda a: a),
+)
+
+
+def turned(case: Case) -> Iterator[Hypothesis]:
+    """A matrix transposed, or read in the other order."""
+    for name in case.wrong:
+        right = case.numerical[name]
+        if right.ndim < 2:
+            continue
+        if right.shape == right.T.shape:
+            yield Hypothesis(
+                "the gradient of {arrays} is transposed", {name: right.T}, "the transpose of the numerical gradient"
+            )
+        for how, values in {
+            "its transpose, reshaped to {shape}": right.T.reshape(right.shape),
+            "filled in column after column": right.ravel().reshape(right.shape, order="F"),
+        }.items():
+            cause = f"the gradient of {{arrays}} is {how.format(shape=right.shape)}"
+            yield Hypothesis(cause, {name: values}, _REORDERED)
+
+
+def reversed_or_shifted(case: Case) -> Iterator[Hypothesis]:
+    """Rows or columns from back to front, or shifted by one."""
+    for name in case.wrong:
+        right = case.numerical[name]
+        for axis, what in zip(range(right.ndim), ("rows", "columns") if right.ndim > 1 else ("entries",), strict=False):
+            if right.shape[axis] > 1:
+                yield Hypothesis(
+                    f"the {what} of {{arrays}} are back to front", {name: np.flip(right, axis)}, _REORDERED
+                )
+            if right.shape[axis] > 2:
+                for by in (1, -1):
+                    yield Hypothesis(
+                        f"the {what} of {{arrays}} are shifted by one", {name: np.roll(right, by, axis)}, _REORDERED
+                    )
+
+
+def flattened_in_another_order(case: Case) -> Iterator[Hypothesis]:
+    """One vector in which the arrays follow each other in another order."""
+    names = list(case.numerical)
+    if len(case.params) < 2:
+        return
+    vectors = [name for name in names if case.params[name].ndim < 2]
+    orders = {
+        "all matrices, then all biases": [name for name in names if name not in vectors] + vectors,
+        "from the last to the first": names[::-1],
+        "by name": sorted(names),
+    }
+    for how, order in orders.items():
+        if order != names:
+            flat = np.concatenate([np.ravel(case.numerical[name]) for name in order])
+            yield Hypothesis(f"the arrays follow each other in another order: {how} ({', '.join(order)})",
+                             dict(_cut(flat, case.numerical)), _REORDERED)  # fmt: skip
+    flat = np.concatenate([np.ravel(case.numerical[name], order="F") for name in names])
+    yield Hypothesis("the arrays were flattened column after column", dict(_cut(flat, case.numerical)), _REORDERED)
+
+
+def _cut(flat: Values, like: Arrays) -> Iterator[tuple[str, Values]]:
+    begin = 0
+    for name, array in like.items():
+        yield name, flat[begin : begin + array.size].reshape(array.shape)
+        begin += array.size
+
+
+def gates_in_another_order(case: Case) -> Iterator[Hypothesis]:
+    """The gates of a recurrent layer, side by side in another order."""
+    for letters in sorted(set(case.gates.values())):
+        for order in permutations(range(len(letters))):
+            if order == tuple(range(len(letters))):
+                continue
+            arrays = {
+                name: np.concatenate([np.split(case.numerical[name], len(letters), axis=-1)[k] for k in order], axis=-1)
+                for name in case.wrong
+                if case.gates.get(name) == letters
+            }
+            other = "".join(letters[k] for k in order)
+            for name, values in arrays.items():
+                cause = f"the gates of {{arrays}} are in the order {other}, the layer has {letters}"
+                yield Hypothesis(cause, {name: values}, _REORDERED)
+
+
+def penalty(case: Case) -> Iterator[Hypothesis]:
+    """What is too much or too little is proportional to the parameters."""
+    for name in case.wrong:
+        w, right = case.params[name], case.numerical[name]
+        extra, strength = _ratio(case.analytic[name] - right, w), case.decay.get(name, 0.0)
+        if not w.any():
+            continue
+        strengths = {value for value in case.decay.values() if value}
+        for part, what in _PENALTIES.items() if strength else ():
+            yield Hypothesis(f"the penalty's term {what} in {{arrays}}", {name: right + part * strength * w},
+                             f"yours - numerical = {part * strength:.6g} * {{arrays}}")  # fmt: skip
+        for other in () if strength else sorted(strengths):
+            cause = "the penalty's term is added to {arrays} too, which it does not cover"
+            yield Hypothesis(cause, {name: right + other * w}, f"yours - numerical = {other:.6g} * {{arrays}}")
+        if np.count_nonzero(w) >= ENTRIES:
+            term = f"{extra:.6g} * {{arrays}}"
+            if strength:
+                cause = f"the penalty's term has the strength {strength + extra:.6g} in {{arrays}}, not {strength:.6g}"
+            else:
+                cause = f"the gradient has a penalty's term, {term}, which the loss has not"
+            yield Hypothesis(cause, {name: right + extra * w}, f"yours - numerical = {term} in every entry")
+
+
+#: What is added to the right gradient, in units of the penalty's own term.
+_PENALTIES = {
+    -1.0: "is missing",
+    1.0: "is doubled (the square's 2 without the ½)",
+    -0.5: "is halved",
+    -2.0: "has the wrong sign",
+}
+
+
+def lines_left_out(case: Case) -> Iterator[Hypothesis]:
+    """Some rows, columns or entries are zero, or twice what they should be."""
+    for name in case.wrong:
+        analytic, right = case.analytic[name], case.numerical[name]
+        off = np.abs(analytic - right) > case.fits * np.abs(right).max(initial=0.0)
+        for values, how in ((0.0 * right, "left out: zero"), (2.0 * right, "added up twice")):
+            which = _lines(off)
+            if which:
+                cause = f"{which} of {{arrays}} {'is' if which.count(',') == 0 else 'are'} {how}"
+                yield Hypothesis(cause, {name: np.where(off, values, right)}, "all other entries are right")
+
+
+def _lines(off: Values) -> str:
+    """The rows or columns that are off in all their entries, if that is all that is off; or the first or last entry."""
+    if off.all() or not off.any():
+        return ""
+    if off.ndim == 1:
+        places = np.flatnonzero(off)
+        ends = {0: "the first entry", off.size - 1: "the last entry"}
+        return ends.get(int(places[0]), f"entry {places[0]}") if len(places) == 1 else ""
+    for axis, what in ((1, "row"), (0, "column")):
+        whole = off.all(axis=axis) if off.ndim == 2 else np.zeros(0, bool)
+        if off.ndim == 2 and off.sum() == whole.sum() * off.shape[axis]:
+            places = np.flatnonzero(whole)
+            last = int(off.shape[1 - axis]) - 1
+            if len(places) == 1:
+                return {0: f"the first {what}", last: f"the last {what}"}.get(int(places[0]), f"{what} {places[0]}")
+            return f"{what}s {', '.join(map(str, places[:6]))}{', …' if len(places) > 6 else ''}"
+    return ""
+
+
+SPECIFIC: tuple[Pattern, ...] = (
+    everything_scaled,
+    zero,
+    exchanged,
+    turned,
+    flattened_in_another_order,
+    gates_in_another_order,
+    penalty,
+    array_scaled,
+)
+VAGUE: tuple[Pattern, ...] = (lines_left_out, reversed_or_shifted, array_scaled_anyhow)

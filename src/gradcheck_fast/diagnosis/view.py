@@ -1,0 +1,143 @@
+"""A network's steps as mistakes see them, and the mistakes: changes of what goes backwards through those steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from .._program import Kind
+from ..parameters import NOTHING
+from .adjoint import Change
+from .cells import groups, inner_terms, owners
+
+if TYPE_CHECKING:
+    from ..parameters import Parameter
+    from .adjoint import Rows, Rule, Sensitivities, Tape
+    from .cells import Group
+
+
+class Mutant(NamedTuple):
+    """A mistake, and how it changes the way back."""
+
+    cause: str
+    change: Change
+
+
+class Use(NamedTuple):
+    """A place where a matrix multiplies: the affine step, its term and input, and the step that is multiplied."""
+
+    number: int
+    term: int
+    position: int
+    source: int
+    parameter: Parameter
+
+
+class View:
+    """A network's tape, with its steps by layer, time and role."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.steps = tape.program.steps
+        self.groups = groups(tape)
+        self.owners = owners(tape)
+        self.costs = [number for number, step in enumerate(self.steps) if step.kind == Kind.COST]
+        #: All uses of each matrix, by the name of its array.
+        self.uses: dict[str, list[Use]] = {}
+        #: The step and term of all uses of each bias, likewise.
+        self.biases: dict[str, list[tuple[int, int]]] = {}
+        for number, step in enumerate(self.steps):
+            for position, k, term in inner_terms(tape.program, number):
+                if not term.diagonal:
+                    use = Use(number, k, position, term.step, term.parameter)
+                    self.uses.setdefault(self.name_of(term.parameter), []).append(use)
+            for k, term in enumerate(step.terms):
+                if term.step == NOTHING:
+                    self.biases.setdefault(self.name_of(term.parameter), []).append((number, k))
+
+    @property
+    def recurrent(self) -> list[Group]:
+        """The layers that run through more than one time and have a state."""
+        return [group for group in self.groups if group.state]
+
+    def pairs(self) -> Iterator[tuple[Group, Group]]:
+        """Two layers, each an affine step and perhaps an activation, of as many outputs and times."""
+        simple = [group for group in self.groups if len(group.cells[0]) <= 2 and not group.state]
+        for group in simple:
+            for other in simple:
+                alike = self.steps[group.cells[0][0]].width == self.steps[other.cells[0][0]].width
+                if group is not other and alike and group.times == other.times:
+                    yield group, other
+
+    def readers(self, number: int) -> list[tuple[int, int]]:
+        """The steps that read a step, each with the number of the input."""
+        return [
+            (reader, position)
+            for reader in range(number + 1, len(self.steps))
+            for position, source in enumerate(self.steps[reader].inputs)
+            if source == number
+        ]
+
+    def is_data(self, number: int) -> bool:
+        """Whether a step is an input, so that nothing goes back through it."""
+        return self.steps[number].kind == Kind.INPUT
+
+    def is_activation(self, number: int) -> bool:
+        """Whether a step is elementwise, and the cost depends on it."""
+        return self.steps[number].kind == Kind.ELEMENTWISE and number in self.tape.program.needed
+
+    def name_of(self, parameter: Parameter) -> str:
+        """The name of the array that a parameter is part of."""
+        return self.owners[parameter.array.offset].name
+
+    # ---- rules
+
+    def scaled(self, number: int, position: int, factor: Rows | float) -> Rule:
+        """What goes back is right, but times a factor."""
+        return lambda bars, up: self.tape.through(number, position, up) * factor
+
+    def passed_by(self, number: int, position: int, other: int) -> Rule:
+        """What goes back is made of the sensitivities of another step."""
+        return lambda bars, up: self.tape.through(number, position, bars[other])
+
+    def term_by(self, number: int, k: int, other: int) -> Rule:
+        """A term's share is made of the sensitivities of another step."""
+        return lambda bars, up: self.tape.term(self.steps[number].terms[k], bars[other])
+
+    def built_with(self, uses: Sequence[Use], sources: Sequence[int]) -> Change:
+        """Matrices whose gradients are made of the values of other steps; of none where the source is `NOTHING`."""
+
+        def rule(source: int) -> Rule:
+            return nothing if source == NOTHING else lambda bars, up: self.tape.values[source].T @ up
+
+        return Change({}, {(use.number, use.term): rule(source) for use, source in zip(uses, sources, strict=True)})
+
+    def sent_back(self, uses: Iterable[Use], weights: Callable[[Use], Rows]) -> Change:
+        """Affine steps that send back their sensitivities times other weights."""
+
+        def rule(use: Use) -> Rule:
+            matrix = weights(use)
+            return lambda bars, up: up @ matrix
+
+        return Change({(use.number, use.position): rule(use) for use in uses}, {})
+
+
+Family: TypeAlias = Callable[[View], Iterator[Mutant]]
+
+
+def times(factor: Rows | float) -> Rule:
+    """What goes back is what the step gets, times this."""
+    return lambda bars, up: up * factor
+
+
+def nothing(bars: Sensitivities, up: Rows) -> None:
+    """Nothing goes back."""
+
+
+def merged(changes: Iterable[Change]) -> Change:
+    """All of some changes that do not overlap."""
+    found = list(changes)
+    return Change(
+        {place: rule for change in found for place, rule in change.edges.items()},
+        {place: rule for change in found for place, rule in change.terms.items()},
+    )
