@@ -155,7 +155,8 @@ IN_LAYERS = {
     "slope-one-minus-a": in_layers("slope-one-minus-a", r"in layer {layer} the derivative of \w+ is 1 - a"),
     "slope-twice": in_layers("slope-twice", r"in layer {layer} the derivative of \w+ is applied twice"),
     "slope-of-another": in_layers(
-        "slope-of-sigmoid", r"in layer {layer} .* (that of sigmoid|of (tanh|softplus|silu) is a \(1 - a\))",
+        "slope-of-sigmoid",
+        r"in layer {layer} .* (that of sigmoid|of (tanh|softplus|silu) is a \(1 - a\))",
         activations=("tanh", "silu", "gelu_tanh"),
     ),
     "slope-left-out-in-own": in_layers(
@@ -166,7 +167,10 @@ IN_LAYERS = {
         "slope-left-out-below", "in layer {layer} .* left out in what goes to the layer below", layer=any_inner_layer
     ),
     "softmax-left-out": in_layers(
-        "slope-left-out", "the Jacobian of softmax is left out", last="softmax", layer=lambda rng, case: len(case.net.layers)
+        "slope-left-out",
+        "the Jacobian of softmax is left out",
+        last="softmax",
+        layer=lambda rng, case: len(case.net.layers),
     ),
     "softmax-diagonal": in_layers(
         "softmax-diagonal", r"only its diagonal", last="softmax", layer=lambda rng, case: len(case.net.layers)
@@ -174,10 +178,13 @@ IN_LAYERS = {
     "bias-averaged": in_layers("bias-averaged", r"the gradient of b{layer} is divided by the number of samples N"),
     "bias-first-sample": in_layers("bias-first-sample", "the gradient of b{layer} is that of the first sample alone"),
     "bias-wrong-axis": in_layers(
-        "bias-wrong-axis", "the gradient of b{layer} is summed over the wrong axis",
+        "bias-wrong-axis",
+        "the gradient of b{layer} is summed over the wrong axis",
         network=lambda rng: make(rng, [5] * 4, ["tanh", "sigmoid", "silu"], "squared", samples=5),
     ),
-    "built-with-z": in_layers("built-with-z", r"the gradient of W{layer} is built with the pre-act", layer=any_inner_layer),
+    "built-with-z": in_layers(
+        "built-with-z", r"the gradient of W{layer} is built with the pre-act", layer=any_inner_layer
+    ),
     "built-with-own-output": in_layers(
         "built-with-own-output", "the gradient of W{layer} is built with the output of layer {layer}", square=True
     ),
@@ -186,7 +193,9 @@ IN_LAYERS = {
         "weights-of-layer-below", "in the place of W{layer}", square=True, layer=any_inner_layer
     ),
     "delta-of-layer-above": in_layers(
-        "delta-of-layer-above", "the gradient of layer {layer} is built with the sensitivities of layer", square=True,
+        "delta-of-layer-above",
+        "the gradient of layer {layer} is built with the sensitivities of layer",
+        square=True,
         layer=lambda rng, case: int(rng.integers(1, len(case.net.layers))),
     ),
     "samples-first-left-out": in_layers("samples-first-left-out", "the first sample is left out", layer=lambda *_: 0),
@@ -195,7 +204,7 @@ IN_LAYERS = {
     "updated-too-early": in_layers(
         "updated-too-early", r"the weights were updated \(learning rate 0\.05\)", layer=lambda *_: 0
     ),
-}  # fmt: skip
+}
 
 
 def cross_entropy(rng, twice):
@@ -287,42 +296,64 @@ IN_ARRAYS = {
     "everything-halved": in_arrays("the whole gradient is .*halved", all_scaled(lambda case: 0.5)),
     "everything-negative": in_arrays("the whole gradient is of the wrong sign", all_scaled(lambda case: -1.0)),
     "everything-times-N": in_arrays("the whole gradient is .*number of samples N", all_scaled(samples)),
-    "everything-by-N": in_arrays("the whole gradient is .*number of samples N", all_scaled(lambda case: 1 / samples(case)),
-                                 samples=7),  # fmt: skip
+    "everything-by-N": in_arrays(
+        "the whole gradient is .*number of samples N", all_scaled(lambda case: 1 / samples(case)), samples=7
+    ),
     "everything-times-K": in_arrays("the whole gradient is .*number of outputs K", all_scaled(outputs), samples=7),
-    "everything-by-NK": in_arrays("the whole gradient is .*N K", all_scaled(lambda c: 1 / samples(c) / outputs(c)), samples=13),
+    "everything-by-NK": in_arrays(
+        "the whole gradient is .*N K", all_scaled(lambda c: 1 / samples(c) / outputs(c)), samples=13
+    ),
     "cost-by-N-not-the-penalty": in_arrays(
         "all but the penalty's part is .*number of samples N",
         lambda rng, case, g, name: {
-            own: (array - 0.1 * case.params[own] * (own[0] == "W")) / len(case.X) + 0.1 * case.params[own] * (own[0] == "W")
+            own: (array - 0.1 * case.params[own] * (own[0] == "W")) / len(case.X)
+            + 0.1 * case.params[own] * (own[0] == "W")
             for own, array in g.items()
         },
-        penalty=gf.L2(0.1), samples=11,
+        penalty=gf.L2(0.1),
+        samples=11,
     ),
     "array-doubled": in_arrays("the gradient of {name} is doubled", scaled(lambda case: 2.0), samples=7),
     "array-negative": in_arrays("the gradient of {name} is of the wrong sign", scaled(lambda case: -1.0)),
-    "array-by-N": in_arrays("the gradient of {name} is divided by the number of samples N", scaled(lambda case: 1 / 9),
-                            samples=9),
-    "array-by-something": in_arrays("the gradient of {name} is a constant times the right one", scaled(lambda case: 0.123)),
+    "array-by-N": in_arrays(
+        "the gradient of {name} is divided by the number of samples N", scaled(lambda case: 1 / 9), samples=9
+    ),
+    "array-by-something": in_arrays(
+        "the gradient of {name} is a constant times the right one", scaled(lambda case: 0.123)
+    ),
     "exchanged": in_arrays("the gradients of W1 and W2 are exchanged", exchange, square=True),
     "copied": in_arrays("W1 holds the gradient of W2", copy_of_another, square=True),
     "transposed": in_arrays("the gradient of {name} is transposed", put(lambda g, *_: g.T), square=True),
-    "transposed-and-reshaped": in_arrays("the gradient of {name} is (its transpose, reshaped|filled|transposed)",
-                                         put(lambda g, *_: g.T.reshape(g.shape))),
-    "wrong-order": in_arrays("the gradient of {name} is (filled in column|its transpose|transposed)",
-                             put(lambda g, *_: g.ravel().reshape(g.shape, order="F"))),
+    "transposed-and-reshaped": in_arrays(
+        "the gradient of {name} is (its transpose, reshaped|filled|transposed)", put(lambda g, *_: g.T.reshape(g.shape))
+    ),
+    "wrong-order": in_arrays(
+        "the gradient of {name} is (filled in column|its transpose|transposed)",
+        put(lambda g, *_: g.ravel().reshape(g.shape, order="F")),
+    ),
     "flat-in-another-order": in_arrays("the arrays follow each other in another order: all matrices", matrices_first),
     "forgotten": in_arrays("the gradient of {name} was forgotten", put(lambda g, *_: 0 * g)),
-    "nothing-propagated": in_arrays("(nothing is propagated to layer|the gradient of W1, b1 was forgotten)", lower_layers_zero),
-    "penalty-missing": in_arrays("the penalty's term is missing in {name}", put(lambda g, case, name: g - 0.3 * case.params[name]),
-                                 penalty=gf.L2(0.3)),
-    "penalty-doubled": in_arrays("the penalty's term is doubled .* in {name}", put(lambda g, case, name: g + 0.3 * case.params[name]),
-                                 penalty=gf.L2(0.3)),
-    "penalty-that-is-none": in_arrays("the gradient has a penalty's term, 0.02 \\* {name}",
-                                      put(lambda g, case, name: g + 0.02 * case.params[name])),
-    "last-row-left-out": in_arrays("the last row of {name} is left out",
-                                   put(lambda g, *_: np.concatenate([g[:-1], 0 * g[-1:]]))),
-    "first-column-left-out": in_arrays("the first column of {name} is left out",
-                                       put(lambda g, *_: np.concatenate([0 * g[:, :1], g[:, 1:]], axis=1))),
+    "nothing-propagated": in_arrays(
+        "(nothing is propagated to layer|the gradient of W1, b1 was forgotten)", lower_layers_zero
+    ),
+    "penalty-missing": in_arrays(
+        "the penalty's term is missing in {name}",
+        put(lambda g, case, name: g - 0.3 * case.params[name]),
+        penalty=gf.L2(0.3),
+    ),
+    "penalty-doubled": in_arrays(
+        "the penalty's term is doubled .* in {name}",
+        put(lambda g, case, name: g + 0.3 * case.params[name]),
+        penalty=gf.L2(0.3),
+    ),
+    "penalty-that-is-none": in_arrays(
+        "the gradient has a penalty's term, 0.02 \\* {name}", put(lambda g, case, name: g + 0.02 * case.params[name])
+    ),
+    "last-row-left-out": in_arrays(
+        "the last row of {name} is left out", put(lambda g, *_: np.concatenate([g[:-1], 0 * g[-1:]]))
+    ),
+    "first-column-left-out": in_arrays(
+        "the first column of {name} is left out", put(lambda g, *_: np.concatenate([0 * g[:, :1], g[:, 1:]], axis=1))
+    ),
     "rows-reversed": in_arrays("the rows of {name} are back to front", put(lambda g, *_: g[::-1])),
-}  # fmt: skip
+}

@@ -242,6 +242,8 @@ def test_one_array_may_be_given_bare():
         ({"W": W, "b": B, "c": B}, "unexpected c"),
         ({"W": W, "B": B}, "missing b; unexpected B, did you mean 'b'"),
         ({"W": W.T, "b": B}, r"W: expected the shape \(2, 3\), got \(3, 2\); W looks transposed"),
+        ({"W": B, "b": W}, r"W: expected the shape \(2, 3\), got \(3,\); W and b look exchanged"),
+        ({"W": W, "b": B[np.newaxis]}, r"b: .* got \(1, 3\); b has one axis of length 1 too many"),
         ({"W": W, "b": B[:2]}, r"b: expected the shape \(3,\), got \(2,\)"),
         ([W], r"expected 2 arrays \(W, b\), got 1"),
         ([W, B, B], r"expected 2 arrays \(W, b\), got 3"),
@@ -292,3 +294,20 @@ def test_split_gives_views():
     assert parts["b"] == 4.0
     parts["c"][...] = -1
     np.testing.assert_array_equal(flat[5:], -1)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "got", "says"),
+    [
+        ({"W": (4, 3), "b": (3,)}, [(4, 3), (5,)], "b has one entry per sample: summed over the wrong axis"),
+        ({"W": (4, 3), "b": (3,)}, [(4, 3), (5, 3)], "b is not summed over the 5 samples"),
+        ({"W1": (4, 3), "W2": (3, 4)}, [(3, 4), (4, 3)], "W1 and W2 look exchanged, or both transposed"),
+        ({"W1": (4, 3), "W2": (3, 2)}, [(3, 2), (4, 3)], "W1 and W2 look exchanged"),
+        ({"W1": (4, 3), "W2": (3, 2)}, [(3, 4), (3, 2)], "W1 looks transposed"),
+        ({"W": (4, 3), "b": (3,)}, [(4, 3), (2,)], r"got \(2,\)"),
+    ],
+)
+def test_the_shape_of_a_gradient_tells_the_mistake(shapes, got, says):
+    tree = {name: np.ones(shape) for name, shape in zip(shapes, got, strict=True)}
+    with pytest.raises(ValueError, match=rf"{says}$"):
+        pack_as(tree, shapes, "gradient", samples=5)

@@ -10,7 +10,10 @@ are *mutants* of a right way back through the network's steps (`adjoint`, and wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from ..trees import split
 from . import patterns, recurrence, slopes, weights
@@ -64,12 +67,17 @@ def diagnose(
     wrong : iterable of str
         The arrays that have wrong entries.
     """
-    case = make_case(problem, params, analytic, numerical, tuple(wrong))
-    if not case.wrong:
-        return ()
+    with np.errstate(all="ignore"):  # wrong numbers may well overflow
+        return _diagnose(make_case(problem, params, analytic, numerical, tuple(wrong)), analytic)
+
+
+def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
     rounding = _rounding(case, analytic)
     if rounding:
         return (rounding,)
+    case = replace(case, wrong=tuple(name for name in case.wrong if case.is_changed(name, case.analytic[name])))
+    if not case.wrong:
+        return ()
     found: list[_Explanation] = []
     for hypotheses in (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case), _by_patterns(case, patterns.VAGUE)):
         found += _holding(case, hypotheses)
@@ -153,8 +161,8 @@ def few(names: Sequence[str]) -> str:
 
 def _rounding(case: Case, analytic: Packed) -> Diagnosis | None:
     """A gradient that is right, but was computed in float32 and handed over as float64."""
-    worst = max(case.misfit(name, case.numerical[name], case.analytic[name]) for name in case.wrong)
-    if not is_float32(analytic.flat) or worst > FITS[4]:
+    worst = max((case.misfit(name, case.numerical[name], case.analytic[name]) for name in case.wrong), default=0.0)
+    if not case.wrong or not is_float32(analytic.flat) or worst > FITS[4]:
         return None
     return Diagnosis(
         "the gradient was computed in float32, and is right to its rounding",

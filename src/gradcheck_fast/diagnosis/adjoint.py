@@ -101,7 +101,7 @@ class Tape:
         if step.kind == Kind.PRODUCT:
             return up * self.values[step.inputs[1 - position]]
         if step.kind == Kind.CHOOSE:
-            return up * ((self.values[step.mask] != 0) == (position == 0))
+            return np.asarray(up * ((self.values[step.mask] != 0) == (position == 0)))
         if step.kind == Kind.ADD:
             return up if position == 0 else step.constant * up
         return np.asarray(up * self.slope(number))
@@ -164,7 +164,7 @@ class Tape:
 def sweep_seconds(program: Program, samples: int) -> float:
     """About how many seconds one gradient takes."""
     per_sample = sum(4.0 * term.parameter.size for _, term in program.terms) + 20.0 * program.tape_stride
-    return 1e-5 * len(program.steps) + 2e-10 * samples * per_sample
+    return 6e-6 * len(program.steps) + 1e-10 * samples * per_sample
 
 
 def slope(operation: str, z: Rows) -> Rows:
