@@ -32,15 +32,13 @@ SMOOTH = ("sigmoid", "tanh", "softplus", "silu", "gelu_tanh")
 def dense(rng, *, square=False, last=None, cost="squared", penalty=None, activations=SMOOTH, samples=None) -> Case:
     """Two to four layers of 2 to 6 units."""
     depth = int(rng.integers(2, 5))
-    widths = (
-        [int(rng.integers(3, 6))] * (depth + 1) if square else [int(width) for width in rng.integers(2, 7, depth + 1)]
-    )
+    widths = [int(width) for width in rng.integers(2, 7, depth + 1)]
+    if square:
+        widths = [int(rng.integers(4, 6))] * (depth + 1)
     chosen = [str(name) for name in rng.choice(activations, depth)]
     chosen[-1] = last or chosen[-1]
-    samples = samples or int(rng.integers(3, 12))
-    return make(
-        rng, widths, chosen, cost, str(rng.choice(["sum", "batchmean", "mean"])), samples=samples, penalty=penalty
-    )
+    reduction = str(rng.choice(["sum", "batchmean", "mean"]))
+    return make(rng, widths, chosen, cost, reduction, samples=samples or int(rng.integers(3, 12)), penalty=penalty)
 
 
 # ---- mistakes in going back through dense layers
@@ -58,6 +56,10 @@ def backprop(case: Case, mistake: str, layer: int) -> dict[str, np.ndarray]:
         upstream[-1] = 0
     if mistake == "samples-last-alone":
         upstream[:-1] = 0
+    if mistake == "samples-some-left-out":
+        upstream[[1, 3]] = 0
+    if mistake == "samples-weighted":
+        upstream *= np.array([0.5, 1.5, 1.0, 2.0, 0.25])[:, np.newaxis]
     updated = {name: array.copy() for name, array in params.items()}
     for k in range(depth, 0, -1):
         wrong = mistake if layer in (0, k) else ""
@@ -201,6 +203,12 @@ IN_LAYERS = {
     "samples-first-left-out": in_layers("samples-first-left-out", "the first sample is left out", layer=lambda *_: 0),
     "samples-last-left-out": in_layers("samples-last-left-out", "the last sample is left out", layer=lambda *_: 0),
     "samples-last-alone": in_layers("samples-last-alone", "only the last sample counts", layer=lambda *_: 0),
+    "samples-some-left-out": in_layers(
+        "samples-some-left-out", "of the 5 samples, 1, 3 do not count", layer=lambda *_: 0, samples=5
+    ),
+    "samples-weighted": in_layers(
+        "samples-weighted", r"with different weights: 0\.5, 1\.5, 1, 2, 0\.25", layer=lambda *_: 0, samples=5
+    ),
     "updated-too-early": in_layers(
         "updated-too-early", r"the weights were updated \(learning rate 0\.05\)", layer=lambda *_: 0
     ),
@@ -354,6 +362,17 @@ IN_ARRAYS = {
     ),
     "first-column-left-out": in_arrays(
         "the first column of {name} is left out", put(lambda g, *_: np.concatenate([0 * g[:, :1], g[:, 1:]], axis=1))
+    ),
+    "penalty-by-N": in_arrays(
+        "the penalty's term has the strength 0.05 in {name}, not 0.3: it is divided by the number of samples N = 6",
+        put(lambda g, case, name: g - 0.25 * case.params[name]),
+        penalty=gf.L2(0.3),
+        samples=6,
+    ),
+    "middle-rows-wrong": in_arrays(
+        "only row 1 of {name} is wrong",
+        put(lambda g, *_: g + 0.1 * np.outer(np.arange(g.shape[0]) == 1, np.arange(g.shape[1]) ** 2 + 1.0)),
+        square=True,
     ),
     "rows-reversed": in_arrays("the rows of {name} are back to front", put(lambda g, *_: g[::-1])),
 }

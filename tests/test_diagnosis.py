@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mistakes import IN_ARRAYS, IN_LAYERS, backprop, cross_entropy
-from mistakes_in_time import IN_TIME
+from mistakes_in_time import IN_TIME, rnn
 from networks import flat, make, random_network
 
 import gradcheck_fast as gf
@@ -182,10 +182,11 @@ def test_a_size_that_is_also_a_small_number_has_both_names():
 
 
 def test_another_mistake_that_would_give_the_same_numbers_is_told():
-    """With one time step of state, to detach and to stop are the same."""
-    planted = IN_TIME["rnn-stops"](np.random.default_rng(0))
-    report = gf.gradcheck(planted.loss, planted.wrong, planted.params)
-    assert "The same numbers come from: " in report.diagnoses[0].evidence
+    """Of five or six times, to stop two before the end is to detach once."""
+    planted = rnn("stops", "", number=lambda *_: 2)(np.random.default_rng(0))
+    found = gf.gradcheck(planted.loss, planted.wrong, planted.params).diagnoses[0]
+    assert "stops 2 steps before the end" in found.cause
+    assert re.search(r"The same numbers come from: .* is detached every [34] steps", found.evidence)
 
 
 def test_the_verdict_and_the_table_are_the_same_with_a_diagnosis(case):

@@ -104,7 +104,7 @@ def _by_mutants(case: Case) -> Iterator[Hypothesis]:
     for family in (*slopes.FAMILIES, *weights.FAMILIES, *recurrence.FAMILIES):
         for mutant in family(view):
             yield Hypothesis(mutant.cause, dict(split(tape.gradient(mutant.change), shapes)))
-    for mutant in weights.updated_weights(view, case):
+    for mutant in (*weights.updated_weights(view, case), *weights.weighted_samples(view, case)):
         yield Hypothesis(mutant.cause, dict(split(tape.gradient(mutant.change), shapes)))
     for cause, gradient in recurrence.truncated(view):
         yield Hypothesis(cause, dict(split(gradient, shapes)))

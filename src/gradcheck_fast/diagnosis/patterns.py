@@ -14,6 +14,8 @@ import numpy as np
 from .hypotheses import ENTRIES, Case, Hypothesis
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .hypotheses import Arrays, Values
 
 #: Evidence of arrays that are right but for the order.
@@ -225,7 +227,9 @@ def penalty(case: Case) -> Iterator[Hypothesis]:
         if np.count_nonzero(w) >= ENTRIES:
             term = f"{extra:.6g} * {{arrays}}"
             if strength:
+                meaning = _named(case, (strength + extra) / strength)
                 cause = f"the penalty's term has the strength {strength + extra:.6g} in {{arrays}}, not {strength:.6g}"
+                cause += f": it is {meaning}" * bool(meaning)
             else:
                 cause = f"the gradient has a penalty's term, {term}, which the loss has not"
             yield Hypothesis(cause, {name: right + extra * w}, f"yours - numerical = {term} in every entry")
@@ -240,35 +244,40 @@ _PENALTIES = {
 }
 
 
-def lines_left_out(case: Case) -> Iterator[Hypothesis]:
-    """Some rows, columns or entries are zero, or twice what they should be."""
+def lines(case: Case) -> Iterator[Hypothesis]:
+    """Only some rows, columns or entries are wrong: they are zero, twice what they should be, or something else."""
     for name in case.wrong:
         analytic, right = case.analytic[name], case.numerical[name]
         off = np.abs(analytic - right) > case.fits * np.abs(right).max(initial=0.0)
+        which, length = _which(off)
+        are = "are" if "s " in which else "is"
         for values, how in ((0.0 * right, "left out: zero"), (2.0 * right, "added up twice")):
-            which = _lines(off)
             if which:
-                cause = f"{which} of {{arrays}} {'is' if which.count(',') == 0 else 'are'} {how}"
+                cause = f"{which} of {{arrays}} {are} {how}"
                 yield Hypothesis(cause, {name: np.where(off, values, right)}, "all other entries are right")
+        if length >= ENTRIES and 2 * off.sum() <= off.size:
+            yield Hypothesis(f"only {which} of {{arrays}} {are} wrong", {name: np.where(off, analytic, right)},
+                             "all other entries are right")  # fmt: skip
 
 
-def _lines(off: Values) -> str:
-    """The rows or columns that are off in all their entries, if that is all that is off; or the first or last entry."""
-    if off.all() or not off.any():
-        return ""
-    if off.ndim == 1:
-        places = np.flatnonzero(off)
-        ends = {0: "the first entry", off.size - 1: "the last entry"}
-        return ends.get(int(places[0]), f"entry {places[0]}") if len(places) == 1 else ""
-    for axis, what in ((1, "row"), (0, "column")):
-        whole = off.all(axis=axis) if off.ndim == 2 else np.zeros(0, bool)
-        if off.ndim == 2 and off.sum() == whole.sum() * off.shape[axis]:
-            places = np.flatnonzero(whole)
-            last = int(off.shape[1 - axis]) - 1
-            if len(places) == 1:
-                return {0: f"the first {what}", last: f"the last {what}"}.get(int(places[0]), f"{what} {places[0]}")
-            return f"{what}s {', '.join(map(str, places[:6]))}{', …' if len(places) > 6 else ''}"
-    return ""
+def _which(off: NDArray[np.bool_]) -> tuple[str, int]:
+    """The rows or columns that are off in all their entries, if nothing else is, and their length; or the one entry."""
+    places = np.argwhere(off)
+    if off.all() or not len(places):
+        return "", 0
+    if off.ndim == 1 and len(places) == 1:
+        return _ordinal("entry", places[0], off.size), 1
+    for axis, what in ((1, "row"), (0, "column")) if off.ndim == 2 else ():
+        whole = np.flatnonzero(off.all(axis=axis))
+        if len(places) == len(whole) * off.shape[axis]:
+            return _ordinal(what, whole, off.shape[1 - axis]), off.shape[axis]
+    return "", 0
+
+
+def _ordinal(what: str, places: NDArray[np.intp], size: int) -> str:
+    if len(places) > 1:
+        return f"{what}s {', '.join(map(str, places[:6]))}{', …' if len(places) > 6 else ''}"
+    return {0: f"the first {what}", size - 1: f"the last {what}"}.get(int(places[0]), f"{what} {places[0]}")
 
 
 SPECIFIC: tuple[Pattern, ...] = (
@@ -281,4 +290,4 @@ SPECIFIC: tuple[Pattern, ...] = (
     penalty,
     array_scaled,
 )
-VAGUE: tuple[Pattern, ...] = (lines_left_out, reversed_or_shifted, array_scaled_anyhow)
+VAGUE: tuple[Pattern, ...] = (reversed_or_shifted, array_scaled_anyhow, lines)

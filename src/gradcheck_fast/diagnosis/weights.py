@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .adjoint import Rows, Rule
     from .hypotheses import Arrays, Case
 
+#: Each takes a way back of its own.
+_MOST_SAMPLES = 64
+
 
 def wrong_weights(view: View) -> Iterator[Mutant]:
     """On the way back the sensitivities are multiplied with other weights, or with the same, not transposed."""
@@ -131,6 +134,32 @@ def updated_weights(view: View, case: Case) -> Iterator[Mutant]:
         rate = float(own @ trial / (trial @ trial))
         cause = f"the weights were updated (learning rate {rate:.6g}) before the layers below were reached"
         yield Mutant(cause, updated(rate))
+
+
+def weighted_samples(view: View, case: Case) -> Iterator[Mutant]:
+    """Some samples are left out, or count with other weights, which are found out."""
+    shapes, n = view.tape.network.shapes, view.tape.samples
+    if set(case.analytic) != set(shapes) or not 1 < n <= _MOST_SAMPLES or view.tape.program.size < n + ENTRIES:
+        return
+
+    def counting(weights: Rows) -> Change:
+        return Change({(k, 0): view.scaled(k, 0, weights[:, np.newaxis]) for k in view.costs}, {})
+
+    penalty = view.tape.program.decay() * view.tape.theta
+    each = np.stack([view.tape.gradient(counting(alone)) - penalty for alone in np.eye(n)], axis=1)
+    given = np.concatenate([np.ravel(case.analytic[name]) for name in shapes]) - penalty
+    fitted, _, rank, _ = np.linalg.lstsq(each, given, rcond=case.fits)
+    if rank < n:
+        return
+    weights: Rows = np.where(np.abs(fitted - np.round(fitted)) < case.fits, np.round(fitted), fitted)
+    if set(weights.tolist()) <= {0.0, 1.0}:
+        missing = np.flatnonzero(weights == 0.0)
+        listed = ", ".join(map(str, missing[:6])) + ", …" * (len(missing) > 6)
+        cause = f"of the {n} samples, {listed} {'do' if len(missing) > 1 else 'does'} not count"
+    else:
+        listed = ", ".join(f"{weight:.4g}" for weight in weights[:6]) + ", …" * (n > 6)
+        cause = f"the samples count with different weights: {listed}"
+    yield Mutant(cause, counting(weights))
 
 
 FAMILIES: tuple[Family, ...] = (wrong_weights, wrong_factors, wrong_biases, some_samples, wrong_sensitivities)
