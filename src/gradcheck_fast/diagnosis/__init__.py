@@ -145,11 +145,14 @@ def _said(case: Case, explanation: _Explanation, same: list[str]) -> Diagnosis:
 
 
 def _entrance(case: Case) -> Iterator[Diagnosis]:
-    """Where the error enters on the way back, if everything from there on is wrong and everything before is right."""
+    """Where the error enters on the way back, if everything from there on is wrong and everything before is right.
+
+    Not of a single array: its name says as much.
+    """
     entry = max((case.layers[name] for name in case.wrong if name in case.layers), default=0)
     below = {name for name, layer in case.layers.items() if layer <= entry and case.numerical[name].any()}
     above = [name for name, layer in case.layers.items() if layer > entry]
-    if above and below == set(case.wrong):
+    if above and len(below) > 1 and below == set(case.wrong):
         evidence = f"right: {few(above)}; wrong: {few(case.wrong)}"
         yield Diagnosis(f"the error enters at layer {entry}: everything above is right", evidence, case.wrong)
 

@@ -133,10 +133,10 @@ def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
         if isinstance(layer, Recurrent) and finite[name].shape[-1] == len(layer.letters) * layer.hidden > layer.hidden
     }
     decay = {name: network.penalty.decay(finite[name].shape) if network.penalty else 0.0 for name in finite}
-    sizes = {"the number of samples N": loss.samples, "the number of outputs K": network.outputs,
-             "N K": loss.samples * network.outputs}  # fmt: skip
-    if loss.times > 1:
-        sizes |= {"the number of times T": loss.times, "N T": loss.samples * loss.times}
+    samples, outputs, times = loss.samples, network.outputs, loss.times
+    sizes = {"the number of samples N": samples, "the number of outputs K": outputs, "the number of times T": times}
+    for what, other in (("N K", outputs), ("N T", times)):
+        sizes[what] = samples * other if other > 1 else 1
     sizes = {what: size for what, size in sizes.items() if size > 1}
     unrolled = loss.unroll()
     mutants = _MUTANTS * sum(len(step.inputs) for step in unrolled.program.steps) / loss.times

@@ -249,6 +249,8 @@ def lines(case: Case) -> Iterator[Hypothesis]:
     for name in case.wrong:
         analytic, right = case.analytic[name], case.numerical[name]
         off = np.abs(analytic - right) > case.fits * np.abs(right).max(initial=0.0)
+        if not right[~off].any():  # zeros are right by chance
+            continue
         which, length = _which(off)
         are = "are" if "s " in which else "is"
         for values, how in ((0.0 * right, "left out: zero"), (2.0 * right, "added up twice")):
