@@ -164,22 +164,24 @@ class Report:
 
 
 def make_report(
-    comparison: Comparison, analytic: Packed, numerical: Numerical, params: Packed, seconds: float
-) -> Report:
-    """The report of a comparison; passes only if something was checked and every entry is within its tolerance."""
-    checked = sum(array.size for array in comparison.arrays)
-    wrong = sum(array.wrong for array in comparison.arrays)
+    comparison: Comparison, analytic: Packed, numerical: Numerical, params: Packed, seconds: float,
+    notes: tuple[str, ...] = (),
+) -> Report:  # fmt: skip
+    """The report of a comparison; passes only if nothing is wrong and something was there to be checked."""
+    statuses = [array.status for array in comparison.arrays]
     return Report(
-        ok=checked > 0 and wrong == 0,
+        ok="wrong" not in statuses and "inconclusive" not in statuses and "right" in statuses,
         relative_error=comparison.relative_error,
         arrays=comparison.arrays,
         analytic=params.unpack(analytic.flat),
-        numerical=params.unpack(numerical.gradient),
+        numerical=params.unpack(comparison.numerical),
         method=numerical.method,
         step=numerical.step,
         seconds=seconds,
-        _flat=(analytic.flat, numerical.gradient),
+        _flat=(analytic.flat, comparison.numerical),
         _excess=comparison.excess,
+        error_bars=None if comparison.bars is None else params.unpack(comparison.bars),
+        notes=notes,
     )
 
 
