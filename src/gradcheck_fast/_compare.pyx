@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
 """The loops of `compare`: each goes once through two gradients, and makes no arrays."""
-from libc.math cimport INFINITY, fabs, fmax, isfinite
+from libc.float cimport DBL_MAX
+from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite
 
 
 def largest(const double[::1] x):
@@ -33,8 +34,8 @@ def squares(const double[::1] a, const double[::1] b, double scale):
 
 def excess(const double[::1] analytic, const double[::1] numerical, const double[:] allowance, const double[:] low,
            const double[:] high, double rtol, double atol, double[::1] ratio):
-    """ratio[k] = distance of a from [n + low, n + high] over the tolerance, infinite if a or n is not finite or nothing
-    is tolerated.
+    """ratio[k] = distance of a from [n + low, n + high] over the tolerance, infinite if a or n is not finite, and the
+    largest number there is if nothing is tolerated.
 
     The tolerance is atol + rtol max(|a|, |n|) + allowance. Returns the largest |a - n|, NaN if one is, and how many
     ratios exceed 1.
@@ -53,7 +54,7 @@ def excess(const double[::1] analytic, const double[::1] numerical, const double
             elif beyond == 0.0:
                 ratio[k] = 0.0
             else:
-                ratio[k] = beyond / allowed if allowed > 0.0 else INFINITY
+                ratio[k] = fmin(beyond / allowed, DBL_MAX) if allowed > 0.0 else DBL_MAX
             wrong += ratio[k] > 1.0
             error = fabs(error)
             most = error if error > most or error != error else most

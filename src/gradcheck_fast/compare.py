@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import _compare
-from .differences import EPSILON
-from .errorbars import Bars, error_bars, typical
+from .differences import JITTER
+from .errorbars import Bars, error_bars, reaching_over_kinks, typical
 from .trees import Packed, Tree, pack, pack_as
 
 if TYPE_CHECKING:
@@ -120,8 +120,10 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 #: Roundings, of the analytic gradient's dtype, that a gradient which agrees so well needs no error bars to be right:
 #: of an entry, and of the root mean square of its array.
 _SURE_ROUNDINGS = 8.0
-#: How many times the rounding that our own gradient shows the analytic one may have, in its dtype.
-_ANALYTIC_FACTOR = 8.0
+#: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
+_ANALYTIC_ROUNDINGS = 12.0
+#: So many of the smallest normal numbers of its dtype may have been lost to underflow.
+_UNDERFLOWS = 1024.0
 #: An error bar of more than this part of an entry, and of what is typical of its array, does not let decide.
 _WIDE_BAR = 1e-2
 
@@ -145,58 +147,81 @@ def compare(
     """Compares entry by entry.
 
     Where the two agree to some roundings everywhere, that is all: two independent ways have led to the same numbers.
-    Else error bars are found, by a second run.
+    Else error bars are found, by a second run; and where something is beyond them, what is rounded on the way.
     """
-    if rtol is None and atol is None and not with_bars and numerical.exact:
-        sure = _compare_with(analytic, numerical, Bars(numerical.gradient, _NO_BARS), 0.0, 0.0, sure=True)
-        if not any(array.wrong for array in sure.arrays):
-            return sure._replace(bars=None)
+    zeros, n = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient
+    by_default = rtol is None and atol is None
+    if by_default and numerical.exact and not with_bars:
+
+        def sure(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
+            relative = _SURE_ROUNDINGS * float(dtype.eps)
+            return _Tolerance(relative, relative * _root_mean_square(n[part]), zeros[part])
+
+        comparison = _judge(analytic, numerical, Bars(n, zeros), sure)
+        if not any(array.wrong for array in comparison.arrays):
+            return comparison._replace(bars=None)
+    if atol is not None and not with_bars:
+        found = Bars(n, zeros)
+        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part]))._replace(
+            bars=None
+        )
     found = error_bars(numerical, analytic.shapes)
-    if atol is not None and not with_bars:  # the user says how much
-        found = Bars(numerical.gradient, _NO_BARS)
-    return _compare_with(analytic, numerical, found, rtol or 0.0, atol or 0.0, given=atol is not None)
+    if not by_default:
+        added = zeros if atol is not None else found.bars
+        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol or 0.0, atol or 0.0, added[part]))
+
+    def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
+        bars, own = found.bars[part], found.gradient[part]
+        if numerical.exact:  # they show how the problem answers to rounding
+            condition = bars / JITTER
+        else:
+            condition = np.maximum(np.abs(own), typical(own, {"": shape}))
+        allowance = bars + _ANALYTIC_ROUNDINGS * float(dtype.eps) * (condition + roundings[part])
+        return _Tolerance(0.0, _UNDERFLOWS * float(dtype.tiny), allowance)
+
+    roundings = zeros
+    comparison = _judge(analytic, numerical, found, within_bars)
+    if any(array.wrong for array in comparison.arrays):
+        roundings = np.broadcast_to(numerical.roundings(), n.shape)
+        comparison = _judge(analytic, numerical, found, within_bars)
+    return comparison
 
 
-_NO_BARS = np.zeros(1)
+class _Tolerance(NamedTuple):
+    """What is allowed to an array: ``atol + rtol * max(|a|, |n|) + allowance``, the last for each entry."""
+
+    rtol: float
+    atol: float
+    allowance: NDArray[np.float64]
 
 
-def _compare_with(
-    analytic: Packed, numerical: Numerical, found: Bars, rtol: float, atol: float, *, sure: bool = False,
-    given: bool = False,
-) -> Comparison:  # fmt: skip
+def _judge(
+    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[slice, tuple[int, ...], Any], _Tolerance]
+) -> Comparison:
+    """The results under a tolerance that is asked for by array: its part, its shape, and its dtype's finfo."""
     a, n = analytic.flat, found.gradient
-    zeros = np.broadcast_to(0.0, n.shape)
-    bars = np.broadcast_to(found.bars, n.shape)
-    low, high = (zeros, zeros) if numerical.kinks is None else numerical.kinks[1:]
+    low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
     begin = 0
     for name, shape in analytic.shapes.items():
         part = slice(begin, begin + math.prod(shape))
         begin = part.stop
-        own, other, bar, below, above, ratio = (vector[part] for vector in (a, n, bars, low, high, excess))
-        itemsize = analytic.dtypes[name].itemsize if analytic.dtypes[name].kind == "f" else 8
-        rounding = float(np.finfo(f"f{itemsize}").eps)
-        middle = _root_mean_square(other)
-        r, t, allowance = rtol, atol, zeros[part]
-        if sure:
-            r, t = _SURE_ROUNDINGS * rounding, _SURE_ROUNDINGS * rounding * middle
-        elif not given:
-            condition = bar / EPSILON if numerical.exact else _SURE_ROUNDINGS * np.maximum(
-                np.abs(other), typical(other, {name: shape})
-            )
-            allowance = bar + _ANALYTIC_FACTOR * rounding * condition
-        error, wrong = _compare.excess(own, other, allowance, below, above, r, t, ratio)
-        right = ratio <= 1.0
-        kinked = int(np.count_nonzero((below < above) & right)) if numerical.kinks else 0
-        wide = 0
-        if not sure and not given:
-            wide = int(np.count_nonzero(right & (bar > _WIDE_BAR * np.maximum(np.abs(other), middle)) & (below == above)))
-        empty = not wrong and bool((np.abs(other) <= bar).all())
+        dtype = analytic.dtypes[name]
+        rtol, atol, allowance = tolerance(part, shape, np.finfo(dtype if dtype.kind == "f" else "f8"))
+        own, other, bars, ratio = (vector[part] for vector in (a, n, found.bars, excess))
+        error, wrong = _compare.excess(own, other, allowance, low[part], high[part], rtol, atol, ratio)
+        right, at_kink = ratio <= 1.0, low[part] < high[part]
+        wide = bars > _WIDE_BAR * np.maximum(np.abs(other), _root_mean_square(other))
         results.append(
-            ArrayResult(name, shape, _ratio(own, other), error, wrong, own.size, r, float(t), kinked, wide, empty)
+            ArrayResult(
+                name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol),
+                at_kink=int(np.count_nonzero(at_kink & right)),
+                inconclusive=int(np.count_nonzero(wide & right & ~at_kink)),
+                empty=not wrong and bool((np.abs(other) <= bars).all()),
+            )  # fmt: skip
         )
-    return Comparison(tuple(results), _ratio(a, n), excess, n, None if found.bars is _NO_BARS else found.bars)
+    return Comparison(tuple(results), _ratio(a, n), excess, n, reaching_over_kinks(found.bars, numerical.kinks))
 
 
 #: Costs that differ by less are taken for the same: theirs may have been found in float32.

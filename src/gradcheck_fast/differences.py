@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 EPSILON = float(np.finfo(np.float64).eps)
 #: The default h of plain arithmetic, for parameters up to 1 in size.
 PLAIN_STEP = float(np.cbrt(EPSILON))
-#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation.
-EXACT_STEP = 2.0**-30
+#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation. Where a
+#: value lies exactly on a jump of the curvature (elu, softsign, Huber) truncation is of the order of h, not h².
+EXACT_STEP = 2.0**-40
+#: The steps to try: a network that multiplies differences by 1e10 and more may overflow with the first.
+EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
 #: By how much of its size a parameter is moved to see what rounding does: more than the roundings of a sum of few terms.
 JITTER = 12.0 * EPSILON
-#: The second step, in first steps: no power of two, or nothing would be rounded differently; more where noise is large.
-SECOND_STEP, SECOND_PLAIN_STEP = 1.5, 3.0
+#: The second step, in first steps: no power of two, or nothing would be rounded differently; and so large that what
+#: changes is more than the truncation of the first, be that of the order of h or h².
+SECOND_STEP = 3.0
 #: Steps beyond these would make h² or 2h under- or overflow.
 SMALLEST_STEP, LARGEST_STEP = 1e-150, 1e150
 
@@ -56,6 +60,9 @@ class Numerical(NamedTuple):
         truncation and rounding.
     noise : callable
         How far rounding a cost by one part in EPSILON moves each entry, in plain arithmetic: the cost over 2h.
+    roundings : callable
+        Gives, for each entry, one rounding of everything that it is found from, over EPSILON; asked for only where
+        something looks wrong.
     kinks : Kinks, optional
         None: none were met, or they were not looked for.
     """
@@ -66,6 +73,7 @@ class Numerical(NamedTuple):
     step: float | None
     again: Callable[[], NDArray[np.float64]]
     noise: Callable[[], float | NDArray[np.float64]]
+    roundings: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     kinks: Kinks | None = None
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .differences import Numerical
+    from .differences import Kinks, Numerical
 
 #: Roundings of an entry, or of one that is typical of its row and column, that no bar is less than.
 FEWEST_ROUNDINGS = 2.0
@@ -37,7 +37,7 @@ class Bars(NamedTuple):
     gradient : ndarray, shape (size,)
         In plain arithmetic with default steps, of each entry whichever of the two that has less error.
     bars : ndarray, shape (size,)
-        Infinite where nothing is known.
+        Infinite where nothing is known. They do not reach over kinks.
     """
 
     gradient: NDArray[np.float64]
@@ -70,10 +70,13 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
             gradient = first
             if numerical.step is None:  # where only noise changed, the larger step has less of it
                 gradient = np.where(change <= noise, second, first)
-        if numerical.kinks is not None:
-            bars[at_kink] += np.maximum(-numerical.kinks.low, numerical.kinks.high)[at_kink]
     bars[~np.isfinite(bars)] = np.inf
     return Bars(gradient, bars)
+
+
+def reaching_over_kinks(bars: NDArray[np.float64], kinks: Kinks | None) -> NDArray[np.float64]:
+    """Error bars that at kinks reach to all slopes."""
+    return bars if kinks is None else bars + np.maximum(-kinks.low, kinks.high)
 
 
 def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float64]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from . import _engine, _kernels
-from .differences import Kinks
+from .differences import EXACT_STEP, Kinks
 from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from .progress import PIECE_SECONDS, pieces
+from .rounding import add_roundings
 from .routes import WORK_ELEMENTWISE, Routes
 
 if TYPE_CHECKING:
@@ -68,6 +69,18 @@ class _Run(NamedTuple):
     scratch: NDArray[np.float64]
     numbers: NDArray[np.intp]
     n_threads: int
+
+
+class _UnitRun(NamedTuple):
+    """What perturbing the units of a chunk of the samples gave; see `_engine.units`."""
+
+    memory: _Memory
+    compiled: CompiledProgram
+    n_threads: int
+    chunk: _engine.Chunk
+    sensitivities: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    crossed: int
 
 
 class _Memory:
@@ -204,35 +217,52 @@ class Engine:
         gradient = np.empty(program.size)
         found: Kinks | None = None
         begins, uses, first_use = self._uses
+        for run in self._unit_runs(theta, h, n_threads, report, kinks):
+            rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
+            _engine.gather(
+                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.sensitivities, gradient,
+                run.chunk.begin > 0, rows, run.n_threads,
+            )  # fmt: skip
+            if run.crossed:
+                found = found or Kinks(0, np.zeros(program.size), np.zeros(program.size))
+                found = found._replace(crossed=found.crossed + run.crossed)
+                self._spread_slopes(run.chunk, run.slopes, found)
+                run.slopes[...] = 0.0
+        return gradient, found
+
+    def roundings(self, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+        """What one rounding of everything in each entry is, over EPSILON; see `rounding.add_roundings`."""
+        found = np.zeros(self._program.size)
+        for run in self._unit_runs(theta, EXACT_STEP, n_threads, lambda _: None, False):
+            sensitivities = {step: self._by_sample(run.chunk, run.sensitivities, step) for step in self._unit_offsets}
+            with np.errstate(over="ignore", invalid="ignore"):
+                add_roundings(self._program, run.chunk, sensitivities, self._isa, found)
+        return found
+
+    def _unit_runs(
+        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report, kinks: bool
+    ) -> Iterator[_UnitRun]:
+        """The units of each chunk of the samples perturbed."""
         with self._memory() as memory:
             routes = self.unit_routes
             run = self._prepare(memory, routes, self._compiled_unit_routes, theta, n_threads)
             units = len(memory.chunks[0].tape) * self._units
             sensitivities = memory.get("sensitivities", units)
             slopes = memory.get("slopes", 2, units) if kinks else np.empty((0, 0))
-            rows = memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
             for chunk, part in self._filled_chunks(memory, run, report):
                 tasks = routes.tasks(chunk.count)
                 counts = np.zeros(len(tasks.table), np.intp)
                 for begin, end in self._pieces(tasks, run.n_threads, part):
                     _engine.units(*run, tasks.table, chunk, h, sensitivities, slopes, counts, begin, end)
-                _engine.gather(
-                    run.compiled, begins, uses, first_use, program.packing.tasks, chunk, sensitivities, gradient,
-                    chunk.begin > 0, rows, run.n_threads,
-                )  # fmt: skip
-                if counts.any():
-                    found = found or Kinks(0, np.zeros(program.size), np.zeros(program.size))
-                    found = found._replace(crossed=found.crossed + int(counts.sum()))
-                    self._spread_slopes(chunk, slopes, found)
-                    slopes[...] = 0.0
-        return gradient, found
+                crossed = int(counts.sum()) if kinks else 0
+                yield _UnitRun(memory, run.compiled, run.n_threads, chunk, sensitivities, slopes, crossed)
 
     # ---- parts
 
     @cached_property
     def _units(self) -> int:
         """Units of a sample, padded."""
-        return sum(padded(self._program.steps[step].width) for step in self._program.unit_offsets())
+        return sum(padded(self._program.steps[step].width) for step in self._unit_offsets)
 
     @cached_property
     def _widest(self) -> int:
@@ -241,8 +271,7 @@ class Engine:
     @cached_property
     def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Where the units of each term's step begin; the terms, by parameter; and where those of each begin there."""
-        offsets = self._program.unit_offsets()
-        begins = np.array([offsets[step] for step, _ in self._program.terms], np.intp)
+        begins = np.array([self._unit_offsets[step] for step, _ in self._program.terms], np.intp)
         numbers = np.array([term.parameter.number for _, term in self._program.terms], np.intp)
         counts = np.bincount(numbers, minlength=len(self._program.parameters))
         return begins, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
@@ -255,13 +284,22 @@ class Engine:
     def _compiled_parameter_routes(self) -> CompiledProgram:
         return self.parameter_routes.compile(self._isa)
 
+    @cached_property
+    def _unit_offsets(self) -> dict[int, int]:
+        return self._program.unit_offsets()
+
+    def _by_sample(self, chunk: _engine.Chunk, units: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+        """The units of one affine step, out of those of all, as an array of shape (..., samples, width)."""
+        width, samples = self._program.steps[step].width, len(chunk.tape)
+        begin = self._unit_offsets[step] * samples
+        panels = units[..., begin : begin + padded(width) * samples].reshape(*units.shape[:-1], -1, samples, PANEL)
+        return panels.swapaxes(-3, -2).reshape(*units.shape[:-1], samples, -1)[..., : chunk.count, :width]
+
     def _spread_slopes(self, chunk: _engine.Chunk, slopes: NDArray[np.float64], kinks: Kinks) -> None:
         """What the slopes of units leave open, times what parameters are multiplied with, on to `kinks`."""
-        program, offsets = self._program, self._program.unit_offsets()
+        program = self._program
         for step, term in program.terms:
-            width, first, samples = program.steps[step].width, offsets[step], len(chunk.tape)
-            part = slopes[:, first * samples : (first + padded(width)) * samples].reshape(2, -1, samples, PANEL)
-            by_sample = part.transpose(0, 2, 1, 3).reshape(2, samples, -1)[:, : chunk.count, :width]
+            by_sample = self._by_sample(chunk, slopes, step)
             some = np.flatnonzero(by_sample.any(axis=(0, 2)))
             if not len(some):
                 continue

@@ -10,7 +10,7 @@ import numpy as np
 
 from .arrays import first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
-from .differences import EXACT_STEP, SECOND_PLAIN_STEP, SECOND_STEP, Kinks, Numerical, jitter, plain_steps
+from .differences import EXACT_STEPS, SECOND_STEP, Kinks, Numerical, jitter, plain_steps
 from .layers import Layer, Signal
 from .methods import Engine
 from .names import choose, nearest
@@ -283,17 +283,20 @@ class NetworkLoss:
         if method == "auto":
             method = self._cheaper
         theta = params.flat
+        roundings = lambda: self._engine.roundings(theta, n_threads)
         if method == "direct":
             find = self._direct
-            gradient, found = find(theta, step, 1.0, n_threads, report), None
-            again = lambda: find(jitter(theta), step, SECOND_PLAIN_STEP, n_threads, lambda _: None)
+            gradient = find(theta, step, 1.0, n_threads, report)
+            again = lambda: find(jitter(theta), step, SECOND_STEP, n_threads, lambda _: None)
             width = plain_steps(theta, step)[2]
             noise = lambda: abs(self._engine.cost(theta, n_threads)) / width
-            return Numerical(gradient, method, False, step, again, noise)
-        h = EXACT_STEP if step is None else step
-        gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
+            return Numerical(gradient, method, False, step, again, noise, roundings)
+        for h in EXACT_STEPS if step is None else (step,):
+            gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
+            if np.isfinite(gradient).all():
+                break
         again = lambda: self._exact(method, jitter(theta), SECOND_STEP * h, n_threads, lambda _: None, False)[0]
-        return Numerical(gradient, method, True, h, again, lambda: 0.0, found)
+        return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
 
     @cached_property
     def _cheaper(self) -> str:

@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .differences import LARGEST_STEP, SECOND_PLAIN_STEP, SMALLEST_STEP, Numerical, jitter, plain_steps
+from .differences import LARGEST_STEP, SECOND_STEP, SMALLEST_STEP, Numerical, jitter, plain_steps
 from .errorbars import error_bars as find_error_bars
+from .errorbars import reaching_over_kinks
 from .names import choose, number
 from .progress import Progress, pieces, reporter
 from .threads import resolve
@@ -81,7 +82,7 @@ def numerical_gradient(
     if not error_bars:
         return packed.unpack(numerical.gradient)
     gradient, bars = find_error_bars(numerical, packed.shapes)
-    return packed.unpack(gradient), packed.unpack(bars)
+    return packed.unpack(gradient), packed.unpack(reaching_over_kinks(bars, numerical.kinks))
 
 
 def differentiate(
@@ -127,11 +128,19 @@ class CallableLoss:
             raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for a Python function use 'direct'")
         theta = params.flat
         gradient = self._differences(params, theta, step, 1.0, report)
-        again = lambda: self._differences(params, jitter(theta), step, SECOND_PLAIN_STEP, lambda _: None)
-        # once more at the unchanged parameters, at which a function that remembers its last ones is left
-        cost = self._value(params, theta.copy()) if len(gradient) else 0.0
+        cost = self._settle(params)
+
+        def again() -> NDArray[np.float64]:
+            found = self._differences(params, jitter(theta), step, SECOND_STEP, lambda _: None)
+            self._settle(params)
+            return found
+
         width = plain_steps(theta, step)[2]
         return Numerical(gradient, "direct", False, step, again, lambda: abs(cost) / width)
+
+    def _settle(self, params: Packed) -> float:
+        """The cost at the unchanged parameters, at which a function that remembers its last ones is left."""
+        return self._value(params, params.flat.copy()) if len(params.flat) else 0.0
 
     def _differences(
         self, params: Packed, theta: NDArray[np.float64], step: float | None, times: float,

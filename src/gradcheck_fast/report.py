@@ -68,8 +68,8 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """``"PASS"`` or ``"FAIL"``."""
-        return "PASS" if self.ok else "FAIL"
+        """``"PASS"``, ``"FAIL"``, or ``"INCONCLUSIVE"``: nothing is wrong, but too little could be checked."""
+        return "PASS" if self.ok else "FAIL" if self.wrong else "INCONCLUSIVE"
 
     @property
     def checked(self) -> int:
@@ -157,6 +157,11 @@ class Report:
             return "nothing was checked: there are no parameters"
         if self.ok:
             return f"every entry agrees, relative error {self.relative_error:.1e}"
+        if not self.wrong:
+            undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
+            if undecided:
+                return f"the error bars are too wide to decide, in {_few(undecided)}"
+            return "there is nothing to check: the gradient is zero, or less than its error bars, everywhere"
         if not np.isfinite(self._flat[1]).any():
             return "the loss is not finite here, so no derivative could be found"
         broken = [a.name for a in self.arrays if a.wrong]
