@@ -199,9 +199,9 @@ def test_bars_do_not_count_with_an_atol_of_the_users_own():
 def test_at_a_kink_all_its_slopes_are_right():
     kinks = Kinks(1, np.array([-0.5, 0.0]), np.array([0.5, 0.0]))
     for a, wrong in ((0.5, 0), (1.0, 0), (1.2, 0), (1.5, 0), (1.6, 1), (0.4, 1)):
-        result = one([a, 2.0], [1.0, 2.0], kinks=kinks).arrays[0]
+        result = one(np.array([a, 2.0]), [1.0, 2.0], kinks=kinks).arrays[0]
         assert (result.wrong, result.at_kink) == (wrong, 1 - wrong)
-    assert one([1.0, 2.1], [1.0, 2.0], kinks=kinks).arrays[0].wrong == 1
+    assert one(np.array([1.0, 2.1]), [1.0, 2.0], kinks=kinks).arrays[0].wrong == 1
 
 
 def test_an_array_of_zeros_gives_nothing_to_check():

@@ -76,9 +76,7 @@ def gradcheck(
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False)
-    numerical = differentiate(
-        problem, at, method=method, step=step, n_threads=n_threads, progress=progress, kinks=True
-    )
+    numerical = differentiate(problem, at, method=method, step=step, n_threads=n_threads, progress=progress, kinks=True)
     comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
     notes = () if value is None else compare_costs(value, float(loss(copy(params))))
     return make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)

@@ -172,10 +172,8 @@ def compare(
 
     def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
         bars, own = found.bars[part], found.gradient[part]
-        if numerical.exact:  # they show how the problem answers to rounding
-            condition = bars / JITTER
-        else:
-            condition = np.maximum(np.abs(own), typical(own, {"": shape}))
+        # exact ones show how the problem answers to rounding
+        condition = bars / JITTER if numerical.exact else np.maximum(np.abs(own), typical(own, {"": shape}))
         allowance = bars + _ANALYTIC_ROUNDINGS * float(dtype.eps) * (condition + roundings[part])
         return _Tolerance(0.0, _UNDERFLOWS * float(dtype.tiny), allowance)
 
@@ -219,8 +217,8 @@ def _judge(
                 at_kink=int(np.count_nonzero(at_kink & right)),
                 inconclusive=int(np.count_nonzero(wide & right & ~at_kink)),
                 empty=not wrong and bool((np.abs(other) <= bars).all()),
-            )  # fmt: skip
-        )
+            )
+        )  # fmt: skip
     return Comparison(tuple(results), _ratio(a, n), excess, n, reaching_over_kinks(found.bars, numerical.kinks))
 
 

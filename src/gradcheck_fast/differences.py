@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 EPSILON = float(np.finfo(np.float64).eps)
 #: The default h of plain arithmetic, for parameters up to 1 in size.
 PLAIN_STEP = float(np.cbrt(EPSILON))
-#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation. Where a
-#: value lies exactly on a jump of the curvature (elu, softsign, Huber) truncation is of the order of h, not h².
+#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation. Where
+#: a value lies exactly on a jump of the curvature (elu, softsign, Huber) truncation is of the order of h, not h².
 EXACT_STEP = 2.0**-40
 #: The steps to try: a network that multiplies differences by 1e10 and more may overflow with the first.
 EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
-#: By how much of its size a parameter is moved to see what rounding does: more than the roundings of a sum of few terms.
+#: By how much of its size a parameter is moved to see what rounding does: more than the roundings of a sum.
 JITTER = 12.0 * EPSILON
 #: The second step, in first steps: no power of two, or nothing would be rounded differently; and so large that what
 #: changes is more than the truncation of the first, be that of the order of h or h².
@@ -107,5 +107,5 @@ def plain_steps(
     lost = plus == minus
     if lost.any():
         k = int(np.argmax(lost))
-        raise ValueError(f"step: {times * step if step else h[k]} is lost in a parameter of {theta[k]:.6g} (entry {k}); use a larger step")
+        raise ValueError(f"step: {h[k]:.6g} is lost in a parameter of {theta[k]:.6g} (entry {k}); use a larger step")
     return plus, minus, plus - minus if step is None else 2.0 * h

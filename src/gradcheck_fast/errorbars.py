@@ -61,8 +61,9 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
             change[at_kink] = 0.0
         spread = np.maximum(change, typical(change, shapes))
         if numerical.exact:
-            gradient, bars = first, spread + FEWEST_ROUNDINGS * EPSILON * np.maximum(
-                np.abs(first), typical(first, shapes)
+            gradient, bars = (
+                first,
+                spread + FEWEST_ROUNDINGS * EPSILON * np.maximum(np.abs(first), typical(first, shapes)),
             )
         else:
             noise = COST_ROUNDINGS * EPSILON * numerical.noise()
@@ -82,7 +83,7 @@ def reaching_over_kinks(bars: NDArray[np.float64], kinks: Kinks | None) -> NDArr
 def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float64]:
     """What is typical of the row and column of each entry: the product of their root mean squares, over the array's.
 
-    Vectors have one column, and arrays of more axes one for each entry of the last axis. What is not finite is left out.
+    Vectors have one column, arrays of more axes one for each entry of the last. What is not finite is left out.
     """
     result = np.empty_like(x)
     begin = 0

@@ -1,7 +1,7 @@
 """What rounding may do to a right gradient: how much is added up in each entry, and what cancels before that.
 
-Back-propagation written as textbooks have it, 1 - a² for tanh, a (1 - a) for the logistic function, p - y for softmax and
-cross-entropy, cancels where a unit is saturated or a sample is already right: the true number is far less than one
+Back-propagation written as textbooks have it, 1 - a² for tanh, a (1 - a) for the logistic function, p - y for softmax
+and cross-entropy, cancels where a unit is saturated or a sample is already right: the true number is far less than one
 rounding of what was subtracted. That rounding is no mistake. It goes down to all layers below.
 """
 
@@ -68,7 +68,8 @@ def _cancelled(
     """For each sample, what is subtracted where the step `number`, that reads `step`, is saturated; else zero."""
     reader = program.steps[number]
     if reader.kind == Kind.COST:  # of a slope near 0, which is a difference of numbers near 1
-        return np.where(own < SATURATED * reader.scale, reader.scale, 0.0).max(axis=1)
+        cancelled: NDArray[np.float64] = np.where(own < SATURATED * reader.scale, reader.scale, 0.0).max(axis=1)
+        return cancelled
     if reader.kind not in (Kind.ELEMENTWISE, Kind.SOFTMAX):
         return np.zeros(len(own))
     slope = _values(program, tape, number)
@@ -79,9 +80,10 @@ def _cancelled(
     saturated = (slope < SATURATED) & (slope > 0.0)
     upstream = np.divide(own, slope, out=np.zeros_like(own), where=saturated)
     if reader.kind == Kind.ELEMENTWISE:
-        return upstream.max(axis=1)
-    # p_k (g_k - sum p g): with one p near 1 that is g_k - g_1, of which most are near -g_1: their lower median, which of
-    # a cost's own softmax cannot be more than its scale
+        largest: NDArray[np.float64] = upstream.max(axis=1)
+        return largest
+    # p_k (g_k - sum p g): with one p near 1 that is g_k - g_1, of which most are near -g_1: their lower median, which
+    # of a cost's own softmax cannot be more than its scale
     scales = [s.scale for s in program.steps if s.kind == Kind.COST and number in s.inputs]
     ordered = np.sort(np.where(saturated, upstream, np.inf), axis=1)
     counts = np.count_nonzero(saturated, axis=1)
