@@ -6,20 +6,18 @@ Exit codes: 0 the gradient is right, 1 it is wrong, 2 bad usage or input.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import runpy
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from . import __version__, bench, demo
 from .check import gradcheck
 from .names import nearest
-from .report import Report
+from .text import as_json
 
 RIGHT, WRONG, BAD_INPUT = 0, 1, 2
 PARTS = ("loss", "gradient", "params")
@@ -119,21 +117,11 @@ def _check(arguments: argparse.Namespace) -> int:
         raise InputError(str(error) if ours else f"{arguments.target} raised\n{traceback.format_exc()}") from error
     finally:
         sys.path[:] = before
-    _print(report, arguments.json)
+    if arguments.json:
+        print(as_json(report))
+    else:
+        report.print()
     return RIGHT if report.ok else WRONG
-
-
-def _print(report: Report, as_json: bool) -> None:
-    print(json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False) if as_json else report)
-
-
-def _finite(value: Any) -> Any:
-    """The same with NaN and infinity, which JSON does not have, as strings."""
-    if isinstance(value, dict):
-        return {key: _finite(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_finite(child) for child in value]
-    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _split(target: str) -> tuple[Path, str]:
