@@ -307,6 +307,41 @@ def test_names_that_look_like_markup_are_printed_as_they_are(capsys):
     assert capsys.readouterr().out == f"{report}\n"
 
 
+# ---- saved
+
+
+def test_save_by_suffix(told, tmp_path):
+    told.save(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    told.save(str(tmp_path / "report.JSON"))
+    assert json.loads((tmp_path / "report.JSON").read_text()) == told.to_dict()
+
+
+def test_saved_json_has_no_nan(case, tmp_path):
+    wrong = copy.deepcopy(case.gradient)
+    wrong["b2"][0] = np.nan
+    gf.gradcheck(case.loss, wrong, case.params).save(tmp_path / "report.json")
+    not_json = lambda name: pytest.fail(f"{name} is not JSON")
+    report = json.loads((tmp_path / "report.json").read_text(), parse_constant=not_json)
+    assert report["worst"][0]["analytic"] == "nan"
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", ".html"])
+def test_another_suffix_is_an_error_that_lists_what_is_possible(good, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"\.html or \.json, got '.*{name}'"):
+        good.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["html", "json"])
+def test_a_path_that_cannot_be_written_is_named(good, tmp_path, suffix):
+    with pytest.raises(OSError, match=f"nowhere/report.{suffix}"):
+        good.save(tmp_path / "nowhere" / f"report.{suffix}")
+    (tmp_path / f"folder.{suffix}").mkdir()
+    with pytest.raises(OSError, match=f"folder.{suffix}"):
+        good.save(tmp_path / f"folder.{suffix}")
+
+
 # ---- to_dict
 
 

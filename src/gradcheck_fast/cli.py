@@ -17,6 +17,7 @@ from typing import Any
 from . import __version__, bench, demo
 from .check import gradcheck
 from .names import nearest
+from .report import Report
 from .text import as_json
 
 RIGHT, WRONG, BAD_INPUT = 0, 1, 2
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
     check.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")
     check.add_argument("--threads", type=int, help="threads (default: the CPUs this process may use)")
+    check.add_argument("--save", metavar="FILE", help="write the report to this file, too: .html or .json")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.set_defaults(run=_check)
     return parser
@@ -121,7 +123,16 @@ def _check(arguments: argparse.Namespace) -> int:
         print(as_json(report))
     else:
         report.print()
+    if arguments.save:
+        _save(report, arguments.save)
     return RIGHT if report.ok else WRONG
+
+
+def _save(report: Report, path: str) -> None:
+    try:
+        report.save(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"--save: {error}") from None
 
 
 def _split(target: str) -> tuple[Path, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from .compare import ArrayResult, Comparison, Entry
-from .text import coloured, full_text
+from .text import as_json, coloured, full_text
 from .trees import Tree
 
 if TYPE_CHECKING:
@@ -111,6 +113,24 @@ class Report:
             console.print(self)
         file.write(captured.get())
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the report to a file: ``.html``, one page without anything outside it, or ``.json``, `to_dict`.
+
+        Raises
+        ------
+        ValueError
+            If `path` ends otherwise.
+        OSError
+            If it cannot be written.
+        """
+        from .html import page
+
+        path = Path(path)
+        kinds = {".html": page, ".json": as_json}
+        if path.suffix.lower() not in kinds:
+            raise ValueError(f"path: expected a name that ends in {' or '.join(kinds)}, got {str(path)!r}")
+        path.write_text(kinds[path.suffix.lower()](self), encoding="utf-8")
+
     def to_dict(self, worst: int = 5) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts, without the gradients themselves."""
         return {
@@ -155,6 +175,11 @@ class Report:
 
     def __rich__(self) -> RenderableType:
         return coloured(self)
+
+    def _repr_html_(self) -> str:
+        from .html import fragment
+
+        return fragment(self)
 
     @property
     def reason(self) -> str:
