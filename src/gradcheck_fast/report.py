@@ -16,6 +16,7 @@ from .text import as_json, coloured, full_text
 from .trees import Tree
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
@@ -112,6 +113,28 @@ class Report:
         with console.capture() as captured:  # rich's own writing would end the process at a closed pipe
             console.print(self)
         file.write(captured.get())
+
+    def plot(self, most: int = 16) -> Figure:
+        """Draws where the errors are in each array, and the analytic against the numerical gradient.
+
+        Parameters
+        ----------
+        most : int
+            Draw no more arrays than this, those with the largest errors.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A figure of `matplotlib.pyplot`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed; it is an optional dependency.
+        """
+        from .plots import plot_report
+
+        return plot_report(self, most)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the report to a file: ``.html``, one page without anything outside it, or ``.json``, `to_dict`.
