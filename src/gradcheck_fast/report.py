@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from .arrays import format_index
 from .compare import ArrayResult, Comparison, Entry
+from .text import as_json, coloured, full_text
 from .trees import Tree
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from rich.console import RenderableType
 
     from .diagnosis import Diagnosis
     from .differences import Numerical
@@ -95,8 +100,59 @@ class Report:
 
     def raise_if_failed(self) -> None:
         """Raises `GradientError` (an AssertionError) with the report as its message, unless `ok`."""
+        __tracebackhide__ = True  # pytest points at the caller
         if not self.ok:
             raise GradientError(str(self))
+
+    def print(self, file: TextIO | None = None) -> None:
+        """Prints the report, in colour if `file` (default: standard output) is a terminal."""
+        from rich.console import Console  # only who prints waits for its import
+
+        file = file or sys.stdout
+        console = Console(file=file, soft_wrap=True)
+        with console.capture() as captured:  # rich's own writing would end the process at a closed pipe
+            console.print(self)
+        file.write(captured.get())
+
+    def plot(self, most: int = 16) -> Figure:
+        """Draws where the errors are in each array, and the analytic against the numerical gradient.
+
+        Parameters
+        ----------
+        most : int
+            Draw no more arrays than this, those with the largest errors.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A figure of `matplotlib.pyplot`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed; it is an optional dependency.
+        """
+        from .plots import plot_report
+
+        return plot_report(self, most)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the report to a file: ``.html``, one page without anything outside it, or ``.json``, `to_dict`.
+
+        Raises
+        ------
+        ValueError
+            If `path` ends otherwise.
+        OSError
+            If it cannot be written.
+        """
+        from .html import page
+
+        path = Path(path)
+        kinds = {".html": page, ".json": as_json}
+        if path.suffix.lower() not in kinds:
+            raise ValueError(f"path: expected a name that ends in {' or '.join(kinds)}, got {str(path)!r}")
+        path.write_text(kinds[path.suffix.lower()](self), encoding="utf-8")
 
     def to_dict(self, worst: int = 5) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts, without the gradients themselves."""
@@ -109,13 +165,18 @@ class Report:
             "method": self.method,
             "step": self.step,
             "seconds": self.seconds,
+            "notes": list(self.notes),
+            "diagnoses": [d._asdict() | {"arrays": list(d.arrays)} for d in self.diagnoses],
             "arrays": [
                 {
                     "name": a.name,
                     "shape": list(a.shape),
                     "relative_error": a.relative_error,
                     "largest_error": a.largest_error,
+                    "status": a.status,
                     "wrong": a.wrong,
+                    "at_kink": a.at_kink,
+                    "inconclusive": a.inconclusive,
                     "size": a.size,
                     "rtol": a.rtol,
                     "atol": a.atol,
@@ -133,26 +194,19 @@ class Report:
         return f"<Report {self.verdict}: relative error {self.relative_error:.1e}, {wrong}>"
 
     def __str__(self) -> str:
-        step = "chosen per parameter" if self.step is None else f"{self.step:.3g}"
-        lines = [
-            f"gradcheck: {self.verdict}   {self._reason()}",
-            f"{self.checked:,} entries, method {self.method}, h {step}, {_duration(self.seconds)}",
-            "",
-        ]
-        total = ("total", "", f"{self.relative_error:.1e}", "", f"{self.wrong:,} of {self.checked:,}", "")
-        rows = [
-            (a.name, "x".join(map(str, a.shape)) or "scalar", f"{a.relative_error:.1e}", f"{a.largest_error:.1e}",
-             f"{a.wrong:,} of {a.size:,}", "  <--" if a.wrong else "")
-            for a in self.arrays
-        ]  # fmt: skip
-        lines += _table(("array", "shape", "relative error", "largest error", "wrong", ""), [*rows, total])
-        if self.wrong:
-            shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
-                     for e in self.worst(min(5, self.wrong))]  # fmt: skip
-            lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
-        return "\n".join(line.rstrip() for line in lines)
+        return full_text(self)
 
-    def _reason(self) -> str:
+    def __rich__(self) -> RenderableType:
+        return coloured(self)
+
+    def _repr_html_(self) -> str:
+        from .html import fragment
+
+        return fragment(self)
+
+    @property
+    def reason(self) -> str:
+        """The verdict in words, such as which arrays are wrong."""
         if not self.checked:
             return "nothing was checked: there are no parameters"
         if self.ok:
@@ -192,24 +246,3 @@ def make_report(
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more arrays" if len(names) > 5 else "")
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.0f} us"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart; the first and second to the left, numbers to the right."""
-    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
-    left = 2 if len(head) > 3 else 1
-    cells = [
-        [
-            cell.ljust(width) if k < left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in (head, *rows)
-    ]
-    return ["   ".join(row) for row in cells]
