@@ -82,7 +82,7 @@ def test_a_failure_names_arrays_and_entries(bad):
     assert "gradcheck: FAIL 1 of 9 entries are wrong, in W" in html.text
     assert html.row("W")[5:] == ["1 of 6", "✗ wrong"]
     assert html.row("b")[5:] == ["0 of 3", "✓ right"]
-    assert html.row("W[0, 2]") == ["W[0, 2]", "-2.5", "1"]
+    assert html.row("W[0, 2]")[:3] == ["W[0, 2]", "-2.5", "1"]
 
 
 def test_it_says_how_it_was_found(bad):
@@ -93,15 +93,15 @@ def test_it_says_how_it_was_found(bad):
 
 
 def test_notes_diagnoses_kinks_and_inconclusive_entries(bad):
-    arrays = (dataclasses.replace(bad.arrays[0], at_kink=4), dataclasses.replace(bad.arrays[1], inconclusive=2))
+    arrays = (dataclasses.replace(bad.arrays[0], at_kink=4), dataclasses.replace(bad.arrays[1], inconclusive=3))
     notes, diagnoses = ("first",), (Diagnosis("second", "third", ("W",)), Diagnosis("fourth", "fifth", ("b",)))
     html = Reader(page(dataclasses.replace(bad, arrays=arrays, notes=notes, diagnoses=diagnoses)))
     for part in ("Note: first", "Most likely: second", "third", "Possibly: fourth", "fifth"):
         assert part in html.text
     assert html.row("array")[6:8] == ["at kinks", "inconclusive"]
     assert html.row("W")[6:] == ["4", "0", "✗ wrong"]
-    assert html.row("b")[6:] == ["0", "2", "? inconclusive"]
-    assert html.row("total")[6:8] == ["4", "2"]
+    assert html.row("b")[6:] == ["0", "3", "? inconclusive"]
+    assert html.row("total")[6:8] == ["4", "3"]
     assert "at kinks" not in page(bad)
 
 
@@ -113,7 +113,7 @@ def test_error_bars_belong_to_their_entries():
     assert html.row("entry")[3] == "error bar"
     assert html.row("a[1]")[3] == "± 2.0e-05"
     assert html.row("b[0]")[3] == "± 3.0e-05"
-    assert "error bar" not in page(report)
+    assert "error bar" not in page(dataclasses.replace(report, error_bars=None))
 
 
 @pytest.mark.parametrize("params", [1.5, np.ones(2), [np.ones(2), 3.0], {"x": {"y": np.ones((1, 2))}}])
@@ -183,6 +183,7 @@ def test_large_arrays_are_reduced_and_no_wrong_entry_is_lost():
         arrays=(dataclasses.replace(comparison.arrays[0], name="W", shape=(500, 400), size=200_000, wrong=1),),
         _flat=(gradient.ravel(), params.ravel()),
         _excess=np.where(gradient == 2.0, 1e3, 0.0).ravel(),
+        error_bars=None,
     )
     html = page(report)
     assert len(html) < 20_000
@@ -212,5 +213,6 @@ def test_many_wrong_arrays_show_the_worst_and_say_how_many_are_left_out():
     ids=["nothing", "nan", "scalar", "infinite", "empty", "relative-error-infinite"],
 )  # fmt: skip
 def test_any_report_is_well_formed(loss, gradient, params):
-    html = Reader(page(gf.gradcheck(loss, gradient, params, step=0.25)))
-    assert "FAIL" in html.text
+    report = gf.gradcheck(loss, gradient, params, step=0.25)
+    assert not report.ok
+    assert report.verdict in Reader(page(report)).text

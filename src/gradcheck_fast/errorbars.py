@@ -2,7 +2,8 @@
 
 The gradient is found twice, the second time with a larger step and all parameters moved by some roundings of their
 size. What changes is truncation, the rounding of either run, and how the problem itself answers to rounding. One
-difference alone may be small by chance; so no entry's bar is less than what is typical of its row and column.
+difference alone may be small by chance; so no entry's bar is less than what is typical of its row and column, or of its
+array in proportion to its size.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 #: Roundings of an entry, or of one that is typical of its row and column, that no bar is less than.
 FEWEST_ROUNDINGS = 2.0
-#: Plain arithmetic: bars are so many times the difference of the two runs, for both have noise;
-PLAIN_FACTOR = 4.0
+#: Bars are so many times what changed between the two runs: in exact arithmetic, and in plain, where both have noise;
+EXACT_FACTOR, PLAIN_FACTOR = 2.0, 4.0
 #: and roundings of the cost in the difference of two costs.
 COST_ROUNDINGS = 4.0
 
@@ -59,16 +60,14 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
         if numerical.kinks is not None:  # the second run may lie on another side of them
             at_kink = numerical.kinks.low < numerical.kinks.high
             change[at_kink] = 0.0
-        spread = np.maximum(change, typical(change, shapes))
+        spread = np.maximum.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
+        gradient = first
         if numerical.exact:
-            gradient, bars = (
-                first,
-                spread + FEWEST_ROUNDINGS * EPSILON * np.maximum(np.abs(first), typical(first, shapes)),
-            )
+            size = np.maximum(np.abs(first), typical(first, shapes))
+            bars = EXACT_FACTOR * spread + FEWEST_ROUNDINGS * EPSILON * size
         else:
             noise = COST_ROUNDINGS * EPSILON * numerical.noise()
             bars = PLAIN_FACTOR * spread + noise
-            gradient = first
             if numerical.step is None:  # where only noise changed, the larger step has less of it
                 gradient = np.where(change <= noise, second, first)
     bars[~np.isfinite(bars)] = np.inf
@@ -78,6 +77,23 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
 def reaching_over_kinks(bars: NDArray[np.float64], kinks: Kinks | None) -> NDArray[np.float64]:
     """Error bars that at kinks reach to all slopes."""
     return bars if kinks is None else bars + np.maximum(-kinks.low, kinks.high)
+
+
+def in_proportion(
+    change: NDArray[np.float64], x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]
+) -> NDArray[np.float64]:
+    """x times what the whole array changes by, in proportion to its size: rows and columns may be of few entries."""
+    result = np.zeros_like(x)
+    begin = 0
+    for shape in shapes.values():
+        part = slice(begin, begin + math.prod(shape))
+        begin = part.stop
+        finite = np.isfinite(change[part]) & np.isfinite(x[part])
+        size = float(np.max(np.abs(x[part]), initial=0.0, where=finite))
+        if size > 0.0:
+            changes, sizes = change[part][finite] / size, x[part][finite] / size
+            result[part] = np.abs(x[part]) * math.sqrt((changes @ changes) / (sizes @ sizes))
+    return result
 
 
 def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float64]:

@@ -55,6 +55,8 @@ class Report:
         What to know first, such as a cost that is another than the network's.
     diagnoses : tuple of Diagnosis
         The mistakes that would explain what is wrong, the most specific first.
+    kinks_crossed : int
+        How often a value lay on different sides of a kink for +h and for -h, over all perturbations and samples.
     """
 
     ok: bool
@@ -70,6 +72,7 @@ class Report:
     error_bars: Tree | None = None
     notes: tuple[str, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = ()
+    kinks_crossed: int = 0
 
     @property
     def verdict(self) -> str:
@@ -85,6 +88,16 @@ class Report:
     def wrong(self) -> int:
         """How many of them are wrong."""
         return sum(array.wrong for array in self.arrays)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Which parts of the entries are at kinks, inconclusive, or in arrays with nothing to check."""
+        counts = {
+            "at kinks": sum(array.at_kink for array in self.arrays),
+            "inconclusive": sum(array.inconclusive for array in self.arrays),
+            "nothing to check": sum(array.size for array in self.arrays if array.status == "nothing to check"),
+        }
+        return {what: count / max(self.checked, 1) for what, count in counts.items()}
 
     def worst(self, k: int = 1) -> list[Entry]:
         """The k entries that exceed their tolerance most (or come nearest to it), the worst first."""
@@ -164,6 +177,8 @@ class Report:
             "wrong": self.wrong,
             "method": self.method,
             "step": self.step,
+            "shares": self.shares,
+            "kinks_crossed": self.kinks_crossed,
             "seconds": self.seconds,
             "notes": list(self.notes),
             "diagnoses": [d._asdict() | {"arrays": list(d.arrays)} for d in self.diagnoses],
@@ -241,6 +256,7 @@ def make_report(
         _excess=comparison.excess,
         error_bars=None if comparison.bars is None else params.unpack(comparison.bars),
         notes=notes,
+        kinks_crossed=0 if numerical.kinks is None else numerical.kinks.crossed,
     )
 
 

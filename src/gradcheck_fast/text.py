@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .report import Report
 
 WIDTH = 100
+#: What stands at the end of an array's row.
+_MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
 #: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
 _STYLES = {
     r"(?m)^gradcheck: (?!PASS|FAIL)\S+": "bold yellow",
@@ -57,7 +59,8 @@ def as_json(report: Report) -> str:
 def how(report: Report) -> str:
     """How the numerical gradient was found: entries, method, h, time."""
     step = "chosen per parameter" if report.step is None else f"{report.step:.3g}"
-    return f"{report.checked:,} entries, method {report.method}, h {step}, {_duration(report.seconds)}"
+    shares = [f", {100 * share:.3g} % {what}" for what, share in report.shares.items() if share]
+    return f"{report.checked:,} entries, method {report.method}, h {step}, {_duration(report.seconds)}{''.join(shares)}"
 
 
 def format_shape(shape: Sequence[int], times: str = "x") -> str:
@@ -93,7 +96,7 @@ def _array_table(report: Report, arrays: Sequence[ArrayResult]) -> list[str]:
             for row, a in zip(rows, arrays, strict=True):
                 row.append(f"{getattr(a, field):,}")
             total.append(f"{sum(getattr(a, field) for a in report.arrays):,}")
-    marks = ["", *("  <--" if a.wrong else "" for a in arrays), ""]
+    marks = ["", *(_MARKS.get(a.status, "") for a in arrays), ""]
     head, *rows = [[*row, mark] for row, mark in zip([head, *rows, total], marks, strict=True)]
     return _table(head, rows)
 
