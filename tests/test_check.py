@@ -526,3 +526,45 @@ def test_a_loss_that_is_not_finite_is_said_to_be_so():
     report = gf.gradcheck(lambda p: float("nan"), np.ones(3), np.ones(3))
     assert not report.ok
     assert "loss is not finite" in str(report)
+
+
+# ---- the user's own cost
+
+
+def test_the_same_cost_says_nothing():
+    case = four_layers("regression")
+    value = case.loss(case.params)
+    for own in (value, np.float32(value), value * (1 + 1e-5)):
+        assert gf.gradcheck(case.loss, case.gradient, case.params, loss_value=own).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "named"),
+    [(2.0, "a factor ½ differs"), (0.5, "a factor ½ differs"), (-1.0, "the sign differs"), (7.0, "")],
+)
+def test_another_cost_is_said_first(factor, named):
+    case = four_layers("regression")
+    value = case.loss(case.params)
+    doubled = {name: factor * array for name, array in case.gradient.items()}
+    report = gf.gradcheck(case.loss, doubled, case.params, loss_value=factor * value)
+    (note,) = report.notes
+    assert f"your cost is {factor * value:.10g}" in note
+    assert f"{factor:g} times as much" in note
+    assert named in note
+    assert str(report).startswith("Note: your cost")
+    assert not report.ok
+
+
+def test_a_cost_of_zero():
+    report = gf.gradcheck(lambda p: 0.0 * p, 0.0, 1.5, loss_value=1.0)
+    assert "your cost is 1, the one described here 0." in report.notes[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, "1", None, 1j, [1.0]], ids=repr)
+def test_a_cost_that_is_none(value):
+    case = four_layers("regression")
+    if value is None:
+        assert gf.gradcheck(case.loss, case.gradient, case.params, loss_value=value).notes == ()
+        return
+    with pytest.raises((TypeError, ValueError), match="loss_value"):
+        gf.gradcheck(case.loss, case.gradient, case.params, loss_value=value)

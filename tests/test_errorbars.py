@@ -46,21 +46,21 @@ def errors_in_bars(seed, count):
     return {method: (np.array(errors), np.array(bars)) for method, (errors, bars) in found.items()}
 
 
-def assert_trustworthy(found):
+def assert_trustworthy(found, least):
     for method, (errors, bars) in found.items():
         share = (errors <= bars).mean()
-        assert share >= 0.999, f"{method}: {share:.5f} of {len(errors)} entries"
+        assert share >= least, f"{method}: {share:.5f} of {len(errors)} entries"
         inexact = errors > 0
         assert np.median(bars[inexact] / errors[inexact]) <= MOST[method]
 
 
 def test_true_derivatives_lie_within_the_bars():
-    assert_trustworthy(errors_in_bars(0, 25))
+    assert_trustworthy(errors_in_bars(0, 25), 0.99)  # of few entries
 
 
 @pytest.mark.long
 def test_true_derivatives_lie_within_the_bars_of_500_networks():
-    assert_trustworthy(errors_in_bars(1, 500))
+    assert_trustworthy(errors_in_bars(1, 500), 0.999)
 
 
 @pytest.mark.parametrize("method", METHODS)

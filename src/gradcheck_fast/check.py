@@ -71,7 +71,7 @@ def gradcheck(
     started = perf_counter()
     rtol = None if rtol is None else number("rtol", rtol)
     atol = None if atol is None else number("atol", atol)
-    value = None if loss_value is None else number("loss_value", loss_value)
+    value = None if loss_value is None else number("loss_value", loss_value, signed=True)
     problem = as_problem(loss)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient

@@ -222,22 +222,22 @@ def _judge(
     return Comparison(tuple(results), _ratio(a, n), excess, n, reaching_over_kinks(found.bars, numerical.kinks))
 
 
-#: Costs that differ by less are taken for the same: theirs may have been found in float32.
+#: Costs that differ by less, in parts of the larger, are taken for the same: yours may have been found in float32.
 _SAME_COST = 1e-4
-#: Factors between two costs that have a name.
-_FACTORS = {2.0: "a factor ½ differs", 0.5: "a factor ½ differs", -1.0: "the sign differs"}
 
 
 def compare_costs(yours: float, ours: float) -> tuple[str, ...]:
     """What to say where the user's cost is not the described one's; nothing if it is."""
     if abs(yours - ours) <= _SAME_COST * max(abs(yours), abs(ours)):
         return ()
-    ratio = yours / ours if ours else math.inf
-    named = next((f": {text}" for factor, text in _FACTORS.items() if abs(ratio / factor - 1.0) <= _SAME_COST), "")
-    return (
-        f"your cost is {yours:.10g}, ours {ours:.10g}: {ratio:.6g} times ours{named}. What is described here is not "
-        "what you compute; check the layers, the cost and its reduction before the gradient",
-    )
+    said = f"your cost is {yours:.10g}, the one described here {ours:.10g}"
+    if ours:
+        ratio = yours / ours
+        said += f": {ratio:.4g} times as much"
+        for factor, what in ((2.0, "a factor ½ differs"), (0.5, "a factor ½ differs"), (-1.0, "the sign differs")):
+            if abs(ratio - factor) <= _SAME_COST * abs(factor):
+                said += f", so {what}"
+    return (f"{said}. Before the gradient, check the layers, the cost and its reduction: another network is described",)
 
 
 def _root_mean_square(x: NDArray[np.float64]) -> float:
