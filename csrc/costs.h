@@ -167,19 +167,19 @@ COST_DIFFERENCE(cross_entropy_logits_class) {
     change[1] = log_mean_exp_difference(n, cache, minus, minus[c]);
 }
 
-/* name, whether it is separable, and how many arrays it caches */
-#define GF_COSTS(COST)                            \
-    COST(squared_error, 1, 0)                     \
-    COST(absolute_error, 1, 0)                    \
-    COST(huber, 1, 0)                             \
-    COST(binary_cross_entropy_logits, 1, 0)       \
-    COST(binary_cross_entropy_probabilities, 1, 0)\
-    COST(cross_entropy_logits, 0, 2)              \
-    COST(cross_entropy_logits_class, 0, 1)        \
-    COST(cross_entropy_probabilities, 1, 0)       \
-    COST(cross_entropy_probabilities_class, 0, 0)
+/* name, whether it is separable, how many arrays it caches, and whether its slope jumps where x is the target */
+#define GF_COSTS(COST)                                \
+    COST(squared_error, 1, 0, 0)                      \
+    COST(absolute_error, 1, 0, 1)                     \
+    COST(huber, 1, 0, 0)                              \
+    COST(binary_cross_entropy_logits, 1, 0, 0)        \
+    COST(binary_cross_entropy_probabilities, 1, 0, 0) \
+    COST(cross_entropy_logits, 0, 2, 0)               \
+    COST(cross_entropy_logits_class, 0, 1, 0)         \
+    COST(cross_entropy_probabilities, 1, 0, 0)        \
+    COST(cross_entropy_probabilities_class, 0, 0, 0)
 
-#define DEFINE_PAIRS(NAME, SEPARABLE, CACHED)                                                                         \
+#define DEFINE_PAIRS(NAME, SEPARABLE, CACHED, KINK)                                                                   \
     static void NAME##_difference(const gf_pairs *pairs, const gf_cost_place *place, const double *d, ptrdiff_t row,  \
                                   double *change) {                                                                   \
         for (ptrdiff_t p = 0; p < pairs->count; p++) {                                                                \
@@ -197,7 +197,7 @@ COST_DIFFERENCE(cross_entropy_logits_class) {
     }
 GF_COSTS(DEFINE_PAIRS)
 
-#define COST_ENTRY(NAME, SEPARABLE, CACHED) {#NAME, SEPARABLE, CACHED, NAME##_value, NAME##_difference},
+#define COST_ENTRY(NAME, SEPARABLE, CACHED, KINK) {#NAME, SEPARABLE, CACHED, KINK, NAME##_value, NAME##_difference},
 static const gf_cost cost_table[] = {GF_COSTS(COST_ENTRY)};
 
 #endif

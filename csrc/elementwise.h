@@ -265,22 +265,22 @@ static ALWAYS_INLINE double gelu_difference(range known, double z, double y, dou
     return d * a + (z + d) * normal_cdf_difference(known, z, b, d);
 }
 
-/* name, and how many values it caches next to y */
-#define GF_ELEMENTWISE_OPERATIONS(OPERATION) \
-    OPERATION(sigmoid, 2)                    \
-    OPERATION(tanh, 2)                       \
-    OPERATION(relu, 0)                       \
-    OPERATION(leaky_relu, 0)                 \
-    OPERATION(elu, 1)                        \
-    OPERATION(selu, 2)                       \
-    OPERATION(softplus, 2)                   \
-    OPERATION(softsign, 0)                   \
-    OPERATION(silu, 2)                       \
-    OPERATION(gelu, 2)                       \
-    OPERATION(gelu_tanh, 2)                  \
-    OPERATION(hardtanh, 0)                   \
-    OPERATION(relu6, 0)                      \
-    OPERATION(exp, 0)
+/* name, how many values it caches next to y, and how many kinks it has: the z at which its slope jumps */
+#define GF_ELEMENTWISE_OPERATIONS(OPERATION)  \
+    OPERATION(sigmoid, 2, 0, 0.0, 0.0)        \
+    OPERATION(tanh, 2, 0, 0.0, 0.0)           \
+    OPERATION(relu, 0, 1, 0.0, 0.0)           \
+    OPERATION(leaky_relu, 0, 1, 0.0, 0.0)     \
+    OPERATION(elu, 1, 0, 0.0, 0.0)            \
+    OPERATION(selu, 2, 1, 0.0, 0.0)           \
+    OPERATION(softplus, 2, 0, 0.0, 0.0)       \
+    OPERATION(softsign, 0, 0, 0.0, 0.0)       \
+    OPERATION(silu, 2, 0, 0.0, 0.0)           \
+    OPERATION(gelu, 2, 0, 0.0, 0.0)           \
+    OPERATION(gelu_tanh, 2, 0, 0.0, 0.0)      \
+    OPERATION(hardtanh, 0, 2, -1.0, 1.0)      \
+    OPERATION(relu6, 0, 2, 0.0, 6.0)          \
+    OPERATION(exp, 0, 0, 0.0, 0.0)
 
 /* How small a pair is: from the sum of the squares of all its entries, which none exceeds (and NaN makes NaN). */
 static ALWAYS_INLINE range range_of(double square) {
@@ -292,7 +292,7 @@ typedef struct {
     const double *plus, *minus;
     ptrdiff_t panel;
     double plus_scale, minus_scale;
-    range known;
+    double square; /* no square of an entry exceeds it; NaN if an entry is NaN */
 } pair;
 
 static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t panels, const gf_difference *d) {
@@ -303,14 +303,14 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
         result.plus_scale = d->scale[p];
         result.minus_scale = d->scale[pairs->capacity + p];
         double plus = result.plus_scale * result.plus_scale, minus = result.minus_scale * result.minus_scale;
-        result.known = range_of((plus + minus) * d->squares[pairs->column[p]]);
+        result.square = (plus + minus) * d->squares[pairs->column[p]];
     } else {
         result.plus = d->rows + 2 * p * d->row;
         result.minus = result.plus + d->row;
         result.panel = GF_PANEL;
         result.plus_scale = result.minus_scale = 1.0;
         double plus = sum_of_squares(panels, result.plus, GF_PANEL);
-        result.known = range_of(plus + sum_of_squares(panels, result.minus, GF_PANEL));
+        result.square = plus + sum_of_squares(panels, result.minus, GF_PANEL);
     }
     return result;
 }
@@ -333,7 +333,7 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
         up[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_plus[i]);                                    \
         down[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_minus[i]);                                 \
     }
-#define DEFINE_LOOPS(NAME, CACHED)                                                                                    \
+#define DEFINE_LOOPS(NAME, CACHED, KINKS, FIRST, SECOND)                                                              \
     static void NAME##_values(ptrdiff_t n, const double *z, double *y, ptrdiff_t stride) {                            \
         IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                           \
             double a = 0.0, b = 0.0;                                                                                  \
@@ -349,7 +349,7 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
             const pair d = pair_at(pairs, p, panels, differences);                                                    \
             const double *base = pairs->tape + pairs->sample[p] * pairs->tape_stride;                                 \
             double *to_plus = out + 2 * (p - begin) * row;                                                            \
-            switch (d.known) {                                                                                        \
+            switch (range_of(d.square)) {                                                                             \
                 case TINY: PAIR_LOOP(NAME, CACHED, TINY) break;                                                       \
                 case SMALL: PAIR_LOOP(NAME, CACHED, SMALL) break;                                                     \
                 default: PAIR_LOOP(NAME, CACHED, ANY)                                                                 \
@@ -382,7 +382,8 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
     }
 GF_ELEMENTWISE_OPERATIONS(DEFINE_LOOPS)
 
-#define TABLE_ENTRY(NAME, CACHED) {#NAME, CACHED, NAME##_values, NAME##_differences, NAME##_column_differences},
+#define TABLE_ENTRY(NAME, CACHED, KINKS, FIRST, SECOND) \
+    {#NAME, CACHED, KINKS, {FIRST, SECOND}, NAME##_values, NAME##_differences, NAME##_column_differences},
 static const gf_elementwise elementwise_table[] = {GF_ELEMENTWISE_OPERATIONS(TABLE_ENTRY)};
 
 #endif

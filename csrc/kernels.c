@@ -3,6 +3,7 @@
 #include "costs.h"
 #include "elementwise.h"
 #include "fused.h"
+#include "kinks.h"
 #include "pairwise.h"
 #include "softmax.h"
 
@@ -23,6 +24,9 @@ const gf_kernels GF_TABLE = {
     elementwise_narrow,
     sum_of_squares,
     select_rows,
+    count_kinks,
+    count_column_kinks,
+    count_cost_kinks,
     softmax_value,
     softmax_difference,
     product_difference,

@@ -48,6 +48,8 @@ typedef struct {
 typedef struct {
     const char *name;
     ptrdiff_t cached; /* how many arrays follow y */
+    ptrdiff_t kinks;  /* how many z there are at which the slope jumps */
+    double kink[2];   /* these z */
     void (*value)(ptrdiff_t n, const double *z, double *y, ptrdiff_t stride);
     /* of the pairs begin..end, in dense rows from out on, which may be those of d; z and y are places on the tape */
     void (*difference)(const gf_pairs *pairs, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t panels, ptrdiff_t z,
@@ -70,6 +72,7 @@ typedef struct {
     const char *name;
     int separable;    /* a sum over k of a function of x[k] and target[k] alone */
     ptrdiff_t cached; /* how many arrays the value writes, and the difference reads */
+    int kink;         /* whether the slope jumps where x[k] is target[k] */
     double (*value)(ptrdiff_t n, const double *x, const double *target, double constant, double *cache,
                     ptrdiff_t stride);
     /* change[p], and for -h change[capacity + p], += scale * difference; d: dense rows, or (row = 0) columns */
@@ -101,6 +104,15 @@ typedef struct {
     /* c = or += selected differences, as dense rows */
     void (*select_rows)(const gf_pairs *pairs, ptrdiff_t panels, const gf_difference *d, double *c, ptrdiff_t c_row,
                         int accumulate);
+    /* crossed[p] += entries z, of n, that lie on different sides of a kink for +h and for -h; d: differences of z */
+    void (*count_kinks)(const gf_elementwise *operation, const gf_pairs *pairs, ptrdiff_t n, ptrdiff_t z,
+                        const gf_difference *d, ptrdiff_t *crossed);
+    /* the same for one number d in each pair's column: of all +h, then, capacity apart, of all -h */
+    void (*count_column_kinks)(const gf_elementwise *operation, const gf_pairs *pairs, ptrdiff_t z, const double *d,
+                               ptrdiff_t *crossed);
+    /* the same for x and the target of a cost; d as its difference takes it */
+    void (*count_cost_kinks)(const gf_pairs *pairs, const gf_cost_place *place, const double *d, ptrdiff_t row,
+                             ptrdiff_t *crossed);
     void (*softmax_value)(ptrdiff_t n, const double *z, double *p);
     void (*softmax_difference)(ptrdiff_t n, const double *p, const double *d, double *out);
     /* the differences of f g and of f + constant g; df or dg may be NULL: no difference */

@@ -227,7 +227,7 @@ def test_100_correct_float32_gradients_pass():
         gradient = case.gradient
         assert all(array.dtype == np.float32 for array in gradient.values())
         report = gf.gradcheck(case.loss, gradient, case.params)
-        assert report.ok, f"network {k}: {case.net}\n{report}"
+        assert report.wrong == 0, f"network {k}: {case.net}\n{report}"
 
 
 @pytest.mark.parametrize("array", ARRAYS)
@@ -242,7 +242,7 @@ def test_one_percent_in_a_float32_gradient_fails(array):
 
 def test_tolerance_follows_the_dtype_of_each_array():
     case = four_layers("regression")
-    off = {name: array * (1 + 1e-5) for name, array in case.gradient.items()}
+    off = {name: array * (1 + 1e-7) for name, array in case.gradient.items()}
     off["W2"] = off["W2"].astype(np.float32)
     report = gf.gradcheck(case.loss, off, case.params)
     assert wrong_arrays(report) == [name for name in ARRAYS if name != "W2"]
@@ -252,7 +252,7 @@ def test_float16_gradient():
     case = four_layers("regression")
     half = {name: array.astype(np.float16) for name, array in case.gradient.items()}
     assert gf.gradcheck(case.loss, half, case.params)
-    assert not gf.gradcheck(case.loss, {**half, "b1": half["b1"] * np.float16(1.2)}, case.params)
+    assert not gf.gradcheck(case.loss, {**half, "b1": -half["b1"]}, case.params)
 
 
 def test_network_whose_gradient_is_zero_everywhere():
@@ -261,7 +261,9 @@ def test_network_whose_gradient_is_zero_everywhere():
     params = net.init(0)
     zero = {name: np.zeros(shape) for name, shape in net.shapes.items()}
     for method in METHODS:
-        assert gf.gradcheck(net.loss(np.ones((4, 2)), np.zeros(4, int)), zero, params, method=method)
+        report = gf.gradcheck(net.loss(np.ones((4, 2)), np.zeros(4, int)), zero, params, method=method)
+        assert (report.ok, report.wrong, report.verdict) == (False, 0, "INCONCLUSIVE")
+        assert {array.status for array in report.arrays} == {"nothing to check"}
 
 
 # ---- NaN and infinity
@@ -317,7 +319,7 @@ def test_large_cost_does_not_excuse_a_wrong_gradient():
 )
 def test_nothing_checked_is_no_success(nothing):
     report = gf.gradcheck(lambda params: 1.0, nothing, nothing)
-    assert report.verdict == "FAIL"
+    assert report.verdict == "INCONCLUSIVE"
     assert not report.ok
     assert report.checked == 0
     assert "nothing was checked" in str(report)
@@ -507,7 +509,8 @@ def test_a_perfect_fit_has_a_gradient_of_zero(method):
     net = gf.Network([gf.Dense(3, 4, "tanh"), gf.Dense(4, 2)], cost=gf.SquaredError())
     params, X = net.init(1), np.random.default_rng(1).normal(size=(6, 3))
     zeros = {name: np.zeros(shape) for name, shape in net.shapes.items()}
-    assert gf.gradcheck(net.loss(X, net.predict(params, X)), zeros, params, method=method).ok
+    report = gf.gradcheck(net.loss(X, net.predict(params, X)), zeros, params, method=method)
+    assert (report.wrong, report.verdict) == (0, "INCONCLUSIVE")
 
 
 def test_a_nested_gradient_goes_by_the_names_of_the_parameters():
@@ -523,3 +526,45 @@ def test_a_loss_that_is_not_finite_is_said_to_be_so():
     report = gf.gradcheck(lambda p: float("nan"), np.ones(3), np.ones(3))
     assert not report.ok
     assert "loss is not finite" in str(report)
+
+
+# ---- the user's own cost
+
+
+def test_the_same_cost_says_nothing():
+    case = four_layers("regression")
+    value = case.loss(case.params)
+    for own in (value, np.float32(value), value * (1 + 1e-5)):
+        assert gf.gradcheck(case.loss, case.gradient, case.params, loss_value=own).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "named"),
+    [(2.0, "a factor ½ differs"), (0.5, "a factor ½ differs"), (-1.0, "the sign differs"), (7.0, "")],
+)
+def test_another_cost_is_said_first(factor, named):
+    case = four_layers("regression")
+    value = case.loss(case.params)
+    doubled = {name: factor * array for name, array in case.gradient.items()}
+    report = gf.gradcheck(case.loss, doubled, case.params, loss_value=factor * value)
+    (note,) = report.notes
+    assert f"your cost is {factor * value:.10g}" in note
+    assert f"{factor:g} times as much" in note
+    assert named in note
+    assert str(report).startswith("Note: your cost")
+    assert not report.ok
+
+
+def test_a_cost_of_zero():
+    report = gf.gradcheck(lambda p: 0.0 * p, 0.0, 1.5, loss_value=1.0)
+    assert "your cost is 1, the one described here 0." in report.notes[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, "1", None, 1j, [1.0]], ids=repr)
+def test_a_cost_that_is_none(value):
+    case = four_layers("regression")
+    if value is None:
+        assert gf.gradcheck(case.loss, case.gradient, case.params, loss_value=value).notes == ()
+        return
+    with pytest.raises((TypeError, ValueError), match="loss_value"):
+        gf.gradcheck(case.loss, case.gradient, case.params, loss_value=value)

@@ -104,6 +104,19 @@ def test_the_file_may_import_its_neighbours(write):
     assert sys.path == before
 
 
+def test_save_writes_the_report_and_prints_it_all_the_same(write, tmp_path, capsys):
+    file = tmp_path / "report.html"
+    assert main(["check", write(RIGHT), "--save", str(file)]) == 0
+    assert "gradcheck: PASS" in capsys.readouterr().out
+    assert "PASS" in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "nowhere/report.html"])
+def test_a_report_that_cannot_be_saved_exits_with_2_and_names_the_path(write, tmp_path, name, capsys):
+    assert main(["check", write(RIGHT), "--save", str(tmp_path / name)]) == 2
+    assert name in capsys.readouterr().err
+
+
 def test_python_m_runs_the_same():
     run = subprocess.run([sys.executable, "-m", "gradcheck_fast", "--version"], capture_output=True, text=True)
     assert run.returncode == 0

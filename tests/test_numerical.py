@@ -87,8 +87,8 @@ def test_an_error_while_reading_what_the_loss_returned_names_the_loss():
 
 
 @pytest.mark.parametrize("function", [lambda x: x**3, lambda x: x**3 + 1, lambda x: np.exp(x) - x], ids=range(3))
-def test_a_derivative_of_zero_passes_though_truncation_and_rounding_leave_something(function):
-    assert gf.gradcheck(function, 0.0, 0.0).ok
+def test_a_derivative_of_zero_is_not_wrong_though_truncation_and_rounding_leave_something(function):
+    assert gf.gradcheck(function, 0.0, 0.0).verdict == "INCONCLUSIVE"
 
 
 def test_calls_are_made_at_p_plus_and_minus_step_for_each_entry():

@@ -23,6 +23,7 @@ def test_python_examples_run_in_order_and_the_report_passes(capsys):
         exec(block, names)
     assert "gradcheck: PASS" in capsys.readouterr().out
     assert names["report"].ok
+    names["test_backprop"](gf.gradcheck)
 
 
 def test_demo_output_is_what_the_demo_prints(capsys):
@@ -40,6 +41,13 @@ def test_demo_output_is_what_the_demo_prints(capsys):
 def test_every_activation_is_named(name):
     row = next(line for line in README.splitlines() if line.startswith("| activations"))
     assert re.search(rf"\b{name}\b", row)
+
+
+def test_its_pictures_and_links_are_there():
+    paths = [path for path in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in path]
+    assert "docs/step_sweep.png" in paths
+    for path in paths:
+        assert (Path(__file__).parents[1] / path).exists(), path
 
 
 def test_every_cost_and_the_penalty_are_named():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import io
 import json
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from networks import make
 
 import gradcheck_fast as gf
+from gradcheck_fast.diagnosis import Diagnosis
+from gradcheck_fast.text import short_text
 
 
 @pytest.fixture
@@ -29,6 +33,22 @@ def bad(case):
     wrong["W2"][3, 1] = -1234.5
     wrong["b1"][2] *= 1.001
     return gf.gradcheck(case.loss, wrong, case.params)
+
+
+@pytest.fixture
+def told(bad):
+    """The same with a note, two diagnoses, an entry at a kink and two inconclusive ones."""
+    return dataclasses.replace(
+        bad,
+        notes=("your loss is 2, the network's is 1 " + "and so on " * 20,),
+        diagnoses=(
+            Diagnosis("the gradient of W2 is off", "one entry of 8", ("W2",)),
+            Diagnosis("the gradient of b1 is scaled", "by 1.001", ("b1",)),
+        ),
+        arrays=tuple(
+            dataclasses.replace(a, at_kink=int(a.name == "W1"), inconclusive=2 * (a.name == "b2")) for a in bad.arrays
+        ),
+    )
 
 
 # ---- what it says to a program
@@ -211,7 +231,128 @@ def test_repr_is_one_line(good, bad):
     assert "\n" not in repr(bad)
 
 
+def test_notes_come_first_and_diagnoses_last(told):
+    text = str(told)
+    assert text.startswith("Note: your loss is 2, the network's is 1 and so on")
+    assert text.index("Note:") < text.index("gradcheck: FAIL") < text.index("worst") < text.index("Most likely:")
+    assert text.endswith(
+        "\n\nMost likely: the gradient of W2 is off\n  one entry of 8"
+        "\n\nPossibly: the gradient of b1 is scaled\n  by 1.001"
+    )
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_columns_of_kinks_and_inconclusive_entries_are_there_only_if_needed(told, bad):
+    head = line_of(str(told), "array")
+    assert head.endswith("at kinks   inconclusive")
+    assert "kinks" not in str(bad)
+    assert "inconclusive" not in str(bad)
+    assert line_of(str(told), "W1").split()[-2:] == ["1", "0"]
+    assert line_of(str(told), "b2").split()[-2:] == ["0", "2"]
+    assert line_of(str(told), "total").split()[-2:] == ["1", "2"]
+    assert line_of(str(told), "W2").endswith("<--")
+
+
+def test_short_text_leaves_out_right_arrays_only(told, bad):
+    short = short_text(told)
+    assert [name for name in ("W1", "b1", "W2", "b2") if f"\n{name} " in short] == ["b1", "W2", "b2"]
+    assert [line for line in str(bad).splitlines() if not line.startswith(("W1 ", "b2 "))] == short_text(bad).split(
+        "\n"
+    )
+
+
+# ---- printed
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    return Terminal()
+
+
+def test_print_is_coloured_on_a_terminal_and_plain_elsewhere(told, terminal, capsys):
+    told.print(terminal)
+    assert "\x1b[1;31mgradcheck: FAIL\x1b[0m" in terminal.getvalue()
+    told.print()
+    assert capsys.readouterr().out == f"{told}\n"
+
+
+def test_print_respects_no_color(told, terminal, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    told.print(terminal)
+    assert "\x1b[3" not in terminal.getvalue()
+
+
+def test_colours_change_no_word(told, good, terminal):
+    from rich.text import Text
+
+    for report in (told, good):
+        terminal.seek(terminal.truncate(0))
+        report.print(terminal)
+        assert Text.from_ansi(terminal.getvalue()).plain == f"{report}\n"
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(capsys):
+    report = gf.gradcheck(
+        lambda p: p["[bold]x[/bold] :smile:"] ** 2, {"[bold]x[/bold] :smile:": 2.0}, {"[bold]x[/bold] :smile:": 1.0}
+    )
+    report.print()
+    assert capsys.readouterr().out == f"{report}\n"
+
+
+# ---- saved
+
+
+def test_save_by_suffix(told, tmp_path):
+    told.save(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    told.save(str(tmp_path / "report.JSON"))
+    assert json.loads((tmp_path / "report.JSON").read_text()) == told.to_dict()
+
+
+def test_saved_json_has_no_nan(case, tmp_path):
+    wrong = copy.deepcopy(case.gradient)
+    wrong["b2"][0] = np.nan
+    gf.gradcheck(case.loss, wrong, case.params).save(tmp_path / "report.json")
+    not_json = lambda name: pytest.fail(f"{name} is not JSON")
+    report = json.loads((tmp_path / "report.json").read_text(), parse_constant=not_json)
+    assert report["worst"][0]["analytic"] == "nan"
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", ".html"])
+def test_another_suffix_is_an_error_that_lists_what_is_possible(good, tmp_path, name):
+    with pytest.raises(ValueError, match=rf"\.html or \.json, got '.*{name}'"):
+        good.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["html", "json"])
+def test_a_path_that_cannot_be_written_is_named(good, tmp_path, suffix):
+    with pytest.raises(OSError, match=f"nowhere/report.{suffix}"):
+        good.save(tmp_path / "nowhere" / f"report.{suffix}")
+    (tmp_path / f"folder.{suffix}").mkdir()
+    with pytest.raises(OSError, match=f"folder.{suffix}"):
+        good.save(tmp_path / f"folder.{suffix}")
+
+
 # ---- to_dict
+
+
+def test_to_dict_has_notes_diagnoses_and_counts(told):
+    again = json.loads(json.dumps(told.to_dict()))
+    assert again["notes"] == list(told.notes)
+    assert again["diagnoses"][0] == {
+        "cause": "the gradient of W2 is off", "evidence": "one entry of 8", "arrays": ["W2"]
+    }  # fmt: skip
+    assert [row["status"] for row in again["arrays"]] == ["right", "wrong", "wrong", "inconclusive"]
+    assert [(row["at_kink"], row["inconclusive"]) for row in again["arrays"]] == [(1, 0), (0, 0), (0, 0), (0, 2)]
 
 
 def test_to_dict_is_plain_json(bad):

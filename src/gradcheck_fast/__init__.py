@@ -7,6 +7,7 @@ from .costs import L2, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, S
 from .layers import Dense
 from .network import Network
 from .numerical import numerical_gradient
+from .plots import plot_step_sweep
 from .recurrent import GRU, LSTM, RNN
 from .report import GradientError, Report
 
@@ -30,6 +31,7 @@ __all__ = [
     "SquaredError",
     "gradcheck",
     "numerical_gradient",
+    "plot_step_sweep",
     "relative_error",
     "show_config",
 ]

@@ -6,10 +6,10 @@ def squares(a: NDArray[np.float64], b: NDArray[np.float64], scale: float) -> tup
 def excess(
     analytic: NDArray[np.float64],
     numerical: NDArray[np.float64],
-    rounding: NDArray[np.float64],
+    allowance: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
     rtol: float,
     atol: float,
-    widening: float,
-    most_rounding: float,
     ratio: NDArray[np.float64],
 ) -> tuple[float, int]: ...

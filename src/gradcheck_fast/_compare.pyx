@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
 """The loops of `compare`: each goes once through two gradients, and makes no arrays."""
+from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite
 
 
@@ -31,27 +32,30 @@ def squares(const double[::1] a, const double[::1] b, double scale):
     return difference, total
 
 
-def excess(const double[::1] analytic, const double[::1] numerical, const double[:] rounding, double rtol, double atol,
-           double widening, double most_rounding, double[::1] ratio):
-    """ratio[k] = |a - n| / tolerance, infinite if a or n is not finite or nothing is tolerated.
+def excess(const double[::1] analytic, const double[::1] numerical, const double[:] allowance, const double[:] low,
+           const double[:] high, double rtol, double atol, double[::1] ratio):
+    """ratio[k] = distance of a from [n + low, n + high] over the tolerance, infinite if a or n is not finite, and the
+    largest number there is if nothing is tolerated.
 
-    The tolerance is atol + rtol max(|a|, |n|) + min(rounding * widening, most_rounding). Returns the largest |a - n|,
-    NaN if one is, and how many ratios exceed 1.
+    The tolerance is atol + rtol max(|a|, |n|) + allowance. Returns the largest |a - n|, NaN if one is, and how many
+    ratios exceed 1.
     """
     cdef Py_ssize_t k, wrong = 0
-    cdef double a, n, error, allowed, most = 0.0
+    cdef double a, n, error, beyond, allowed, most = 0.0
     with nogil:
         for k in range(analytic.shape[0]):
             a = analytic[k]
             n = numerical[k]
-            error = fabs(a - n)
-            allowed = atol + rtol * fmax(fabs(a), fabs(n)) + fmin(rounding[k] * widening, most_rounding)
+            error = a - n
+            beyond = fmax(fmax(error - high[k], low[k] - error), 0.0)
+            allowed = atol + rtol * fmax(fabs(a), fabs(n)) + allowance[k]
             if not isfinite(a) or not isfinite(n):
                 ratio[k] = INFINITY
-            elif error == 0.0:
+            elif beyond == 0.0:
                 ratio[k] = 0.0
             else:
-                ratio[k] = error / allowed if allowed > 0.0 else INFINITY
+                ratio[k] = fmin(beyond / allowed, DBL_MAX) if allowed > 0.0 else DBL_MAX
             wrong += ratio[k] > 1.0
+            error = fabs(error)
             most = error if error > most or error != error else most
     return most, wrong

@@ -61,6 +61,8 @@ def units(
     chunk: Chunk,
     h: float,
     sensitivities: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    crossed: NDArray[np.intp],
     begin: int,
     end: int,
 ) -> None: ...
@@ -77,14 +79,6 @@ def gather(
     scratch: NDArray[np.float64],
     n_threads: int,
 ) -> None: ...
-def add_magnitudes(
-    program: CompiledProgram,
-    unit_offset: NDArray[np.intp],
-    step: NDArray[np.intp],
-    chunk: Chunk,
-    sensitivities: NDArray[np.float64],
-    magnitude: NDArray[np.float64],
-) -> None: ...
 def incremental(
     program: CompiledProgram,
     theta: NDArray[np.float64],
@@ -95,6 +89,8 @@ def incremental(
     chunk: Chunk,
     h: float,
     gradient: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    crossed: NDArray[np.intp],
     begin: int,
     end: int,
 ) -> None: ...

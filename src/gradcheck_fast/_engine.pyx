@@ -11,8 +11,9 @@ from cython.parallel cimport prange, threadid
 from libc.math cimport fabs
 from libc.string cimport memcpy, memset
 
-from gradcheck_fast._kernels cimport GF_PANEL, gf_pairs
-from gradcheck_fast._program cimport NOTHING, PAIR_WORK, Block, CompiledProgram, Pairs, Route, Term
+from gradcheck_fast._kernels cimport GF_PANEL, gf_elementwise, gf_pairs
+from gradcheck_fast._program cimport (
+    COST, ELEMENTWISE, NOTHING, PAIR_WORK, Block, CompiledProgram, Pairs, Route, Step, Term)
 
 cdef extern from *:
     """
@@ -25,8 +26,12 @@ cdef extern from *:
     const bint GF_HAS_OPENMP
 
 cdef enum:
-    NUMBERS = 4         # integers per pair of a block; two per slot follow
-    CHANGES = 2         # doubles per pair of a block; what propagate() needs follows
+    NUMBERS = 10        # integers per pair of a block; two per slot follow
+    CHANGES = 4         # doubles per pair of a block; before them a row of the tape, after them what propagate() needs
+
+# To see what the cost does on either side of a kink, values that lie on it are moved off it, this far, and perturbed by
+# so little that they do not come back.
+cdef double ASIDE = 2.0 ** -32, LITTLE = 2.0 ** -50
 
 has_openmp = bool(GF_HAS_OPENMP)
 NUMBERS_PER_PAIR = NUMBERS
@@ -138,17 +143,18 @@ cdef void direct_task(CompiledProgram program, double *theta, Py_ssize_t at, dou
 # ---- difference arithmetic
 
 cdef void lay_out(Pairs *pairs, Py_ssize_t *numbers, double *values, CompiledProgram program, Chunk chunk,
-                  double h) noexcept nogil:
+                  double h, bint count_kinks) noexcept nogil:
     cdef Py_ssize_t capacity = program.capacity
     pairs.sample = numbers
     pairs.column = numbers + capacity
     pairs.input = numbers + 2 * capacity
     pairs.source = numbers + 3 * capacity
+    pairs.crossed = numbers + 4 * capacity if count_kinks else NULL
     pairs.state = numbers + NUMBERS * capacity
     pairs.term = pairs.state + program.n_slots
     pairs.base = gf_pairs(0, capacity, pairs.sample, pairs.column, &chunk.tape_view[0, 0], program.tape_stride)
     pairs.h = h
-    pairs.change = values
+    pairs.change = values + program.tape_stride  # first, a row of the tape
 
 
 cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssize_t j,
@@ -161,13 +167,15 @@ cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssiz
     pairs.base.count = p + 1
 
 
-cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta, Chunk chunk,
-                    double *result, double *magnitude) noexcept nogil:
-    """result[source] += (cost(+h) - cost(-h)) / 2h, magnitude[source] += the sizes of both over 2h (unless NULL).
+cdef Py_ssize_t run_block(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta, Chunk chunk,
+                          double *result, double *low, double *high) noexcept nogil:
+    """result[source] += (cost(+h) - cost(-h)) / 2h; empties the block.
 
-    Empties the block.
+    Where kinks are crossed, low[source] and high[source] += how far below and above that the slope of the cost may lie:
+    the slopes to both sides, and those with all values that lie on a kink on the one or on the other side of it. Returns
+    how many were crossed.
     """
-    cdef Py_ssize_t p
+    cdef Py_ssize_t p, kinked = 0, crossed = 0
     cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
     program.propagate(route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
                       pairs.change + CHANGES * program.capacity)
@@ -175,38 +183,114 @@ cdef void run_block(CompiledProgram program, const Route *route, Pairs *pairs, c
         plus = pairs.change[p]
         minus = pairs.change[program.capacity + p]
         result[pairs.source[p]] += (plus - minus) * per_step
-        if magnitude != NULL:
-            magnitude[pairs.source[p]] += (fabs(plus) + fabs(minus)) * per_step
+        if pairs.crossed != NULL and pairs.crossed[p] > 0:
+            crossed += pairs.crossed[p]
+            keep(pairs, p, kinked)
+            kinked += 1
+    for p in range(kinked):
+        add_slopes(program, route, pairs, p, theta, chunk, low, high)
     pairs.base.count = 0
+    return crossed
+
+
+cdef void keep(Pairs *pairs, Py_ssize_t p, Py_ssize_t place) noexcept nogil:
+    """Puts pair p, and its changes, where another run does not overwrite them."""
+    cdef Py_ssize_t k, capacity = pairs.base.capacity
+    cdef Py_ssize_t *kept = pairs.sample + 5 * capacity
+    for k in range(4):
+        kept[k * capacity + place] = pairs.sample[k * capacity + p]
+    for k in range(2):
+        pairs.change[(2 + k) * capacity + place] = pairs.change[k * capacity + p]
+
+
+cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, Py_ssize_t place, const double *theta,
+                     Chunk chunk, double *low, double *high) noexcept nogil:
+    """Adds to low and high of a kept pair how far its slopes lie from its central difference."""
+    cdef Py_ssize_t k, capacity = pairs.base.capacity
+    cdef const Py_ssize_t *kept = pairs.sample + 5 * capacity
+    cdef Py_ssize_t sample = kept[place], source = kept[3 * capacity + place]
+    cdef double *values = pairs.change + CHANGES * capacity
+    cdef double *row = pairs.change - program.tape_stride
+    cdef const double *targets = row_pointer(chunk.targets, chunk.begin + sample)
+    cdef double plus = pairs.change[2 * capacity + place] / pairs.h, minus = -pairs.change[3 * capacity + place] / pairs.h
+    cdef double central = 0.5 * (plus + minus), least = min(plus, minus), most = max(plus, minus), slope
+    cdef Pairs one = pairs[0]
+    one.base.tape = row
+    one.crossed = NULL
+    one.h = LITTLE
+    for k in range(2):
+        memcpy(row, &chunk.tape_view[sample, 0], program.tape_stride * sizeof(double))
+        move_aside(program, row, targets, 2 * k - 1)
+        one.base.count = 0
+        add_pair(&one, 0, kept[2 * capacity + place], kept[capacity + place], source)
+        program.propagate(route, &one, theta, targets, chunk.targets.shape[1], values)
+        slope = 0.0
+        if one.base.count > 0:
+            slope = (one.change[0] - one.change[capacity]) / (2.0 * LITTLE)
+        least = min(least, slope)
+        most = max(most, slope)
+    low[source] += least - central
+    high[source] += most - central
+
+
+cdef void move_aside(CompiledProgram program, double *row, const double *targets, double side) noexcept nogil:
+    """Moves values that lie on a kink to the side -1 or 1 of it, and those very near to where they are."""
+    cdef Py_ssize_t k, c, kink
+    cdef const Step *step
+    cdef const gf_elementwise *operation
+    cdef double *x
+    for k in range(program.steps.shape[0]):
+        step = &program.steps[k]
+        if step.kind == ELEMENTWISE:
+            operation = &program.kernels.elementwise[step.operation]
+            x = row + program.steps[step.first].offset
+            for kink in range(operation.kinks):
+                for c in range(step.width):
+                    x[c] = aside(x[c], operation.kink[kink], side)
+        elif step.kind == COST and program.kernels.costs[step.operation].kink:
+            x = row + program.steps[step.first].offset
+            for c in range(step.width):
+                x[c] = aside(x[c], targets[step.second + c], side)
+
+
+cdef double aside(double x, double kink, double side) noexcept nogil:
+    cdef double distance = ASIDE * max(1.0, fabs(kink))
+    if not fabs(x - kink) < distance:
+        return x
+    return kink + (side if x == kink else 1.0 if x > kink else -1.0) * distance
 
 
 def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
           Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
-          double[::1] sensitivities, Py_ssize_t begin, Py_ssize_t end):
+          double[::1] sensitivities, double[:, ::1] slopes, Py_ssize_t[::1] crossed, Py_ssize_t begin, Py_ssize_t end):
     """The central difference of the cost at each unit of each sample, for the tasks begin..end.
 
     A unit (sample n, column j) of a route has its result at sensitivities[route.sensitivities * samples of a full
-    chunk + its place in panels of n rows].
+    chunk + its place in panels of n rows]. If `slopes` has two rows like it, kinks are counted: crossed[task] of them,
+    and slopes[0] and slopes[1] say there how far below and above the result the slope may lie.
     """
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        units_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &sensitivities[0],
-                   &scratch[threadid(), 0], &numbers[threadid(), 0])
+        crossed[k] += units_task(
+            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &sensitivities[0],
+            &slopes[0, 0] if slopes.shape[0] else NULL, slopes.shape[1], &scratch[threadid(), 0],
+            &numbers[threadid(), 0])
 
 
-cdef void units_task(CompiledProgram program, const double *theta, const Route *route, const Task *task, Chunk chunk,
-                     double h, double *sensitivities, double *scratch, Py_ssize_t *numbers) noexcept nogil:
+cdef Py_ssize_t units_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
+                           Chunk chunk, double h, double *sensitivities, double *slopes, Py_ssize_t size,
+                           double *scratch, Py_ssize_t *numbers) noexcept nogil:
     cdef Pairs pairs
-    cdef Py_ssize_t n, j, source, samples = chunk.tape_view.shape[0]
-    lay_out(&pairs, numbers, scratch, program, chunk, h)
+    cdef Py_ssize_t n, j, source, samples = chunk.tape_view.shape[0], crossed = 0
+    lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
     for n in range(task.first, task.last):
         for j in range(task.begin, task.end):
             source = route.sensitivities * samples + (j // GF_PANEL * samples + n) * GF_PANEL + j % GF_PANEL
             sensitivities[source] = 0.0
             add_pair(&pairs, n, 0, j, source)
             if pairs.base.count == program.pairs:
-                run_block(program, route, &pairs, theta, chunk, sensitivities, NULL)
-    run_block(program, route, &pairs, theta, chunk, sensitivities, NULL)
+                crossed += run_block(program, route, &pairs, theta, chunk, sensitivities, slopes, slopes + size)
+    return crossed + run_block(program, route, &pairs, theta, chunk, sensitivities, slopes, slopes + size)
 
 
 def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
@@ -261,63 +345,34 @@ cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begi
                 (c // GF_PANEL * samples + n) * GF_PANEL + c % GF_PANEL]
 
 
-def add_magnitudes(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] step, Chunk chunk,
-                   const double[::1] sensitivities, double[::1] magnitude):
-    """magnitude[parameter] += a bound of sum_n |a[n, i] s[n, j]|, for all i and j, over all terms with the parameter.
-
-    a is what the term multiplies, s are the sensitivities of its step's units; `step` is the step of each term.
-    """
-    cdef Py_ssize_t t, n, samples = chunk.tape_view.shape[0]
-    cdef const Term *term
-    cdef const double *s
-    cdef double size
-    for t in range(program.terms.shape[0]):
-        term = &program.terms[t]
-        for n in range(chunk.count):
-            s = &sensitivities[unit_offset[t] * samples + n * GF_PANEL]
-            size = largest(s, program.steps[step[t]].padded // GF_PANEL, GF_PANEL, samples * GF_PANEL)
-            if term.step != NOTHING:
-                size *= largest(&chunk.tape_view[n, program.steps[term.step].offset], 1,
-                                program.steps[term.step].width, 0)
-            magnitude[term.parameter] += size
-
-
-cdef double largest(const double *x, Py_ssize_t panels, Py_ssize_t width, Py_ssize_t panel) noexcept nogil:
-    """The largest size of the x[k * panel + c]; NaN counts as nothing."""
-    cdef Py_ssize_t k, c
-    cdef double most = 0.0
-    for k in range(panels):
-        for c in range(width):
-            if fabs(x[k * panel + c]) > most:
-                most = fabs(x[k * panel + c])
-    return most
-
-
 def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
                 Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
-                double[:, ::1] gradient, Py_ssize_t begin, Py_ssize_t end):
-    """gradient[0] += the central difference of the cost at each parameter, for the tasks begin..end.
+                double[::1] gradient, double[:, ::1] slopes, Py_ssize_t[::1] crossed, Py_ssize_t begin,
+                Py_ssize_t end):
+    """gradient += the central difference of the cost at each parameter, for the tasks begin..end.
 
-    gradient[1] += the sizes of everything that was added up to it. Both are flat.
+    `gradient` is flat; `slopes` and `crossed` as for `units`.
     """
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        incremental_task(program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &gradient[0, 0],
-                         &gradient[1, 0], &scratch[threadid(), 0], &numbers[threadid(), 0])
+        crossed[k] += incremental_task(
+            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &gradient[0],
+            &slopes[0, 0] if slopes.shape[0] else NULL, slopes.shape[1], &scratch[threadid(), 0],
+            &numbers[threadid(), 0])
 
 
-cdef void incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
-                           Chunk chunk, double h, double *gradient, double *magnitude, double *scratch,
-                           Py_ssize_t *numbers) noexcept nogil:
+cdef Py_ssize_t incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
+                                 Chunk chunk, double h, double *gradient, double *slopes, Py_ssize_t size,
+                                 double *scratch, Py_ssize_t *numbers) noexcept nogil:
     """The k-th parameter is W[k % rows, k // rows]: what lies side by side uses the same row of the next matrix.
 
     A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair.
     """
     cdef Pairs pairs
-    cdef Py_ssize_t k, n, i, j, factor
+    cdef Py_ssize_t k, n, i, j, factor, crossed = 0
     cdef const Block *block = &program.blocks[route.parameter]
     cdef const Term *term = NULL if route.skip == NOTHING else &program.terms[route.skip]
-    lay_out(&pairs, numbers, scratch, program, chunk, h)
+    lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
     for n in range(task.first, task.last):
         for k in range(task.begin, task.end):
             i = k % block.rows
@@ -328,5 +383,5 @@ cdef void incremental_task(CompiledProgram program, const double *theta, const R
                     continue
             add_pair(&pairs, n, i, j, block.flat + i * block.stride + j)
             if pairs.base.count == program.pairs:
-                run_block(program, route, &pairs, theta, chunk, gradient, magnitude)
-    run_block(program, route, &pairs, theta, chunk, gradient, magnitude)
+                crossed += run_block(program, route, &pairs, theta, chunk, gradient, slopes, slopes + size)
+    return crossed + run_block(program, route, &pairs, theta, chunk, gradient, slopes, slopes + size)

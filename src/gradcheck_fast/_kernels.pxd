@@ -24,6 +24,8 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct gf_elementwise:
         const char *name
         Py_ssize_t cached
+        Py_ssize_t kinks
+        const double *kink
         void (*value)(Py_ssize_t n, const double *z, double *y, Py_ssize_t stride) noexcept nogil
         void (*difference)(const gf_pairs *pairs, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t panels, Py_ssize_t z,
                            Py_ssize_t y, Py_ssize_t stride, const gf_difference *d, double *out,
@@ -46,6 +48,7 @@ cdef extern from "kernels.h" nogil:
         const char *name
         bint separable
         Py_ssize_t cached
+        bint kink
         double (*value)(Py_ssize_t n, const double *x, const double *target, double constant, double *cache,
                         Py_ssize_t stride) noexcept nogil
         void (*difference)(const gf_pairs *pairs, const gf_cost_place *place, const double *d, Py_ssize_t row,
@@ -72,6 +75,12 @@ cdef extern from "kernels.h" nogil:
         double (*sum_of_squares)(Py_ssize_t panels, const double *row, Py_ssize_t panel) noexcept nogil
         void (*select_rows)(const gf_pairs *pairs, Py_ssize_t panels, const gf_difference *d, double *c,
                             Py_ssize_t c_row, bint accumulate) noexcept nogil
+        void (*count_kinks)(const gf_elementwise *operation, const gf_pairs *pairs, Py_ssize_t n, Py_ssize_t z,
+                            const gf_difference *d, Py_ssize_t *crossed) noexcept nogil
+        void (*count_column_kinks)(const gf_elementwise *operation, const gf_pairs *pairs, Py_ssize_t z,
+                                   const double *d, Py_ssize_t *crossed) noexcept nogil
+        void (*count_cost_kinks)(const gf_pairs *pairs, const gf_cost_place *place, const double *d, Py_ssize_t row,
+                                 Py_ssize_t *crossed) noexcept nogil
         void (*softmax_value)(Py_ssize_t n, const double *z, double *p) noexcept nogil
         void (*softmax_difference)(Py_ssize_t n, const double *p, const double *d, double *out) noexcept nogil
         void (*product_difference)(Py_ssize_t n, const double *f, const double *g, const double *df,

@@ -1,6 +1,16 @@
 from gradcheck_fast._kernels cimport gf_difference, gf_kernels, gf_pairs
 
 # These mirror the dtypes in program.py, parameters.py and routes.py, field for field.
+cpdef enum Kind:
+    INPUT = 0
+    AFFINE = 1
+    ELEMENTWISE = 2
+    SOFTMAX = 3
+    PRODUCT = 4
+    ADD = 5
+    CHOOSE = 6
+    COST = 7
+
 cdef struct Step:
     Py_ssize_t kind           # a Kind
     Py_ssize_t operation      # index into the kernels' elementwise or cost table
@@ -57,6 +67,7 @@ cdef struct Pairs:            # a block of perturbations by +h and by -h, each a
     Py_ssize_t *source        # where the result belongs
     Py_ssize_t *state         # of each slot: a State,
     Py_ssize_t *term          # and for SELECTED the term
+    Py_ssize_t *crossed       # how many entries are on different sides of a kink for +h and -h; NULL: is not counted
     double h
     double *change            # of the cost, the result: of all +h, then, capacity apart, of all -h
 

@@ -9,16 +9,6 @@ from libc.string cimport memcpy, memmove, memset
 from gradcheck_fast._kernels cimport (
     GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise, kernels_for)
 
-cpdef enum Kind:
-    INPUT = 0
-    AFFINE = 1
-    ELEMENTWISE = 2
-    SOFTMAX = 3
-    PRODUCT = 4
-    ADD = 5
-    CHOOSE = 6
-    COST = 7
-
 WORK_PER_PAIR = PAIR_WORK
 
 
@@ -162,6 +152,8 @@ cdef class CompiledProgram:
         memset(pairs.change, 0, pairs.base.count * sizeof(double))
         memset(pairs.change + self.capacity, 0, pairs.base.count * sizeof(double))
         memset(pairs.state, 0, self.n_slots * sizeof(Py_ssize_t))
+        if pairs.crossed != NULL:
+            memset(pairs.crossed, 0, pairs.base.count * sizeof(Py_ssize_t))
         k = (self.uses[use].step if route.n_uses else self.steps.shape[0]) - 1
         while k + 1 < self.steps.shape[0]:
             k += 1
@@ -384,11 +376,17 @@ cdef class CompiledProgram:
         cdef const gf_elementwise *operation = &self.kernels.elementwise[step.operation]
         cdef const Step *before = &self.steps[step.first]
         cdef gf_difference d
+        cdef bint count = pairs.crossed != NULL and operation.kinks > 0
         if pairs.state[before.slot] == COLUMN:
+            if count:
+                self.kernels.count_column_kinks(operation, &pairs.base, before.offset, self.slot_of(before, slots),
+                                                pairs.crossed)
             operation.column_difference(&pairs.base, before.offset, step.offset, step.padded,
                                         self.slot_of(before, slots), self.slot_of(step, slots))
             return
         d = self.difference_of(before, pairs, theta, slots, work)
+        if count:
+            self.kernels.count_kinks(operation, &pairs.base, step.width, before.offset, &d, pairs.crossed)
         operation.difference(&pairs.base, 0, pairs.base.count, step.padded // GF_PANEL, before.offset, step.offset,
                              step.padded, &d, self.slot_of(step, slots), step.row)
 
@@ -421,9 +419,12 @@ cdef class CompiledProgram:
         cdef const Step *before = &self.steps[step.first]
         cdef const Step *after = step + 1
         cdef const Block *block = &self.blocks[term.parameter]
+        cdef const gf_elementwise *operation = &self.kernels.elementwise[step.operation]
         cdef gf_difference d = self.difference_of(before, pairs, theta, slots, work)
+        if pairs.crossed != NULL and operation.kinks > 0:
+            self.kernels.count_kinks(operation, &pairs.base, step.width, before.offset, &d, pairs.crossed)
         self.kernels.elementwise_narrow(
-            &self.kernels.elementwise[step.operation], &pairs.base, step.padded, before.offset, step.offset,
+            operation, &pairs.base, step.padded, before.offset, step.offset,
             step.padded, &d, self.slot_of(step, slots), step.row, block.columns, theta + block.narrow, block.narrow_row,
             self.slot_of(after, slots), after.row)
 
@@ -472,8 +473,11 @@ cdef class CompiledProgram:
         cdef gf_cost_place place = gf_cost_place(
             step.width, first.offset, step.offset, step.padded, mask, targets + step.second, target_stride,
             step.constant, step.scale)
-        cost.difference(&pairs.base, &place, self.slot_of(first, slots),
-                        first.row if self.state_of(step.first, pairs) == DENSE else 0, pairs.change)
+        cdef const double *d = self.slot_of(first, slots)
+        cdef Py_ssize_t row = first.row if self.state_of(step.first, pairs) == DENSE else 0
+        if pairs.crossed != NULL and cost.kink:
+            self.kernels.count_cost_kinks(&pairs.base, &place, d, row, pairs.crossed)
+        cost.difference(&pairs.base, &place, d, row, pairs.change)
 
 
 cdef void drop_zeros(Pairs *pairs, double *d) noexcept nogil:
@@ -488,5 +492,7 @@ cdef void drop_zeros(Pairs *pairs, double *d) noexcept nogil:
         pairs.input[kept] = pairs.input[p]
         pairs.column[kept] = pairs.column[p]
         pairs.source[kept] = pairs.source[p]
+        if pairs.crossed != NULL:
+            pairs.crossed[kept] = pairs.crossed[p]
         kept += 1
     pairs.base.count = kept

@@ -7,7 +7,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .compare import compare
+from .compare import compare, compare_costs
 from .diagnosis import diagnose
 from .names import number
 from .numerical import as_problem, differentiate
@@ -31,6 +31,8 @@ def gradcheck(
     atol: float | None = None,
     n_threads: int | None = None,
     progress: Progress = None,
+    error_bars: bool = False,
+    loss_value: float | None = None,
 ) -> Report:
     """Checks a gradient against central differences, entry by entry.
 
@@ -46,14 +48,22 @@ def gradcheck(
     method, step, n_threads, progress
         As for `numerical_gradient`.
     rtol, atol : float, optional
-        An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``. By default they fit the dtype of each
-        analytic array (float64: rtol 1e-7, float32: 1e-3, float16: 1e-2; plain arithmetic: at least 1e-5); atol is a
-        small part of the array's largest entry plus h², and what rounding may do to an entry is added.
+        An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
+        `atol` is given. By default an entry is right if it is within its error bar plus the rounding that a sum of its
+        condition has in the dtype of the analytic array: how much our own gradient changes when all parameters are
+        moved by some roundings says how much rounding is due. At a kink every slope there is right.
+    error_bars : bool
+        Whether to find error bars in any case (`Report.error_bars`), which takes as long as the gradient itself. By
+        default they are found only where the two gradients do not agree to some roundings anyway.
+    loss_value : float, optional
+        What your own code says the cost is at `params`. If it is not what `loss` says, the report says so first: then
+        the network described is another than yours, or a factor differs.
 
     Returns
     -------
     Report
-        True in a boolean context if every entry is right. NaN and infinity are wrong, on either side.
+        True in a boolean context if no entry is wrong, and something was there to be checked. NaN and infinity are
+        wrong, on either side.
 
     Raises
     ------
@@ -63,13 +73,15 @@ def gradcheck(
     started = perf_counter()
     rtol = None if rtol is None else number("rtol", rtol)
     atol = None if atol is None else number("atol", atol)
+    value = None if loss_value is None else number("loss_value", loss_value, signed=True)
     problem = as_problem(loss)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
-    numerical = differentiate(problem, at, method=method, step=step, n_threads=n_threads, progress=progress)
-    comparison = compare(analytic, numerical, rtol, atol)
-    report = make_report(comparison, analytic, numerical, at, perf_counter() - started)
+    numerical = differentiate(problem, at, method=method, step=step, n_threads=n_threads, progress=progress, kinks=True)
+    comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
+    notes = () if value is None else compare_costs(value, float(loss(copy(params))))
+    report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)
     wrong = [array.name for array in report.arrays if array.wrong]
     return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report

@@ -6,13 +6,11 @@ Exit codes: 0 the gradient is right, 1 it is wrong, 2 bad usage or input.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import runpy
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from . import __version__, bench, demo
 from .check import gradcheck
 from .names import nearest
 from .report import Report
+from .text import as_json
 
 RIGHT, WRONG, BAD_INPUT = 0, 1, 2
 PARTS = ("loss", "gradient", "params")
@@ -80,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
     check.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")
     check.add_argument("--threads", type=int, help="threads (default: the CPUs this process may use)")
+    check.add_argument("--save", metavar="FILE", help="write the report to this file, too: .html or .json")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.set_defaults(run=_check)
     return parser
@@ -119,21 +119,20 @@ def _check(arguments: argparse.Namespace) -> int:
         raise InputError(str(error) if ours else f"{arguments.target} raised\n{traceback.format_exc()}") from error
     finally:
         sys.path[:] = before
-    _print(report, arguments.json)
+    if arguments.json:
+        print(as_json(report))
+    else:
+        report.print()
+    if arguments.save:
+        _save(report, arguments.save)
     return RIGHT if report.ok else WRONG
 
 
-def _print(report: Report, as_json: bool) -> None:
-    print(json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False) if as_json else report)
-
-
-def _finite(value: Any) -> Any:
-    """The same with NaN and infinity, which JSON does not have, as strings."""
-    if isinstance(value, dict):
-        return {key: _finite(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_finite(child) for child in value]
-    return str(value) if isinstance(value, float) and not isfinite(value) else value
+def _save(report: Report, path: str) -> None:
+    try:
+        report.save(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"--save: {error}") from None
 
 
 def _split(target: str) -> tuple[Path, str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import _compare
-from .differences import EPSILON, ROUNDING_ULPS
+from .differences import JITTER
+from .errorbars import Bars, error_bars, reaching_over_kinks, typical
 from .trees import Packed, Tree, pack, pack_as
 
 if TYPE_CHECKING:
@@ -46,11 +47,14 @@ class ArrayResult:
     size : int
         Entries in all.
     rtol, atol : float
-        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, by default plus rounding.
+        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, by default plus its error bar
+        and the rounding that a sum of its condition has in the dtype of the analytic gradient.
     at_kink : int
-        Right entries at a kink: the analytic number lies between the one-sided derivatives.
+        Right entries at a kink: the analytic number is one of the slopes there.
     inconclusive : int
         Entries whose error bar is too wide to decide.
+    empty : bool
+        Whether the numerical gradient is zero, or less than its error bars, in all entries: nothing was checked here.
     """
 
     name: str
@@ -63,11 +67,16 @@ class ArrayResult:
     atol: float
     at_kink: int = 0
     inconclusive: int = 0
+    empty: bool = False
 
     @property
     def status(self) -> str:
         """``"right"``, ``"wrong"``, ``"inconclusive"`` or ``"nothing to check"``."""
-        return "wrong" if self.wrong else "inconclusive" if self.inconclusive else "right"
+        if self.wrong:
+            return "wrong"
+        if self.empty:
+            return "nothing to check"
+        return "inconclusive" if self.inconclusive == self.size else "right"
 
 
 def relative_error(a: Tree, b: Tree) -> float:
@@ -108,47 +117,132 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return math.sqrt(difference / total) if total else float("inf")
 
 
-#: rtol, and atol as a fraction of the largest entry of the array, by the precision of the analytic gradient.
-_TOLERANCES = {2: (1e-2, 1e-2), 4: (1e-3, 1e-5), 8: (1e-7, 1e-14)}
-#: The same, at least, for a numerical gradient found in plain arithmetic, which truncates.
-_PLAIN = (1e-5, 1e-7)
-#: Part of the largest entry of the gradient that rounding may excuse: beyond, nothing would be checked any more.
-_MOST_ROUNDING = 1e-2
+#: Roundings, of the analytic gradient's dtype, that a gradient which agrees so well needs no error bars to be right:
+#: of an entry, and of the root mean square of its array.
+_SURE_ROUNDINGS = 8.0
+#: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
+_ANALYTIC_ROUNDINGS = 12.0
+#: So many of the smallest normal numbers of its dtype may have been lost to underflow.
+_UNDERFLOWS = 1024.0
+#: An error bar of more than this part of an entry, and of what is typical of its array, does not let decide.
+_WIDE_BAR = 1e-2
 
 
 class Comparison(NamedTuple):
-    """The results of all arrays, and for each entry of the flat vector how far it exceeds its tolerance."""
+    """The results of all arrays, and for each entry of the flat vector how far it exceeds its tolerance.
+
+    `numerical` is the gradient that was compared with, and `bars` are its error bars, if they were needed.
+    """
 
     arrays: tuple[ArrayResult, ...]
     relative_error: float
     excess: NDArray[np.float64]
+    numerical: NDArray[np.float64]
+    bars: NDArray[np.float64] | None
 
 
-def compare(analytic: Packed, numerical: Numerical, rtol: float | None, atol: float | None) -> Comparison:
-    """Compares entry by entry, with tolerances that follow the dtype of each analytic array unless given."""
-    a, n = analytic.flat, numerical.gradient
-    rounding = np.broadcast_to(np.asarray(numerical.rounding(), np.float64), n.shape)
-    most_rounding = 0.0 if atol is not None else _MOST_ROUNDING * _compare.largest(n)[0]
+def compare(
+    analytic: Packed, numerical: Numerical, rtol: float | None, atol: float | None, *, with_bars: bool = False
+) -> Comparison:
+    """Compares entry by entry.
+
+    Where the two agree to some roundings everywhere, that is all: two independent ways have led to the same numbers.
+    Else error bars are found, by a second run; and where something is beyond them, what is rounded on the way.
+    """
+    zeros, n = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient
+    by_default = rtol is None and atol is None
+    if by_default and numerical.exact and not with_bars:
+
+        def sure(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
+            relative = _SURE_ROUNDINGS * float(dtype.eps)
+            return _Tolerance(relative, relative * _root_mean_square(n[part]), zeros[part])
+
+        comparison = _judge(analytic, numerical, Bars(n, zeros), sure)
+        if not any(array.wrong for array in comparison.arrays):
+            return comparison._replace(bars=None)
+    if atol is not None and not with_bars:
+        found = Bars(n, zeros)
+        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part]))._replace(
+            bars=None
+        )
+    found = error_bars(numerical, analytic.shapes)
+    if not by_default:
+        added = zeros if atol is not None else found.bars
+        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol or 0.0, atol or 0.0, added[part]))
+
+    def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
+        bars, own = found.bars[part], found.gradient[part]
+        # exact ones show how the problem answers to rounding
+        condition = bars / JITTER if numerical.exact else np.maximum(np.abs(own), typical(own, {"": shape}))
+        allowance = bars + _ANALYTIC_ROUNDINGS * float(dtype.eps) * (condition + roundings[part])
+        return _Tolerance(0.0, _UNDERFLOWS * float(dtype.tiny), allowance)
+
+    roundings = zeros
+    comparison = _judge(analytic, numerical, found, within_bars)
+    if any(array.wrong for array in comparison.arrays):
+        roundings = np.broadcast_to(numerical.roundings(), n.shape)
+        comparison = _judge(analytic, numerical, found, within_bars)
+    return comparison
+
+
+class _Tolerance(NamedTuple):
+    """What is allowed to an array: ``atol + rtol * max(|a|, |n|) + allowance``, the last for each entry."""
+
+    rtol: float
+    atol: float
+    allowance: NDArray[np.float64]
+
+
+def _judge(
+    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[slice, tuple[int, ...], Any], _Tolerance]
+) -> Comparison:
+    """The results under a tolerance that is asked for by array: its part, its shape, and its dtype's finfo."""
+    a, n = analytic.flat, found.gradient
+    low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
-    vectors = (a, n, rounding, excess)
     begin = 0
     for name, shape in analytic.shapes.items():
         part = slice(begin, begin + math.prod(shape))
-        own, other, blur, ratio = (vector[part] for vector in vectors)
-        default_rtol, share, widening = _tolerance(analytic.dtypes[name], numerical.exact)
-        r = default_rtol if rtol is None else rtol
-        t = share * _compare.largest(other)[0] + numerical.truncation if atol is None else atol
-        error, wrong = _compare.excess(own, other, blur, r, t, widening, most_rounding, ratio)
-        results.append(ArrayResult(name, shape, _ratio(own, other), error, wrong, own.size, r, float(t)))
         begin = part.stop
-    return Comparison(tuple(results), _ratio(a, n), excess)
+        dtype = analytic.dtypes[name]
+        rtol, atol, allowance = tolerance(part, shape, np.finfo(dtype if dtype.kind == "f" else "f8"))
+        own, other, bars, ratio = (vector[part] for vector in (a, n, found.bars, excess))
+        error, wrong = _compare.excess(own, other, allowance, low[part], high[part], rtol, atol, ratio)
+        right, at_kink = ratio <= 1.0, low[part] < high[part]
+        wide = bars > _WIDE_BAR * np.maximum(np.abs(other), _root_mean_square(other))
+        results.append(
+            ArrayResult(
+                name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol),
+                at_kink=int(np.count_nonzero(at_kink & right)),
+                inconclusive=int(np.count_nonzero(wide & right & ~at_kink)),
+                empty=not wrong and bool((np.abs(other) <= bars).all()),
+            )
+        )  # fmt: skip
+    return Comparison(tuple(results), _ratio(a, n), excess, n, reaching_over_kinks(found.bars, numerical.kinks))
 
 
-def _tolerance(dtype: np.dtype[Any], exact: bool) -> tuple[float, float, float]:
-    """rtol, atol's share of the largest entry, and by how much the rounding allowed for float64 is to be widened."""
-    itemsize = dtype.itemsize if dtype.kind == "f" else 8
-    rtol, share = _TOLERANCES[itemsize]
-    if not exact:  # rounding is then that of two whole costs, on the numerical side
-        return max(rtol, _PLAIN[0]), max(share, _PLAIN[1]), 1.0
-    return rtol, share, max(1.0, float(np.finfo(f"f{itemsize}").eps) / (ROUNDING_ULPS * EPSILON))
+#: Costs that differ by less, in parts of the larger, are taken for the same: yours may have been found in float32.
+_SAME_COST = 1e-4
+
+
+def compare_costs(yours: float, ours: float) -> tuple[str, ...]:
+    """What to say where the user's cost is not the described one's; nothing if it is."""
+    if abs(yours - ours) <= _SAME_COST * max(abs(yours), abs(ours)):
+        return ()
+    said = f"your cost is {yours:.10g}, the one described here {ours:.10g}"
+    if ours:
+        ratio = yours / ours
+        said += f": {ratio:.4g} times as much"
+        for factor, what in ((2.0, "a factor ½ differs"), (0.5, "a factor ½ differs"), (-1.0, "the sign differs")):
+            if abs(ratio - factor) <= _SAME_COST * abs(factor):
+                said += f", so {what}"
+    return (f"{said}. Before the gradient, check the layers, the cost and its reduction: another network is described",)
+
+
+def _root_mean_square(x: NDArray[np.float64]) -> float:
+    size, _ = _compare.largest(x)
+    if size == 0.0:
+        return 0.0
+    scaled = np.where(np.isfinite(x), x, 0.0) / size
+    return float(size * math.sqrt(scaled @ scaled / len(x)))

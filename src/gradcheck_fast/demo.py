@@ -60,8 +60,8 @@ def run(out: TextIO | None = None) -> tuple[Report, Report]:
         file=out,
     )
     right = gradcheck(loss, backpropagate(params, X, y), params)
-    print(right, file=out)
+    right.print(out)
     print("\nNow with a mistake planted: the derivative of tanh taken as 1 - a instead of 1 - a**2.\n", file=out)
     wrong = gradcheck(loss, backpropagate(params, X, y, mistake=True), params)
-    print(wrong, file=out)
+    wrong.print(out)
     return right, wrong

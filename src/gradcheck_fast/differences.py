@@ -14,12 +14,34 @@ if TYPE_CHECKING:
 EPSILON = float(np.finfo(np.float64).eps)
 #: The default h of plain arithmetic, for parameters up to 1 in size.
 PLAIN_STEP = float(np.cbrt(EPSILON))
-#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation.
-EXACT_STEP = 2.0**-30
-#: How many roundings of everything that was added up, at worst, an entry may be off in difference arithmetic.
-ROUNDING_ULPS = 64.0
+#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation. Where
+#: a value lies exactly on a jump of the curvature (elu, softsign, Huber) truncation is of the order of h, not h².
+EXACT_STEP = 2.0**-40
+#: The steps to try: a network that multiplies differences by 1e10 and more may overflow with the first.
+EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
+#: By how much of its size a parameter is moved to see what rounding does: more than the roundings of a sum.
+JITTER = 12.0 * EPSILON
+#: The second step, in first steps: no power of two, or nothing would be rounded differently; and so large that what
+#: changes is more than the truncation of the first, be that of the order of h or h².
+SECOND_STEP = 3.0
 #: Steps beyond these would make h² or 2h under- or overflow.
 SMALLEST_STEP, LARGEST_STEP = 1e-150, 1e150
+
+
+class Kinks(NamedTuple):
+    """What kinks leave open: where a value lies on one, the cost has several slopes, and back-propagation takes one.
+
+    Attributes
+    ----------
+    crossed : int
+        How many values lie on different sides of a kink for +h and for -h, over all perturbations and samples.
+    low, high : ndarray, shape (size,)
+        How far below (<= 0) and above (>= 0) each central difference the slope may lie.
+    """
+
+    crossed: int
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 class Numerical(NamedTuple):
@@ -33,31 +55,44 @@ class Numerical(NamedTuple):
         Whether it was found in difference arithmetic.
     step : float or None
         None: chosen for each parameter.
-    rounding : callable
-        About how far rounding may have moved each entry: a float, or an ndarray of shape (size,). Called only by who
-        compares.
+    again : callable
+        Gives the gradient once more, with a larger step and all parameters moved by some roundings: what changes is
+        truncation and rounding.
+    noise : callable
+        How far rounding a cost by one part in EPSILON moves each entry, in plain arithmetic: the cost over 2h.
+    roundings : callable
+        Gives, for each entry, one rounding of everything that it is found from, over EPSILON; asked for only where
+        something looks wrong.
+    kinks : Kinks, optional
+        None: none were met, or they were not looked for.
     """
 
     gradient: NDArray[np.float64]
     method: str
     exact: bool
     step: float | None
-    rounding: Callable[[], float | NDArray[np.float64]]
+    again: Callable[[], NDArray[np.float64]]
+    noise: Callable[[], float | NDArray[np.float64]]
+    roundings: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
+    kinks: Kinks | None = None
 
-    @property
-    def truncation(self) -> float:
-        """h²: about how far a central difference is from the derivative, where third derivatives are near 1."""
-        return (PLAIN_STEP if self.step is None else self.step) ** 2
+
+def jitter(theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Every parameter moved by JITTER of its size, up or down at random but the same each time."""
+    signs = np.random.default_rng(0).integers(0, 2, theta.shape, np.int8)
+    return theta * (1.0 + JITTER * (2.0 * signs - 1.0))
 
 
 def plain_steps(
-    theta: NDArray[np.float64], step: float | None
+    theta: NDArray[np.float64], step: float | None, times: float = 1.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """What to put in each parameter's place, and by what to divide: p + h, p - h, 2h.
 
     Parameters
     ----------
     theta : ndarray, shape (size,)
+    times : float
+        Takes so many times the step.
     step : float or None
         None: h = ∛ε max(1, |p|), which balances truncation against rounding (Press et al., Numerical Recipes, 5.7),
         and the divisor is the distance of the two rounded points. Given: that h, as it stands in textbooks.
@@ -67,20 +102,10 @@ def plain_steps(
     ValueError
         If p + h and p - h are the same number.
     """
-    h = PLAIN_STEP * np.maximum(1.0, np.abs(theta)) if step is None else np.full_like(theta, step)
+    h = times * PLAIN_STEP * np.maximum(1.0, np.abs(theta)) if step is None else np.full_like(theta, times * step)
     plus, minus = theta + h, theta - h
     lost = plus == minus
     if lost.any():
         k = int(np.argmax(lost))
-        raise ValueError(f"step: {step} is lost in a parameter of {theta[k]:.6g} (entry {k}); use a larger step")
+        raise ValueError(f"step: {h[k]:.6g} is lost in a parameter of {theta[k]:.6g} (entry {k}); use a larger step")
     return plus, minus, plus - minus if step is None else 2.0 * h
-
-
-def plain_rounding(cost: float, width: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What rounding two costs of this size to a few ulp does to their difference over 2h."""
-    return 16.0 * EPSILON * abs(cost) / width
-
-
-def exact_rounding(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What rounding does to a sum of contributions of this size altogether, in difference arithmetic."""
-    return ROUNDING_ULPS * EPSILON * magnitude

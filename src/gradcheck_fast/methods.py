@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from . import _engine, _kernels
-from .parameters import PACKED_ROWS, PANEL, aligned, padded
+from .differences import EXACT_STEP, Kinks
+from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from .progress import PIECE_SECONDS, pieces
+from .rounding import add_roundings
 from .routes import WORK_ELEMENTWISE, Routes
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from .routes import Tasks
 
 Report: TypeAlias = Callable[[float], object]
-Magnitude: TypeAlias = "Callable[[], NDArray[np.float64]]"
 
 #: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
 CHUNK_DOUBLES = 1024 * 1024
@@ -68,6 +69,18 @@ class _Run(NamedTuple):
     scratch: NDArray[np.float64]
     numbers: NDArray[np.intp]
     n_threads: int
+
+
+class _UnitRun(NamedTuple):
+    """What perturbing the units of a chunk of the samples gave; see `_engine.units`."""
+
+    memory: _Memory
+    compiled: CompiledProgram
+    n_threads: int
+    chunk: _engine.Chunk
+    sensitivities: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    crossed: int
 
 
 class _Memory:
@@ -168,61 +181,88 @@ class Engine:
         return changes
 
     def incremental(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
-    ) -> tuple[NDArray[np.float64], Magnitude]:
+        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report, *, kinks: bool = False
+    ) -> tuple[NDArray[np.float64], Kinks | None]:
         """Every parameter perturbed on its own by +h and -h, in difference arithmetic.
 
         Returns
         -------
         gradient : ndarray, shape (size,)
-        magnitude : callable
-            Gives an ndarray like it: the sum of the sizes of everything that was added up to each entry.
+        kinks : Kinks or None
+            None if none were crossed, or they were not to be counted.
         """
-        gradient = np.zeros((2, self._program.size))
+        gradient = np.zeros(self._program.size)
+        slopes = np.zeros((2, self._program.size)) if kinks else np.empty((0, 0))
+        crossed = 0
         with self._memory() as memory:
             routes = self.parameter_routes
             run = self._prepare(memory, routes, self._compiled_parameter_routes, theta, n_threads)
             for chunk, part in self._filled_chunks(memory, run, report):
                 tasks = routes.tasks(chunk.count)
+                counts = np.zeros(len(tasks.table), np.intp)
                 for begin, end in self._pieces(tasks, run.n_threads, part):
-                    _engine.incremental(*run, tasks.table, chunk, h, gradient, begin, end)
-        return gradient[0], lambda: gradient[1]
+                    _engine.incremental(*run, tasks.table, chunk, h, gradient, slopes, counts, begin, end)
+                crossed += int(counts.sum())
+        return gradient, Kinks(crossed, *slopes) if crossed else None
 
     def units(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report
-    ) -> tuple[NDArray[np.float64], Magnitude]:
+        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report, *, kinks: bool = False
+    ) -> tuple[NDArray[np.float64], Kinks | None]:
         """Every unit (output of an affine step, for each sample) perturbed by +h and -h, in difference arithmetic.
 
         An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
-        with, is what it does per parameter. Returns what `incremental` does, but one bound of the magnitude for each
-        parameter array.
+        with, is what it does per parameter. Returns what `incremental` does.
         """
         program = self._program
         gradient = np.empty(program.size)
-        magnitudes = np.zeros(len(program.parameters))
+        found: Kinks | None = None
         begins, uses, first_use = self._uses
+        for run in self._unit_runs(theta, h, n_threads, report, kinks):
+            rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
+            _engine.gather(
+                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.sensitivities, gradient,
+                run.chunk.begin > 0, rows, run.n_threads,
+            )  # fmt: skip
+            if run.crossed:
+                found = found or Kinks(0, np.zeros(program.size), np.zeros(program.size))
+                found = found._replace(crossed=found.crossed + run.crossed)
+                self._spread_slopes(run.chunk, run.slopes, found)
+                run.slopes[...] = 0.0
+        return gradient, found
+
+    def roundings(self, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+        """What one rounding of everything in each entry is, over EPSILON; see `rounding.add_roundings`."""
+        found = np.zeros(self._program.size)
+        for run in self._unit_runs(theta, EXACT_STEP, n_threads, lambda _: None, False):
+            sensitivities = {step: self._by_sample(run.chunk, run.sensitivities, step) for step in self._unit_offsets}
+            with np.errstate(over="ignore", invalid="ignore"):
+                add_roundings(self._program, run.chunk, sensitivities, self._isa, found)
+        return found
+
+    def _unit_runs(
+        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report, kinks: bool
+    ) -> Iterator[_UnitRun]:
+        """The units of each chunk of the samples perturbed."""
         with self._memory() as memory:
             routes = self.unit_routes
             run = self._prepare(memory, routes, self._compiled_unit_routes, theta, n_threads)
-            sensitivities = memory.get("sensitivities", len(memory.chunks[0].tape) * self._units)
-            rows = memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
+            units = len(memory.chunks[0].tape) * self._units
+            sensitivities = memory.get("sensitivities", units)
+            slopes = memory.get("slopes", 2, units) if kinks else np.empty((0, 0))
             for chunk, part in self._filled_chunks(memory, run, report):
                 tasks = routes.tasks(chunk.count)
+                counts = np.zeros(len(tasks.table), np.intp)
                 for begin, end in self._pieces(tasks, run.n_threads, part):
-                    _engine.units(*run, tasks.table, chunk, h, sensitivities, begin, end)
-                _engine.gather(
-                    run.compiled, begins, uses, first_use, program.packing.tasks, chunk, sensitivities, gradient,
-                    chunk.begin > 0, rows, run.n_threads,
-                )  # fmt: skip
-                _engine.add_magnitudes(run.compiled, begins, self._steps, chunk, sensitivities, magnitudes)
-        return gradient, lambda: program.spread(magnitudes.tolist())
+                    _engine.units(*run, tasks.table, chunk, h, sensitivities, slopes, counts, begin, end)
+                crossed = int(counts.sum()) if kinks else 0
+                yield _UnitRun(memory, run.compiled, run.n_threads, chunk, sensitivities, slopes, crossed)
 
     # ---- parts
 
     @cached_property
     def _units(self) -> int:
         """Units of a sample, padded."""
-        return sum(padded(self._program.steps[step].width) for step in self._program.unit_offsets())
+        return sum(padded(self._program.steps[step].width) for step in self._unit_offsets)
 
     @cached_property
     def _widest(self) -> int:
@@ -231,16 +271,10 @@ class Engine:
     @cached_property
     def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Where the units of each term's step begin; the terms, by parameter; and where those of each begin there."""
-        offsets = self._program.unit_offsets()
-        begins = np.array([offsets[step] for step, _ in self._program.terms], np.intp)
+        begins = np.array([self._unit_offsets[step] for step, _ in self._program.terms], np.intp)
         numbers = np.array([term.parameter.number for _, term in self._program.terms], np.intp)
         counts = np.bincount(numbers, minlength=len(self._program.parameters))
         return begins, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
-
-    @cached_property
-    def _steps(self) -> NDArray[np.intp]:
-        """The step of each term."""
-        return np.array([step for step, _ in self._program.terms], np.intp)
 
     @cached_property
     def _compiled_unit_routes(self) -> CompiledProgram:
@@ -249,6 +283,34 @@ class Engine:
     @cached_property
     def _compiled_parameter_routes(self) -> CompiledProgram:
         return self.parameter_routes.compile(self._isa)
+
+    @cached_property
+    def _unit_offsets(self) -> dict[int, int]:
+        return self._program.unit_offsets()
+
+    def _by_sample(self, chunk: _engine.Chunk, units: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+        """The units of one affine step, out of those of all, as an array of shape (..., samples, width)."""
+        width, samples = self._program.steps[step].width, len(chunk.tape)
+        begin = self._unit_offsets[step] * samples
+        panels = units[..., begin : begin + padded(width) * samples].reshape(*units.shape[:-1], -1, samples, PANEL)
+        return panels.swapaxes(-3, -2).reshape(*units.shape[:-1], samples, -1)[..., : chunk.count, :width]
+
+    def _spread_slopes(self, chunk: _engine.Chunk, slopes: NDArray[np.float64], kinks: Kinks) -> None:
+        """What the slopes of units leave open, times what parameters are multiplied with, on to `kinks`."""
+        program = self._program
+        for step, term in program.terms:
+            by_sample = self._by_sample(chunk, slopes, step)
+            some = np.flatnonzero(by_sample.any(axis=(0, 2)))
+            if not len(some):
+                continue
+            low, high = by_sample[:, some]
+            begin = program.offsets[term.step]
+            count = term.parameter.columns if term.diagonal else term.parameter.rows
+            factor = np.ones((len(some), 1)) if term.step == NOTHING else chunk.tape[some, begin : begin + count]
+            up, down = np.maximum(factor, 0.0), np.minimum(factor, 0.0)
+            for to, above, below in ((kinks.low, low, high), (kinks.high, high, low)):
+                found = (up * above + down * below).sum(axis=0) if term.diagonal else up.T @ above + down.T @ below
+                term.parameter.of(to)[...] += found
 
     @contextmanager
     def _memory(self) -> Iterator[_Memory]:

@@ -50,15 +50,16 @@ def positive_integer(what: str, value: object) -> int:
     return number
 
 
-def number(what: str, value: object, *, positive: bool = False) -> float:
-    """`value` as a finite float of at least 0 (above 0 if `positive`); TypeError or ValueError naming `what` if not."""
-    expected = "a positive number" if positive else "a number of at least 0"
+def number(what: str, value: object, *, positive: bool = False, signed: bool = False) -> float:
+    """`value` as a finite float of at least 0 (above 0 if `positive`, any if `signed`); an error naming `what` if not."""
+    expected = "a positive number" if positive else "a finite number" if signed else "a number of at least 0"
     if isinstance(value, (str, bytes, bool)):
         raise TypeError(f"{what}: expected {expected}, got {value!r}")
     try:
         result = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{what}: expected {expected}, got {value!r}") from None
-    if not (0 <= result < float("inf")) or (positive and result == 0):
+    size = abs(result) if signed else result
+    if not (0 <= size < float("inf")) or (positive and result == 0):
         raise ValueError(f"{what}: expected {expected}, got {value!r}")
     return result

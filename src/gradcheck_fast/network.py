@@ -11,7 +11,7 @@ import numpy as np
 
 from .arrays import first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
-from .differences import EXACT_STEP, Numerical, exact_rounding, plain_rounding, plain_steps
+from .differences import EXACT_STEPS, SECOND_STEP, Kinks, Numerical, jitter, plain_steps
 from .layers import Layer, Signal
 from .methods import Engine
 from .names import choose, nearest
@@ -324,38 +324,55 @@ class NetworkLoss:
         return pack_as(params, self.network.shapes)
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
-    ) -> Numerical:
+        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object],
+        kinks: bool = False,
+    ) -> Numerical:  # fmt: skip
         """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
         method = choose("method", method, METHODS)
         if method == "auto":
             method = self._cheaper
+        theta = params.flat
+        roundings = lambda: self._engine.roundings(theta, n_threads)
         if method == "direct":
-            return self._direct(params.flat, step, n_threads, report)
-        h = EXACT_STEP if step is None else step
-        run = self._engine.units if method == "units" else self._engine.incremental
-        gradient, magnitude = run(params.flat, h, n_threads, report)
-        if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
-            with np.errstate(over="ignore", invalid="ignore"):
-                gradient += self._decay * params.flat
-        return Numerical(gradient, method, True, h, lambda: exact_rounding(magnitude()))
+            find = self._direct
+            gradient = find(theta, step, 1.0, n_threads, report)
+            again = lambda: find(jitter(theta), step, SECOND_STEP, n_threads, lambda _: None)
+            width = plain_steps(theta, step)[2]
+            noise = lambda: abs(self._engine.cost(theta, n_threads)) / width
+            return Numerical(gradient, method, False, step, again, noise, roundings)
+        for h in EXACT_STEPS if step is None else (step,):
+            gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
+            if np.isfinite(gradient).all():
+                break
+        again = lambda: self._exact(method, jitter(theta), SECOND_STEP * h, n_threads, lambda _: None, False)[0]
+        return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
 
     @cached_property
     def _cheaper(self) -> str:
         engine = self._engine
         return "units" if engine.work(engine.unit_routes) <= engine.work(engine.parameter_routes) else "incremental"
 
+    def _exact(
+        self, method: str, theta: NDArray[np.float64], h: float, n_threads: int, report: Callable[[float], object],
+        kinks: bool,
+    ) -> tuple[NDArray[np.float64], Kinks | None]:  # fmt: skip
+        run = self._engine.units if method == "units" else self._engine.incremental
+        gradient, found = run(theta, h, n_threads, report, kinks=kinks)
+        if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
+            with np.errstate(over="ignore", invalid="ignore"):
+                gradient += self._decay * theta
+        return gradient, found
+
     def _direct(
-        self, theta: NDArray[np.float64], step: float | None, n_threads: int, report: Callable[[float], object]
-    ) -> Numerical:
-        plus, minus, width = plain_steps(theta, step)
+        self, theta: NDArray[np.float64], step: float | None, times: float, n_threads: int,
+        report: Callable[[float], object],
+    ) -> NDArray[np.float64]:  # fmt: skip
+        plus, minus, width = plain_steps(theta, step, times)
         changes = self._engine.direct(theta, plus, minus, n_threads, report)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.network.penalty:
                 changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
-        gradient = np.divide(changes, width, out=changes)
-        cost = self._engine.cost
-        return Numerical(gradient, "direct", False, step, lambda: plain_rounding(cost(theta, n_threads), width))
+        return np.divide(changes, width, out=changes)
 
     @cached_property
     def _decay(self) -> NDArray[np.float64]:

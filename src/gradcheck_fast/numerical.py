@@ -8,7 +8,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .differences import LARGEST_STEP, SMALLEST_STEP, Numerical, plain_rounding, plain_steps
+from .differences import LARGEST_STEP, SECOND_STEP, SMALLEST_STEP, Numerical, jitter, plain_steps
+from .errorbars import error_bars as find_error_bars
+from .errorbars import reaching_over_kinks
 from .names import choose, number
 from .progress import Progress, pieces, reporter
 from .threads import resolve
@@ -24,8 +26,9 @@ class Problem(Protocol):
     def pack(self, params: Tree) -> Packed: ...
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
-    ) -> Numerical: ...
+        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object],
+        kinks: bool = False,
+    ) -> Numerical: ...  # fmt: skip
 
 
 def numerical_gradient(
@@ -36,7 +39,8 @@ def numerical_gradient(
     step: float | None = None,
     n_threads: int | None = None,
     progress: Progress = None,
-) -> Tree:
+    error_bars: bool = False,
+) -> Tree | tuple[Tree, Tree]:
     """The gradient of `loss` at `params` by central differences, (E(p + h) - E(p - h)) / 2h for every entry.
 
     Parameters
@@ -55,11 +59,15 @@ def numerical_gradient(
         Default: the CPUs that this process may use. The result does not depend on it.
     progress : bool or callable, optional
         True: a line on stderr. A function is called with the fraction done.
+    error_bars : bool
+        Whether to find, by a second run, how far each entry may be from the derivative.
 
     Returns
     -------
     tree like `params`
         Of float64 arrays.
+    tree like `params`
+        With `error_bars`: a bound on the error of each entry, truncation and rounding; infinite where nothing is known.
 
     Raises
     ------
@@ -68,20 +76,26 @@ def numerical_gradient(
     """
     problem = as_problem(loss)
     packed = problem.pack(params)
-    numerical = differentiate(problem, packed, method=method, step=step, n_threads=n_threads, progress=progress)
-    return packed.unpack(numerical.gradient)
+    numerical = differentiate(
+        problem, packed, method=method, step=step, n_threads=n_threads, progress=progress, kinks=error_bars
+    )
+    if not error_bars:
+        return packed.unpack(numerical.gradient)
+    gradient, bars = find_error_bars(numerical, packed.shapes)
+    return packed.unpack(gradient), packed.unpack(reaching_over_kinks(bars, numerical.kinks))
 
 
 def differentiate(
-    problem: Problem, params: Packed, *, method: str, step: float | None, n_threads: int | None, progress: Progress
-) -> Numerical:
+    problem: Problem, params: Packed, *, method: str, step: float | None, n_threads: int | None, progress: Progress,
+    kinks: bool = False,
+) -> Numerical:  # fmt: skip
     """Checks the options of `numerical_gradient`, and finds it as a flat vector."""
     if step is not None:
         step = number("step", step, positive=True)
         if not SMALLEST_STEP <= step <= LARGEST_STEP:
             raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {step}")
     threads, report = resolve(n_threads), reporter(progress)
-    return problem.central_differences(params, method=method, step=step, n_threads=threads, report=report)
+    return problem.central_differences(params, method=method, step=step, n_threads=threads, report=report, kinks=kinks)
 
 
 def as_problem(loss: Loss) -> Problem:
@@ -106,24 +120,43 @@ class CallableLoss:
         return pack(params)
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object]
-    ) -> Numerical:
+        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object],
+        kinks: bool = False,
+    ) -> Numerical:  # fmt: skip
         choose("method", method, ("auto", "units", "incremental", "direct"))
         if method in ("units", "incremental"):
             raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for a Python function use 'direct'")
-        plus, minus, width = plain_steps(params.flat, step)
-        gradient = np.empty_like(params.flat)
+        theta = params.flat
+        gradient = self._differences(params, theta, step, 1.0, report)
+        cost = self._settle(params)
+
+        def again() -> NDArray[np.float64]:
+            found = self._differences(params, jitter(theta), step, SECOND_STEP, lambda _: None)
+            self._settle(params)
+            return found
+
+        width = plain_steps(theta, step)[2]
+        return Numerical(gradient, "direct", False, step, again, lambda: abs(cost) / width)
+
+    def _settle(self, params: Packed) -> float:
+        """The cost at the unchanged parameters, at which a function that remembers its last ones is left."""
+        return self._value(params, params.flat.copy()) if len(params.flat) else 0.0
+
+    def _differences(
+        self, params: Packed, theta: NDArray[np.float64], step: float | None, times: float,
+        report: Callable[[float], object],
+    ) -> NDArray[np.float64]:  # fmt: skip
+        plus, minus, width = plain_steps(theta, step, times)
+        gradient = np.empty_like(theta)
         for begin, end in pieces(len(gradient), 1, report):
             for k in range(begin, end):
-                gradient[k] = (self._at(params, k, plus[k]) - self._at(params, k, minus[k])) / width[k]
-        # once more at the unchanged parameters, at which a function that remembers its last ones is left
-        cost = self._value(params, params.flat.copy()) if len(gradient) else 0.0
-        return Numerical(gradient, "direct", False, step, lambda: plain_rounding(cost, width))
+                gradient[k] = (self._at(params, theta, k, plus[k]) - self._at(params, theta, k, minus[k])) / width[k]
+        return gradient
 
-    def _at(self, params: Packed, k: int, value: float) -> float:
-        theta: NDArray[np.float64] = params.flat.copy()
-        theta[k] = value
-        return self._value(params, theta)
+    def _at(self, params: Packed, theta: NDArray[np.float64], k: int, value: float) -> float:
+        moved: NDArray[np.float64] = theta.copy()
+        moved[k] = value
+        return self._value(params, moved)
 
     def _value(self, params: Packed, theta: NDArray[np.float64]) -> float:
         value = self._function(params.unpack(theta))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from .arrays import format_index
 from .compare import ArrayResult, Comparison, Entry
+from .text import as_json, coloured, full_text
 from .trees import Tree
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from rich.console import RenderableType
 
     from .diagnosis import Diagnosis
     from .differences import Numerical
@@ -50,6 +55,8 @@ class Report:
         What to know first, such as a cost that is another than the network's.
     diagnoses : tuple of Diagnosis
         The mistakes that would explain what is wrong, the most specific first.
+    kinks_crossed : int
+        How often a value lay on different sides of a kink for +h and for -h, over all perturbations and samples.
     """
 
     ok: bool
@@ -65,11 +72,12 @@ class Report:
     error_bars: Tree | None = None
     notes: tuple[str, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = ()
+    kinks_crossed: int = 0
 
     @property
     def verdict(self) -> str:
-        """``"PASS"`` or ``"FAIL"``."""
-        return "PASS" if self.ok else "FAIL"
+        """``"PASS"``, ``"FAIL"``, or ``"INCONCLUSIVE"``: nothing is wrong, but too little could be checked."""
+        return "PASS" if self.ok else "FAIL" if self.wrong else "INCONCLUSIVE"
 
     @property
     def checked(self) -> int:
@@ -80,6 +88,16 @@ class Report:
     def wrong(self) -> int:
         """How many of them are wrong."""
         return sum(array.wrong for array in self.arrays)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Which parts of the entries are at kinks, inconclusive, or in arrays with nothing to check."""
+        counts = {
+            "at kinks": sum(array.at_kink for array in self.arrays),
+            "inconclusive": sum(array.inconclusive for array in self.arrays),
+            "nothing to check": sum(array.size for array in self.arrays if array.status == "nothing to check"),
+        }
+        return {what: count / max(self.checked, 1) for what, count in counts.items()}
 
     def worst(self, k: int = 1) -> list[Entry]:
         """The k entries that exceed their tolerance most (or come nearest to it), the worst first."""
@@ -95,8 +113,59 @@ class Report:
 
     def raise_if_failed(self) -> None:
         """Raises `GradientError` (an AssertionError) with the report as its message, unless `ok`."""
+        __tracebackhide__ = True  # pytest points at the caller
         if not self.ok:
             raise GradientError(str(self))
+
+    def print(self, file: TextIO | None = None) -> None:
+        """Prints the report, in colour if `file` (default: standard output) is a terminal."""
+        from rich.console import Console  # only who prints waits for its import
+
+        file = file or sys.stdout
+        console = Console(file=file, soft_wrap=True)
+        with console.capture() as captured:  # rich's own writing would end the process at a closed pipe
+            console.print(self)
+        file.write(captured.get())
+
+    def plot(self, most: int = 16) -> Figure:
+        """Draws where the errors are in each array, and the analytic against the numerical gradient.
+
+        Parameters
+        ----------
+        most : int
+            Draw no more arrays than this, those with the largest errors.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A figure of `matplotlib.pyplot`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed; it is an optional dependency.
+        """
+        from .plots import plot_report
+
+        return plot_report(self, most)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the report to a file: ``.html``, one page without anything outside it, or ``.json``, `to_dict`.
+
+        Raises
+        ------
+        ValueError
+            If `path` ends otherwise.
+        OSError
+            If it cannot be written.
+        """
+        from .html import page
+
+        path = Path(path)
+        kinds = {".html": page, ".json": as_json}
+        if path.suffix.lower() not in kinds:
+            raise ValueError(f"path: expected a name that ends in {' or '.join(kinds)}, got {str(path)!r}")
+        path.write_text(kinds[path.suffix.lower()](self), encoding="utf-8")
 
     def to_dict(self, worst: int = 5) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts, without the gradients themselves."""
@@ -108,14 +177,21 @@ class Report:
             "wrong": self.wrong,
             "method": self.method,
             "step": self.step,
+            "shares": self.shares,
+            "kinks_crossed": self.kinks_crossed,
             "seconds": self.seconds,
+            "notes": list(self.notes),
+            "diagnoses": [d._asdict() | {"arrays": list(d.arrays)} for d in self.diagnoses],
             "arrays": [
                 {
                     "name": a.name,
                     "shape": list(a.shape),
                     "relative_error": a.relative_error,
                     "largest_error": a.largest_error,
+                    "status": a.status,
                     "wrong": a.wrong,
+                    "at_kink": a.at_kink,
+                    "inconclusive": a.inconclusive,
                     "size": a.size,
                     "rtol": a.rtol,
                     "atol": a.atol,
@@ -133,30 +209,28 @@ class Report:
         return f"<Report {self.verdict}: relative error {self.relative_error:.1e}, {wrong}>"
 
     def __str__(self) -> str:
-        step = "chosen per parameter" if self.step is None else f"{self.step:.3g}"
-        lines = [
-            f"gradcheck: {self.verdict}   {self._reason()}",
-            f"{self.checked:,} entries, method {self.method}, h {step}, {_duration(self.seconds)}",
-            "",
-        ]
-        total = ("total", "", f"{self.relative_error:.1e}", "", f"{self.wrong:,} of {self.checked:,}", "")
-        rows = [
-            (a.name, "x".join(map(str, a.shape)) or "scalar", f"{a.relative_error:.1e}", f"{a.largest_error:.1e}",
-             f"{a.wrong:,} of {a.size:,}", "  <--" if a.wrong else "")
-            for a in self.arrays
-        ]  # fmt: skip
-        lines += _table(("array", "shape", "relative error", "largest error", "wrong", ""), [*rows, total])
-        if self.wrong:
-            shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
-                     for e in self.worst(min(5, self.wrong))]  # fmt: skip
-            lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
-        return "\n".join(line.rstrip() for line in lines)
+        return full_text(self)
 
-    def _reason(self) -> str:
+    def __rich__(self) -> RenderableType:
+        return coloured(self)
+
+    def _repr_html_(self) -> str:
+        from .html import fragment
+
+        return fragment(self)
+
+    @property
+    def reason(self) -> str:
+        """The verdict in words, such as which arrays are wrong."""
         if not self.checked:
             return "nothing was checked: there are no parameters"
         if self.ok:
             return f"every entry agrees, relative error {self.relative_error:.1e}"
+        if not self.wrong:
+            undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
+            if undecided:
+                return f"the error bars are too wide to decide, in {_few(undecided)}"
+            return "there is nothing to check: the gradient is zero, or less than its error bars, everywhere"
         if not np.isfinite(self._flat[1]).any():
             return "the loss is not finite here, so no derivative could be found"
         broken = [a.name for a in self.arrays if a.wrong]
@@ -164,45 +238,27 @@ class Report:
 
 
 def make_report(
-    comparison: Comparison, analytic: Packed, numerical: Numerical, params: Packed, seconds: float
-) -> Report:
-    """The report of a comparison; passes only if something was checked and every entry is within its tolerance."""
-    checked = sum(array.size for array in comparison.arrays)
-    wrong = sum(array.wrong for array in comparison.arrays)
+    comparison: Comparison, analytic: Packed, numerical: Numerical, params: Packed, seconds: float,
+    notes: tuple[str, ...] = (),
+) -> Report:  # fmt: skip
+    """The report of a comparison; passes only if nothing is wrong and something was there to be checked."""
+    statuses = [array.status for array in comparison.arrays]
     return Report(
-        ok=checked > 0 and wrong == 0,
+        ok="wrong" not in statuses and "inconclusive" not in statuses and "right" in statuses,
         relative_error=comparison.relative_error,
         arrays=comparison.arrays,
         analytic=params.unpack(analytic.flat),
-        numerical=params.unpack(numerical.gradient),
+        numerical=params.unpack(comparison.numerical),
         method=numerical.method,
         step=numerical.step,
         seconds=seconds,
-        _flat=(analytic.flat, numerical.gradient),
+        _flat=(analytic.flat, comparison.numerical),
         _excess=comparison.excess,
+        error_bars=None if comparison.bars is None else params.unpack(comparison.bars),
+        notes=notes,
+        kinks_crossed=0 if numerical.kinks is None else numerical.kinks.crossed,
     )
 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more arrays" if len(names) > 5 else "")
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.0f} us"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart; the first and second to the left, numbers to the right."""
-    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
-    left = 2 if len(head) > 3 else 1
-    cells = [
-        [
-            cell.ljust(width) if k < left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in (head, *rows)
-    ]
-    return ["   ".join(row) for row in cells]

@@ -64,7 +64,7 @@ class Routes:
         self._pairs = min(BLOCK_PAIRS, max(1, MOST_BLOCK_DOUBLES // max(per_pair, 1)))
         self._capacity = -(-self._pairs // PANEL) * PANEL
         # doubles and integers that a thread needs; whole cache lines, so that threads do not share one
-        self.scratch = padded(self._capacity * (_engine.VALUES_PER_PAIR + per_pair))
+        self.scratch = padded(program.tape_stride + self._capacity * (_engine.VALUES_PER_PAIR + per_pair))
         self.numbers = padded(self._capacity * _engine.NUMBERS_PER_PAIR + 2 * len(program.slots.widths))
         dense = [self._dense_work(step) if n in program.needed else 0.0 for n, step in enumerate(program.steps)]
         self._dense_after = list(accumulate(reversed(dense), initial=0.0))[::-1]

@@ -1,0 +1,121 @@
+"""Error bars: how far a numerical gradient may be from the true one.
+
+The gradient is found twice, the second time with a larger step and all parameters moved by some roundings of their
+size. What changes is truncation, the rounding of either run, and how the problem itself answers to rounding. One
+difference alone may be small by chance; so no entry's bar is less than what is typical of its row and column, or of its
+array in proportion to its size.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .differences import EPSILON
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from .differences import Kinks, Numerical
+
+#: Roundings of an entry, or of one that is typical of its row and column, that no bar is less than.
+FEWEST_ROUNDINGS = 2.0
+#: Bars are so many times what changed between the two runs: in exact arithmetic, and in plain, where both have noise;
+EXACT_FACTOR, PLAIN_FACTOR = 2.0, 4.0
+#: and roundings of the cost in the difference of two costs.
+COST_ROUNDINGS = 4.0
+
+
+class Bars(NamedTuple):
+    """A numerical gradient with error bars.
+
+    Attributes
+    ----------
+    gradient : ndarray, shape (size,)
+        In plain arithmetic with default steps, of each entry whichever of the two that has less error.
+    bars : ndarray, shape (size,)
+        Infinite where nothing is known. They do not reach over kinks.
+    """
+
+    gradient: NDArray[np.float64]
+    bars: NDArray[np.float64]
+
+
+def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> Bars:
+    """Runs the method once more, and says how far each entry may be off.
+
+    Parameters
+    ----------
+    numerical : Numerical
+    shapes : dict
+        Of the arrays in the flat vector, in order.
+    """
+    first, second = numerical.gradient, numerical.again()
+    with np.errstate(over="ignore", invalid="ignore"):
+        change = np.abs(second - first)
+        if numerical.kinks is not None:  # the second run may lie on another side of them
+            at_kink = numerical.kinks.low < numerical.kinks.high
+            change[at_kink] = 0.0
+        spread = np.maximum.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
+        gradient = first
+        if numerical.exact:
+            size = np.maximum(np.abs(first), typical(first, shapes))
+            bars = EXACT_FACTOR * spread + FEWEST_ROUNDINGS * EPSILON * size
+        else:
+            noise = COST_ROUNDINGS * EPSILON * numerical.noise()
+            bars = PLAIN_FACTOR * spread + noise
+            if numerical.step is None:  # where only noise changed, the larger step has less of it
+                gradient = np.where(change <= noise, second, first)
+    bars[~np.isfinite(bars)] = np.inf
+    return Bars(gradient, bars)
+
+
+def reaching_over_kinks(bars: NDArray[np.float64], kinks: Kinks | None) -> NDArray[np.float64]:
+    """Error bars that at kinks reach to all slopes."""
+    return bars if kinks is None else bars + np.maximum(-kinks.low, kinks.high)
+
+
+def in_proportion(
+    change: NDArray[np.float64], x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]
+) -> NDArray[np.float64]:
+    """x times what the whole array changes by, in proportion to its size: rows and columns may be of few entries."""
+    result = np.zeros_like(x)
+    begin = 0
+    for shape in shapes.values():
+        part = slice(begin, begin + math.prod(shape))
+        begin = part.stop
+        finite = np.isfinite(change[part]) & np.isfinite(x[part])
+        size = float(np.max(np.abs(x[part]), initial=0.0, where=finite))
+        if size > 0.0:
+            changes, sizes = change[part][finite] / size, x[part][finite] / size
+            result[part] = np.abs(x[part]) * math.sqrt((changes @ changes) / (sizes @ sizes))
+    return result
+
+
+def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float64]:
+    """What is typical of the row and column of each entry: the product of their root mean squares, over the array's.
+
+    Vectors have one column, arrays of more axes one for each entry of the last. What is not finite is left out.
+    """
+    result = np.empty_like(x)
+    begin = 0
+    for shape in shapes.values():
+        part = slice(begin, begin + math.prod(shape))
+        begin = part.stop
+        if not part.stop > part.start:
+            continue
+        table = x[part].reshape(-1, shape[-1] if len(shape) > 1 else 1)
+        size = float(np.max(np.abs(table), initial=0.0, where=np.isfinite(table)))
+        if size == 0.0:
+            result[part] = 0.0
+            continue
+        squares = np.where(np.isfinite(table), table / size, 0.0) ** 2
+        rows, columns = squares.mean(axis=1), squares.mean(axis=0)
+        if len(shape) < 2:
+            rows[...] = rows.mean()
+        result[part] = (size * np.sqrt(np.outer(rows, columns) / squares.mean())).ravel()
+    return result

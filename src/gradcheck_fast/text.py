@@ -1,0 +1,134 @@
+"""A report as text: plain, coloured for terminals, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import isfinite
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from .arrays import format_index
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from .compare import ArrayResult
+    from .report import Report
+
+WIDTH = 100
+#: What stands at the end of an array's row.
+_MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
+#: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
+_STYLES = {
+    r"(?m)^gradcheck: (?!PASS|FAIL)\S+": "bold yellow",
+    r"(?m)^gradcheck: PASS": "bold green",
+    r"(?m)^gradcheck: FAIL": "bold red",
+    r"(?m)^.* <--$": "red",
+    r"(?m)^Note: .*(\n  .*)*": "yellow",
+    r"(?m)^(Most likely|Possibly): .*": "bold",
+    r"(?m)^(array   .*|worst   .*)$": "dim",
+}
+
+
+def full_text(report: Report) -> str:
+    """The whole report: notes, verdict, table of all arrays, worst entries, diagnoses."""
+    return _text(report, report.arrays)
+
+
+def short_text(report: Report) -> str:
+    """The same with only those arrays that are not right."""
+    return _text(report, [array for array in report.arrays if array.wrong or array.inconclusive])
+
+
+def coloured(report: Report) -> Text:
+    """`full_text` in colours, for `rich`."""
+    from rich.text import Text  # only who prints waits for its import
+
+    text = Text(full_text(report))
+    for pattern, style in _STYLES.items():
+        text.highlight_regex(pattern, style)
+    return text
+
+
+def as_json(report: Report) -> str:
+    """`Report.to_dict` as JSON, with NaN and infinity, which JSON does not have, as strings."""
+    return json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False)
+
+
+def how(report: Report) -> str:
+    """How the numerical gradient was found: entries, method, h, time."""
+    step = "chosen per parameter" if report.step is None else f"{report.step:.3g}"
+    shares = [f", {100 * share:.3g} % {what}" for what, share in report.shares.items() if share]
+    return f"{report.checked:,} entries, method {report.method}, h {step}, {_duration(report.seconds)}{''.join(shares)}"
+
+
+def format_shape(shape: Sequence[int], times: str = "x") -> str:
+    """``64x48``; ``scalar`` for no dimensions."""
+    return times.join(map(str, shape)) or "scalar"
+
+
+def _text(report: Report, arrays: Sequence[ArrayResult]) -> str:
+    lines = [_wrap(f"Note: {note}") for note in report.notes]
+    lines += [""] * bool(lines)
+    lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report), "", *_array_table(report, arrays)]
+    if report.wrong:
+        shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
+                 for e in report.worst(min(5, report.wrong))]  # fmt: skip
+        lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
+    for k, (cause, evidence, _) in enumerate(report.diagnoses):
+        lines += ["", _wrap(f"{'Possibly' if k else 'Most likely'}: {cause}"), _wrap(f"  {evidence}")]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _array_table(report: Report, arrays: Sequence[ArrayResult]) -> list[str]:
+    """A row for each array; the columns of entries at kinks and inconclusive ones only if there are any."""
+    head = ["array", "shape", "relative error", "largest error", "wrong"]
+    rows = [
+        [a.name, format_shape(a.shape), f"{a.relative_error:.1e}", f"{a.largest_error:.1e}",
+         f"{a.wrong:,} of {a.size:,}"]
+        for a in arrays
+    ]  # fmt: skip
+    total = ["total", "", f"{report.relative_error:.1e}", "", f"{report.wrong:,} of {report.checked:,}"]
+    for title, field in (("at kinks", "at_kink"), ("inconclusive", "inconclusive")):
+        if any(getattr(a, field) for a in report.arrays):
+            head.append(title)
+            for row, a in zip(rows, arrays, strict=True):
+                row.append(f"{getattr(a, field):,}")
+            total.append(f"{sum(getattr(a, field) for a in report.arrays):,}")
+    marks = ["", *(_MARKS.get(a.status, "") for a in arrays), ""]
+    head, *rows = [[*row, mark] for row, mark in zip([head, *rows, total], marks, strict=True)]
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns three spaces apart; the first and second to the left, numbers to the right."""
+    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
+    left = 2 if len(head) > 3 else 1
+    cells = [
+        [
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in (head, *rows)
+    ]
+    return ["   ".join(row) for row in cells]
+
+
+def _wrap(line: str) -> str:
+    return fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.0f} us"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_finite(child) for child in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value

@@ -1,0 +1,219 @@
+"""Kinks: counted exactly, and every slope that the cost has there is right; no false alarm, no blind pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import Case, backprop, random_network
+
+import gradcheck_fast as gf
+
+METHODS = ("units", "incremental")
+
+
+def find(case, method="units", step=None):
+    loss = case.loss
+    found = loss.central_differences(
+        loss.pack(case.params), method=method, step=step, n_threads=1, report=lambda fraction: None, kinks=True
+    )
+    return found.gradient, found.kinks
+
+
+def one_unit(activation, z, slope=1.0, cost=None):
+    """One sample through one unit at z = b, of which the cost is `slope` times the output."""
+    net = gf.Network(
+        [gf.Dense(1, 1, activation, name="h"), gf.Dense(1, 1, name="out")], cost=cost or gf.SquaredError(factor=0.5)
+    )
+    params = {"h.W": np.zeros((1, 1)), "h.b": np.array([z]), "out.W": np.ones((1, 1)), "out.b": np.zeros(1)}
+    output = float(net.predict(params, np.zeros((1, 1)))[0, 0])
+    return Case(net, params, np.zeros((1, 1)), np.array([[output - slope]]))
+
+
+#: Where the slope of each activation jumps, and its slopes left and right of it.
+KINKS = [
+    ("relu", 0.0, 0.0, 1.0),
+    ("leaky_relu", 0.0, 0.01, 1.0),
+    ("selu", 0.0, 1.6732632423543772 * 1.0507009873554805, 1.0507009873554805),
+    ("hardtanh", -1.0, 0.0, 1.0),
+    ("hardtanh", 1.0, 1.0, 0.0),
+    ("relu6", 0.0, 0.0, 1.0),
+    ("relu6", 6.0, 1.0, 0.0),
+]
+SMOOTH = ["identity", "sigmoid", "tanh", "elu", "softplus", "softsign", "silu", "gelu", "gelu_tanh", "exp"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("activation", "z", "left", "right"), KINKS)
+def test_at_a_kink_the_slopes_left_and_right_are_found(activation, z, left, right, method):
+    case = one_unit(activation, z)
+    gradient, kinks = find(case, method)
+    assert kinks.crossed == 1
+    at = list(case.net.shapes).index("h.b")  # one entry in each array
+    assert gradient[at] == pytest.approx((left + right) / 2, rel=1e-9)
+    assert gradient[at] + kinks.low[at] == pytest.approx(min(left, right), rel=1e-9, abs=1e-9)
+    assert gradient[at] + kinks.high[at] == pytest.approx(max(left, right), rel=1e-9)
+    others = np.arange(len(gradient)) != at
+    assert not kinks.low[others].any()
+    assert not kinks.high[others].any()
+
+
+@pytest.mark.parametrize(("activation", "z", "left", "right"), KINKS)
+def test_at_a_kink_any_slope_between_passes_and_none_outside(activation, z, left, right):
+    case = one_unit(activation, z)
+    good = gf.numerical_gradient(case.loss, case.params)
+    for share, ok in ((0.0, True), (0.5, True), (0.9, True), (1.0, True), (-0.01, False), (1.01, False)):
+        gradient = {**good, "h.b": np.array([left + share * (right - left)])}
+        report = gf.gradcheck(case.loss, gradient, case.params)
+        assert (report.ok, report.arrays[1].at_kink) == (ok, int(ok))
+
+
+@pytest.mark.parametrize("activation", SMOOTH)
+def test_smooth_activations_have_none(activation):
+    for z in (0.0, 1.0, -1.0, 6.0):
+        assert find(one_unit(activation, z))[1] is None
+
+
+def test_beside_a_kink_there_is_none():
+    for z in (-1e-6, 1e-6):
+        gradient, kinks = find(one_unit("relu", z))
+        assert kinks is None
+        assert gradient[1] == pytest.approx(float(z > 0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("z", [-1e-3, 1e-3])
+def test_a_large_step_crosses_it_but_the_slope_here_is_known(z, method):
+    case = one_unit("relu", z)
+    gradient, kinks = find(case, method, step=0.1)
+    assert kinks.crossed >= 1
+    right = float(z > 0)
+    assert gradient[1] + kinks.low[1] <= right <= gradient[1] + kinks.high[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_absolute_error_has_one_at_the_target(method):
+    case = one_unit("identity", 0.5, slope=0.0, cost=gf.AbsoluteError())
+    gradient, kinks = find(case, method)
+    assert kinks.crossed >= 1
+    np.testing.assert_allclose([gradient[1] + kinks.low[1], gradient[1] + kinks.high[1]], [-1, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_crossings_are_counted(method):
+    """Three samples of zeros, two units each, all at z = 0: each bias moves one unit of each sample."""
+    net = gf.Network([gf.Dense(2, 2, "relu")], cost=gf.SquaredError())
+    case = Case(net, {"W1": np.eye(2), "b1": np.zeros(2)}, np.zeros((3, 2)), np.ones((3, 2)))
+    assert find(case, method)[1].crossed == 6
+
+
+def dead_layer(activation):
+    """A sample of zeros and biases of zero: every unit of every layer lies on its kink."""
+    random = np.random.default_rng(1)
+    net = gf.Network(
+        [gf.Dense(3, 4, activation), gf.Dense(4, 5, activation), gf.Dense(5, 2)], cost=gf.SquaredError(reduction="sum")
+    )
+    params = {name: random.normal(size=shape) * (name[0] == "W") for name, shape in net.shapes.items()}
+    X = random.normal(size=(4, 3))
+    X[1] = X[3] = 0.0
+    return Case(net, params, X, random.normal(size=(4, 2)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "selu", "relu6"])
+def test_back_propagation_passes_whichever_slope_it_takes(activation, method):
+    case = dead_layer(activation)
+    left = backprop(*case)
+    barely = {name: p + 1e-13 * (name[0] == "b") for name, p in case.params.items()}
+    right = backprop(case.net, barely, case.X, case.y)
+    for gradient in (left, right):
+        report = gf.gradcheck(case.loss, gradient, case.params, method=method, rtol=1e-9, atol=1e-11)
+        assert report.ok, str(report)
+        assert sum(array.at_kink for array in report.arrays) > 0
+    assert gf.gradcheck(case.loss, left, case.params, method=method).ok
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mistake_beside_kinks_is_found(method):
+    case = dead_layer("relu")
+    gradient = backprop(*case)
+    for name, index in (("W1", (0, 0)), ("W2", (1, 1)), ("W3", (2, 0)), ("b3", (1,))):
+        wrong = {key: array.copy() for key, array in gradient.items()}
+        wrong[name][index] += 1e-3 * np.abs(wrong[name]).max()
+        report = gf.gradcheck(case.loss, wrong, case.params, method=method)
+        assert [(a.name, a.wrong) for a in report.arrays if a.wrong] == [(name, 1)]
+
+
+def test_the_methods_see_the_same_kinks():
+    case = dead_layer("leaky_relu")
+    by_units, by_weights = (find(case, method) for method in METHODS)
+    np.testing.assert_allclose(by_weights[0], by_units[0], rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(by_weights[1].low, by_units[1].low, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(by_weights[1].high, by_units[1].high, rtol=1e-8, atol=1e-9)
+
+
+def test_the_numerical_gradient_is_the_same_whether_kinks_are_counted_or_not():
+    case = dead_layer("relu")
+    for method in METHODS:
+        counted, plain = find(case, method)[0], gf.numerical_gradient(case.loss, case.params, method=method)
+        np.testing.assert_array_equal(counted, np.concatenate([plain[name].ravel() for name in case.net.shapes]))
+
+
+def test_a_second_check_has_forgotten_the_first():
+    """The memory for slopes is used again."""
+    case = dead_layer("relu")
+    loss, elsewhere = case.loss, {name: p + 0.1 for name, p in case.params.items()}
+    first = gf.gradcheck(loss, case.gradient, case.params)
+    assert sum(array.at_kink for array in first.arrays) > 0
+    second = gf.gradcheck(loss, backprop(case.net, elsewhere, case.X, case.y), elsewhere)
+    assert sum(array.at_kink for array in second.arrays) == 0
+    assert second.ok
+
+
+def ties(random):
+    """A random network with what makes ties: biases of zero, samples of zeros, samples twice, badly scaled inputs."""
+    case = random_network(random)
+    X = case.X * 10.0 ** random.uniform(-3, 3)
+    X[random.random(len(X)) < 0.2] = 0.0
+    X[random.integers(len(X))] = X[random.integers(len(X))]
+    params = {name: p * (name[0] == "W") for name, p in case.params.items()}
+    return case._replace(X=X, params=params)
+
+
+def in_dtype(case, dtype):
+    y = case.y.astype(dtype) if case.y.dtype.kind == "f" else case.y
+    return Case(case.net, {name: p.astype(dtype) for name, p in case.params.items()}, case.X.astype(dtype), y)
+
+
+def false_alarms(seed, count):
+    """Reports that find something wrong in right gradients; how many there were; and how many entries at kinks."""
+    random, alarms, looked_at, at_kinks = np.random.default_rng(seed), [], 0, 0
+    for k in range(count):
+        drawn = ties(random) if k % 2 else random_network(random)
+        for dtype in (np.float64, np.float32):
+            case = in_dtype(drawn, dtype)
+            with np.errstate(all="ignore"):
+                gradient = case.gradient
+            sizes = [float(np.abs(array).max(initial=0.0)) for array in gradient.values()]
+            if not max(sizes) < 1e12:  # exp of what is large: nothing is right any more
+                continue
+            report = gf.gradcheck(case.loss, gradient, case.params)
+            looked_at += 1
+            at_kinks += sum(array.at_kink for array in report.arrays)
+            if report.wrong:
+                alarms.append((k, dtype.__name__, str(report)))
+    return alarms, looked_at, at_kinks
+
+
+def test_no_false_alarm_in_random_networks_with_ties():
+    alarms, looked_at, at_kinks = false_alarms(0, 150)
+    assert not alarms
+    assert looked_at > 250
+    assert at_kinks > 100
+
+
+@pytest.mark.long
+def test_hardly_a_false_alarm_in_2000_random_networks():
+    """Those that are left have units which multiply rounding errors beyond everything that is allowed for."""
+    alarms, looked_at, _ = false_alarms(1, 2000)
+    assert looked_at > 3800
+    assert len(alarms) <= 0.002 * looked_at
