@@ -30,9 +30,9 @@ SMOOTH = ("sigmoid", "tanh", "softplus", "silu", "gelu_tanh")
 
 
 def dense(rng, *, square=False, last=None, cost="squared", penalty=None, activations=SMOOTH, samples=None) -> Case:
-    """Two to four layers of 2 to 6 units."""
+    """Two to four layers of 3 to 6 units."""
     depth = int(rng.integers(2, 5))
-    widths = [int(width) for width in rng.integers(2, 7, depth + 1)]
+    widths = [int(width) for width in rng.integers(3, 7, depth + 1)]
     if square:
         widths = [int(rng.integers(4, 6))] * (depth + 1)
     chosen = [str(name) for name in rng.choice(activations, depth)]

@@ -21,7 +21,7 @@ def squared(outputs, y):
 
 def draw(rng, kind, layers, sequences):
     """Recurrent layers under a linear one, with small numbers of everything."""
-    N, T, D, H = int(rng.integers(3, 6)), int(rng.integers(5, 7)), int(rng.integers(2, 4)), int(rng.integers(2, 5))
+    N, T, D, H = int(rng.integers(3, 6)), int(rng.integers(5, 7)), int(rng.integers(2, 4)), int(rng.integers(3, 5))
     cells = [kind(D if k == 0 else H, H, return_sequences=sequences or k < layers - 1) for k in range(layers)]
     net = gf.Network([*cells, gf.Dense(H, K)], cost=gf.SquaredError())
     params = {name: rng.normal(0, 0.7, shape) for name, shape in net.shapes.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,13 +19,17 @@ import numpy as np
 from ..trees import split
 from . import patterns, recurrence, slopes, weights
 from .hypotheses import FITS, Case, Hypothesis, is_float32, make_case
-from .view import View
+from .view import Mutant, View, merged
 
 if TYPE_CHECKING:
     from ..differences import Numerical
     from ..numerical import Problem
     from ..trees import Packed
     from .patterns import Pattern
+
+
+#: How many mistakes that explain the first wrong layer, but not those below, are tried together with a second one.
+_BEGINNINGS = 2
 
 
 class Diagnosis(NamedTuple):
@@ -101,13 +106,26 @@ def _by_mutants(case: Case) -> Iterator[Hypothesis]:
     if any(case.is_changed(name, right[name]) for name in case.numerical):
         return  # on a kink, say: then nothing that is found in this way is evidence
     view = View(tape)
-    for family in (*slopes.FAMILIES, *weights.FAMILIES, *recurrence.FAMILIES):
-        for mutant in family(view):
-            yield Hypothesis(mutant.cause, dict(split(tape.gradient(mutant.change), shapes)))
-    for mutant in (*weights.updated_weights(view, case), *weights.weighted_samples(view, case)):
-        yield Hypothesis(mutant.cause, dict(split(tape.gradient(mutant.change), shapes)))
+    entry = max(case.layers[name] for name in case.wrong)
+    first_wrong = [name for name in case.wrong if case.layers[name] == entry]
+    beginnings = []
+    for mutant in chain(_mutants(view), weights.updated_weights(view, case), weights.weighted_samples(view, case)):
+        arrays = dict(split(tape.gradient(mutant.change), shapes))
+        yield Hypothesis(mutant.cause, arrays)
+        begins = all(case.misfit(name, arrays[name], case.analytic[name]) <= case.fits for name in first_wrong)
+        if begins and not case.explained(arrays):
+            beginnings.append(mutant)
     for cause, gradient in recurrence.truncated(view):
         yield Hypothesis(cause, dict(split(gradient, shapes)))
+    for above in beginnings[:_BEGINNINGS]:  # it explains the first layer that is wrong; one more below may explain all
+        for below in _mutants(view):
+            arrays = dict(split(tape.gradient(merged([above.change, below.change])), shapes))
+            yield Hypothesis(f"{above.cause}; and {below.cause}", arrays)
+
+
+def _mutants(view: View) -> Iterator[Mutant]:
+    for family in (*slopes.FAMILIES, *weights.FAMILIES, *recurrence.FAMILIES):
+        yield from family(view)
 
 
 def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]:
