@@ -279,6 +279,38 @@ def test_sequences_of_different_lengths_in_both_directions():
     assert gf.gradcheck(loss, wrong, params).diagnoses == ()
 
 
+@pytest.mark.parametrize("carried", [True, False])
+def test_the_last_states_of_sequences_of_different_lengths(carried):
+    random = np.random.default_rng(0)
+    net = gf.Network([gf.RNN(2, 3), gf.Dense(3, 2)], cost=gf.SquaredError())
+    X, y, lengths, params = (
+        random.normal(size=(4, 5, 2)),
+        random.normal(size=(4, 2)),
+        np.array([5, 2, 3, 1]),
+        net.init(0),
+    )
+    h = np.zeros((4, 6, 3))
+    for t in range(5):
+        new = np.tanh(X[:, t] @ params["Wx1"] + h[:, t] @ params["Wh1"] + params["b1"])
+        h[:, t + 1] = np.where((t < lengths)[:, np.newaxis], new, h[:, t])
+    d_outputs = 2 * (h[:, -1] @ params["W2"] + params["b2"] - y) / y.size
+    gradient = {name: np.zeros_like(array) for name, array in params.items()}
+    gradient["W2"], gradient["b2"] = h[:, -1].T @ d_outputs, d_outputs.sum(axis=0)
+    dh = d_outputs @ params["W2"].T
+    for t in reversed(range(5)):
+        there = (t < lengths)[:, np.newaxis]
+        dz = np.where(there, dh * (1 - h[:, t + 1] ** 2), 0)
+        gradient["Wx1"] += X[:, t].T @ dz
+        gradient["Wh1"] += h[:, t].T @ dz
+        gradient["b1"] += dz.sum(axis=0)
+        dh = np.where(there, carried * dz @ params["Wh1"].T, dh)
+    report = gf.gradcheck(net.loss(X, y, lengths=lengths), gradient, params)
+    if carried:
+        assert report.ok
+    else:
+        assert report.diagnoses[0].cause == "in layer 1 no state is carried back in time: truncated to 1 step"
+
+
 def test_the_character_model_of_the_examples():
     """Its planted mistake: the cell state's gradient goes back through i instead of f; lines of different lengths."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))

@@ -1,4 +1,4 @@
-"""Mistakes that show in the arrays themselves: factors, exchanged or transposed arrays, zeros, the penalty, rounding.
+"""Mistakes that show in the arrays themselves: factors, exchanged or transposed arrays, zeros, the penalty.
 
 Each pattern is a function of a `Case` that gives hypotheses. They need no network, only the two gradients.
 """
@@ -50,6 +50,10 @@ def _named(case: Case, factor: float) -> str:
     return ", or ".join(factor_meanings(case, factor)[:3])
 
 
+def _quotient(factor: float, *, without: bool = False) -> str:
+    return f"yours / numerical = {factor:.6g}" + ", both without the penalty's part" * without
+
+
 def everything_scaled(case: Case) -> Iterator[Hypothesis]:
     """The whole gradient, or all but the penalty's part, is a known factor times the right one."""
     if not {name for name, array in case.numerical.items() if array.any()} <= set(case.wrong):
@@ -64,7 +68,7 @@ def everything_scaled(case: Case) -> Iterator[Hypothesis]:
         meaning = _named(case, factor)
         if factor and meaning:
             arrays = {name: factor * right[name] + own[name] for name in case.numerical}
-            yield Hypothesis(f"{part} is {meaning}", arrays, f"yours / numerical = {factor:.6g}")
+            yield Hypothesis(f"{part} is {meaning}", arrays, _quotient(factor, without=bool(penalty)))
 
 
 def array_scaled(case: Case) -> Iterator[Hypothesis]:
@@ -79,7 +83,7 @@ def array_scaled(case: Case) -> Iterator[Hypothesis]:
                 if case.params[name].ndim < 2 and "divided by the number of samples" in meaning:
                     meaning += " (averaged over the samples where it should be summed)"
                 cause = f"the gradient of {{arrays}} is {meaning}{part}"
-                yield Hypothesis(cause, {name: factor * right + penalty}, f"yours / numerical = {factor:.6g}")
+                yield Hypothesis(cause, {name: factor * right + penalty}, _quotient(factor, without=bool(part)))
 
 
 def array_scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
@@ -88,7 +92,7 @@ def array_scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
         factor = _ratio(case.analytic[name], case.numerical[name])
         if factor and np.count_nonzero(case.numerical[name]) >= ENTRIES:
             cause = "the gradient of {arrays} is a constant times the right one"
-            yield Hypothesis(cause, {name: factor * case.numerical[name]}, f"yours / numerical = {factor:.6g}")
+            yield Hypothesis(cause, {name: factor * case.numerical[name]}, _quotient(factor))
 
 
 def zero(case: Case) -> Iterator[Hypothesis]:

@@ -29,9 +29,8 @@ def state_not_carried(view: View) -> Iterator[Mutant]:
     """The state's sensitivity does not go back in time, or not everywhere."""
     for group in view.recurrent:
         every = range(1, group.times)
-        yield Mutant(
-            f"in {group.where} no state is carried back in time: truncated to 1 step", _cut(view, group, every)
-        )
+        cause = f"in {group.where} no state is carried back in time: truncated to 1 step"
+        yield Mutant(cause, _cut(view, group, every))
         if len(group.state) > 1:
             for role in group.state:
                 cause = f"in {group.where} {group.names[role]} is not carried back in time"
@@ -45,8 +44,13 @@ def state_not_carried(view: View) -> Iterator[Mutant]:
 
 
 def _cut(view: View, group: Group, at: range | list[int], roles: set[int] | None = None) -> Change:
-    """Cuts the paths by which these times get the state of the time before."""
-    readers = [r for role, found in group.state.items() if roles is None or role in roles for r in found]
+    """Cuts the paths by which these times get the state of the time before; not where a sample has ended before."""
+    readers = [
+        (reader, position)
+        for role, found in group.state.items()
+        for reader, position in found
+        if (roles is None or role in roles) and view.steps[group.cells[0][reader]].kind != Kind.CHOOSE
+    ]
     return Change({(group.cells[k][role], position): nothing for k in at for role, position in readers}, {})
 
 
@@ -153,6 +157,8 @@ def _paths(view: View, group: Group) -> Iterator[tuple[int, int, str]]:
     """The inner paths of a cell: role, number of the input, and what is there."""
     last, before = group.cells[-1], group.cells[-2]
     for role, number in enumerate(last):
+        if view.steps[number].kind == Kind.CHOOSE:
+            continue
         for position, source in enumerate(view.steps[number].inputs):
             if source in last:
                 yield role, position, group.names[last.index(source)]
