@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -309,23 +307,6 @@ def test_the_last_states_of_sequences_of_different_lengths(carried):
         assert report.ok
     else:
         assert report.diagnoses[0].cause == "in layer 1 no state is carried back in time: truncated to 1 step"
-
-
-def test_the_character_model_of_the_examples():
-    """Its planted mistake: the cell state's gradient goes back through i instead of f; lines of different lengths."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-    try:
-        import character_lstm as example
-    finally:
-        sys.path.pop(0)
-    X, y, lengths = (array[:4] for array in example.read_lines())
-    characters = X.shape[2]
-    layers = [gf.LSTM(characters, example.HIDDEN, return_sequences=True), gf.Dense(example.HIDDEN, characters)]
-    net = gf.Network(layers, cost=gf.CrossEntropy())
-    params = net.init(seed=0)
-    wrong = example.backpropagate(params, X, y, lengths, mistake=True)
-    found = gf.gradcheck(net.loss(X, y, lengths=lengths), wrong, params).diagnoses
-    assert found[0].cause == "in layer 1 what goes back from f * c[t-1] to c[t-1] is multiplied by i"
 
 
 # ---- the way back itself

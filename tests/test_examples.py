@@ -22,6 +22,7 @@ def test_the_character_model_passes_and_its_planted_mistake_is_found():
     assert right.ok
     assert right.relative_error < 1e-14
     assert [array.name for array in wrong.arrays if array.wrong] == ["Wx1", "Wh1", "b1"]
+    assert wrong.diagnoses[0].cause == "in layer 1 what goes back from f * c[t-1] to c[t-1] is multiplied by i"
 
 
 def test_my_check_is_checked_from_the_shell():
