@@ -247,6 +247,12 @@ def test_a_python_function():
     assert gf.gradcheck(loss, {"W": right["W"] + vector}, {"W": weights}).diagnoses == ()
 
 
+def test_one_number_needs_many_digits():
+    (found,) = gf.gradcheck(lambda x: x**2, 6.0, 1.5).diagnoses
+    assert found.cause == "the whole gradient is doubled"
+    assert gf.gradcheck(lambda x: x**2, 6.0 + 1e-5, 1.5).diagnoses == ()
+
+
 def test_arrays_that_are_not_finite_are_left_alone(case):
     gradient = {**case.gradient, "W1": case.gradient["W1"] * np.nan, "W2": 2 * case.gradient["W2"]}
     (found,) = diagnoses(case, gradient)

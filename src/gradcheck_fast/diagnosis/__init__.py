@@ -156,10 +156,14 @@ def _said(case: Case, explanation: _Explanation, same: list[str]) -> Diagnosis:
     evidence = explanation.evidence.format(arrays=names)
     misfit = max(explanation.misfits.values())
     fit = f"agree{'s' * (len(arrays) == 1)} with that {f'to {misfit:.0e}' if misfit else 'exactly'}"
-    evidence = f"{evidence}{'; ' * bool(evidence)}{names} {fit} in all {entries:,} entries"
+    evidence = f"{evidence}{'; ' * bool(evidence)}{names} {fit} in {_all(entries)}"
     if same and not explanation.evidence:
         evidence += f". The same numbers come from: {'; '.join(cause.format(arrays=names) for cause in same[:2])}"
     return Diagnosis(explanation.cause.format(arrays=names), evidence, arrays)
+
+
+def _all(entries: int) -> str:
+    return f"all {entries:,} entries" if entries > 1 else "its one entry"
 
 
 def _entrance(case: Case) -> Iterator[Diagnosis]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..differences import EPSILON
 from ..network import NetworkLoss
 from ..recurrent import Recurrent
 from ..trees import split
@@ -103,8 +104,8 @@ class Case:
             found[name] = self.misfit(name, arrays[name], self.analytic[name])
             if not found[name] <= self.fits:
                 return {}
-        entries = sum(self.analytic[name].size for name in found)
-        return found if -np.log10(self.fits) * entries >= _DIGITS else {}
+        digits = sum(-np.log10(max(misfit, EPSILON)) * self.analytic[name].size for name, misfit in found.items())
+        return found if digits >= _DIGITS else {}
 
 
 def make_case(problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, wrong: tuple[str, ...]) -> Case:

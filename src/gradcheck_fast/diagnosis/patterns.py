@@ -30,24 +30,23 @@ def _ratio(analytic: Values, numerical: Values) -> float:
     return float((analytic * numerical).sum()) / square if square else 0.0
 
 
-def factor_meanings(case: Case, factor: float) -> list[str]:
-    """What a factor may stand for, the simplest first; different sizes may well be the same number."""
+def _meaning(case: Case, factor: float) -> tuple[str, float]:
+    """What a fitted factor stands for (sizes may be the same number), and what it is then to the last digit."""
     sizes: list[tuple[str, float]] = [("", 1.0)]
     for what, size in case.sizes.items():
         sizes += [(f"multiplied by {what} = {size:g}", size), (f"divided by {what} = {size:g}", 1.0 / size)]
     simple = [("", 1.0), ("doubled", 2.0), ("halved", 0.5)]
     signs = [("", 1.0), ("of the wrong sign", -1.0)]
-    found: list[list[str]] = []
+    found: list[tuple[list[str], float]] = []
     for (sized, size), (halved, half), (signed, sign) in product(sizes, simple, signs):
         words = [word for word in (signed, halved, sized) if word]
         if words and abs(factor - size * half * sign) <= case.fits * abs(factor):
-            found.append(words)
-    fewest = min(map(len, found), default=0)
-    return [" and ".join(words) for words in found if len(words) == fewest]
-
-
-def _named(case: Case, factor: float) -> str:
-    return ", or ".join(factor_meanings(case, factor)[:3])
+            found.append((words, size * half * sign))
+    if not found:
+        return "", factor
+    fewest = min(len(words) for words, _ in found)
+    simplest = [" and ".join(words) for words, _ in found if len(words) == fewest]
+    return ", or ".join(simplest[:3]), found[0][1]
 
 
 def _quotient(factor: float, *, without: bool = False) -> str:
@@ -65,8 +64,8 @@ def everything_scaled(case: Case) -> Iterator[Hypothesis]:
             np.concatenate([np.ravel(case.analytic[name] - own[name]) for name in case.numerical]),
             np.concatenate([np.ravel(right[name]) for name in case.numerical]),
         )
-        meaning = _named(case, factor)
-        if factor and meaning:
+        meaning, factor = _meaning(case, factor)
+        if meaning:
             arrays = {name: factor * right[name] + own[name] for name in case.numerical}
             yield Hypothesis(f"{part} is {meaning}", arrays, _quotient(factor, without=bool(penalty)))
 
@@ -78,8 +77,8 @@ def array_scaled(case: Case) -> Iterator[Hypothesis]:
         for part, penalty in (("", np.zeros_like(own)), (" but for the penalty's part", own)):
             right = case.numerical[name] - penalty
             factor = _ratio(case.analytic[name] - penalty, right)
-            meaning = _named(case, factor)
-            if factor and meaning:
+            meaning, factor = _meaning(case, factor)
+            if meaning:
                 if case.params[name].ndim < 2 and "divided by the number of samples" in meaning:
                     meaning += " (averaged over the samples where it should be summed)"
                 cause = f"the gradient of {{arrays}} is {meaning}{part}"
@@ -233,7 +232,7 @@ def penalty(case: Case) -> Iterator[Hypothesis]:
         if np.count_nonzero(w) >= ENTRIES:
             term = f"{extra:.6g} * {{arrays}}"
             if strength:
-                meaning = _named(case, (strength + extra) / strength)
+                meaning, _ = _meaning(case, (strength + extra) / strength)
                 cause = f"the penalty's term has the strength {strength + extra:.6g} in {{arrays}}, not {strength:.6g}"
                 cause += f": it is {meaning}" * bool(meaning)
             else:
