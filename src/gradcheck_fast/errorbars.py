@@ -57,9 +57,8 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
     first, second = numerical.gradient, numerical.again()
     with np.errstate(over="ignore", invalid="ignore"):
         change = np.abs(second - first)
-        if numerical.kinks is not None:  # the second run may lie on another side of them
-            at_kink = numerical.kinks.low < numerical.kinks.high
-            change[at_kink] = 0.0
+        at_kink = np.zeros(1, np.bool_) if numerical.kinks is None else numerical.kinks.low < numerical.kinks.high
+        change[at_kink & (change > 0.0)] = 0.0  # the second run may lie on another side of them
         spread = np.maximum.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
         gradient = first
         if numerical.exact:
@@ -69,7 +68,7 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
             noise = COST_ROUNDINGS * EPSILON * numerical.noise()
             bars = PLAIN_FACTOR * spread + noise
             if numerical.step is None:  # where only noise changed, the larger step has less of it
-                gradient = np.where(change <= noise, second, first)
+                gradient = np.where((change <= noise) & ~at_kink, second, first)
     bars[~np.isfinite(bars)] = np.inf
     return Bars(gradient, bars)
 
