@@ -58,8 +58,9 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
     with np.errstate(over="ignore", invalid="ignore"):
         change = np.abs(second - first)
         at_kink = np.zeros(1, np.bool_) if numerical.kinks is None else numerical.kinks.low < numerical.kinks.high
-        change[at_kink & (change > 0.0)] = 0.0  # the second run may lie on another side of them
-        spread = np.maximum.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
+        unknown = ~np.isfinite(change)
+        change[at_kink] = np.nan  # the second run may lie on another side of them: left out
+        spread = np.fmax.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
         gradient = first
         if numerical.exact:
             size = np.maximum(np.abs(first), typical(first, shapes))
@@ -69,7 +70,7 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
             bars = PLAIN_FACTOR * spread + noise
             if numerical.step is None:  # where only noise changed, the larger step has less of it
                 gradient = np.where((change <= noise) & ~at_kink, second, first)
-    bars[~np.isfinite(bars)] = np.inf
+    bars[unknown | ~np.isfinite(bars)] = np.inf
     return Bars(gradient, bars)
 
 
@@ -112,9 +113,12 @@ def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> ND
         if size == 0.0:
             result[part] = 0.0
             continue
-        squares = np.where(np.isfinite(table), table / size, 0.0) ** 2
-        rows, columns = squares.mean(axis=1), squares.mean(axis=0)
+        known = np.isfinite(table)
+        squares = np.where(known, table / size, 0.0) ** 2
+        whole = squares.sum() / known.sum()
+        rows = squares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        columns = squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         if len(shape) < 2:
-            rows[...] = rows.mean()
-        result[part] = (size * np.sqrt(np.outer(rows, columns) / squares.mean())).ravel()
+            rows[...] = columns[...] = whole
+        result[part] = (size * np.sqrt(np.outer(rows, columns) / whole)).ravel()
     return result

@@ -329,13 +329,15 @@ class NetworkLoss:
     def _kinks(
         self, theta: NDArray[np.float64], step: float | None, n_threads: int, gradient: NDArray[np.float64]
     ) -> Kinks | None:
-        """Those that `direct`, which gave `gradient`, crosses: found by the same perturbations in difference arithmetic."""
+        """Those that `direct`, which gave `gradient`, crosses: the same perturbations in difference arithmetic see them."""
         h = PLAIN_STEP if step is None else step
         exact, found = self._exact("incremental", theta, h, n_threads, lambda _: None, True)
         if found is None:
             return None
-        shift = np.where(found.low < found.high, exact - gradient, 0.0)
-        return found._replace(low=found.low + shift, high=found.high + shift)
+        sharp, _ = self._exact("units", theta, EXACT_STEPS[0], n_threads, lambda _: None, False)
+        at_kink = found.low < found.high
+        shift, truncation = np.where(at_kink, [exact - gradient, np.abs(exact - sharp)], 0.0)
+        return found._replace(low=found.low + shift - truncation, high=found.high + shift + truncation)
 
     @cached_property
     def _decay(self) -> NDArray[np.float64]:
