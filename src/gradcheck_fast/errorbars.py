@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Roundings of an entry, or of one that is typical of its row and column, that no bar is less than.
 FEWEST_ROUNDINGS = 2.0
 #: Bars are so many times what changed between the two runs: in exact arithmetic, and in plain, where both have noise;
-EXACT_FACTOR, PLAIN_FACTOR = 2.0, 4.0
+EXACT_FACTOR, PLAIN_FACTOR = 1.5, 4.0
 #: and roundings of the cost in the difference of two costs.
 COST_ROUNDINGS = 4.0
 
@@ -57,7 +57,9 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
     first, second = numerical.gradient, numerical.again()
     with np.errstate(over="ignore", invalid="ignore"):
         change = np.abs(second - first)
-        at_kink = np.zeros(1, np.bool_) if numerical.kinks is None else numerical.kinks.low < numerical.kinks.high
+        at_kink = np.zeros(len(first), np.bool_)
+        if numerical.kinks is not None:
+            at_kink = numerical.kinks.low < numerical.kinks.high
         unknown = ~np.isfinite(change)
         change[at_kink] = np.nan  # the second run may lie on another side of them: left out
         spread = np.fmax.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])

@@ -329,7 +329,7 @@ class NetworkLoss:
     def _kinks(
         self, theta: NDArray[np.float64], step: float | None, n_threads: int, gradient: NDArray[np.float64]
     ) -> Kinks | None:
-        """Those that `direct`, which gave `gradient`, crosses: the same perturbations in difference arithmetic see them."""
+        """Those that `direct`, which gave `gradient`, crosses, as difference arithmetic sees them."""
         h = PLAIN_STEP if step is None else step
         exact, found = self._exact("incremental", theta, h, n_threads, lambda _: None, True)
         if found is None:
