@@ -9,6 +9,7 @@ from networks import Case, backprop, random_network
 import gradcheck_fast as gf
 
 METHODS = ("units", "incremental")
+ALL_METHODS = (*METHODS, "direct")
 
 
 def find(case, method="units", step=None):
@@ -57,13 +58,14 @@ def test_at_a_kink_the_slopes_left_and_right_are_found(activation, z, left, righ
     assert not kinks.high[others].any()
 
 
+@pytest.mark.parametrize("method", ALL_METHODS)
 @pytest.mark.parametrize(("activation", "z", "left", "right"), KINKS)
-def test_at_a_kink_any_slope_between_passes_and_none_outside(activation, z, left, right):
+def test_at_a_kink_any_slope_between_passes_and_none_outside(activation, z, left, right, method):
     case = one_unit(activation, z)
     good = gf.numerical_gradient(case.loss, case.params)
     for share, ok in ((0.0, True), (0.5, True), (0.9, True), (1.0, True), (-0.01, False), (1.01, False)):
         gradient = {**good, "h.b": np.array([left + share * (right - left)])}
-        report = gf.gradcheck(case.loss, gradient, case.params)
+        report = gf.gradcheck(case.loss, gradient, case.params, method=method)
         assert (report.ok, report.arrays[1].at_kink) == (ok, int(ok))
 
 
@@ -129,7 +131,8 @@ def test_back_propagation_passes_whichever_slope_it_takes(activation, method):
         report = gf.gradcheck(case.loss, gradient, case.params, method=method, rtol=1e-9, atol=1e-11)
         assert report.ok, str(report)
         assert sum(array.at_kink for array in report.arrays) > 0
-    assert gf.gradcheck(case.loss, left, case.params, method=method).ok
+    for any_method in (method, "direct"):
+        assert gf.gradcheck(case.loss, left, case.params, method=any_method).ok
 
 
 @pytest.mark.parametrize("method", METHODS)

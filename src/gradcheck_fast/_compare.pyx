@@ -2,7 +2,11 @@
 # cython: freethreading_compatible=True
 """The loops of `compare`: each goes once through two gradients, and makes no arrays."""
 from libc.float cimport DBL_MAX
-from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite
+from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite, sqrt
+
+
+#: An error bar of more than this part of an entry, and of what is typical of its array, does not let decide.
+cdef double WIDE_BAR = 1e-2
 
 
 def largest(const double[::1] x):
@@ -32,15 +36,29 @@ def squares(const double[::1] a, const double[::1] b, double scale):
     return difference, total
 
 
-def excess(const double[::1] analytic, const double[::1] numerical, const double[:] allowance, const double[:] low,
-           const double[:] high, double rtol, double atol, double[::1] ratio):
-    """ratio[k] = distance of a from [n + low, n + high] over the tolerance, infinite if a or n is not finite, and the
-    largest number there is if nothing is tolerated.
+def root_mean_square(const double[::1] x):
+    """Of the finite entries; 0 if there are none."""
+    cdef Py_ssize_t k, count = 0
+    cdef double size = largest(x)[0], total = 0.0
+    if size == 0.0:
+        return 0.0
+    with nogil:
+        for k in range(x.shape[0]):
+            if isfinite(x[k]):
+                total += (x[k] / size) * (x[k] / size)
+                count += 1
+    return size * sqrt(total / count)
 
-    The tolerance is atol + rtol max(|a|, |n|) + allowance. Returns the largest |a - n|, NaN if one is, and how many
-    ratios exceed 1.
+
+def judge(const double[::1] analytic, const double[::1] numerical, const double[:] bars, const double[:] allowance,
+          const double[:] low, const double[:] high, double rtol, double atol, double middle, double[::1] ratio):
+    """ratio[k] = distance of a from [n + low, n + high] over the tolerance atol + rtol max(|a|, |n|) + allowance.
+
+    Infinite if a or n is not finite, and the largest number there is if nothing is tolerated. Returns the largest
+    |a - n|, NaN if one is, and how many entries are: wrong (a ratio above 1); right at a kink (low < high); right
+    elsewhere, but with a bar too wide for n and for `middle`, the size of the array; and not more than their bar.
     """
-    cdef Py_ssize_t k, wrong = 0
+    cdef Py_ssize_t k, wrong = 0, at_kink = 0, undecided = 0, small = 0
     cdef double a, n, error, beyond, allowed, most = 0.0
     with nogil:
         for k in range(analytic.shape[0]):
@@ -55,7 +73,13 @@ def excess(const double[::1] analytic, const double[::1] numerical, const double
                 ratio[k] = 0.0
             else:
                 ratio[k] = fmin(beyond / allowed, DBL_MAX) if allowed > 0.0 else DBL_MAX
-            wrong += ratio[k] > 1.0
+            if ratio[k] > 1.0:
+                wrong += 1
+            elif low[k] < high[k]:
+                at_kink += 1
+            elif bars[k] > WIDE_BAR * fmax(middle, fabs(n)):
+                undecided += 1
+            small += fabs(n) <= bars[k]
             error = fabs(error)
             most = error if error > most or error != error else most
-    return most, wrong
+    return most, wrong, at_kink, undecided, small

@@ -124,8 +124,6 @@ _SURE_ROUNDINGS = 8.0
 _ANALYTIC_ROUNDINGS = 12.0
 #: So many of the smallest normal numbers of its dtype may have been lost to underflow.
 _UNDERFLOWS = 1024.0
-#: An error bar of more than this part of an entry, and of what is typical of its array, does not let decide.
-_WIDE_BAR = 1e-2
 
 
 class Comparison(NamedTuple):
@@ -155,7 +153,7 @@ def compare(
 
         def sure(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
             relative = _SURE_ROUNDINGS * float(dtype.eps)
-            return _Tolerance(relative, relative * _root_mean_square(n[part]), zeros[part])
+            return _Tolerance(relative, relative * _compare.root_mean_square(n[part]), zeros[part])
 
         comparison = _judge(analytic, numerical, Bars(n, zeros), sure)
         if not any(array.wrong for array in comparison.arrays):
@@ -207,16 +205,15 @@ def _judge(
         begin = part.stop
         dtype = analytic.dtypes[name]
         rtol, atol, allowance = tolerance(part, shape, np.finfo(dtype if dtype.kind == "f" else "f8"))
-        own, other, bars, ratio = (vector[part] for vector in (a, n, found.bars, excess))
-        error, wrong = _compare.excess(own, other, allowance, low[part], high[part], rtol, atol, ratio)
-        right, at_kink = ratio <= 1.0, low[part] < high[part]
-        wide = bars > _WIDE_BAR * np.maximum(np.abs(other), _root_mean_square(other))
+        own, other, ratio = a[part], n[part], excess[part]
+        error, wrong, at_kink, undecided, small = _compare.judge(
+            own, other, found.bars[part], allowance, low[part], high[part], rtol, atol,
+            _compare.root_mean_square(other), ratio,
+        )  # fmt: skip
         results.append(
             ArrayResult(
-                name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol),
-                at_kink=int(np.count_nonzero(at_kink & right)),
-                inconclusive=int(np.count_nonzero(wide & right & ~at_kink)),
-                empty=not wrong and bool((np.abs(other) <= bars).all()),
+                name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink, undecided,
+                empty=not wrong and small == own.size,
             )
         )  # fmt: skip
     return Comparison(tuple(results), _ratio(a, n), excess, n, reaching_over_kinks(found.bars, numerical.kinks))
@@ -238,11 +235,3 @@ def compare_costs(yours: float, ours: float) -> tuple[str, ...]:
             if abs(ratio - factor) <= _SAME_COST * abs(factor):
                 said += f", so {what}"
     return (f"{said}. Before the gradient, check the layers, the cost and its reduction: another network is described",)
-
-
-def _root_mean_square(x: NDArray[np.float64]) -> float:
-    size, _ = _compare.largest(x)
-    if size == 0.0:
-        return 0.0
-    scaled = np.where(np.isfinite(x), x, 0.0) / size
-    return float(size * math.sqrt(scaled @ scaled / len(x)))

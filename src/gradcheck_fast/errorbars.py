@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Roundings of an entry, or of one that is typical of its row and column, that no bar is less than.
 FEWEST_ROUNDINGS = 2.0
 #: Bars are so many times what changed between the two runs: in exact arithmetic, and in plain, where both have noise;
-EXACT_FACTOR, PLAIN_FACTOR = 2.0, 4.0
+EXACT_FACTOR, PLAIN_FACTOR = 1.5, 4.0
 #: and roundings of the cost in the difference of two costs.
 COST_ROUNDINGS = 4.0
 
@@ -57,10 +57,12 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
     first, second = numerical.gradient, numerical.again()
     with np.errstate(over="ignore", invalid="ignore"):
         change = np.abs(second - first)
-        if numerical.kinks is not None:  # the second run may lie on another side of them
+        at_kink = np.zeros(len(first), np.bool_)
+        if numerical.kinks is not None:
             at_kink = numerical.kinks.low < numerical.kinks.high
-            change[at_kink] = 0.0
-        spread = np.maximum.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
+        unknown = ~np.isfinite(change)
+        change[at_kink] = np.nan  # the second run may lie on another side of them: left out
+        spread = np.fmax.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
         gradient = first
         if numerical.exact:
             size = np.maximum(np.abs(first), typical(first, shapes))
@@ -69,8 +71,8 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
             noise = COST_ROUNDINGS * EPSILON * numerical.noise()
             bars = PLAIN_FACTOR * spread + noise
             if numerical.step is None:  # where only noise changed, the larger step has less of it
-                gradient = np.where(change <= noise, second, first)
-    bars[~np.isfinite(bars)] = np.inf
+                gradient = np.where((change <= noise) & ~at_kink, second, first)
+    bars[unknown | ~np.isfinite(bars)] = np.inf
     return Bars(gradient, bars)
 
 
@@ -113,9 +115,12 @@ def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> ND
         if size == 0.0:
             result[part] = 0.0
             continue
-        squares = np.where(np.isfinite(table), table / size, 0.0) ** 2
-        rows, columns = squares.mean(axis=1), squares.mean(axis=0)
+        known = np.isfinite(table)
+        squares = np.where(known, table / size, 0.0) ** 2
+        whole = squares.sum() / known.sum()
+        rows = squares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        columns = squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         if len(shape) < 2:
-            rows[...] = rows.mean()
-        result[part] = (size * np.sqrt(np.outer(rows, columns) / squares.mean())).ravel()
+            rows[...] = columns[...] = whole
+        result[part] = (size * np.sqrt(np.outer(rows, columns) / whole)).ravel()
     return result

@@ -51,7 +51,7 @@ def positive_integer(what: str, value: object) -> int:
 
 
 def number(what: str, value: object, *, positive: bool = False, signed: bool = False) -> float:
-    """`value` as a finite float of at least 0 (above 0 if `positive`, any if `signed`); an error naming `what` if not."""
+    """`value` as a finite float, at least 0, above 0 if `positive`, any if `signed`; an error names `what` if not."""
     expected = "a positive number" if positive else "a finite number" if signed else "a number of at least 0"
     if isinstance(value, (str, bytes, bool)):
         raise TypeError(f"{what}: expected {expected}, got {value!r}")

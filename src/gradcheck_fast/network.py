@@ -11,7 +11,7 @@ import numpy as np
 
 from .arrays import first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
-from .differences import EXACT_STEPS, SECOND_STEP, Kinks, Numerical, jitter, plain_steps
+from .differences import EXACT_STEPS, PLAIN_STEP, SECOND_STEP, Kinks, Numerical, jitter, plain_steps
 from .layers import Layer, Signal
 from .methods import Engine
 from .names import choose, nearest
@@ -339,7 +339,8 @@ class NetworkLoss:
             again = lambda: find(jitter(theta), step, SECOND_STEP, n_threads, lambda _: None)
             width = plain_steps(theta, step)[2]
             noise = lambda: abs(self._engine.cost(theta, n_threads)) / width
-            return Numerical(gradient, method, False, step, again, noise, roundings)
+            found = self._kinks(theta, step, n_threads, gradient) if kinks else None
+            return Numerical(gradient, method, False, step, again, noise, roundings, found)
         for h in EXACT_STEPS if step is None else (step,):
             gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
             if np.isfinite(gradient).all():
@@ -373,6 +374,19 @@ class NetworkLoss:
             if self.network.penalty:
                 changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
         return np.divide(changes, width, out=changes)
+
+    def _kinks(
+        self, theta: NDArray[np.float64], step: float | None, n_threads: int, gradient: NDArray[np.float64]
+    ) -> Kinks | None:
+        """Those that `direct`, which gave `gradient`, crosses, as difference arithmetic sees them."""
+        h = PLAIN_STEP if step is None else step
+        exact, found = self._exact("incremental", theta, h, n_threads, lambda _: None, True)
+        if found is None:
+            return None
+        sharp, _ = self._exact("units", theta, EXACT_STEPS[0], n_threads, lambda _: None, False)
+        at_kink = found.low < found.high
+        shift, truncation = np.where(at_kink, [exact - gradient, np.abs(exact - sharp)], 0.0)
+        return found._replace(low=found.low + shift - truncation, high=found.high + shift + truncation)
 
     @cached_property
     def _decay(self) -> NDArray[np.float64]:

@@ -54,7 +54,7 @@ def numerical_gradient(
         perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights.
         ``auto`` is whichever of the last two does less work. For other functions only ``direct`` exists.
     step : float, optional
-        h. Default: 2**-30 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
+        h. Default: 2**-40 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
         Default: the CPUs that this process may use. The result does not depend on it.
     progress : bool or callable, optional
