@@ -1,5 +1,5 @@
 /* Kinks crossed: entries that lie on one side of a kink k for +h and on the other for -h,
- *     (z + d+ > k) != (z + d- > k),
+ *     (d+ > k - z) != (d- > k - z),
  * or that leave it to one side. A kink is where the slope of an operation, or of a cost, jumps.
  */
 #ifndef GF_KINKS_H
@@ -10,7 +10,7 @@
 #include "elementwise.h"
 
 static ALWAYS_INLINE int crosses(double z, double kink, double plus, double minus) {
-    return (z + plus > kink) != (z + minus > kink);
+    return (plus > kink - z) != (minus > kink - z); /* z + plus might round to z */
 }
 
 /* The distance of the nearest of n numbers to a kink. */

@@ -122,3 +122,20 @@ def test_typical_is_of_the_row_and_the_column():
     np.testing.assert_allclose(typical(np.array([3.0, np.inf, 4.0]), {"b": (3,)})[0], np.sqrt(12.5))
     np.testing.assert_array_equal(typical(np.zeros(3), {"b": (3,)}), 0.0)
     np.testing.assert_allclose(typical(np.full(8, 1e300), {"T": (2, 2, 2)}), 1e300)
+
+
+def test_an_entry_of_which_nothing_is_known_does_not_pass():
+    """With three times the step the third root has no real value any more."""
+    report = gf.gradcheck(
+        lambda p: float(np.sqrt(p).sum()) if p.min() >= 0 else np.nan, np.array([0.5, 0.25, 158.0]),
+        np.array([1.0, 4.0, 1e-5]),
+    )  # fmt: skip
+    assert not report.ok
+
+
+def test_error_bars_do_not_change_a_verdict_by_atol():
+    for atol in (1e-1, 1e-3):
+        plain, shown = (gf.gradcheck(lambda p: p**3, 3.0, 1.0, step=0.1, atol=atol, error_bars=b) for b in (0, 1))
+        assert (plain.verdict, plain.numerical) == (shown.verdict, shown.numerical)
+        assert plain.error_bars is None
+        assert shown.error_bars > 0.0

@@ -96,7 +96,7 @@ def test_notes_diagnoses_kinks_and_inconclusive_entries(bad):
     arrays = (dataclasses.replace(bad.arrays[0], at_kink=4), dataclasses.replace(bad.arrays[1], inconclusive=3))
     notes, diagnoses = ("first",), (Diagnosis("second", "third", ("W",)), Diagnosis("fourth", "fifth", ("b",)))
     html = Reader(page(dataclasses.replace(bad, arrays=arrays, notes=notes, diagnoses=diagnoses)))
-    for part in ("Note: first", "Most likely: second", "third", "Possibly: fourth", "fifth"):
+    for part in ("Note: first", "Most likely: second", "third", "Also: fourth", "fifth"):
         assert part in html.text
     assert html.row("array")[6:8] == ["at kinks", "inconclusive"]
     assert html.row("W")[6:] == ["4", "0", "✗ wrong"]

@@ -237,7 +237,7 @@ def test_notes_come_first_and_diagnoses_last(told):
     assert text.index("Note:") < text.index("gradcheck: FAIL") < text.index("worst") < text.index("Most likely:")
     assert text.endswith(
         "\n\nMost likely: the gradient of W2 is off\n  one entry of 8"
-        "\n\nPossibly: the gradient of b1 is scaled\n  by 1.001"
+        "\n\nAlso: the gradient of b1 is scaled\n  by 1.001"
     )
     assert max(map(len, text.splitlines())) <= 100
 

@@ -6,7 +6,10 @@ from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite, sqrt
 
 
 #: An error bar of more than this part of an entry, and of what is typical of its array, does not let decide.
-cdef double WIDE_BAR = 1e-2
+#: So is an allowance for rounding: then the dtype of the gradient is too coarse.
+cdef double WIDE_BAR = 1e-2, WIDE_ALLOWANCE = 0.3
+#: Slopes that differ by no more than this part are one: the step crossed a kink, but no value lies on it.
+cdef double ONE_SLOPE = 1e-9
 
 
 def largest(const double[::1] x):
@@ -55,11 +58,13 @@ def judge(const double[::1] analytic, const double[::1] numerical, const double[
     """ratio[k] = distance of a from [n + low, n + high] over the tolerance atol + rtol max(|a|, |n|) + allowance.
 
     Infinite if a or n is not finite, and the largest number there is if nothing is tolerated. Returns the largest
-    |a - n|, NaN if one is, and how many entries are: wrong (a ratio above 1); right at a kink (low < high); right
-    elsewhere, but with a bar too wide for n and for `middle`, the size of the array; and not more than their bar.
+    |a - n|, NaN if one is, and how many entries are: wrong (a ratio above 1); right at a kink (low and high differ);
+    undecided, for the bar or the allowance is too wide for n and for `middle`, the size of the array, or the slopes at
+    a kink are not known; and of a size that is not more than their bar.
     """
     cdef Py_ssize_t k, wrong = 0, at_kink = 0, undecided = 0, small = 0
-    cdef double a, n, error, beyond, allowed, most = 0.0
+    cdef double a, n, error, beyond, allowed, size, most = 0.0
+    cdef bint several
     with nogil:
         for k in range(analytic.shape[0]):
             a = analytic[k]
@@ -73,13 +78,18 @@ def judge(const double[::1] analytic, const double[::1] numerical, const double[
                 ratio[k] = 0.0
             else:
                 ratio[k] = fmin(beyond / allowed, DBL_MAX) if allowed > 0.0 else DBL_MAX
-            if ratio[k] > 1.0:
-                wrong += 1
-            elif low[k] < high[k]:
-                at_kink += 1
-            elif bars[k] > WIDE_BAR * fmax(middle, fabs(n)):
+            size = fmax(middle, fabs(n))
+            several = high[k] - low[k] > ONE_SLOPE * fmax(fabs(n), fmax(fabs(low[k]), fabs(high[k])))
+            if not isfinite(low[k]) or not isfinite(high[k]):
+                ratio[k] = 0.0
                 undecided += 1
-            small += fabs(n) <= bars[k]
+            elif ratio[k] > 1.0:
+                wrong += 1
+            elif several:
+                at_kink += 1
+            elif bars[k] > WIDE_BAR * size or allowance[k] > WIDE_ALLOWANCE * size:
+                undecided += 1
+            small += fabs(n) <= bars[k] and not several
             error = fabs(error)
             most = error if error > most or error != error else most
     return most, wrong, at_kink, undecided, small

@@ -8,7 +8,7 @@ for one chunk (`fill_tape`), runs the tasks of a method over it, and goes on to 
 range of tasks and returns, so that the caller can look for Ctrl-C and report progress.
 """
 from cython.parallel cimport prange, threadid
-from libc.math cimport fabs
+from libc.math cimport INFINITY, fabs
 from libc.string cimport memcpy, memset
 
 from gradcheck_fast._kernels cimport GF_PANEL, gf_elementwise, gf_pairs
@@ -29,8 +29,8 @@ cdef enum:
     NUMBERS = 10        # integers per pair of a block; two per slot follow
     CHANGES = 4         # doubles per pair of a block; before them a row of the tape, after them what propagate() needs
 
-# To see what the cost does on either side of a kink, values that lie on it are moved off it, this far, and perturbed by
-# so little that they do not come back.
+# To see what the cost does on either side of a kink, values that lie on it, or so near to it, are moved off it so far,
+# and perturbed by so little that they do not come back.
 cdef double ASIDE = 2.0 ** -32, LITTLE = 2.0 ** -50
 
 has_openmp = bool(GF_HAS_OPENMP)
@@ -171,9 +171,8 @@ cdef Py_ssize_t run_block(CompiledProgram program, const Route *route, Pairs *pa
                           double *result, double *low, double *high) noexcept nogil:
     """result[source] += (cost(+h) - cost(-h)) / 2h; empties the block.
 
-    Where kinks are crossed, low[source] and high[source] += how far below and above that the slope of the cost may lie:
-    the slopes to both sides, and those with all values that lie on a kink on the one or on the other side of it. Returns
-    how many were crossed.
+    Where kinks are crossed, low[source] and high[source] += how far from that the least and the largest slope that the
+    cost has here lies: see add_slopes. Returns how many were crossed.
     """
     cdef Py_ssize_t p, kinked = 0, crossed = 0
     cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
@@ -205,36 +204,45 @@ cdef void keep(Pairs *pairs, Py_ssize_t p, Py_ssize_t place) noexcept nogil:
 
 cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, Py_ssize_t place, const double *theta,
                      Chunk chunk, double *low, double *high) noexcept nogil:
-    """Adds to low and high of a kept pair how far its slopes lie from its central difference."""
+    """Adds to low and high of a kept pair how far from its central difference its slopes lie.
+
+    These are the slopes to both sides, and those with the values that lie on kinks taken to lie beside them: all on
+    the left, all on the right, all inside, or all outside where an operation has two. Where no value lies on a kink, and
+    the step was but large enough to cross one, that is one slope.
+    """
     cdef Py_ssize_t k, capacity = pairs.base.capacity
     cdef const Py_ssize_t *kept = pairs.sample + 5 * capacity
     cdef Py_ssize_t sample = kept[place], source = kept[3 * capacity + place]
     cdef double *values = pairs.change + CHANGES * capacity
     cdef double *row = pairs.change - program.tape_stride
     cdef const double *targets = row_pointer(chunk.targets, chunk.begin + sample)
-    cdef double plus = pairs.change[2 * capacity + place] / pairs.h, minus = -pairs.change[3 * capacity + place] / pairs.h
-    cdef double central = 0.5 * (plus + minus), least = min(plus, minus), most = max(plus, minus), slope
+    cdef double central = (pairs.change[2 * capacity + place] - pairs.change[3 * capacity + place]) / (2.0 * pairs.h)
+    cdef double least = INFINITY, most = -INFINITY, plus, minus
     cdef Pairs one = pairs[0]
     one.base.tape = row
     one.crossed = NULL
-    one.h = LITTLE
-    for k in range(2):
+    one.h = min(LITTLE, 2.0 ** -10 * pairs.h)
+    for k in range(5):
         memcpy(row, &chunk.tape_view[sample, 0], program.tape_stride * sizeof(double))
-        move_aside(program, row, targets, 2 * k - 1)
+        if k > 0:
+            move_aside(program, row, targets, 1.0 if k & 1 else -1.0, 1.0 if k & 2 else -1.0)
         one.base.count = 0
         add_pair(&one, 0, kept[2 * capacity + place], kept[capacity + place], source)
         program.propagate(route, &one, theta, targets, chunk.targets.shape[1], values)
-        slope = 0.0
-        if one.base.count > 0:
-            slope = (one.change[0] - one.change[capacity]) / (2.0 * LITTLE)
-        least = min(least, slope)
-        most = max(most, slope)
-    low[source] += least - central
-    high[source] += most - central
+        plus = one.change[0] / one.h if one.base.count > 0 else 0.0
+        minus = -one.change[capacity] / one.h if one.base.count > 0 else 0.0
+        if k > 0:
+            plus = minus = 0.5 * (plus + minus)
+        least = min(least, min(plus, minus))
+        most = max(most, max(plus, minus))
+    # moving values aside changes what they are multiplied with, too
+    low[source] += least - central - ASIDE * (most - least)
+    high[source] += most - central + ASIDE * (most - least)
 
 
-cdef void move_aside(CompiledProgram program, double *row, const double *targets, double side) noexcept nogil:
-    """Moves values that lie on a kink to the side -1 or 1 of it, and those very near to where they are."""
+cdef void move_aside(CompiledProgram program, double *row, const double *targets, double first,
+                     double second) noexcept nogil:
+    """Moves values that lie on a kink to the side -1 or 1 of it: of an operation's first kink, and of its second."""
     cdef Py_ssize_t k, c, kink
     cdef const Step *step
     cdef const gf_elementwise *operation
@@ -246,18 +254,16 @@ cdef void move_aside(CompiledProgram program, double *row, const double *targets
             x = row + program.steps[step.first].offset
             for kink in range(operation.kinks):
                 for c in range(step.width):
-                    x[c] = aside(x[c], operation.kink[kink], side)
+                    x[c] = aside(x[c], operation.kink[kink], second if kink else first)
         elif step.kind == COST and program.kernels.costs[step.operation].kink:
             x = row + program.steps[step.first].offset
             for c in range(step.width):
-                x[c] = aside(x[c], targets[step.second + c], side)
+                x[c] = aside(x[c], targets[step.second + c], first)
 
 
 cdef double aside(double x, double kink, double side) noexcept nogil:
     cdef double distance = ASIDE * max(1.0, fabs(kink))
-    if not fabs(x - kink) < distance:
-        return x
-    return kink + (side if x == kink else 1.0 if x > kink else -1.0) * distance
+    return kink + side * distance if fabs(x - kink) < distance else x
 
 
 def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
@@ -267,7 +273,7 @@ def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scrat
 
     A unit (sample n, column j) of a route has its result at sensitivities[route.sensitivities * samples of a full
     chunk + its place in panels of n rows]. If `slopes` has two rows like it, kinks are counted: crossed[task] of them,
-    and slopes[0] and slopes[1] say there how far below and above the result the slope may lie.
+    and slopes[0] and slopes[1] say there how far from the result the least and the largest slope lie.
     """
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):

@@ -54,7 +54,8 @@ class ArrayResult:
     inconclusive : int
         Entries whose error bar is too wide to decide.
     empty : bool
-        Whether the numerical gradient is zero, or less than its error bars, in all entries: nothing was checked here.
+        Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries: nothing that
+        is wrong would surely have been seen.
     """
 
     name: str
@@ -76,7 +77,7 @@ class ArrayResult:
             return "wrong"
         if self.empty:
             return "nothing to check"
-        return "inconclusive" if self.inconclusive == self.size else "right"
+        return "inconclusive" if self.inconclusive else "right"
 
 
 def relative_error(a: Tree, b: Tree) -> float:
@@ -158,15 +159,13 @@ def compare(
         comparison = _judge(analytic, numerical, Bars(n, zeros), sure)
         if not any(array.wrong for array in comparison.arrays):
             return comparison._replace(bars=None)
-    if atol is not None and not with_bars:
-        found = Bars(n, zeros)
-        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part]))._replace(
-            bars=None
-        )
+    if atol is not None:  # the user says how much; error bars are only shown
+        by_user = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
+        shown = reaching_over_kinks(error_bars(numerical, analytic.shapes).bars, numerical.kinks) if with_bars else None
+        return _judge(analytic, numerical, Bars(n, zeros), by_user)._replace(bars=shown)
     found = error_bars(numerical, analytic.shapes)
-    if not by_default:
-        added = zeros if atol is not None else found.bars
-        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol or 0.0, atol or 0.0, added[part]))
+    if rtol is not None:
+        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part]))
 
     def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
         bars, own = found.bars[part], found.gradient[part]
@@ -213,7 +212,7 @@ def _judge(
         results.append(
             ArrayResult(
                 name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink, undecided,
-                empty=not wrong and small == own.size,
+                empty=not wrong and small + at_kink == own.size,
             )
         )  # fmt: skip
     return Comparison(tuple(results), _ratio(a, n), excess, n, reaching_over_kinks(found.bars, numerical.kinks))
@@ -221,11 +220,13 @@ def _judge(
 
 #: Costs that differ by less, in parts of the larger, are taken for the same: yours may have been found in float32.
 _SAME_COST = 1e-4
+#: The same, where both are next to nothing.
+_NO_COST = 1e-12
 
 
 def compare_costs(yours: float, ours: float) -> tuple[str, ...]:
     """What to say where the user's cost is not the described one's; nothing if it is."""
-    if abs(yours - ours) <= _SAME_COST * max(abs(yours), abs(ours)):
+    if abs(yours - ours) <= _SAME_COST * max(abs(yours), abs(ours)) + _NO_COST:
         return ()
     said = f"your cost is {yours:.10g}, the one described here {ours:.10g}"
     if ours:

@@ -36,12 +36,18 @@ class Kinks(NamedTuple):
     crossed : int
         How many values lie on different sides of a kink for +h and for -h, over all perturbations and samples.
     low, high : ndarray, shape (size,)
-        How far below (<= 0) and above (>= 0) each central difference the slope may lie.
+        How far from each central difference the least and the largest of the slopes lie; both 0 where there is no kink.
     """
 
     crossed: int
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+
+    @property
+    def where(self) -> NDArray[np.bool_]:
+        """Which entries meet one."""
+        met: NDArray[np.bool_] = (self.low != 0.0) | (self.high != 0.0)
+        return met
 
 
 class Numerical(NamedTuple):
@@ -56,8 +62,8 @@ class Numerical(NamedTuple):
     step : float or None
         None: chosen for each parameter.
     again : callable
-        Gives the gradient once more, with a larger step and all parameters moved by some roundings: what changes is
-        truncation and rounding.
+        Gives the gradient once more, with a step so many times as large and all parameters moved by some roundings:
+        what changes is truncation and rounding.
     noise : callable
         How far rounding a cost by one part in EPSILON moves each entry, in plain arithmetic: the cost over 2h.
     roundings : callable
@@ -71,7 +77,7 @@ class Numerical(NamedTuple):
     method: str
     exact: bool
     step: float | None
-    again: Callable[[], NDArray[np.float64]]
+    again: Callable[[float], NDArray[np.float64]]
     noise: Callable[[], float | NDArray[np.float64]]
     roundings: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     kinks: Kinks | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .differences import EPSILON
+from .differences import EPSILON, SECOND_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .differences import Kinks, Numerical
 
 #: Roundings of an entry, or of one that is typical of its row and column, that no bar is less than.
-FEWEST_ROUNDINGS = 2.0
+FEWEST_ROUNDINGS = 4.0
 #: Bars are so many times what changed between the two runs: in exact arithmetic, and in plain, where both have noise;
 EXACT_FACTOR, PLAIN_FACTOR = 1.5, 4.0
 #: and roundings of the cost in the difference of two costs.
@@ -54,12 +54,14 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
     shapes : dict
         Of the arrays in the flat vector, in order.
     """
-    first, second = numerical.gradient, numerical.again()
+    first, second = numerical.gradient, numerical.again(SECOND_STEP)
     with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(second).all() and np.isfinite(first).all():  # a larger step leads too far: a smaller one
+            second = np.where(np.isfinite(second), second, numerical.again(1.0 / SECOND_STEP))
         change = np.abs(second - first)
         at_kink = np.zeros(len(first), np.bool_)
         if numerical.kinks is not None:
-            at_kink = numerical.kinks.low < numerical.kinks.high
+            at_kink = numerical.kinks.where
         unknown = ~np.isfinite(change)
         change[at_kink] = np.nan  # the second run may lie on another side of them: left out
         spread = np.fmax.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
@@ -78,7 +80,7 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
 
 def reaching_over_kinks(bars: NDArray[np.float64], kinks: Kinks | None) -> NDArray[np.float64]:
     """Error bars that at kinks reach to all slopes."""
-    return bars if kinks is None else bars + np.maximum(-kinks.low, kinks.high)
+    return bars if kinks is None else bars + np.maximum(np.abs(kinks.low), np.abs(kinks.high))
 
 
 def in_proportion(

@@ -105,7 +105,7 @@ def _headline(report: Report) -> str:
 
 def _diagnoses(report: Report) -> str:
     return "\n".join(
-        f'<div class="box"><p><b>{"Possibly" if k else "Most likely"}:</b> {escape(cause)}</p>'
+        f'<div class="box"><p><b>{"Also" if k else "Most likely"}:</b> {escape(cause)}</p>'
         f"<p>{escape(evidence)}</p></div>"
         for k, (cause, evidence, _) in enumerate(report.diagnoses)
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arrays import first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
-from .differences import EXACT_STEPS, PLAIN_STEP, SECOND_STEP, Kinks, Numerical, jitter, plain_steps
+from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from .layers import Layer, Signal
 from .methods import Engine
 from .names import choose, nearest
@@ -336,16 +336,16 @@ class NetworkLoss:
         if method == "direct":
             find = self._direct
             gradient = find(theta, step, 1.0, n_threads, report)
-            again = lambda: find(jitter(theta), step, SECOND_STEP, n_threads, lambda _: None)
+            again = lambda times: find(jitter(theta), step, times, n_threads, lambda _: None)
             width = plain_steps(theta, step)[2]
             noise = lambda: abs(self._engine.cost(theta, n_threads)) / width
-            found = self._kinks(theta, step, n_threads, gradient) if kinks else None
+            found = self._kinks(theta, float(width.max(initial=0.0)) / 2.0, n_threads, gradient) if kinks else None
             return Numerical(gradient, method, False, step, again, noise, roundings, found)
         for h in EXACT_STEPS if step is None else (step,):
             gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
             if np.isfinite(gradient).all():
                 break
-        again = lambda: self._exact(method, jitter(theta), SECOND_STEP * h, n_threads, lambda _: None, False)[0]
+        again = lambda times: self._exact(method, jitter(theta), times * h, n_threads, lambda _: None, False)[0]
         return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
 
     @cached_property
@@ -376,17 +376,16 @@ class NetworkLoss:
         return np.divide(changes, width, out=changes)
 
     def _kinks(
-        self, theta: NDArray[np.float64], step: float | None, n_threads: int, gradient: NDArray[np.float64]
+        self, theta: NDArray[np.float64], h: float, n_threads: int, gradient: NDArray[np.float64]
     ) -> Kinks | None:
-        """Those that `direct`, which gave `gradient`, crosses, as difference arithmetic sees them."""
-        h = PLAIN_STEP if step is None else step
-        exact, found = self._exact("incremental", theta, h, n_threads, lambda _: None, True)
-        if found is None:
+        """Those that `direct`, which gave `gradient`, crosses with steps up to h, as difference arithmetic sees them."""
+        _, crossed = self._exact("incremental", theta, h, n_threads, lambda _: None, True)
+        if crossed is None:
             return None
-        sharp, _ = self._exact("units", theta, EXACT_STEPS[0], n_threads, lambda _: None, False)
-        at_kink = found.low < found.high
-        shift, truncation = np.where(at_kink, [exact - gradient, np.abs(exact - sharp)], 0.0)
-        return found._replace(low=found.low + shift - truncation, high=found.high + shift + truncation)
+        sharp, here = self._exact("units", theta, EXACT_STEPS[0], n_threads, lambda _: None, True)
+        slopes = (sharp, sharp) if here is None else (sharp + here.low, sharp + here.high)
+        low, high = (np.where(crossed.where, slope - gradient, 0.0) for slope in slopes)
+        return Kinks(crossed.crossed, low, high)
 
     @cached_property
     def _decay(self) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .differences import LARGEST_STEP, SECOND_STEP, SMALLEST_STEP, Numerical, jitter, plain_steps
+from .differences import LARGEST_STEP, SMALLEST_STEP, Numerical, jitter, plain_steps
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
 from .names import choose, number
@@ -130,8 +130,8 @@ class CallableLoss:
         gradient = self._differences(params, theta, step, 1.0, report)
         cost = self._settle(params)
 
-        def again() -> NDArray[np.float64]:
-            found = self._differences(params, jitter(theta), step, SECOND_STEP, lambda _: None)
+        def again(times: float) -> NDArray[np.float64]:
+            found = self._differences(params, jitter(theta), step, times, lambda _: None)
             self._settle(params)
             return found
 

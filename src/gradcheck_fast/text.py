@@ -26,7 +26,7 @@ _STYLES = {
     r"(?m)^gradcheck: FAIL": "bold red",
     r"(?m)^.* <--$": "red",
     r"(?m)^Note: .*(\n  .*)*": "yellow",
-    r"(?m)^(Most likely|Possibly): .*": "bold",
+    r"(?m)^(Most likely|Also): .*": "bold",
     r"(?m)^(array   .*|worst   .*)$": "dim",
 }
 
@@ -77,7 +77,7 @@ def _text(report: Report, arrays: Sequence[ArrayResult]) -> str:
                  for e in report.worst(min(5, report.wrong))]  # fmt: skip
         lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
     for k, (cause, evidence, _) in enumerate(report.diagnoses):
-        lines += ["", _wrap(f"{'Possibly' if k else 'Most likely'}: {cause}"), _wrap(f"  {evidence}")]
+        lines += ["", _wrap(f"{'Also' if k else 'Most likely'}: {cause}"), _wrap(f"  {evidence}")]
     return "\n".join(line.rstrip() for line in lines)
 
 
