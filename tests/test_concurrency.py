@@ -259,4 +259,4 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 def test_memory_does_not_grow_with_the_samples(method):
     """Each sample is 16 bytes of data and 6 kB of tape: 18,000 more would be 110 MB if all lay there at once."""
     few, many = (int(run(MEMORY, method, samples)[0]) / 1024 for samples in (2000, 20000))
-    assert many - few < 5, f"{few:.1f} MiB with 2000 samples, {many:.1f} MiB with 20000"
+    assert many - few < 10, f"{few:.1f} MiB with 2000 samples, {many:.1f} MiB with 20000"

@@ -236,8 +236,7 @@ def test_notes_come_first_and_diagnoses_last(told):
     assert text.startswith("Note: your loss is 2, the network's is 1 and so on")
     assert text.index("Note:") < text.index("gradcheck: FAIL") < text.index("worst") < text.index("Most likely:")
     assert text.endswith(
-        "\n\nMost likely: the gradient of W2 is off\n  one entry of 8"
-        "\n\nAlso: the gradient of b1 is scaled\n  by 1.001"
+        "\n\nMost likely: the gradient of W2 is off\n  one entry of 8\n\nAlso: the gradient of b1 is scaled\n  by 1.001"
     )
     assert max(map(len, text.splitlines())) <= 100
 

@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
 """The loops of `compare`: each goes once through two gradients, and makes no arrays."""
+import numpy as np
+
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite, sqrt
 
@@ -51,6 +53,35 @@ def root_mean_square(const double[::1] x):
                 total += (x[k] / size) * (x[k] / size)
                 count += 1
     return size * sqrt(total / count)
+
+
+def row_and_column_sizes(const double[:, ::1] table, double[::1] rows, double[::1] columns):
+    """rows[i] * columns[j]: the root mean squares of the finite entries of row i and column j, over that of all."""
+    cdef Py_ssize_t i, j, count, counted = 0
+    cdef double size = 0.0, total = 0.0, square
+    counts = np.zeros(table.shape[1], np.intp)
+    cdef Py_ssize_t[::1] in_column = counts
+    columns[:] = 0.0
+    with nogil:
+        for i in range(table.shape[0]):
+            for j in range(table.shape[1]):
+                if isfinite(table[i, j]):
+                    size = fmax(size, fabs(table[i, j]))
+        for i in range(table.shape[0]):
+            rows[i] = 0.0
+            count = 0
+            for j in range(table.shape[1]):
+                if size > 0.0 and isfinite(table[i, j]):
+                    square = (table[i, j] / size) * (table[i, j] / size)
+                    rows[i] += square
+                    columns[j] += square
+                    in_column[j] += 1
+                    count += 1
+            total += rows[i]
+            counted += count
+            rows[i] = size * sqrt(rows[i] / max(count, 1))
+        for j in range(table.shape[1]):
+            columns[j] = sqrt(columns[j] / max(in_column[j], 1)) / sqrt(total / counted) if total > 0.0 else 0.0
 
 
 def judge(const double[::1] analytic, const double[::1] numerical, const double[:] bars, const double[:] allowance,

@@ -207,8 +207,8 @@ cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, 
     """Adds to low and high of a kept pair how far from its central difference its slopes lie.
 
     These are the slopes to both sides, and those with the values that lie on kinks taken to lie beside them: all on
-    the left, all on the right, all inside, or all outside where an operation has two. Where no value lies on a kink, and
-    the step was but large enough to cross one, that is one slope.
+    the left, all on the right, all inside, or all outside where an operation has two. Where no value lies on a kink,
+    and the step was but large enough to cross one, that is one slope.
     """
     cdef Py_ssize_t k, capacity = pairs.base.capacity
     cdef const Py_ssize_t *kept = pairs.sample + 5 * capacity

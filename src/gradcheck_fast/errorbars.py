@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from . import _compare
 from .differences import EPSILON, SECOND_STEP
 
 if TYPE_CHECKING:
@@ -64,17 +65,21 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
             at_kink = numerical.kinks.where
         unknown = ~np.isfinite(change)
         change[at_kink] = np.nan  # the second run may lie on another side of them: left out
-        spread = np.fmax.reduce([change, typical(change, shapes), in_proportion(change, first, shapes)])
+        spread = np.fmax(change, typical(change, shapes))
+        np.fmax(spread, in_proportion(change, first, shapes), out=spread)
         gradient = first
         if numerical.exact:
-            size = np.maximum(np.abs(first), typical(first, shapes))
-            bars = EXACT_FACTOR * spread + FEWEST_ROUNDINGS * EPSILON * size
+            bars = np.maximum(np.abs(first), typical(first, shapes))
+            bars *= FEWEST_ROUNDINGS * EPSILON
+            spread *= EXACT_FACTOR
+            bars += spread
         else:
             noise = COST_ROUNDINGS * EPSILON * numerical.noise()
             bars = PLAIN_FACTOR * spread + noise
             if numerical.step is None:  # where only noise changed, the larger step has less of it
                 gradient = np.where((change <= noise) & ~at_kink, second, first)
-    bars[unknown | ~np.isfinite(bars)] = np.inf
+    bars[unknown] = np.inf
+    np.copyto(bars, np.inf, where=~np.isfinite(bars))
     return Bars(gradient, bars)
 
 
@@ -92,18 +97,16 @@ def in_proportion(
     for shape in shapes.values():
         part = slice(begin, begin + math.prod(shape))
         begin = part.stop
-        finite = np.isfinite(change[part]) & np.isfinite(x[part])
-        size = float(np.max(np.abs(x[part]), initial=0.0, where=finite))
+        size = _compare.root_mean_square(x[part])
         if size > 0.0:
-            changes, sizes = change[part][finite] / size, x[part][finite] / size
-            result[part] = np.abs(x[part]) * math.sqrt((changes @ changes) / (sizes @ sizes))
+            result[part] = np.abs(x[part]) * (_compare.root_mean_square(change[part]) / size)
     return result
 
 
 def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float64]:
     """What is typical of the row and column of each entry: the product of their root mean squares, over the array's.
 
-    Vectors have one column, arrays of more axes one for each entry of the last. What is not finite is left out.
+    Of a vector, its own; an array of more axes has a column for each entry of the last. What is not finite is left out.
     """
     result = np.empty_like(x)
     begin = 0
@@ -112,17 +115,11 @@ def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> ND
         begin = part.stop
         if not part.stop > part.start:
             continue
-        table = x[part].reshape(-1, shape[-1] if len(shape) > 1 else 1)
-        size = float(np.max(np.abs(table), initial=0.0, where=np.isfinite(table)))
-        if size == 0.0:
-            result[part] = 0.0
-            continue
-        known = np.isfinite(table)
-        squares = np.where(known, table / size, 0.0) ** 2
-        whole = squares.sum() / known.sum()
-        rows = squares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        columns = squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         if len(shape) < 2:
-            rows[...] = columns[...] = whole
-        result[part] = (size * np.sqrt(np.outer(rows, columns) / whole)).ravel()
+            result[part] = _compare.root_mean_square(x[part])
+            continue
+        table = x[part].reshape(-1, shape[-1])
+        rows, columns = np.empty(len(table)), np.empty(table.shape[1])
+        _compare.row_and_column_sizes(table, rows, columns)
+        np.multiply.outer(rows, columns, out=result[part].reshape(table.shape))
     return result

@@ -378,7 +378,7 @@ class NetworkLoss:
     def _kinks(
         self, theta: NDArray[np.float64], h: float, n_threads: int, gradient: NDArray[np.float64]
     ) -> Kinks | None:
-        """Those that `direct`, which gave `gradient`, crosses with steps up to h, as difference arithmetic sees them."""
+        """Those that `direct`, which gave `gradient`, crosses with steps up to h: difference arithmetic sees them."""
         _, crossed = self._exact("incremental", theta, h, n_threads, lambda _: None, True)
         if crossed is None:
             return None
