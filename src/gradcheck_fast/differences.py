@@ -87,7 +87,8 @@ def jitter(theta: NDArray[np.float64]) -> NDArray[np.float64]:
     """Every parameter moved by JITTER of its size, up or down at random but the same each time."""
     bits = np.frombuffer(np.random.default_rng(0).bytes(-(-len(theta) // 8)), np.uint8)
     up = np.unpackbits(bits, count=len(theta))
-    return theta * np.array([1.0 - JITTER, 1.0 + JITTER])[up]
+    factors: NDArray[np.float64] = np.array([1.0 - JITTER, 1.0 + JITTER])[up]
+    return theta * factors
 
 
 def plain_steps(
