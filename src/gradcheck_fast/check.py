@@ -62,8 +62,8 @@ def gradcheck(
     Returns
     -------
     Report
-        True in a boolean context if no entry is wrong, and something was there to be checked. NaN and infinity are
-        wrong, on either side.
+        True in a boolean context if no entry is wrong, none undecided, and something was there to be checked. NaN and
+        infinity are wrong in your gradient; where the numerical one has them, nothing is decided.
 
     Raises
     ------

@@ -52,7 +52,8 @@ class ArrayResult:
     at_kink : int
         Right entries at a kink: the analytic number is one of the slopes there.
     inconclusive : int
-        Entries whose error bar is too wide to decide.
+        Entries whose error bar, or the rounding due to the gradient's dtype, is too wide to decide, or whose numerical
+        gradient is not finite.
     empty : bool
         Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries: nothing that
         is wrong would surely have been seen.

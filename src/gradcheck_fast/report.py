@@ -226,13 +226,13 @@ class Report:
             return "nothing was checked: there are no parameters"
         if self.ok:
             return f"every entry agrees, relative error {self.relative_error:.1e}"
+        if not np.isfinite(self._flat[1]).any():
+            return "the loss is not finite here, so no derivative could be found"
         if not self.wrong:
             undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
             if undecided:
-                return f"the error bars are too wide to decide, in {_few(undecided)}"
+                return f"too little is known to decide: the error bars are too wide, in {_few(undecided)}"
             return "there is nothing to check: the gradient is zero, or less than its error bars, everywhere"
-        if not np.isfinite(self._flat[1]).any():
-            return "the loss is not finite here, so no derivative could be found"
         broken = [a.name for a in self.arrays if a.wrong]
         return f"{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
 
