@@ -88,10 +88,10 @@ def judge(const double[::1] analytic, const double[::1] numerical, const double[
           const double[:] low, const double[:] high, double rtol, double atol, double middle, double[::1] ratio):
     """ratio[k] = distance of a from [n + low, n + high] over the tolerance atol + rtol max(|a|, |n|) + allowance.
 
-    Infinite if a is not finite, 1 if n is not, and the largest number there is if nothing is tolerated. Returns the largest
-    |a - n|, NaN if one is, and how many entries are: wrong (a ratio above 1); right at a kink (low and high differ);
-    undecided, for the bar or the allowance is too wide for n and for `middle`, the size of the array, or n, or the slopes
-    at a kink, are not finite; and of a size that is not more than their bar.
+    Infinite if a is not finite, 1 if n is not, and the largest number there is if nothing is tolerated. Returns the
+    largest |a - n|, NaN if one is, and how many entries are: wrong (a ratio above 1); right at a kink (low and high
+    differ); undecided, for the bar or the allowance is too wide for n and for `middle`, the size of the array, or n, or
+    the slopes at a kink, are not finite; and of a size that is not more than their bar.
     """
     cdef Py_ssize_t k, wrong = 0, at_kink = 0, undecided = 0, small = 0
     cdef double a, n, error, beyond, allowed, size, most = 0.0
