@@ -330,3 +330,51 @@ def test_hardly_a_small_error_in_2000_random_networks_is_missed():
     planted, seen = misses(1, 2000)
     assert seen[np.float64] >= 0.998 * planted[np.float64]
     assert seen[np.float32] >= 0.99 * planted[np.float32]
+
+
+# ---- Python functions: by the slopes to both sides
+
+
+@pytest.mark.parametrize(
+    ("function", "at", "slopes"),
+    [
+        (lambda p: max(p, 0.0), 0.0, (0.0, 1.0)),
+        (abs, 0.0, (-1.0, 1.0)),
+        (lambda p: abs(p - 2.0) + p**2, 2.0, (3.0, 5.0)),
+        (lambda p: 1e6 + max(3.0 * p, p), 0.0, (1.0, 3.0)),
+        (lambda p: min(p, p * p), 1.0, (2.0, 1.0)),
+    ],
+    ids=["relu", "abs", "abs-and-square", "beside-a-large-number", "minimum"],
+)
+def test_a_function_has_its_slopes_at_a_kink(function, at, slopes):
+    low, high = min(slopes), max(slopes)
+    for share in (0.0, 0.5, 1.0):
+        report = gf.gradcheck(function, low + share * (high - low), at)
+        assert (report.wrong, report.arrays[0].at_kink) == (0, 1)
+    for outside in (low - 0.1, high + 0.1):
+        assert gf.gradcheck(function, outside, at).wrong == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "at"),
+    [
+        (lambda p: p**2, 0.0),
+        (lambda p: 1e3 * p**2, 1e-9),
+        (np.exp, 3.0),
+        (lambda p: np.sin(50.0 * p), 0.3),
+        (lambda p: float(p > 0.0), 0.0),
+        (lambda p: 0.0 * p, 1.0),
+    ],
+    ids=["square", "steep-square", "exp", "oscillating", "step", "constant"],
+)
+def test_a_function_without_a_kink_has_none(function, at):
+    report = gf.gradcheck(function, gf.numerical_gradient(function, at), at)
+    assert (report.kinks_crossed, report.arrays[0].at_kink) == (0, 0)
+
+
+def test_a_tie_of_a_maximum():
+    theta = np.array([1.0, 1.0, 0.5])
+    for gradient in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]):
+        report = gf.gradcheck(lambda p: float(p.max()), np.array(gradient), theta)
+        assert (report.wrong, report.arrays[0].at_kink) == (0, 2)
+    assert gf.gradcheck(lambda p: float(p.max()), np.array([1.0, 0.0, 0.5]), theta).wrong == 1

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .differences import LARGEST_STEP, SMALLEST_STEP, Numerical, jitter, plain_steps
+from .differences import EPSILON, LARGEST_STEP, SMALLEST_STEP, Kinks, Numerical, jitter, plain_steps
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
 from .names import choose, number
@@ -107,6 +107,11 @@ def as_problem(loss: Loss) -> Problem:
     return CallableLoss(loss)
 
 
+#: A kink of a Python function is where the slopes to both sides differ by more than this part of them, and than so many
+#: roundings of the cost; and still do with a step so many times smaller.
+KINK, KINK_ROUNDINGS, SMALLER_STEP = 1e-3, 64.0, 16.0
+
+
 class CallableLoss:
     """Any Python function of a tree of arrays, differenced in plain arithmetic.
 
@@ -126,32 +131,63 @@ class CallableLoss:
         choose("method", method, ("auto", "units", "incremental", "direct"))
         if method in ("units", "incremental"):
             raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for a Python function use 'direct'")
-        theta = params.flat
-        gradient = self._differences(params, theta, step, 1.0, report)
+        theta, width = params.flat, plain_steps(params.flat, step)[2]
+        values = self._values(params, theta, step, 1.0, report)
         cost = self._settle(params)
+        with np.errstate(invalid="ignore", over="ignore"):
+            gradient = (values[0] - values[1]) / width
+        largest = np.maximum(np.abs(values).max(axis=0), abs(cost))
+        met = self._kinks(params, step, gradient, values, cost, largest) if kinks else None
 
         def again(times: float) -> NDArray[np.float64]:
-            found = self._differences(params, jitter(theta), step, times, lambda _: None)
+            plus, minus = self._values(params, jitter(theta), step, times, lambda _: None)
             self._settle(params)
+            with np.errstate(invalid="ignore", over="ignore"):
+                found: NDArray[np.float64] = (plus - minus) / plain_steps(jitter(theta), step, times)[2]
             return found
 
-        width = plain_steps(theta, step)[2]
-        return Numerical(gradient, "direct", False, step, again, lambda: abs(cost) / width)
+        return Numerical(gradient, "direct", False, step, again, lambda: largest / width, kinks=met)
 
     def _settle(self, params: Packed) -> float:
         """The cost at the unchanged parameters, at which a function that remembers its last ones is left."""
         return self._value(params, params.flat.copy()) if len(params.flat) else 0.0
 
-    def _differences(
+    def _values(
         self, params: Packed, theta: NDArray[np.float64], step: float | None, times: float,
         report: Callable[[float], object],
     ) -> NDArray[np.float64]:  # fmt: skip
-        plus, minus, width = plain_steps(theta, step, times)
-        gradient = np.empty_like(theta)
-        for begin, end in pieces(len(gradient), 1, report):
+        """The costs at p + h and at p - h, for every entry: shape (2, size)."""
+        plus, minus, _ = plain_steps(theta, step, times)
+        values = np.empty((2, len(theta)))
+        for begin, end in pieces(len(theta), 1, report):
             for k in range(begin, end):
-                gradient[k] = (self._at(params, theta, k, plus[k]) - self._at(params, theta, k, minus[k])) / width[k]
-        return gradient
+                values[:, k] = self._at(params, theta, k, plus[k]), self._at(params, theta, k, minus[k])
+        return values
+
+    def _kinks(
+        self, params: Packed, step: float | None, gradient: NDArray[np.float64], values: NDArray[np.float64],
+        cost: float, largest: NDArray[np.float64],
+    ) -> Kinks | None:  # fmt: skip
+        """Entries with another slope to either side, which is there with a much smaller step as well."""
+        theta = params.flat
+        plus, minus, _ = plain_steps(theta, step)
+        with np.errstate(invalid="ignore", over="ignore"):
+            right, left = (values[0] - cost) / (plus - theta), (cost - values[1]) / (theta - minus)
+            jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
+        low, high = np.zeros_like(theta), np.zeros_like(theta)
+        crossed = 0
+        plus, minus, width = plain_steps(theta, step, 1.0 / SMALLER_STEP)
+        visible = KINK * size + KINK_ROUNDINGS * EPSILON * largest / width
+        for k in np.flatnonzero(np.isfinite(jump) & (jump > visible)).tolist():
+            above = (self._at(params, theta, k, plus[k]) - cost) / (plus[k] - theta[k])
+            below = (cost - self._at(params, theta, k, minus[k])) / (theta[k] - minus[k])
+            if 0.5 * jump[k] < abs(above - below) < 2.0 * jump[k]:  # of a curve, less; of a step, more
+                curvature = max(abs(above - right[k]), abs(below - left[k])) / (0.5 * SMALLER_STEP)
+                low[k] = min(above, below) - curvature - gradient[k]
+                high[k] = max(above, below) + curvature - gradient[k]
+                crossed += 1
+        self._settle(params)
+        return Kinks(crossed, low, high) if crossed else None
 
     def _at(self, params: Packed, theta: NDArray[np.float64], k: int, value: float) -> float:
         moved: NDArray[np.float64] = theta.copy()
