@@ -328,8 +328,8 @@ def test_a_small_error_in_one_entry_is_found():
 def test_hardly_a_small_error_in_2000_random_networks_is_missed():
     """Those that are not found are less than the rounding of saturated units in that dtype."""
     planted, seen = misses(1, 2000)
-    assert seen[np.float64] >= 0.998 * planted[np.float64]
-    assert seen[np.float32] >= 0.99 * planted[np.float32]
+    assert seen[np.float64] >= 0.995 * planted[np.float64]
+    assert seen[np.float32] >= 0.985 * planted[np.float32]
 
 
 # ---- Python functions: by the slopes to both sides
