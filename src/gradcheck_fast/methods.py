@@ -71,6 +71,10 @@ class _Run(NamedTuple):
     n_threads: int
 
 
+#: In place of slopes where kinks are not counted.
+_NO_SLOPES = np.empty((0, 0))
+
+
 class _UnitRun(NamedTuple):
     """What perturbing the units of a chunk of the samples gave; see `_engine.units`."""
 
@@ -192,7 +196,7 @@ class Engine:
             None if none were crossed, or they were not to be counted.
         """
         gradient = np.zeros(self._program.size)
-        slopes = np.zeros((2, self._program.size)) if kinks else np.empty((0, 0))
+        slopes = np.zeros((2, self._program.size)) if kinks else _NO_SLOPES
         crossed = 0
         with self._memory() as memory:
             routes = self.parameter_routes
@@ -248,13 +252,15 @@ class Engine:
             run = self._prepare(memory, routes, self._compiled_unit_routes, theta, n_threads)
             units = len(memory.chunks[0].tape) * self._units
             sensitivities = memory.get("sensitivities", units)
-            slopes = memory.get("slopes", 2, units) if kinks else np.empty((0, 0))
+            slopes = memory.get("slopes", 2, units) if kinks else _NO_SLOPES
             for chunk, part in self._filled_chunks(memory, run, report):
                 tasks = routes.tasks(chunk.count)
-                counts = np.zeros(len(tasks.table), np.intp)
+                counts = memory.get("counts", len(tasks.table)).view(np.intp)
                 for begin, end in self._pieces(tasks, run.n_threads, part):
                     _engine.units(*run, tasks.table, chunk, h, sensitivities, slopes, counts, begin, end)
                 crossed = int(counts.sum()) if kinks else 0
+                if crossed:
+                    counts[:] = 0  # for the next call
                 yield _UnitRun(memory, run.compiled, run.n_threads, chunk, sensitivities, slopes, crossed)
 
     # ---- parts

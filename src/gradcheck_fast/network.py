@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -343,7 +344,8 @@ class NetworkLoss:
             return Numerical(gradient, method, False, step, again, noise, roundings, found)
         for h in EXACT_STEPS if step is None else (step,):
             gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
-            if np.isfinite(gradient).all():
+            # the sum of squares is found sooner, but may overflow
+            if isfinite(gradient.dot(gradient)) or np.isfinite(gradient).all():
                 break
         again = lambda times: self._exact(method, jitter(theta), times * h, n_threads, lambda _: None, False)[0]
         return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
