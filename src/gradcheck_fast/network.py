@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import _compare
 from .arrays import first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
 from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
@@ -344,8 +344,7 @@ class NetworkLoss:
             return Numerical(gradient, method, False, step, again, noise, roundings, found)
         for h in EXACT_STEPS if step is None else (step,):
             gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
-            # the sum of squares is found sooner, but may overflow
-            if isfinite(gradient.dot(gradient)) or np.isfinite(gradient).all():
+            if _compare.largest(gradient)[1]:  # all are finite
                 break
         again = lambda times: self._exact(method, jitter(theta), times * h, n_threads, lambda _: None, False)[0]
         return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
