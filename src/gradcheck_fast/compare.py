@@ -17,8 +17,7 @@ from .trees import Packed, Tree, pack, pack_as
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from . import _compare
-from .differences import Numerical
+    from .differences import Numerical
 
 
 class Entry(NamedTuple):
@@ -43,7 +42,7 @@ class ArrayResult:
     largest_error : float
         Largest \\|a − n\\|.
     wrong : int
-        Entries beyond the tolerance, or not finite.
+        Entries beyond the tolerance, or not finite in the analytic gradient.
     size : int
         Entries in all.
     rtol, atol : float

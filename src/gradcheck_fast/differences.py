@@ -1,4 +1,4 @@
-"""Central differences as numbers: what was found, with which step, and how far rounding and truncation may reach."""
+"""Central differences as numbers: what was found, with which step, and what else can be asked about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAIN_STEP = float(np.cbrt(EPSILON))
 #: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation. Where
 #: a value lies exactly on a jump of the curvature (elu, softsign, Huber) truncation is of the order of h, not h².
 EXACT_STEP = 2.0**-40
-#: The steps to try: a network that multiplies differences by 1e10 and more may overflow with the first.
+#: The steps to try: a network that multiplies differences by very much may overflow with the first.
 EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
 #: By how much of its size a parameter is moved to see what rounding does: more than the roundings of a sum.
 JITTER = 12.0 * EPSILON
@@ -99,11 +99,11 @@ def plain_steps(
     Parameters
     ----------
     theta : ndarray, shape (size,)
-    times : float
-        Takes so many times the step.
     step : float or None
         None: h = ∛ε max(1, |p|), which balances truncation against rounding (Press et al., Numerical Recipes, 5.7),
         and the divisor is the distance of the two rounded points. Given: that h, as it stands in textbooks.
+    times : float
+        Takes so many times the step.
 
     Raises
     ------

@@ -13,7 +13,7 @@ import numpy as np
 from . import _kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -149,11 +149,3 @@ class Packing:
             row = np.arange(p.rows)[:, np.newaxis]
             p.of(places)[...] = block["packed"] + panel * block["panel_stride"] + row * PANEL + column
         return places
-
-
-def fill(size: int, parameters: Iterable[Parameter], values: Iterable[float]) -> NDArray[np.float64]:
-    """A flat vector with one value for all entries of each parameter."""
-    flat = np.empty(size)
-    for p, value in zip(parameters, values, strict=True):
-        p.of(flat)[...] = value
-    return flat

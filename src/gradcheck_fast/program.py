@@ -15,7 +15,7 @@ import numpy as np
 
 from . import _kernels
 from ._program import Kind
-from .parameters import NOTHING, Array, Packing, Parameter, fill, integers, padded, spread
+from .parameters import NOTHING, Array, Packing, Parameter, integers, padded, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,13 +196,12 @@ class Program:
         """Number of parameters."""
         return self.arrays[-1].offset + self.arrays[-1].size if self.arrays else 0
 
-    def spread(self, values: Sequence[float]) -> NDArray[np.float64]:
-        """A flat vector with one value for all entries of each of the `parameters`."""
-        return fill(self.size, self.parameters, values)
-
     def decay(self) -> NDArray[np.float64]:
         """The L2 penalty's strength for each entry of the flat vector."""
-        return self.spread([p.array.decay for p in self.parameters])
+        flat = np.empty(self.size)
+        for p in self.parameters:
+            p.of(flat)[...] = p.array.decay
+        return flat
 
     @cached_property
     def packing(self) -> Packing:

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _kernels
 from ._program import Kind
+from .differences import EXACT_STEP
 from .parameters import NOTHING
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 
 #: A slope of less than this is one of a saturated unit.
 SATURATED = 2.0**-7
-#: The step by which slopes are found, by difference arithmetic.
-SLOPE_STEP = 2.0**-30
-
-_NAMES = {index: name for name, (index, _) in _kernels.OPERATIONS.items()}
+#: The elementwise operations by their numbers.
+OPERATION_NAMES = {index: name for name, (index, _) in _kernels.OPERATIONS.items()}
 
 
 def add_roundings(
@@ -74,9 +73,10 @@ def _cancelled(
         return np.zeros(len(own))
     slope = _values(program, tape, number)
     if reader.kind == Kind.ELEMENTWISE:
-        if _NAMES[reader.operation] == "exp":  # is its own slope
+        operation = OPERATION_NAMES[reader.operation]
+        if operation == "exp":  # is its own slope
             return np.zeros(len(own))
-        slope = _slopes(reader.operation, _values(program, tape, step), isa)
+        slope = np.abs(slopes(operation, _values(program, tape, step), isa))
     saturated = (slope < SATURATED) & (slope > 0.0)
     upstream = np.divide(own, slope, out=np.zeros_like(own), where=saturated)
     if reader.kind == Kind.ELEMENTWISE:
@@ -96,7 +96,9 @@ def _values(program: Program, tape: NDArray[np.float64], step: int) -> NDArray[n
     return tape[:, begin : begin + program.steps[step].width]
 
 
-def _slopes(operation: int, z: NDArray[np.float64], isa: str) -> NDArray[np.float64]:
-    d = np.full(z.size, SLOPE_STEP)
-    _, difference = _kernels.elementwise(_NAMES[operation], np.ascontiguousarray(z).ravel(), d, isa)
-    return np.abs(difference).reshape(z.shape) / SLOPE_STEP
+def slopes(operation: str, z: NDArray[np.float64], isa: str) -> NDArray[np.float64]:
+    """How an elementwise operation changes with its input: a central difference in difference arithmetic."""
+    at = np.ascontiguousarray(z).ravel()
+    h = np.full_like(at, EXACT_STEP)
+    up, down = (_kernels.elementwise(operation, at, d, isa)[1] for d in (h, -h))
+    return ((up - down) / (2.0 * EXACT_STEP)).reshape(z.shape)

@@ -21,6 +21,7 @@ from ..methods import instruction_set
 from ..network import Network
 from ..numerical import numerical_gradient
 from ..parameters import NOTHING
+from ..rounding import OPERATION_NAMES, slopes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,6 @@ Sensitivities: TypeAlias = "dict[int, Rows]"
 #: The sensitivities so far and that of the step -> what reaches the edge's or term's other end; None: nothing does.
 Rule: TypeAlias = "Callable[[Sensitivities, Rows], Rows | None]"
 
-_OPERATIONS = {index: name for name, (index, _) in _kernels.OPERATIONS.items()}
 _COSTS = {index: name for name, (index, *_) in _kernels.COSTS.items()}
 #: Samples whose costs are differenced together; each is a row of a matrix of weights.
 _BLOCK = 128
@@ -73,7 +73,7 @@ class Tape:
     def operation(self, number: int) -> str:
         """The name of an elementwise step's operation, or of a cost step's kernel."""
         step = self.program.steps[number]
-        return (_COSTS if step.kind == Kind.COST else _OPERATIONS)[step.operation]
+        return (_COSTS if step.kind == Kind.COST else OPERATION_NAMES)[step.operation]
 
     def slope(self, number: int) -> Rows:
         """How an elementwise step, or a cost, changes with its input."""
@@ -168,11 +168,8 @@ def sweep_seconds(program: Program, samples: int) -> float:
 
 
 def slope(operation: str, z: Rows) -> Rows:
-    """How an operation changes with its input: a central difference in difference arithmetic."""
-    at = np.ascontiguousarray(z).ravel()
-    h = np.full_like(at, EXACT_STEP)
-    rise = [_kernels.elementwise(operation, at, d, instruction_set())[1] for d in (h, -h)]
-    return np.asarray((rise[0] - rise[1]) / (2.0 * EXACT_STEP)).reshape(z.shape)
+    """How an operation changes with its input."""
+    return slopes(operation, z, instruction_set())
 
 
 def softmax_jacobian(p: Rows, up: Rows) -> Rows:
