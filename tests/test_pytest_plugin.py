@@ -39,7 +39,7 @@ def report_lines(result):
 
 
 def failures(result):
-    """What a run printed before pytest's summary, which repeats each message: all of it where the variable CI is set."""
+    """What a run printed before the summary, which repeats each message: all of it where the variable CI is set."""
     return str(result.stdout).partition("short test summary info")[0]
 
 
