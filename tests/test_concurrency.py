@@ -14,6 +14,7 @@ import pytest
 import gradcheck_fast as gf
 from gradcheck_fast import _kernels, methods
 from gradcheck_fast.program import Program
+from gradcheck_fast.runner import Runner
 
 THREADS = (1, 2, 3, 7)
 METHODS = ("direct", "incremental", "units")
@@ -73,7 +74,7 @@ def test_a_parameter_of_many_steps_is_bitwise_equal_for_any_number_of_threads():
     engine = methods.Engine(program, random.normal(size=(500, 8)), random.normal(size=(500, 16)))
     theta = 0.3 * random.normal(size=program.size)
     for run in (engine.units, engine.incremental):
-        results = [run(theta, 1e-6, n, lambda fraction: None) for n in (1, 7, 7, 7, 2, 2, 2)]
+        results = [run(theta, 1e-6, Runner(n)) for n in (1, 7, 7, 7, 2, 2, 2)]
         for gradient, _ in results:
             assert np.array_equal(gradient, results[0][0])
 

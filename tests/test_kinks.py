@@ -7,6 +7,7 @@ import pytest
 from networks import Case, backprop, random_network
 
 import gradcheck_fast as gf
+from gradcheck_fast.runner import Runner
 
 METHODS = ("units", "incremental")
 ALL_METHODS = (*METHODS, "direct")
@@ -14,9 +15,7 @@ ALL_METHODS = (*METHODS, "direct")
 
 def find(case, method="units", step=None):
     loss = case.loss
-    found = loss.central_differences(
-        loss.pack(case.params), method=method, step=step, n_threads=1, report=lambda fraction: None, kinks=True
-    )
+    found = loss.central_differences(loss.pack(case.params), method=method, step=step, runner=Runner(1), kinks=True)
     return found.gradient, found.kinks
 
 

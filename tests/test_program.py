@@ -11,13 +11,13 @@ from gradcheck_fast.methods import Engine
 from gradcheck_fast.parameters import aligned
 from gradcheck_fast.program import Program
 from gradcheck_fast.routes import Routes
+from gradcheck_fast.runner import Runner
 
 H = 2.0**-30
 DIGITS = 1e-12
 
 
-def silent(fraction):
-    pass
+RUNNER = Runner(1)
 
 
 def squared_error(x, y):
@@ -143,19 +143,19 @@ class TestProgramsThatAreNoDenseNetworks:
     @pytest.mark.parametrize("h", [0.1, 1e-4])
     def test_incremental_is_the_central_difference(self, problem, h):
         engine, program, params, cost = problem
-        gradient = engine.incremental(flatten(params), h, 1, silent)[0]
+        gradient = engine.incremental(flatten(params), h, RUNNER)[0]
         assert_close(program, gradient, true_gradient(cost, params, h), DIGITS)
 
     def test_units_agrees_with_incremental(self, problem):
         """A parameter used in several steps: the sum over what each does on its own, for a step so small."""
         engine, program, params, _ = problem
-        one_by_one = engine.incremental(flatten(params), H, 1, silent)[0]
-        assert_close(program, engine.units(flatten(params), H, 1, silent)[0], [mpf(x) for x in one_by_one], DIGITS)
+        one_by_one = engine.incremental(flatten(params), H, RUNNER)[0]
+        assert_close(program, engine.units(flatten(params), H, RUNNER)[0], [mpf(x) for x in one_by_one], DIGITS)
 
     def test_direct_agrees_in_plain_arithmetic(self, problem):
         engine, program, params, cost = problem
         theta = flatten(params)
-        changes = engine.direct(theta, theta + 1e-4, theta - 1e-4, 1, silent)
+        changes = engine.direct(theta, theta + 1e-4, theta - 1e-4, RUNNER)
         assert_close(program, changes / 2e-4, true_gradient(cost, params, 1e-4), 1e-9)
 
 
@@ -286,9 +286,9 @@ def test_random_program(seed):
     assert engine.cost(theta, 1) == pytest.approx(float(interpret(program, by_name["theta"], *data)), rel=1e-14)
     for h in (0.1, 1e-4):
         true = central_differences(lambda p: interpret(program, p["theta"], *data), by_name, h)["theta"]
-        assert_close(program, engine.incremental(theta, h, 1, silent)[0], true, DIGITS)
-    one_by_one = engine.incremental(theta, H, 1, silent)[0]
-    assert_close(program, engine.units(theta, H, 1, silent)[0], [mpf(x) for x in one_by_one], DIGITS)
+        assert_close(program, engine.incremental(theta, h, RUNNER)[0], true, DIGITS)
+    one_by_one = engine.incremental(theta, H, RUNNER)[0]
+    assert_close(program, engine.units(theta, H, RUNNER)[0], [mpf(x) for x in one_by_one], DIGITS)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -299,11 +299,11 @@ def test_random_program_of_many_widths(seed):
     X[:, 0] = [0, 1]
     theta = random.normal(size=program.size) / 8
     engine = Engine(program, X, y)
-    plain = engine.direct(theta, theta + 1e-5, theta - 1e-5, 1, silent) / 2e-5
+    plain = engine.direct(theta, theta + 1e-5, theta - 1e-5, RUNNER) / 2e-5
     noise = 1e-7 * np.abs(plain).max() + 1e-10 * abs(engine.cost(theta, 1))
-    one_by_one = engine.incremental(theta, 1e-5, 1, silent)[0]
+    one_by_one = engine.incremental(theta, 1e-5, RUNNER)[0]
     assert np.abs(one_by_one - plain).max() <= noise
-    assert np.abs(engine.units(theta, H, 1, silent)[0] - plain).max() <= noise
+    assert np.abs(engine.units(theta, H, RUNNER)[0] - plain).max() <= noise
 
 
 def test_a_parameter_stands_in_a_step_only_once():

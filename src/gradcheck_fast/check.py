@@ -12,6 +12,7 @@ from .diagnosis import diagnose
 from .names import number
 from .numerical import as_problem, differentiate
 from .report import Report, make_report
+from .runner import Runner
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def gradcheck(
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
-    numerical = differentiate(problem, at, method=method, step=step, n_threads=n_threads, progress=progress, kinks=True)
+    numerical = differentiate(problem, at, method, step, Runner(n_threads, progress), kinks=True)
     comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
     notes = () if value is None else compare_costs(value, float(loss(copy(params))))
     report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)

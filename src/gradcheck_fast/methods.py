@@ -9,24 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from . import _engine, _kernels
 from .differences import EXACT_STEP, Kinks
 from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
-from .progress import PIECE_SECONDS, pieces
 from .rounding import add_roundings
 from .routes import WORK_ELEMENTWISE, Routes
+from .runner import Job
+from .runs import Memory, Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._program import CompiledProgram
     from .program import Program
-    from .routes import Tasks
+    from .runner import Runner
+    from .runs import Some
 
 Report: TypeAlias = Callable[[float], object]
 
@@ -42,8 +44,6 @@ FORWARD_SAMPLES, ROW_MULTIPLE = 120, 12
 SERIAL_WORK = 2_000_000.0
 #: Numbers that one thread copies as fast as several.
 SERIAL_COPY = 32 * 1024
-#: Estimated operations per second that any machine does.
-SURE_SPEED = 4e9
 
 
 def instruction_set() -> str:
@@ -61,44 +61,8 @@ def instruction_set() -> str:
     return chosen
 
 
-class _Run(NamedTuple):
-    """What a method that propagates differences needs besides its tasks."""
-
-    compiled: CompiledProgram
-    theta: NDArray[np.float64]
-    scratch: NDArray[np.float64]
-    numbers: NDArray[np.intp]
-    n_threads: int
-
-
 #: In place of slopes where kinks are not counted.
 _NO_SLOPES = np.empty((0, 0))
-
-
-class _UnitRun(NamedTuple):
-    """What perturbing the units of a chunk of the samples gave; see `_engine.units`."""
-
-    memory: _Memory
-    compiled: CompiledProgram
-    n_threads: int
-    chunk: _engine.Chunk
-    sensitivities: NDArray[np.float64]
-    slopes: NDArray[np.float64]
-    crossed: int
-
-
-class _Memory:
-    """The working memory of one call of the engine: arrays that the next call may use again."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[np.float64]] = {}
-        self.chunks: list[_engine.Chunk] = []
-
-    def get(self, name: str, *shape: int) -> NDArray[np.float64]:
-        """The array of that name and shape, as it was left; zeros the first time."""
-        if name not in self._arrays or self._arrays[name].shape != shape:
-            self._arrays[name] = aligned(*shape)
-        return self._arrays[name]
 
 
 class Engine:
@@ -122,7 +86,7 @@ class Engine:
         self._targets[...] = targets
         self._isa = instruction_set()
         self._compiled = Routes(program).compile(self._isa)  # for values: no routes
-        self._idle: list[_Memory] = []
+        self._idle: list[Memory] = []
 
     @property
     def samples(self) -> int:
@@ -159,33 +123,56 @@ class Engine:
         return out
 
     def direct(
-        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], n_threads: int,
-        report: Report,
-    ) -> NDArray[np.float64]:  # fmt: skip
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], runner: Runner
+    ) -> NDArray[np.float64]:
         """Two whole forward passes per parameter, `plus` and `minus` in its place, in plain arithmetic.
 
         Returns the changes of the cost, not divided by anything.
         """
-        program = self._program
-        if 4.0 * self.samples * program.size * program.size < SERIAL_WORK:
-            n_threads = 1
-        samples = self._chunk_samples(DIRECT_DOUBLES)
-        with self._memory() as memory:
-            private = np.stack([self._pack(memory, theta, n_threads)] * n_threads)
-        tapes = aligned(n_threads, samples, program.tape_stride)
-        positions = program.packing.positions(program.size)
-        costs = np.zeros((2, program.size))
-        for chunk, part in _reported(self._chunks(tapes[0]), report):
-            for begin, end in pieces(program.size, n_threads, part):
-                _engine.direct(
-                    self._compiled, private, positions, plus, minus, chunk, tapes, costs, begin, end, n_threads
-                )
+        costs = np.zeros((2, self._program.size))
+        fill = self._direct_costs(theta, plus, minus, costs, runner.n_threads)
+        share = partial(self.share_of_costs, theta, plus, minus, runner.n_threads)
+
+        def put(begin: int, end: int, found: NDArray[np.float64]) -> None:
+            costs[:, begin:end] = found
+
+        runner.run(Job(self._program.size, (costs,), fill, share, put, runner.n_threads))
         with np.errstate(invalid="ignore"):  # infinite costs: the gradient is NaN, and reported as such
             changes: NDArray[np.float64] = costs[0] - costs[1]
         return changes
 
+    def share_of_costs(
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], n_threads: int,
+        begin: int, end: int,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """The costs of some parameters in `direct`, for another process: shape (2, end - begin)."""
+        costs = np.zeros((2, self._program.size))
+        self._direct_costs(theta, plus, minus, costs, n_threads)(begin, end)
+        return costs[:, begin:end]
+
+    def _direct_costs(
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64],
+        costs: NDArray[np.float64], n_threads: int,
+    ) -> Callable[[int, int], None]:  # fmt: skip
+        """A function that adds to the costs of some parameters."""
+        program = self._program
+        if 4.0 * self.samples * program.size * program.size < SERIAL_WORK:
+            n_threads = 1
+        with self._memory() as memory:
+            private = np.stack([self._pack(memory, theta, n_threads)] * n_threads)
+        tapes = aligned(n_threads, self._chunk_samples(DIRECT_DOUBLES), program.tape_stride)
+        positions = program.packing.positions(program.size)
+
+        def fill(begin: int, end: int) -> None:
+            for chunk in self._chunks(tapes[0]):
+                _engine.direct(
+                    self._compiled, private, positions, plus, minus, chunk, tapes, costs, begin, end, n_threads
+                )
+
+        return fill
+
     def incremental(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report, *, kinks: bool = False
+        self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False
     ) -> tuple[NDArray[np.float64], Kinks | None]:
         """Every parameter perturbed on its own by +h and -h, in difference arithmetic.
 
@@ -195,22 +182,18 @@ class Engine:
         kinks : Kinks or None
             None if none were crossed, or they were not to be counted.
         """
-        gradient = np.zeros(self._program.size)
-        slopes = np.zeros((2, self._program.size)) if kinks else _NO_SLOPES
-        crossed = 0
-        with self._memory() as memory:
-            routes = self.parameter_routes
-            run = self._prepare(memory, routes, self._compiled_parameter_routes, theta, n_threads)
-            for chunk, part in self._filled_chunks(memory, run, report):
-                tasks = routes.tasks(chunk.count)
-                counts = np.zeros(len(tasks.table), np.intp)
-                for begin, end in self._pieces(tasks, run.n_threads, part):
-                    _engine.incremental(*run, tasks.table, chunk, h, gradient, slopes, counts, begin, end)
-                crossed += int(counts.sum())
+        gradient, slopes, crossed = np.empty(0), _NO_SLOPES, 0
+        for run in self._runs(theta, h, runner, by_units=False, kinks=kinks):
+            crossed += run.crossed
+            if run.chunk.begin == 0:
+                gradient, slopes = run.found, run.slopes
+            else:
+                gradient += run.found
+                slopes += run.slopes
         return gradient, Kinks(crossed, *slopes) if crossed else None
 
     def units(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report, *, kinks: bool = False
+        self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False
     ) -> tuple[NDArray[np.float64], Kinks | None]:
         """Every unit (output of an affine step, for each sample) perturbed by +h and -h, in difference arithmetic.
 
@@ -219,49 +202,51 @@ class Engine:
         """
         program = self._program
         gradient = np.empty(program.size)
-        found: Kinks | None = None
+        kinks_met: Kinks | None = None
         begins, uses, first_use = self._uses
-        for run in self._unit_runs(theta, h, n_threads, report, kinks):
+        for run in self._runs(theta, h, runner, by_units=True, kinks=kinks):
             rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
             _engine.gather(
-                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.sensitivities, gradient,
+                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.found, gradient,
                 run.chunk.begin > 0, rows, run.n_threads,
             )  # fmt: skip
             if run.crossed:
-                found = found or Kinks(0, np.zeros(program.size), np.zeros(program.size))
-                found = found._replace(crossed=found.crossed + run.crossed)
-                self._spread_slopes(run.chunk, run.slopes, found)
-                run.slopes[...] = 0.0
-        return gradient, found
+                kinks_met = kinks_met or Kinks(0, np.zeros(program.size), np.zeros(program.size))
+                kinks_met = kinks_met._replace(crossed=kinks_met.crossed + run.crossed)
+                self._spread_slopes(run.chunk, run.slopes, kinks_met)
+        return gradient, kinks_met
 
-    def roundings(self, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+    def roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
         """What one rounding of everything in each entry is, over EPSILON; see `rounding.add_roundings`."""
         found = np.zeros(self._program.size)
-        for run in self._unit_runs(theta, EXACT_STEP, n_threads, lambda _: None, False):
-            sensitivities = {step: self._by_sample(run.chunk, run.sensitivities, step) for step in self._unit_offsets}
+        for run in self._runs(theta, EXACT_STEP, runner, by_units=True, kinks=False):
+            sensitivities = {step: self._by_sample(run.chunk, run.found, step) for step in self._unit_offsets}
             with np.errstate(over="ignore", invalid="ignore"):
                 add_roundings(self._program, run.chunk, sensitivities, self._isa, found)
         return found
 
-    def _unit_runs(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, report: Report, kinks: bool
-    ) -> Iterator[_UnitRun]:
-        """The units of each chunk of the samples perturbed."""
+    def share(
+        self, theta: NDArray[np.float64], h: float, by_units: bool, kinks: bool, n_threads: int, number: int,
+        begin: int, end: int,
+    ) -> Some:  # fmt: skip
+        """What the tasks begin..end of a chunk of the samples give, for another process."""
         with self._memory() as memory:
-            routes = self.unit_routes
-            run = self._prepare(memory, routes, self._compiled_unit_routes, theta, n_threads)
-            units = len(memory.chunks[0].tape) * self._units
-            sensitivities = memory.get("sensitivities", units)
-            slopes = memory.get("slopes", 2, units) if kinks else _NO_SLOPES
-            for chunk, part in self._filled_chunks(memory, run, report):
-                tasks = routes.tasks(chunk.count)
-                counts = memory.get("counts", len(tasks.table)).view(np.intp)
-                for begin, end in self._pieces(tasks, run.n_threads, part):
-                    _engine.units(*run, tasks.table, chunk, h, sensitivities, slopes, counts, begin, end)
-                crossed = int(counts.sum()) if kinks else 0
-                if crossed:
-                    counts[:] = 0  # for the next call
-                yield _UnitRun(memory, run.compiled, run.n_threads, chunk, sensitivities, slopes, crossed)
+            packed = self._pack(memory, theta, n_threads)
+            run = self._prepare(memory, memory.chunks[number], packed, h, n_threads, by_units, kinks)
+            run.perturb(begin, end)
+            return run.some(begin, end)
+
+    def _runs(
+        self, theta: NDArray[np.float64], h: float, runner: Runner, *, by_units: bool, kinks: bool
+    ) -> Iterator[Run]:
+        """All units or all parameters perturbed, for one chunk of the samples after the other."""
+        with self._memory() as memory:
+            packed = self._pack(memory, theta, runner.n_threads)
+            for number, (chunk, report) in enumerate(_reported(memory.chunks, runner.report)):
+                run = self._prepare(memory, chunk, packed, h, runner.n_threads, by_units, kinks)
+                share = partial(self.share, theta, h, by_units, kinks, runner.n_threads, number)
+                runner.run(run.job(share), report)
+                yield run
 
     # ---- parts
 
@@ -319,40 +304,53 @@ class Engine:
                 term.parameter.of(to)[...] += found
 
     @contextmanager
-    def _memory(self) -> Iterator[_Memory]:
+    def _memory(self) -> Iterator[Memory]:
         """Memory that no other call is using, and after an interrupted one none will."""
         try:
             memory = self._idle.pop()  # asking first whether there is one would let another thread take it in between
         except IndexError:
-            memory = _Memory()
+            memory = Memory()
         if not memory.chunks:
             memory.chunks = self._chunks(aligned(self._chunk_samples(CHUNK_DOUBLES), self._program.tape_stride))
         yield memory
         self._idle.append(memory)
 
     def _prepare(
-        self, memory: _Memory, routes: Routes, compiled: CompiledProgram, theta: NDArray[np.float64], n_threads: int
-    ) -> _Run:
+        self, memory: Memory, chunk: _engine.Chunk, packed: NDArray[np.float64], h: float, n_threads: int,
+        by_units: bool, kinks: bool,
+    ) -> Run:  # fmt: skip
+        """A method with the tape of a chunk, and nothing found yet."""
+        routes = self.unit_routes if by_units else self.parameter_routes
         if self.work(routes) < SERIAL_WORK:
             n_threads = 1
-        return _Run(
-            compiled,
-            self._pack(memory, theta, n_threads),
+        self._fill(chunk, packed, n_threads)
+        tasks = routes.tasks(chunk.count)
+        size = len(chunk.tape) * self._units if by_units else self._program.size
+        # what is found of parameters is handed out as the gradient, and must not be written again
+        new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
+        found, slopes = new("found", size), new("slopes", 2 if kinks else 0, size)
+        return Run(
+            memory,
+            chunk,
+            _engine.units if by_units else _engine.incremental,
+            self._compiled_unit_routes if by_units else self._compiled_parameter_routes,
+            packed,
             memory.get("scratch", n_threads, routes.scratch),
             memory.get("numbers", n_threads, routes.numbers).view(np.intp),
             n_threads,
+            tasks,
+            h,
+            found,
+            slopes,
+            memory.cleared("counts", len(tasks.table)).view(np.intp),
         )
 
-    def _pack(self, memory: _Memory, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+    def _pack(self, memory: Memory, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
         packing = self._program.packing
         packed = memory.get("packed", packing.size)
         if len(packing.tasks):
             _engine.pack(self._compiled, packing.tasks, theta, packed, 1 if packing.size < SERIAL_COPY else n_threads)
         return packed
-
-    def _pieces(self, tasks: Tasks, n_threads: int, report: Report) -> Iterator[tuple[int, int]]:
-        surely_quick = n_threads * SURE_SPEED * PIECE_SECONDS / tasks.most
-        return pieces(len(tasks.table), n_threads, report, surely_quick, tasks.work)
 
     def _chunk_samples(self, doubles: int) -> int:
         """Samples in a chunk whose tape takes about so many doubles; as many in each chunk, or nearly."""
@@ -366,11 +364,6 @@ class Engine:
             _engine.Chunk(self._inputs, self._targets, tape, begin, min(len(tape), self.samples - begin))
             for begin in range(0, self.samples, len(tape))
         ]
-
-    def _filled_chunks(self, memory: _Memory, run: _Run, report: Report) -> Iterator[tuple[_engine.Chunk, Report]]:
-        for chunk, part in _reported(memory.chunks, report):
-            self._fill(chunk, run.theta, run.n_threads)
-            yield chunk, part
 
     def _fill(self, chunk: _engine.Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
         """Fills the chunk's tape; returns the cost of every sample."""

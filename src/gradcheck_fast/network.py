@@ -22,11 +22,9 @@ from .threads import resolve
 from .trees import Packed, Tree, pack_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-METHODS = ("auto", "units", "incremental", "direct")
+    from .runner import Runner
 
 
 class Network:
@@ -279,6 +277,8 @@ class NetworkLoss:
     Made by `Network.loss`; it keeps its own copy of the data.
     """
 
+    methods = ("units", "incremental", "direct")
+
     def __init__(self, network: Network, engine: Engine, program: Program, given: _Given) -> None:
         self.network = network
         self._engine = engine
@@ -316,7 +316,11 @@ class NetworkLoss:
 
     def __call__(self, params: Tree) -> float:
         """The cost, penalty included, at these parameters (any tree or flat vector that the network takes)."""
-        theta = self.pack(params).flat
+        packed = self.pack(params)
+        return self.cost(packed, packed.flat)
+
+    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+        """The cost at a flat vector `theta`."""
         penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
         return self._engine.cost(theta, resolve(None)) + penalty
 
@@ -325,28 +329,27 @@ class NetworkLoss:
         return pack_as(params, self.network.shapes)
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object],
-        kinks: bool = False,
-    ) -> Numerical:  # fmt: skip
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
+    ) -> Numerical:
         """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
-        method = choose("method", method, METHODS)
+        method = choose("method", method, ("auto", *self.methods))
         if method == "auto":
             method = self._cheaper
         theta = params.flat
-        roundings = lambda: self._engine.roundings(theta, n_threads)
+        quietly = runner.quietly()
+        roundings = lambda: self._engine.roundings(theta, quietly)
         if method == "direct":
-            find = self._direct
-            gradient = find(theta, step, 1.0, n_threads, report)
-            again = lambda times: find(jitter(theta), step, times, n_threads, lambda _: None)
+            gradient = self._direct(theta, step, 1.0, runner)
+            again = lambda times: self._direct(jitter(theta), step, times, quietly)
             width = plain_steps(theta, step)[2]
-            noise = lambda: abs(self._engine.cost(theta, n_threads)) / width
-            found = self._kinks(theta, float(width.max(initial=0.0)) / 2.0, n_threads, gradient) if kinks else None
+            noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width
+            found = self._kinks(theta, float(width.max(initial=0.0)) / 2.0, quietly, gradient) if kinks else None
             return Numerical(gradient, method, False, step, again, noise, roundings, found)
         for h in EXACT_STEPS if step is None else (step,):
-            gradient, found = self._exact(method, theta, h, n_threads, report, kinks)
+            gradient, found = self._exact(method, theta, h, runner, kinks)
             if _compare.largest(gradient)[1]:  # all are finite
                 break
-        again = lambda times: self._exact(method, jitter(theta), times * h, n_threads, lambda _: None, False)[0]
+        again = lambda times: self._exact(method, jitter(theta), times * h, quietly, False)[0]
         return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
 
     @cached_property
@@ -355,35 +358,33 @@ class NetworkLoss:
         return "units" if engine.work(engine.unit_routes) <= engine.work(engine.parameter_routes) else "incremental"
 
     def _exact(
-        self, method: str, theta: NDArray[np.float64], h: float, n_threads: int, report: Callable[[float], object],
-        kinks: bool,
-    ) -> tuple[NDArray[np.float64], Kinks | None]:  # fmt: skip
-        run = self._engine.units if method == "units" else self._engine.incremental
-        gradient, found = run(theta, h, n_threads, report, kinks=kinks)
+        self, method: str, theta: NDArray[np.float64], h: float, runner: Runner, kinks: bool
+    ) -> tuple[NDArray[np.float64], Kinks | None]:
+        perturb = self._engine.units if method == "units" else self._engine.incremental
+        gradient, found = perturb(theta, h, runner, kinks=kinks)
         if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
             with np.errstate(over="ignore", invalid="ignore"):
                 gradient += self._decay * theta
         return gradient, found
 
     def _direct(
-        self, theta: NDArray[np.float64], step: float | None, times: float, n_threads: int,
-        report: Callable[[float], object],
-    ) -> NDArray[np.float64]:  # fmt: skip
+        self, theta: NDArray[np.float64], step: float | None, times: float, runner: Runner
+    ) -> NDArray[np.float64]:
         plus, minus, width = plain_steps(theta, step, times)
-        changes = self._engine.direct(theta, plus, minus, n_threads, report)
+        changes = self._engine.direct(theta, plus, minus, runner)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.network.penalty:
                 changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
         return np.divide(changes, width, out=changes)
 
     def _kinks(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, gradient: NDArray[np.float64]
+        self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64]
     ) -> Kinks | None:
         """Those that `direct`, which gave `gradient`, crosses with steps up to h: difference arithmetic sees them."""
-        _, crossed = self._exact("incremental", theta, h, n_threads, lambda _: None, True)
+        _, crossed = self._exact("incremental", theta, h, runner, True)
         if crossed is None:
             return None
-        sharp, here = self._exact("units", theta, EXACT_STEPS[0], n_threads, lambda _: None, True)
+        sharp, here = self._exact("units", theta, EXACT_STEPS[0], runner, True)
         slopes = (sharp, sharp) if here is None else (sharp + here.low, sharp + here.high)
         low, high = (np.where(crossed.where, slope - gradient, 0.0) for slope in slopes)
         return Kinks(crossed.crossed, low, high)

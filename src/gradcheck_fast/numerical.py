@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .differences import EPSILON, LARGEST_STEP, SMALLEST_STEP, Kinks, Numerical, jitter, plain_steps
+from .differences import LARGEST_STEP, SMALLEST_STEP
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
-from .names import choose, number
-from .progress import Progress, pieces, reporter
-from .threads import resolve
-from .trees import Packed, Tree, pack
+from .functions import FunctionLoss
+from .names import number
+from .runner import Runner
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .differences import Numerical
+    from .progress import Progress
+    from .trees import Packed, Tree
 
 #: Any function of the parameters; it may be called with a tree of private arrays, as often as is needed.
 Loss: TypeAlias = Callable[[Any], Any]
 
 
 class Problem(Protocol):
-    """What is needed of a loss: a network's compiled loss has it, and `CallableLoss` gives it to any function."""
+    """What is needed of a loss: a network's compiled loss has it, and `FunctionLoss` gives it to any function."""
 
-    def pack(self, params: Tree) -> Packed: ...
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it knows, besides ``auto``."""
+
+    def pack(self, params: Tree) -> Packed:
+        """A tree of parameters as a flat vector."""
+
+    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+        """The cost at `theta`, a flat vector like that of `params`."""
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object],
-        kinks: bool = False,
-    ) -> Numerical: ...  # fmt: skip
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
+    ) -> Numerical:
+        """(E(p + h) - E(p - h)) / 2h for every entry of `params`."""
 
 
 def numerical_gradient(
@@ -76,9 +88,7 @@ def numerical_gradient(
     """
     problem = as_problem(loss)
     packed = problem.pack(params)
-    numerical = differentiate(
-        problem, packed, method=method, step=step, n_threads=n_threads, progress=progress, kinks=error_bars
-    )
+    numerical = differentiate(problem, packed, method, step, Runner(n_threads, progress), kinks=error_bars)
     if not error_bars:
         return packed.unpack(numerical.gradient)
     gradient, bars = find_error_bars(numerical, packed.shapes)
@@ -86,16 +96,14 @@ def numerical_gradient(
 
 
 def differentiate(
-    problem: Problem, params: Packed, *, method: str, step: float | None, n_threads: int | None, progress: Progress,
-    kinks: bool = False,
-) -> Numerical:  # fmt: skip
-    """Checks the options of `numerical_gradient`, and finds it as a flat vector."""
+    problem: Problem, params: Packed, method: str, step: float | None, runner: Runner, *, kinks: bool = False
+) -> Numerical:
+    """The gradient as a flat vector, and what else is known of it; see `numerical_gradient`."""
     if step is not None:
         step = number("step", step, positive=True)
         if not SMALLEST_STEP <= step <= LARGEST_STEP:
             raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {step}")
-    threads, report = resolve(n_threads), reporter(progress)
-    return problem.central_differences(params, method=method, step=step, n_threads=threads, report=report, kinks=kinks)
+    return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks)
 
 
 def as_problem(loss: Loss) -> Problem:
@@ -103,103 +111,5 @@ def as_problem(loss: Loss) -> Problem:
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
-        return loss
-    return CallableLoss(loss)
-
-
-#: A kink of a Python function is where the slopes to both sides differ by more than this part of them, and than so many
-#: roundings of the cost; and still do with a step so many times smaller.
-KINK, KINK_ROUNDINGS, SMALLER_STEP = 1e-3, 64.0, 16.0
-
-
-class CallableLoss:
-    """Any Python function of a tree of arrays, differenced in plain arithmetic.
-
-    Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
-    """
-
-    def __init__(self, function: Loss) -> None:
-        self._function = function
-
-    def pack(self, params: Tree) -> Packed:
-        return pack(params)
-
-    def central_differences(
-        self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object],
-        kinks: bool = False,
-    ) -> Numerical:  # fmt: skip
-        choose("method", method, ("auto", "units", "incremental", "direct"))
-        if method in ("units", "incremental"):
-            raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for a Python function use 'direct'")
-        theta, width = params.flat, plain_steps(params.flat, step)[2]
-        values = self._values(params, theta, step, 1.0, report)
-        cost = self._settle(params)
-        with np.errstate(invalid="ignore", over="ignore"):
-            gradient = (values[0] - values[1]) / width
-        largest = np.maximum(np.abs(values).max(axis=0), abs(cost))
-        met = self._kinks(params, step, gradient, values, cost, largest) if kinks else None
-
-        def again(times: float) -> NDArray[np.float64]:
-            plus, minus = self._values(params, jitter(theta), step, times, lambda _: None)
-            self._settle(params)
-            with np.errstate(invalid="ignore", over="ignore"):
-                found: NDArray[np.float64] = (plus - minus) / plain_steps(jitter(theta), step, times)[2]
-            return found
-
-        return Numerical(gradient, "direct", False, step, again, lambda: largest / width, kinks=met)
-
-    def _settle(self, params: Packed) -> float:
-        """The cost at the unchanged parameters, at which a function that remembers its last ones is left."""
-        return self._value(params, params.flat.copy()) if len(params.flat) else 0.0
-
-    def _values(
-        self, params: Packed, theta: NDArray[np.float64], step: float | None, times: float,
-        report: Callable[[float], object],
-    ) -> NDArray[np.float64]:  # fmt: skip
-        """The costs at p + h and at p - h, for every entry: shape (2, size)."""
-        plus, minus, _ = plain_steps(theta, step, times)
-        values = np.empty((2, len(theta)))
-        for begin, end in pieces(len(theta), 1, report):
-            for k in range(begin, end):
-                values[:, k] = self._at(params, theta, k, plus[k]), self._at(params, theta, k, minus[k])
-        return values
-
-    def _kinks(
-        self, params: Packed, step: float | None, gradient: NDArray[np.float64], values: NDArray[np.float64],
-        cost: float, largest: NDArray[np.float64],
-    ) -> Kinks | None:  # fmt: skip
-        """Entries with another slope to either side, which is there with a much smaller step as well."""
-        theta = params.flat
-        plus, minus, _ = plain_steps(theta, step)
-        with np.errstate(invalid="ignore", over="ignore"):
-            right, left = (values[0] - cost) / (plus - theta), (cost - values[1]) / (theta - minus)
-            jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
-        low, high = np.zeros_like(theta), np.zeros_like(theta)
-        crossed = 0
-        plus, minus, width = plain_steps(theta, step, 1.0 / SMALLER_STEP)
-        visible = KINK * size + KINK_ROUNDINGS * EPSILON * largest / width
-        for k in np.flatnonzero(np.isfinite(jump) & (jump > visible)).tolist():
-            above = (self._at(params, theta, k, plus[k]) - cost) / (plus[k] - theta[k])
-            below = (cost - self._at(params, theta, k, minus[k])) / (theta[k] - minus[k])
-            if 0.5 * jump[k] < abs(above - below) < 2.0 * jump[k]:  # of a curve, less; of a step, more
-                curvature = max(abs(above - right[k]), abs(below - left[k])) / (0.5 * SMALLER_STEP)
-                low[k] = min(above, below) - curvature - gradient[k]
-                high[k] = max(above, below) + curvature - gradient[k]
-                crossed += 1
-        self._settle(params)
-        return Kinks(crossed, low, high) if crossed else None
-
-    def _at(self, params: Packed, theta: NDArray[np.float64], k: int, value: float) -> float:
-        moved: NDArray[np.float64] = theta.copy()
-        moved[k] = value
-        return self._value(params, moved)
-
-    def _value(self, params: Packed, theta: NDArray[np.float64]) -> float:
-        value = self._function(params.unpack(theta))
-        try:
-            array = np.asarray(value)
-            if array.size != 1 or array.dtype.kind not in "iuf":
-                raise TypeError
-            return float(array.reshape(()))
-        except Exception:
-            raise TypeError(f"loss: expected it to return one real number, got {value!r}") from None
+        return cast("Problem", loss)
+    return FunctionLoss.of_python(loss)

@@ -11,7 +11,8 @@ import numpy as np
 from .compare import relative_error
 from .heatmap import HeatMap, heat_maps
 from .names import choose, number, positive_integer
-from .numerical import CallableLoss, as_problem, differentiate
+from .numerical import as_problem, differentiate
+from .runner import Runner
 from .text import format_shape
 from .trees import copy, pack_as
 
@@ -102,7 +103,7 @@ def plot_step_sweep(
     pyplot = _pyplot()
     problem = as_problem(loss)
     if methods is None:
-        methods = ("direct",) if isinstance(problem, CallableLoss) else ("direct", "units")
+        methods = tuple(method for method in ("direct", "units") if method in problem.methods)
     for method in methods:
         choose("methods", method, _LINES)
     widths = [number("steps", h, positive=True) for h in (np.logspace(-15, 0, 31) if steps is None else steps)]
@@ -119,8 +120,7 @@ def plot_step_sweep(
     def found(method: str, h: float) -> NDArray[np.float64]:
         if method == "direct":
             return plain(h)
-        numerical = differentiate(problem, at, method=method, step=h, n_threads=n_threads, progress=None)
-        return numerical.gradient[picked]
+        return differentiate(problem, at, method, h, Runner(n_threads)).gradient[picked]
 
     figure: Figure = pyplot.figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.add_subplot()

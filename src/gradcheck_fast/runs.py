@@ -1,0 +1,103 @@
+"""A method in difference arithmetic, ready to be run on some samples, and the memory that it works in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .parameters import aligned
+from .progress import PIECE_SECONDS
+from .runner import Job
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from . import _engine
+    from ._program import CompiledProgram
+    from .routes import Tasks
+
+#: Estimated operations per second that any machine does.
+SURE_SPEED = 4e9
+
+
+class Some(NamedTuple):
+    """What some tasks found: where it is not zero, and how many kinks each crossed."""
+
+    places: NDArray[np.intp]
+    found: NDArray[np.float64]
+    slope_places: NDArray[np.intp]
+    slopes: NDArray[np.float64]
+    counts: NDArray[np.intp]
+
+
+class Run(NamedTuple):
+    """A method that propagates differences, ready to be run on a chunk of the samples; see `_engine.units`."""
+
+    memory: Memory
+    chunk: _engine.Chunk
+    engine: Callable[..., None]
+    compiled: CompiledProgram
+    theta: NDArray[np.float64]
+    scratch: NDArray[np.float64]
+    numbers: NDArray[np.intp]
+    n_threads: int
+    tasks: Tasks
+    h: float
+    found: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    counts: NDArray[np.intp]
+
+    def perturb(self, begin: int, end: int) -> None:
+        """Does some tasks."""
+        self.engine(
+            self.compiled, self.theta, self.scratch, self.numbers, self.n_threads, self.tasks.table, self.chunk, self.h,
+            self.found, self.slopes, self.counts, begin, end,
+        )  # fmt: skip
+
+    @property
+    def crossed(self) -> int:
+        """How many kinks were crossed."""
+        return int(self.counts.sum())
+
+    def some(self, begin: int, end: int) -> Some:
+        """What there is, if only the tasks begin..end have been done."""
+        places, slope_places = np.flatnonzero(self.found), np.flatnonzero(self.slopes)
+        return Some(
+            places, self.found[places], slope_places, self.slopes.ravel()[slope_places], self.counts[begin:end].copy()
+        )
+
+    def put(self, begin: int, end: int, some: Some) -> None:
+        """Writes what `some` gave elsewhere."""
+        self.found[some.places] = some.found
+        self.slopes.reshape(-1)[some.slope_places] = some.slopes
+        self.counts[begin:end] = some.counts
+
+    def job(self, share: Callable[[int, int], Some]) -> Job:
+        """All tasks."""
+        surely_quick = self.n_threads * SURE_SPEED * PIECE_SECONDS / self.tasks.most
+        return Job(
+            len(self.tasks.table), (self.found, self.slopes, self.counts), self.perturb, share, self.put,
+            self.n_threads, surely_quick, self.tasks.work,
+        )  # fmt: skip
+
+
+class Memory:
+    """The working memory of one call of the engine: arrays that the next call may use again."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.float64]] = {}
+        self.chunks: list[_engine.Chunk] = []
+
+    def get(self, name: str, *shape: int) -> NDArray[np.float64]:
+        """The array of that name and shape, as it was left; zeros the first time."""
+        if name not in self._arrays or self._arrays[name].shape != shape:
+            self._arrays[name] = aligned(*shape)
+        return self._arrays[name]
+
+    def cleared(self, name: str, *shape: int) -> NDArray[np.float64]:
+        """The same, filled with zeros."""
+        array = self.get(name, *shape)
+        array[...] = 0.0
+        return array
