@@ -1,37 +1,17 @@
-"""Progress: how far a long check is, and loops in pieces."""
+"""Progress: how far a long check is, and how long it will still take."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import sys
+import warnings
 
 import numpy as np
 import pytest
 from networks import make
 
 import gradcheck_fast as gf
-from gradcheck_fast import progress
-from gradcheck_fast.progress import pieces, reporter
-
-# ---- pieces
-
-
-@pytest.mark.parametrize(("total", "smallest"), [(1, 1), (10, 1), (10, 3), (10, 100), (1000, 7)])
-def test_pieces_cover_everything_once(total, smallest):
-    ranges = list(pieces(total, smallest, lambda fraction: None))
-    assert [k for begin, end in ranges for k in range(begin, end)] == list(range(total))
-    assert all(end - begin >= min(smallest, total - begin) for begin, end in ranges)
-
-
-def test_pieces_of_nothing():
-    assert list(pieces(0, 1, lambda fraction: pytest.fail("nothing to report"))) == []
-
-
-def test_pieces_report_the_fraction_done():
-    seen = []
-    for _, end in pieces(100, 10, seen.append):
-        assert len(seen) == 0 or seen[-1] < end / 100
-    assert seen == sorted(seen)
-    assert seen[-1] == 1.0
+from gradcheck_fast import methods, progress
+from gradcheck_fast.progress import Meter, duration
 
 
 @pytest.fixture
@@ -49,35 +29,12 @@ def clock(monkeypatch):
     return clock
 
 
-@pytest.mark.parametrize("seconds_each", [1e-6, 1e-4, 1e-2, 1.0])
-def test_pieces_take_about_a_tenth_of_a_second(clock, seconds_each):
-    sizes = []
-    for begin, end in pieces(1_000_000 if seconds_each < 1e-3 else 1000, 1, lambda fraction: None):
-        sizes.append(end - begin)
-        clock.now += (end - begin) * seconds_each
-    assert sizes[0] == 1  # unknown yet how long one takes
-    assert all(after <= 4 * before for before, after in pairwise(sizes))
-    longest = max(sizes) * seconds_each
-    assert longest <= max(0.1001, seconds_each)
-    if seconds_each < 0.1:
-        assert longest >= 0.05
-
-
-def test_pieces_shrink_when_the_work_gets_harder(clock):
-    sizes = []
-    for begin, end in pieces(10_000, 1, lambda fraction: None):
-        sizes.append(end - begin)
-        clock.now += (end - begin) * (1e-4 if begin < 5000 else 1e-2)
-    assert max(sizes) > 500
-    assert sizes[-2] <= 10
-
-
 # ---- what progress= takes
 
 
 @pytest.mark.parametrize("silent", [None, False])
 def test_no_progress(silent, capsys):
-    reporter(silent)(0.5)
+    Meter(silent)(0.5)
     gf.numerical_gradient(lambda x: x**2, 1.0, progress=silent)
     assert capsys.readouterr() == ("", "")
 
@@ -93,24 +50,128 @@ def test_short_work_writes_no_line(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def report(clock, meter, fractions, seconds=1.5):
+    for fraction in fractions:
+        clock.now += seconds
+        meter(fraction)
+
+
 def test_work_that_was_not_reported_before_it_was_done_writes_no_line(clock, capsys):
-    report = reporter(True)
-    clock.now += 10.0
-    report(1.0)
+    report(clock, Meter(True), [0.5, 1.0], seconds=10.0)
     assert capsys.readouterr() == ("", "")
 
 
-def test_long_work_writes_one_line_on_stderr(clock, capsys):
-    report = reporter(True)
-    for fraction in (0.2, 0.4, 0.6, 0.8, 1.0):
-        clock.now += 1.5
-        report(fraction)
+def test_a_terminal_shows_one_line_with_the_time_left(clock, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    report(clock, Meter(True), [0.2, 0.4, 0.6, 0.8, 1.0])
     out, err = capsys.readouterr()
     assert out == ""
-    assert "40%" in err
-    assert "100%" in err
-    assert err.count("\n") == 1
-    assert err.endswith("\n")
+    assert [line.strip("\033[K") for line in err.split("\r")] == [
+        "",
+        "gradcheck_fast:  40%, about 4.5 s left",
+        "gradcheck_fast:  60%, about 3 s left",
+        "gradcheck_fast:  80%, about 1.5 s left",
+        "gradcheck_fast: 100%\033[K\n",
+    ]
+
+
+def test_a_terminal_is_not_written_to_more_than_ten_times_a_second(clock, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    report(clock, Meter(True), np.linspace(0.0, 1.0, 4001), seconds=1e-3)
+    assert 20 <= capsys.readouterr().err.count("\r") <= 31
+
+
+def test_a_log_gets_a_line_for_every_tenth(clock, capsys):
+    report(clock, Meter(True), np.linspace(0.0, 1.0, 1001))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[0] == "gradcheck_fast:   0%, about 25 minutes left"
+    assert lines[-1] == "gradcheck_fast: 100%"
+
+
+def test_what_an_interrupted_run_had_done_does_not_count_as_speed(clock, capsys):
+    report(clock, Meter(True), [0.8, 0.85])
+    assert "about 4.5 s left" in capsys.readouterr().err
+
+
+def test_a_second_run_says_its_name(clock, capsys):
+    heard = []
+    report(clock, Meter(True).aside("error bars"), [0.2, 0.4])
+    report(clock, Meter(heard.append).aside("error bars"), [0.2, 0.4])
+    assert capsys.readouterr().err == "gradcheck_fast: error bars  40%, about 4.5 s left\n"
+    assert heard == [], "it has been told that all was done"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (2e-7, "0 us"), (4.56e-5, "46 us"), (0.00345, "3.45 ms"), (1.0, "1 s"), (90.0, "90 s"), (130.0, "2.17 minutes"),
+        (9000.0, "2.5 hours"), (2e6, "23.1 days"),
+    ],
+)  # fmt: skip
+def test_times_are_said_in_the_unit_that_a_person_would_take(seconds, text):
+    assert duration(seconds) == text
+
+
+# ---- runs of more than a minute
+
+
+def faster(seconds):
+    return f"not {seconds:.0f} s"
+
+
+def test_a_long_run_is_warned_of_once_with_an_estimate_and_what_is_faster(clock):
+    meter = Meter(None, faster)
+    with pytest.warns(gf.LongRunWarning) as warned:
+        report(clock, meter, [0.01, 0.02, 0.03], seconds=2.0)
+    assert [str(warning.message) for warning in warned] == ["this takes about 3.3 minutes; not 198 s"]
+    assert warned[0].filename == __file__, "it points to the code that asked for the run"
+
+
+@pytest.mark.parametrize(
+    ("fractions", "seconds"),
+    [
+        ([0.1, 0.2, 0.3], 5.9),  # 53 s in all
+        ([1e-9, 1e-8, 1e-7], 0.3),  # so far too little to tell by
+        ([1e-9, 0.5, 1.0], 20.0),  # a slow start, of processes
+    ],
+)
+def test_no_other_run_is_warned_of(clock, fractions, seconds):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report(clock, Meter(None, faster), fractions, seconds)
+
+
+@pytest.mark.parametrize(
+    ("method", "advice"),
+    [
+        ("direct", "takes about .* hours; method='units' would take about .* s$"),
+        ("incremental", "method='units' would take about"),
+        ("units", "with fewer samples it takes less, and executor="),
+        ("auto", "with fewer samples it takes less, and executor="),
+    ],
+)
+def test_a_network_knows_its_faster_method(method, advice, monkeypatch):
+    monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)
+    case = make(np.random.default_rng(0), [30, 20, 10], ["tanh", "identity"], samples=200)
+    with pytest.warns(gf.LongRunWarning, match=advice):
+        slow_motion(case.loss, case.params, method=method)
+
+
+def slow_motion(loss, params, **options):
+    """On a clock on which every look takes a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        times = iter(range(0, 10**6, 60))
+        patch.setattr(progress, "perf_counter", lambda: next(times))
+        return gf.numerical_gradient(loss, params, **options)
+
+
+def test_a_function_may_be_a_network_or_use_more_processes():
+    with pytest.warns(gf.LongRunWarning, match="executor= .* and a gf.Network"):
+        slow_motion(lambda x: x.sum(), np.ones(100))
+
+
+# ---- fractions
 
 
 @pytest.mark.parametrize("method", ["units", "incremental", "direct"])
@@ -154,8 +215,3 @@ def test_progress_does_not_change_the_result():
         gf.numerical_gradient(case.loss, case.params, progress=lambda fraction: None),
         gf.numerical_gradient(case.loss, case.params),
     )
-
-
-def test_pieces_do_not_outgrow_the_cap_while_tasks_take_no_time():
-    """Tasks with nothing to do may be followed by others that take long."""
-    assert max(end - begin for begin, end in pieces(10_000, 2, lambda fraction: None, largest=50)) == 50

@@ -8,6 +8,7 @@ from .layers import Dense
 from .network import Network
 from .numerical import numerical_gradient
 from .plots import plot_step_sweep
+from .progress import LongRunWarning
 from .recurrent import GRU, LSTM, RNN
 from .report import GradientError, Report
 
@@ -26,6 +27,7 @@ __all__ = [
     "Entry",
     "GradientError",
     "Huber",
+    "LongRunWarning",
     "Network",
     "Report",
     "SquaredError",

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from .compare import compare, compare_costs
 from .diagnosis import diagnose
 from .names import number
-from .numerical import as_problem, differentiate
+from .numerical import as_problem, differentiate, make_runner
 from .report import Report, make_report
-from .runner import Runner
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
     from .numerical import Loss
     from .progress import Progress
     from .trees import Tree
@@ -34,6 +36,8 @@ def gradcheck(
     progress: Progress = None,
     error_bars: bool = False,
     loss_value: float | None = None,
+    executor: Executor | Callable[[], Executor] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> Report:
     """Checks a gradient against central differences, entry by entry.
 
@@ -46,7 +50,7 @@ def gradcheck(
         other functions in that of `params`); or the function of `params` that gives it.
     params : tree of arrays
         Where the gradient was taken. Not modified.
-    method, step, n_threads, progress
+    method, step, n_threads, progress, executor, checkpoint
         As for `numerical_gradient`.
     rtol, atol : float, optional
         An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
@@ -70,6 +74,8 @@ def gradcheck(
     ------
     TypeError, ValueError
         If an argument does not fit; the message names it. Nothing has been changed then.
+    OSError
+        If the checkpoint cannot be read or written.
     """
     started = perf_counter()
     rtol = None if rtol is None else number("rtol", rtol)
@@ -80,8 +86,9 @@ def gradcheck(
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
-    numerical = differentiate(problem, at, method, step, Runner(n_threads, progress), kinks=True)
-    comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
+    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint) as runner:
+        numerical = differentiate(problem, at, method, step, runner, kinks=True)
+        comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
     notes = () if value is None else compare_costs(value, float(loss(copy(params))))
     report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)
     wrong = [array.name for array in report.arrays if array.wrong]

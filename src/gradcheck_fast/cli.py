@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
     check.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")
     check.add_argument("--threads", type=int, help="threads (default: the CPUs this process may use)")
+    check.add_argument("--checkpoint", metavar="FILE", help="keep what is found in this file, and go on from there")
     check.add_argument("--save", metavar="FILE", help="write the report to this file, too: .html or .json")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.set_defaults(run=_check)
@@ -111,11 +112,12 @@ def _check(arguments: argparse.Namespace) -> int:
             atol=arguments.atol,
             n_threads=arguments.threads,
             progress=sys.stderr.isatty(),
+            checkpoint=arguments.checkpoint,
         )
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        ours = isinstance(error, (TypeError, ValueError)) and _raised_by_us(error)
+        ours = isinstance(error, (TypeError, ValueError, OSError)) and _raised_by_us(error)
         raise InputError(str(error) if ours else f"{arguments.target} raised\n{traceback.format_exc()}") from error
     finally:
         sys.path[:] = before

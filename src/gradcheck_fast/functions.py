@@ -90,6 +90,14 @@ class FunctionLoss:
         """The cost at a flat vector."""
         return self._costs_of(params).cost(theta)
 
+    def fingerprint(self, params: Packed) -> str:
+        """What tells this loss from others: its value at `params`, to the last bit."""
+        return self.cost(params, params.flat).hex()
+
+    def faster(self, method: str, seconds: float) -> str:
+        """What would take less than these seconds."""
+        return "executor= spreads it over more processes, and a gf.Network that computes the same takes far less"
+
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
     ) -> Numerical:
@@ -131,7 +139,8 @@ def _pairs(
         values[:, begin:end] = found
 
     share = partial(_share_of_pairs, costs, theta, np.stack([plus, minus]), runner.n_threads)
-    runner.run(Job(len(theta), (values,), lambda begin, end: put(begin, end, share(begin, end)), share, put))
+    what = ("pairs", theta, plus, minus)
+    runner.run(Job(what, len(theta), (values,), lambda begin, end: put(begin, end, share(begin, end)), share, put))
     return values
 
 

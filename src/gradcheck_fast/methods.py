@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from .rounding import add_roundings
 from .routes import WORK_ELEMENTWISE, Routes
 from .runner import Job
-from .runs import Memory, Run
+from .runs import Memory, Run, Sums
+from .threads import resolve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from .program import Program
     from .runner import Runner
     from .runs import Some
-
-Report: TypeAlias = Callable[[float], object]
 
 #: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
 CHUNK_DOUBLES = 1024 * 1024
@@ -61,10 +61,6 @@ def instruction_set() -> str:
     return chosen
 
 
-#: In place of slopes where kinks are not counted.
-_NO_SLOPES = np.empty((0, 0))
-
-
 class Engine:
     """A program with its data, ready to be evaluated and perturbed.
 
@@ -76,21 +72,34 @@ class Engine:
     program : Program
     inputs, targets : ndarray, shape (samples, width)
         float64, C-contiguous, as wide as the program's input and cost steps say.
+    rows : int, optional
+        Samples in a chunk.
     """
 
-    def __init__(self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
+    def __init__(
+        self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64], rows: int | None = None
+    ) -> None:
         self._program = program
-        self._inputs = inputs
+        self.inputs = inputs
         # sums over targets may read on to the end of the panel
-        self._targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
-        self._targets[...] = targets
+        self.targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
+        self.targets[...] = targets
         self._isa = instruction_set()
         self._compiled = Routes(program).compile(self._isa)  # for values: no routes
+        self._rows = rows or self._chunk_samples(CHUNK_DOUBLES)
         self._idle: list[Memory] = []
+
+    def __reduce__(self) -> tuple[type[Engine], tuple[Any, ...]]:
+        return Engine, (self._program, self.inputs, self.targets, self._rows)
+
+    def part(self, number: int) -> Engine:
+        """The same with one chunk of the samples only."""
+        samples = slice(number * self._rows, (number + 1) * self._rows)
+        return Engine(self._program, self.inputs[samples], self.targets[samples], self._rows)
 
     @property
     def samples(self) -> int:
-        return len(self._inputs)
+        return len(self.inputs)
 
     @cached_property
     def unit_routes(self) -> Routes:
@@ -103,6 +112,12 @@ class Engine:
     def work(self, routes: Routes) -> float:
         """Estimated operations of a method, by its routes."""
         return self.samples * routes.work_per_sample
+
+    def method_work(self, method: str) -> float:
+        """The same of a method by its name."""
+        if method == "direct":
+            return 2.0 * self._program.size * self._forward_work(self.samples)
+        return self.work(self.unit_routes if method == "units" else self.parameter_routes)
 
     def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
         """The cost of all samples at the flat parameters `theta`."""
@@ -136,7 +151,8 @@ class Engine:
         def put(begin: int, end: int, found: NDArray[np.float64]) -> None:
             costs[:, begin:end] = found
 
-        runner.run(Job(self._program.size, (costs,), fill, share, put, runner.n_threads))
+        what = ("direct", theta, plus, minus)
+        runner.run(Job(what, self._program.size, (costs,), fill, share, put, runner.n_threads))
         with np.errstate(invalid="ignore"):  # infinite costs: the gradient is NaN, and reported as such
             changes: NDArray[np.float64] = costs[0] - costs[1]
         return changes
@@ -147,7 +163,7 @@ class Engine:
     ) -> NDArray[np.float64]:  # fmt: skip
         """The costs of some parameters in `direct`, for another process: shape (2, end - begin)."""
         costs = np.zeros((2, self._program.size))
-        self._direct_costs(theta, plus, minus, costs, n_threads)(begin, end)
+        self._direct_costs(theta, plus, minus, costs, resolve(n_threads))(begin, end)
         return costs[:, begin:end]
 
     def _direct_costs(
@@ -182,15 +198,13 @@ class Engine:
         kinks : Kinks or None
             None if none were crossed, or they were not to be counted.
         """
-        gradient, slopes, crossed = np.empty(0), _NO_SLOPES, 0
-        for run in self._runs(theta, h, runner, by_units=False, kinks=kinks):
-            crossed += run.crossed
-            if run.chunk.begin == 0:
-                gradient, slopes = run.found, run.slopes
-            else:
-                gradient += run.found
-                slopes += run.slopes
-        return gradient, Kinks(crossed, *slopes) if crossed else None
+        sums = Sums(self._program.size, kinks)
+        for run in self._runs("incremental", theta, h, runner, sums, kinks=kinks):
+            sums.gradient += run.found
+            if run.crossed:
+                sums.crossed += run.crossed
+                sums.slopes += run.slopes
+        return sums.gradient, sums.kinks
 
     def units(
         self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False
@@ -200,36 +214,34 @@ class Engine:
         An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
         with, is what it does per parameter. Returns what `incremental` does.
         """
-        program = self._program
-        gradient = np.empty(program.size)
-        kinks_met: Kinks | None = None
+        program, sums = self._program, Sums(self._program.size, kinks)
         begins, uses, first_use = self._uses
-        for run in self._runs(theta, h, runner, by_units=True, kinks=kinks):
+        for run in self._runs("units", theta, h, runner, sums, kinks=kinks):
             rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
             _engine.gather(
-                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.found, gradient,
+                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.found, sums.gradient,
                 run.chunk.begin > 0, rows, run.n_threads,
             )  # fmt: skip
             if run.crossed:
-                kinks_met = kinks_met or Kinks(0, np.zeros(program.size), np.zeros(program.size))
-                kinks_met = kinks_met._replace(crossed=kinks_met.crossed + run.crossed)
-                self._spread_slopes(run.chunk, run.slopes, kinks_met)
-        return gradient, kinks_met
+                sums.crossed += run.crossed
+                self._spread_slopes(run.chunk, run.slopes, sums.slopes)
+        return sums.gradient, sums.kinks
 
     def roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
         """What one rounding of everything in each entry is, over EPSILON; see `rounding.add_roundings`."""
-        found = np.zeros(self._program.size)
-        for run in self._runs(theta, EXACT_STEP, runner, by_units=True, kinks=False):
+        sums = Sums(self._program.size, False)
+        for run in self._runs("roundings", theta, EXACT_STEP, runner, sums, kinks=False):
             sensitivities = {step: self._by_sample(run.chunk, run.found, step) for step in self._unit_offsets}
             with np.errstate(over="ignore", invalid="ignore"):
-                add_roundings(self._program, run.chunk, sensitivities, self._isa, found)
-        return found
+                add_roundings(self._program, run.chunk, sensitivities, self._isa, sums.gradient)
+        return sums.gradient
 
     def share(
-        self, theta: NDArray[np.float64], h: float, by_units: bool, kinks: bool, n_threads: int, number: int,
+        self, number: int, theta: NDArray[np.float64], h: float, by_units: bool, kinks: bool, n_threads: int,
         begin: int, end: int,
     ) -> Some:  # fmt: skip
         """What the tasks begin..end of a chunk of the samples give, for another process."""
+        n_threads = resolve(n_threads)
         with self._memory() as memory:
             packed = self._pack(memory, theta, n_threads)
             run = self._prepare(memory, memory.chunks[number], packed, h, n_threads, by_units, kinks)
@@ -237,15 +249,17 @@ class Engine:
             return run.some(begin, end)
 
     def _runs(
-        self, theta: NDArray[np.float64], h: float, runner: Runner, *, by_units: bool, kinks: bool
+        self, what: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Sums, *, kinks: bool
     ) -> Iterator[Run]:
-        """All units or all parameters perturbed, for one chunk of the samples after the other."""
+        """All units or all parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
+        by_units = what != "incremental"
+        key = (what, theta, h, kinks)
         with self._memory() as memory:
             packed = self._pack(memory, theta, runner.n_threads)
-            for number, (chunk, report) in enumerate(_reported(memory.chunks, runner.report)):
-                run = self._prepare(memory, chunk, packed, h, runner.n_threads, by_units, kinks)
-                share = partial(self.share, theta, h, by_units, kinks, runner.n_threads, number)
-                runner.run(run.job(share), report)
+            for number, part in runner.series(key, len(memory.chunks), sums.arrays):
+                run = self._prepare(memory, memory.chunks[number], packed, h, runner.n_threads, by_units, kinks)
+                share = _Share(self, number, (theta, h, by_units, kinks, runner.n_threads))
+                part.run(run.job((*key, number), share))
                 yield run
 
     # ---- parts
@@ -286,8 +300,8 @@ class Engine:
         panels = units[..., begin : begin + padded(width) * samples].reshape(*units.shape[:-1], -1, samples, PANEL)
         return panels.swapaxes(-3, -2).reshape(*units.shape[:-1], samples, -1)[..., : chunk.count, :width]
 
-    def _spread_slopes(self, chunk: _engine.Chunk, slopes: NDArray[np.float64], kinks: Kinks) -> None:
-        """What the slopes of units leave open, times what parameters are multiplied with, on to `kinks`."""
+    def _spread_slopes(self, chunk: _engine.Chunk, slopes: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
+        """What the slopes of units leave open, times what parameters are multiplied with, on to those of parameters."""
         program = self._program
         for step, term in program.terms:
             by_sample = self._by_sample(chunk, slopes, step)
@@ -299,7 +313,7 @@ class Engine:
             count = term.parameter.columns if term.diagonal else term.parameter.rows
             factor = np.ones((len(some), 1)) if term.step == NOTHING else chunk.tape[some, begin : begin + count]
             up, down = np.maximum(factor, 0.0), np.minimum(factor, 0.0)
-            for to, above, below in ((kinks.low, low, high), (kinks.high, high, low)):
+            for to, above, below in ((sums[0], low, high), (sums[1], high, low)):
                 found = (up * above + down * below).sum(axis=0) if term.diagonal else up.T @ above + down.T @ below
                 term.parameter.of(to)[...] += found
 
@@ -311,7 +325,7 @@ class Engine:
         except IndexError:
             memory = Memory()
         if not memory.chunks:
-            memory.chunks = self._chunks(aligned(self._chunk_samples(CHUNK_DOUBLES), self._program.tape_stride))
+            memory.chunks = self._chunks(aligned(self._rows, self._program.tape_stride))
         yield memory
         self._idle.append(memory)
 
@@ -326,7 +340,7 @@ class Engine:
         self._fill(chunk, packed, n_threads)
         tasks = routes.tasks(chunk.count)
         size = len(chunk.tape) * self._units if by_units else self._program.size
-        # what is found of parameters is handed out as the gradient, and must not be written again
+        # what is found of parameters is too much to be kept for the next call
         new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
         found, slopes = new("found", size), new("slopes", 2 if kinks else 0, size)
         return Run(
@@ -361,21 +375,32 @@ class Engine:
     def _chunks(self, tape: NDArray[np.float64]) -> list[_engine.Chunk]:
         """The data in chunks of as many samples as the tape, one for all of them, has rows."""
         return [
-            _engine.Chunk(self._inputs, self._targets, tape, begin, min(len(tape), self.samples - begin))
+            _engine.Chunk(self.inputs, self.targets, tape, begin, min(len(tape), self.samples - begin))
             for begin in range(0, self.samples, len(tape))
         ]
+
+    def _forward_work(self, samples: int) -> float:
+        return samples * (2.0 * self._program.size + WORK_ELEMENTWISE * self._program.tape_stride)
 
     def _fill(self, chunk: _engine.Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
         """Fills the chunk's tape; returns the cost of every sample."""
         costs = np.zeros(chunk.count)
-        work = chunk.count * (2.0 * self._program.size + WORK_ELEMENTWISE * self._program.tape_stride)
-        n_threads = 1 if work < SERIAL_WORK else n_threads
+        n_threads = 1 if self._forward_work(chunk.count) < SERIAL_WORK else n_threads
         block = min(FORWARD_SAMPLES, -(-chunk.count // n_threads // ROW_MULTIPLE) * ROW_MULTIPLE)
         _engine.fill_tape(self._compiled, packed, chunk, costs, block, n_threads)
         return costs
 
 
-def _reported(chunks: list[_engine.Chunk], report: Report) -> Iterator[tuple[_engine.Chunk, Report]]:
-    """Each chunk, with a report whose 0 to 1 is that chunk's share of the whole."""
-    for k, chunk in enumerate(chunks):
-        yield chunk, lambda fraction, k=k: report((k + fraction) / len(chunks))  # type: ignore[misc]
+@dataclass(frozen=True)
+class _Share:
+    """`Engine.share` of a chunk: other processes get that chunk of the samples only."""
+
+    engine: Engine
+    number: int
+    options: tuple[NDArray[np.float64], float, bool, bool, int]
+
+    def __call__(self, begin: int, end: int) -> Some:
+        return self.engine.share(self.number, *self.options, begin, end)
+
+    def __reduce__(self) -> tuple[type[_Share], tuple[Any, ...]]:
+        return _Share, (self.engine.part(self.number), 0, self.options)

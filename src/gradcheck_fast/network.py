@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _compare
-from .arrays import first_index, format_index, real_array, require_finite
+from .arrays import digest, first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
 from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from .layers import Layer, Signal
 from .methods import Engine
 from .names import choose, nearest
 from .program import Program
+from .progress import duration
 from .recurrent import Recurrent
 from .threads import resolve
 from .trees import Packed, Tree, pack_as
@@ -328,6 +329,19 @@ class NetworkLoss:
         """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""
         return pack_as(params, self.network.shapes)
 
+    def fingerprint(self, params: Packed) -> str:
+        """What tells this loss from others: the network and its data."""
+        engine = self._engine
+        return digest(self.network, engine.inputs, engine.targets)
+
+    def faster(self, method: str, seconds: float) -> str:
+        """What would take less than these seconds."""
+        method, cheaper = self._cheaper if method == "auto" else method, self._cheaper
+        if method == cheaper:
+            return "with fewer samples it takes less, and executor= spreads it over more processes"
+        part = self._engine.method_work(cheaper) / self._engine.method_work(method)
+        return f"method={cheaper!r} would take about {duration(part * seconds)}"
+
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
     ) -> Numerical:
@@ -354,8 +368,7 @@ class NetworkLoss:
 
     @cached_property
     def _cheaper(self) -> str:
-        engine = self._engine
-        return "units" if engine.work(engine.unit_routes) <= engine.work(engine.parameter_routes) else "incremental"
+        return min(("units", "incremental"), key=self._engine.method_work)
 
     def _exact(
         self, method: str, theta: NDArray[np.float64], h: float, runner: Runner, kinks: bool

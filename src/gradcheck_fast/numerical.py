@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
+from .arrays import digest
+from .checkpoint import Checkpoint
 from .differences import LARGEST_STEP, SMALLEST_STEP
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
 from .functions import FunctionLoss
 from .names import number
+from .progress import Meter
 from .runner import Runner
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -37,6 +43,12 @@ class Problem(Protocol):
     def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
         """The cost at `theta`, a flat vector like that of `params`."""
 
+    def fingerprint(self, params: Packed) -> str:
+        """What tells this loss from others: a checkpoint is for one of them."""
+
+    def faster(self, method: str, seconds: float) -> str:
+        """What would take less than `method`, which takes so many seconds."""
+
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
     ) -> Numerical:
@@ -52,6 +64,8 @@ def numerical_gradient(
     n_threads: int | None = None,
     progress: Progress = None,
     error_bars: bool = False,
+    executor: Executor | Callable[[], Executor] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> Tree | tuple[Tree, Tree]:
     """The gradient of `loss` at `params` by central differences, (E(p + h) - E(p - h)) / 2h for every entry.
 
@@ -68,11 +82,19 @@ def numerical_gradient(
     step : float, optional
         h. Default: 2**-40 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
-        Default: the CPUs that this process may use. The result does not depend on it.
+        Default: the CPUs that this process may use; with an executor 1, in each worker. The result does not depend on
+        it.
     progress : bool or callable, optional
-        True: a line on stderr. A function is called with the fraction done.
+        True: a line on stderr. A function is called with the fraction done. In any case a `LongRunWarning` is given
+        where more than a minute is to be expected.
     error_bars : bool
         Whether to find, by a second run, how far each entry may be from the derivative.
+    executor : concurrent.futures.Executor, or callable that makes one; optional
+        Who does the work: processes, threads, MPI, a cluster. The result does not depend on it. What a worker that died
+        was doing is done again; where that breaks the executor, a callable is asked for another.
+    checkpoint : str or PathLike, optional
+        A file in which to keep what was found so far, every few seconds. After an interruption of any kind the same
+        call goes on from there, to the same result; a checkpoint of another problem is refused. In the end it stays.
 
     Returns
     -------
@@ -85,13 +107,16 @@ def numerical_gradient(
     ------
     TypeError, ValueError
         If an argument does not fit; the message names it. Nothing has been changed then.
+    OSError
+        If the checkpoint cannot be read or written.
     """
     problem = as_problem(loss)
     packed = problem.pack(params)
-    numerical = differentiate(problem, packed, method, step, Runner(n_threads, progress), kinks=error_bars)
-    if not error_bars:
-        return packed.unpack(numerical.gradient)
-    gradient, bars = find_error_bars(numerical, packed.shapes)
+    with make_runner(problem, packed, method, step, n_threads, progress, executor, checkpoint) as runner:
+        numerical = differentiate(problem, packed, method, step, runner, kinks=error_bars)
+        if not error_bars:
+            return packed.unpack(numerical.gradient)
+        gradient, bars = find_error_bars(numerical, packed.shapes)
     return packed.unpack(gradient), packed.unpack(reaching_over_kinks(bars, numerical.kinks))
 
 
@@ -104,6 +129,27 @@ def differentiate(
         if not SMALLEST_STEP <= step <= LARGEST_STEP:
             raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {step}")
     return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks)
+
+
+def make_runner(
+    problem: Problem, params: Packed, method: str, step: float | None, n_threads: int | None, progress: Progress,
+    executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None,
+) -> Runner:  # fmt: skip
+    """Who does the work for a problem; see `numerical_gradient`."""
+    meter = Meter(progress, lambda seconds: problem.faster(method, seconds))
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(
+            checkpoint,
+            {
+                "loss": problem.fingerprint(params),
+                "form of the parameters": str(params.shapes),
+                "value of the parameters": digest(params.flat),
+                "method": str(method),
+                "step": str(step),
+            },
+        )
+    return Runner(n_threads, meter, executor, kept)
 
 
 def as_problem(loss: Loss) -> Problem:

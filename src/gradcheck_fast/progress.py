@@ -1,74 +1,111 @@
-"""Long loops in pieces of about a tenth of a second, so that Ctrl-C works and progress moves."""
+"""How far a long check is, and how long it will still take."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from typing import TypeAlias
 
 #: What `progress=` takes: nothing, a line on stderr, or a function of the fraction done (0 to 1).
 Progress: TypeAlias = bool | Callable[[float], object] | None
 
-PIECE_SECONDS = 0.1
+#: Work is watched for so long before anything is said of it.
 PATIENCE_SECONDS = 1.0
+#: Runs that will take longer are warned of.
+LONG_SECONDS = 60.0
+#: A terminal's line is written again after so long; a log gets a line for so much that was done.
+LINE_SECONDS, LINE_FRACTION = 0.1, 0.1
 
 
-def reporter(progress: Progress) -> Callable[[float], object]:
-    """The function that `progress` asks for.
+class LongRunWarning(UserWarning):
+    """A check will take more than a minute; the message says how long, and what would take less."""
+
+
+class Meter:
+    """Is called with the fraction done, again and again; tells those who want to know.
+
+    Parameters
+    ----------
+    progress : bool, callable or None
+        True: a line on stderr, if the work takes more than a second. A function is called with every fraction.
+    faster : callable, optional
+        A run of more than a minute is warned of; ``faster(seconds)`` says what takes less than these.
+    name : str
+        What is going on, where it is not the first run.
 
     Raises
     ------
     TypeError
-        If it is neither a bool, nor None, nor callable.
+        If `progress` is neither a bool, nor None, nor callable.
     """
-    if progress is None or progress is False:
-        return lambda fraction: None
-    if progress is True:
-        return _Line()
-    if not callable(progress):
-        raise TypeError(f"progress: expected True, False, None or a function of the fraction done, got {progress!r}")
-    return progress
+
+    def __init__(self, progress: Progress = None, faster: Callable[[float], str] | None = None, name: str = "") -> None:
+        if not (progress is None or isinstance(progress, bool) or callable(progress)):
+            raise TypeError(
+                f"progress: expected True, False, None or a function of the fraction done, got {progress!r}"
+            )
+        self._tell = progress if callable(progress) else None
+        self._line = _Line(name) if progress is True else None
+        self._faster = faster
+        self._first: tuple[float, float] | None = None
+
+    def __call__(self, fraction: float) -> None:
+        if self._tell:
+            self._tell(fraction)
+        if self._line is None and self._faster is None:
+            return
+        now = perf_counter()
+        # from the end of the first piece on: what came before may have been a start of processes, or an earlier run
+        began, first = self._first = self._first or (now, fraction)
+        if fraction <= first or now - began < PATIENCE_SECONDS:
+            return
+        left = (now - began) * (1.0 - fraction) / (fraction - first)
+        if self._line:
+            self._line.write(fraction, left, now)
+        if self._faster and now - began + left > LONG_SECONDS:
+            seconds, faster, self._faster = now - began + left, self._faster, None
+            text = f"this takes about {duration(seconds)}; {faster(seconds)}"
+            warnings.warn(text, LongRunWarning, stacklevel=_calls_inside())
+
+    def aside(self, name: str) -> Meter:
+        """One for another run: only a line is told of it."""
+        return Meter(self._line is not None, self._faster, name)
 
 
 class _Line:
-    """A line on stderr that is rewritten as work goes on; a check that is done in a moment writes none."""
+    """On a terminal a line that is rewritten as work goes on, in a log a line now and then."""
 
-    def __init__(self) -> None:
-        self._started = perf_counter()
-        self._written = False
+    def __init__(self, name: str) -> None:
+        self._name = f"{name} " if name else ""
+        self._due = self._due_fraction = 0.0
 
-    def __call__(self, fraction: float) -> None:
-        if self._written or (fraction < 1 and perf_counter() - self._started > PATIENCE_SECONDS):
-            self._written = True
-            end = "\n" if fraction >= 1 else ""
-            print(f"\rgradcheck_fast: {fraction:4.0%}", end=end, file=sys.stderr, flush=True)
+    def write(self, fraction: float, left: float, now: float) -> None:
+        is_terminal, done = sys.stderr.isatty(), fraction >= 1.0
+        if done and not self._due:  # nothing was said before it was done
+            return
+        if not done and (now < self._due if is_terminal else fraction < self._due_fraction):
+            return
+        self._due, self._due_fraction = now + LINE_SECONDS, fraction + LINE_FRACTION
+        text = f"gradcheck_fast: {self._name}{fraction:4.0%}" + ("" if done else f", about {duration(left)} left")
+        if is_terminal:
+            print(f"\r{text}\033[K", end="\n" if done else "", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
 
-def pieces(
-    total: int,
-    smallest: int,
-    report: Callable[[float], object],
-    largest: float = float("inf"),
-    work: NDArray[np.float64] | None = None,
-) -> Iterator[tuple[int, int]]:
-    """Ranges ``(begin, end)`` that cover ``range(total)``, sized so that one takes about 0.1 s.
+def duration(seconds: float) -> str:
+    """A time in the unit that a person would take, with three digits."""
+    for unit, size, least in (("days", 86400.0, 2), ("hours", 3600.0, 2), ("minutes", 60.0, 2), ("s", 1.0, 1)):
+        if seconds >= least * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
 
-    Between two of them the interpreter runs: a pending Ctrl-C is raised there. `report` gets the fraction done.
-    `largest` is the size to begin with, and the cap where tasks that took no time may be followed by others that do;
-    `work` says how much has
-    been done after each of the `total` tasks, where they are not alike.
-    """
-    begin, size = 0, max(smallest, int(min(total, largest))) if largest < float("inf") else smallest
-    while begin < total:
-        end = min(total, begin + size)
-        started = perf_counter()
-        yield begin, end
-        seconds = perf_counter() - started
-        size = max(smallest, int(min(4 * size, largest, size * PIECE_SECONDS / max(seconds, 1e-9))))
-        begin = end
-        report(begin / total if work is None else float(work[begin - 1] / work[-1]))
+
+def _calls_inside() -> int:
+    """How many calls up the caller of this package stands."""
+    frame, calls = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("gradcheck_fast."):
+        frame, calls = frame.f_back, calls + 1
+    return calls

@@ -1,18 +1,25 @@
-"""Where work is done: a job of many tasks, in pieces, in this process."""
+"""Where work is done: a job of many tasks, in pieces in this process or in shares by the workers of an executor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .progress import pieces, reporter
+from .executors import Pool
+from .pieces import in_pieces
+from .progress import Meter
 from .threads import resolve
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from types import TracebackType
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from .progress import Progress
+    from .checkpoint import Checkpoint
 
 
 class Job(NamedTuple):
@@ -20,6 +27,8 @@ class Job(NamedTuple):
 
     Attributes
     ----------
+    what : tuple
+        Strings, numbers and arrays that tell this job from the others of the same loss: a checkpoint goes by them.
     tasks : int
         How many tasks.
     results : tuple of ndarray
@@ -36,6 +45,7 @@ class Job(NamedTuple):
         Estimated operations up to and including each task, where they are not alike.
     """
 
+    what: tuple[Any, ...]
     tasks: int
     results: tuple[NDArray[Any], ...]
     here: Callable[[int, int], object]
@@ -45,16 +55,26 @@ class Job(NamedTuple):
     largest: float = float("inf")
     work: NDArray[np.float64] | None = None
 
+    def part(self, begin: int, end: int) -> float:
+        """Which part of the work some tasks are."""
+        if self.work is None:
+            return (end - begin) / self.tasks
+        return float((self.work[end - 1] - (self.work[begin - 1] if begin else 0.0)) / self.work[-1])
+
 
 class Runner:
-    """Does jobs in pieces of about a tenth of a second, and says how far it is.
+    """Does jobs, says how far it is, and keeps what was found. As a context it leaves nothing running behind.
 
     Parameters
     ----------
     n_threads : int or None
-        As for `threads.resolve`.
-    progress : bool, callable or None
-        As for `progress.reporter`.
+        As for `threads.resolve`; with an executor None is one thread, here and in each worker.
+    meter : Meter, optional
+        What is told how far the work is.
+    executor : Executor, callable or None
+        Where to do it; see `executors.Pool`. None: in this process.
+    checkpoint : Checkpoint, optional
+        Where to keep what was found, and to look for what an earlier run has found.
 
     Raises
     ------
@@ -62,15 +82,73 @@ class Runner:
         If an argument does not fit.
     """
 
-    def __init__(self, n_threads: int | None = None, progress: Progress = None) -> None:
-        self.n_threads = resolve(n_threads)
-        self.report = reporter(progress)
+    def __init__(
+        self,
+        n_threads: int | None = None,
+        meter: Meter | None = None,
+        executor: Executor | Callable[[], Executor] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.n_threads = resolve(1 if n_threads is None and executor is not None else n_threads)
+        self._meter = meter or Meter()
+        self._report: Callable[[float], object] = self._meter
+        self._pool = None if executor is None else Pool(executor)
+        self._checkpoint = checkpoint
 
-    def run(self, job: Job, report: Callable[[float], object] | None = None) -> None:
-        """Does a job; `report`, instead of the runner's own, gets the fraction done."""
-        for begin, end in pieces(job.tasks, job.smallest, report or self.report, job.largest, job.work):
-            job.here(begin, end)
+    def __enter__(self) -> Runner:
+        return self
 
-    def quietly(self) -> Runner:
-        """The same without reports."""
-        return Runner(self.n_threads)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool:
+            self._pool.close(wait=error is None)
+        # after an error the last save stands: a piece may have been done in part since then
+        if self._checkpoint and error is None:
+            self._checkpoint.save()
+
+    def run(self, job: Job) -> None:
+        """Does a job, or what a checkpoint does not have of it yet."""
+        if not job.tasks:
+            return
+        record = self._checkpoint.record(job.what, job.tasks, job.results) if self._checkpoint else None
+        missing = record.missing() if record else [(0, job.tasks)]
+        left = sum(end - begin for begin, end in missing)
+        fraction = 1.0 - sum(job.part(*gap) for gap in missing)
+        if not left:
+            self._report(1.0)
+        do = self._pool.share_out if self._pool else in_pieces
+        with closing(do(job, missing)) as ranges:
+            for begin, end in ranges:
+                if record:
+                    record.mark(begin, end)
+                left -= end - begin
+                fraction = min(1.0, fraction + job.part(begin, end)) if left else 1.0
+                self._report(fraction)
+
+    def series(
+        self, what: tuple[Any, ...], count: int, results: tuple[NDArray[Any], ...]
+    ) -> Iterator[tuple[int, Runner]]:
+        """The numbers from 0 to `count`, each with a runner for the jobs of that number, one after the other.
+
+        The caller adds what they found to `results` before it asks for the next; a checkpoint then keeps these, and no
+        longer what each job found, and after an interruption the series goes on from there.
+        """
+        record = self._checkpoint.record(what, count, results) if self._checkpoint else None
+        begin = next((begin for begin, _ in record.missing()), count) if record else 0
+        if record and begin == count:
+            self._report(1.0)
+        report = self._report
+        for number in range(begin, count):
+            part = copy(self)
+            part._report = report if count == 1 else lambda f, k=number: report((k + f) / count)  # type: ignore[misc]
+            yield number, part
+            if self._checkpoint and record:
+                self._checkpoint.forget_since(record)
+                record.mark(number, number + 1)
+
+    def quietly(self, name: str = "second run") -> Runner:
+        """For what is found besides: a line of progress says its name, a function of the fraction hears nothing."""
+        other = copy(self)
+        other._report = other._meter = self._meter.aside(name)
+        return other

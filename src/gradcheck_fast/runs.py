@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .differences import Kinks
 from .parameters import aligned
-from .progress import PIECE_SECONDS
+from .pieces import PIECE_SECONDS
 from .runner import Job
 
 if TYPE_CHECKING:
@@ -74,13 +75,31 @@ class Run(NamedTuple):
         self.slopes.reshape(-1)[some.slope_places] = some.slopes
         self.counts[begin:end] = some.counts
 
-    def job(self, share: Callable[[int, int], Some]) -> Job:
+    def job(self, what: tuple[Any, ...], share: Callable[[int, int], Some]) -> Job:
         """All tasks."""
         surely_quick = self.n_threads * SURE_SPEED * PIECE_SECONDS / self.tasks.most
         return Job(
-            len(self.tasks.table), (self.found, self.slopes, self.counts), self.perturb, share, self.put,
+            what, len(self.tasks.table), (self.found, self.slopes, self.counts), self.perturb, share, self.put,
             self.n_threads, surely_quick, self.tasks.work,
         )  # fmt: skip
+
+
+class Sums:
+    """What the chunks of the samples add up to: a gradient, and which kinks were met."""
+
+    def __init__(self, size: int, kinks: bool) -> None:
+        self.gradient = np.zeros(size)
+        self.slopes = np.zeros((2 if kinks else 0, size))
+        self.crossed = np.zeros(1, np.intp)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        return self.gradient, self.slopes, self.crossed
+
+    @property
+    def kinks(self) -> Kinks | None:
+        """None if none were crossed, or they were not counted."""
+        return Kinks(int(self.crossed[0]), *self.slopes) if self.crossed[0] else None
 
 
 class Memory:

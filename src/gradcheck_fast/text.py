@@ -9,6 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from .arrays import format_index
+from .progress import duration
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -60,7 +61,7 @@ def how(report: Report) -> str:
     """How the numerical gradient was found: entries, method, h, time."""
     step = "chosen per parameter" if report.step is None else f"{report.step:.3g}"
     shares = [f", {100 * share:.3g} % {what}" for what, share in report.shares.items() if share]
-    return f"{report.checked:,} entries, method {report.method}, h {step}, {_duration(report.seconds)}{''.join(shares)}"
+    return f"{report.checked:,} entries, method {report.method}, h {step}, {duration(report.seconds)}{''.join(shares)}"
 
 
 def format_shape(shape: Sequence[int], times: str = "x") -> str:
@@ -117,13 +118,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _wrap(line: str) -> str:
     return fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.0f} us"
 
 
 def _finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -192,11 +193,27 @@ def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], 
         for name in order:
             require_finite(what if name == what else f"{what}: {name}", leaves[name])
 
-    def unpack(vector: NDArray[np.float64]) -> Tree:
-        arrays = dict(split(vector, shapes))
-        return _rebuild(tree, iter([arrays[name] for name in leaves]))
-
+    unpack = _Unpack(tree, shapes, tuple(leaves))
     return Packed(flat, shapes, {name: leaves[name].dtype for name in order}, unpack, tuple(order))
+
+
+class _Unpack:
+    """A flat vector of arrays of these shapes -> a tree like `tree`, which has them in the order of `names`.
+
+    Of the tree only its form is needed: pickled, its arrays stay behind.
+    """
+
+    def __init__(self, tree: Tree, shapes: Mapping[str, Shape], names: Sequence[str]) -> None:
+        self._tree = tree
+        self._shapes = shapes
+        self._names = names
+
+    def __call__(self, vector: NDArray[np.float64]) -> Tree:
+        arrays = dict(split(vector, self._shapes))
+        return _rebuild(self._tree, iter([arrays[name] for name in self._names]))
+
+    def __reduce__(self) -> tuple[type[_Unpack], tuple[Any, ...]]:
+        return _Unpack, (_rebuild(self._tree, repeat(np.zeros(()))), self._shapes, self._names)
 
 
 def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
@@ -220,7 +237,11 @@ def _pack_vector(vector: Any, shapes: Mapping[str, Shape], total: int, what: str
     if finite:
         for name, part in split(array, shapes):
             require_finite(f"{what}: {name}", part)
-    return Packed(array.astype(np.float64), dict(shapes), dict.fromkeys(shapes, array.dtype), lambda flat: flat)
+    return Packed(array.astype(np.float64), dict(shapes), dict.fromkeys(shapes, array.dtype), _as_it_is)
+
+
+def _as_it_is(flat: NDArray[np.float64]) -> Tree:
+    return flat
 
 
 def _name_differences(what: str, got: list[str], expected: list[str]) -> str:
