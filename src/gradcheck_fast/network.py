@@ -350,20 +350,20 @@ class NetworkLoss:
         if method == "auto":
             method = self._cheaper
         theta = params.flat
-        quietly = runner.quietly()
-        roundings = lambda: self._engine.roundings(theta, quietly)
+        roundings = lambda: self._engine.roundings(theta, runner.quietly("roundings"))
         if method == "direct":
             gradient = self._direct(theta, step, 1.0, runner)
-            again = lambda times: self._direct(jitter(theta), step, times, quietly)
+            again = lambda times: self._direct(jitter(theta), step, times, runner.quietly())
             width = plain_steps(theta, step)[2]
             noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width
+            quietly = runner.quietly("kinks")
             found = self._kinks(theta, float(width.max(initial=0.0)) / 2.0, quietly, gradient) if kinks else None
             return Numerical(gradient, method, False, step, again, noise, roundings, found)
         for h in EXACT_STEPS if step is None else (step,):
             gradient, found = self._exact(method, theta, h, runner, kinks)
             if _compare.largest(gradient)[1]:  # all are finite
                 break
-        again = lambda times: self._exact(method, jitter(theta), times * h, quietly, False)[0]
+        again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False)[0]
         return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
 
     @cached_property

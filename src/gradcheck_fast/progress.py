@@ -50,6 +50,7 @@ class Meter:
         self._line = _Line(name) if progress is True else None
         self._faster = faster
         self._first: tuple[float, float] | None = None
+        self._last = 0.0
 
     def __call__(self, fraction: float) -> None:
         if self._tell:
@@ -58,7 +59,10 @@ class Meter:
             return
         now = perf_counter()
         # from the end of the first piece on: what came before may have been a start of processes, or an earlier run
-        began, first = self._first = self._first or (now, fraction)
+        if self._first is None or fraction < self._last:
+            self._first = now, fraction
+        self._last = fraction
+        began, first = self._first
         if fraction <= first or now - began < PATIENCE_SECONDS:
             return
         left = (now - began) * (1.0 - fraction) / (fraction - first)
@@ -79,15 +83,15 @@ class _Line:
 
     def __init__(self, name: str) -> None:
         self._name = f"{name} " if name else ""
-        self._due = self._due_fraction = 0.0
+        self._due, self._fraction = 0.0, -1.0
 
     def write(self, fraction: float, left: float, now: float) -> None:
         is_terminal, done = sys.stderr.isatty(), fraction >= 1.0
         if done and not self._due:  # nothing was said before it was done
             return
-        if not done and (now < self._due if is_terminal else fraction < self._due_fraction):
+        if not done and (now < self._due if is_terminal else abs(fraction - self._fraction) < LINE_FRACTION):
             return
-        self._due, self._due_fraction = now + LINE_SECONDS, fraction + LINE_FRACTION
+        self._due, self._fraction = now + LINE_SECONDS, fraction
         text = f"gradcheck_fast: {self._name}{fraction:4.0%}" + ("" if done else f", about {duration(left)} left")
         if is_terminal:
             print(f"\r{text}\033[K", end="\n" if done else "", file=sys.stderr, flush=True)
