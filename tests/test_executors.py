@@ -1,0 +1,450 @@
+"""The work shared out to other threads, processes and clusters: the same result, whoever dies on the way."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gradcheck_fast as gf
+from gradcheck_fast import executors, methods, routes, threads
+from gradcheck_fast.trees import pack
+
+PARAMS = {"w": np.linspace(-1.0, 1.0, 60).reshape(20, 3), "b": 1.5}
+METHODS = ("direct", "incremental", "units")
+
+
+def function(params):
+    return float(np.sum(np.tanh(params["w"]) ** 3) * params["b"])
+
+
+def make_network(samples=40):
+    random = np.random.default_rng(5)
+    net = gf.Network([gf.Dense(6, 30, "relu"), gf.Dense(30, 4)], cost=gf.CrossEntropy(), penalty=gf.L2(0.1))
+    X = random.normal(size=(samples, 6))
+    X[:3] = 0.0  # on kinks, but for the biases
+    return net.loss(X, random.integers(4, size=samples)), net.init(5)
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(array) for array in tree.values()])
+
+
+def gradient(loss, params, **options):
+    return flat(gf.numerical_gradient(loss, params, **options))
+
+
+EXPECTED = gradient(function, PARAMS)
+
+
+def pool(workers=2):
+    return ProcessPoolExecutor(workers, get_context("spawn"))
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with pool() as executor:
+        yield executor
+
+
+class Inline(Executor):
+    """Does everything at once, and remembers what it was sent. Its first `deaths` shares, or those that `kills` says,
+    break it."""
+
+    def __init__(self, deaths=0, kills=lambda begin, end: False):
+        self.deaths, self.kills, self.sent, self.is_shut_down = deaths, kills, [], False
+
+    def submit(self, do, *arguments):
+        future = Future()
+        self.sent.append(arguments)
+        if self.deaths > 0 or self.kills(*arguments[-2:]):
+            self.deaths -= 1
+            future.set_exception(BrokenProcessPool("a worker died"))
+            return future
+        try:
+            future.set_result(pickle.loads(pickle.dumps(do(*arguments))))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait=True):
+        self.is_shut_down = True
+
+    @property
+    def ranges(self):
+        return [arguments[-2:] for arguments in self.sent]
+
+
+# ---- the same result
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_network_s_gradient_and_error_bars_are_bitwise_equal(kind, method, processes):
+    loss, params = make_network()
+    expected = gf.numerical_gradient(loss, params, method=method, error_bars=True)
+    with ThreadPoolExecutor(3) as threads:
+        executor = threads if kind == "threads" else processes
+        found = gf.numerical_gradient(loss, params, method=method, error_bars=True, executor=executor)
+    np.testing.assert_equal([flat(tree) for tree in found], [flat(tree) for tree in expected])
+
+
+def test_a_function_s_gradient_is_bitwise_equal(processes):
+    with ThreadPoolExecutor(3) as threads:
+        for executor in (threads, processes):
+            np.testing.assert_array_equal(gradient(function, PARAMS, executor=executor), EXPECTED)
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e-3, 10.0])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_result_does_not_depend_on_how_the_work_is_split(method, seconds, monkeypatch):
+    monkeypatch.setattr(routes, "BLOCKS_PER_TASK", 1)
+    monkeypatch.setattr(methods, "FEWEST_SAMPLES", 8)
+    monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)  # chunks of eight samples
+    monkeypatch.setattr(executors, "SHARE_SECONDS", seconds)
+    monkeypatch.setattr(executors, "SHORTEST_SHARE_SECONDS", 0.5 * seconds)
+    monkeypatch.setattr(executors, "first_size", lambda job: 1)
+    loss, params = make_network(samples=37)
+    inline = Inline()
+    found = gradient(loss, params, method=method, executor=inline)
+    np.testing.assert_array_equal(found, gradient(loss, params, method=method))
+    sizes = {end - begin for begin, end in inline.ranges}
+    assert sizes == {1} if seconds == 1e-9 else len(inline.sent) > 5
+
+
+def test_gradcheck_takes_an_executor():
+    loss, params = make_network()
+    right = gf.numerical_gradient(loss, params)
+    inline = Inline()
+    assert gf.gradcheck(loss, right, params, executor=inline)
+    assert inline.sent
+
+
+def test_progress_rises_to_one():
+    seen = []
+    gradient(function, PARAMS, executor=Inline(), progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_workers_use_one_thread_each_unless_told_otherwise(monkeypatch):
+    loss, params = make_network()
+    seen = []
+    perturb = methods.Run.perturb
+    monkeypatch.setattr(methods.Run, "perturb", lambda run, *task: (seen.append(run.n_threads), perturb(run, *task))[1])
+    monkeypatch.setattr(methods, "SERIAL_WORK", 0.0)
+    gradient(loss, params, executor=Inline())
+    assert set(seen) == {1}
+    gradient(loss, params, executor=Inline(), n_threads=2)
+    assert set(seen) == {1, threads.resolve(2)}
+
+
+# ---- what is sent
+
+
+def test_the_work_is_described_to_a_worker_once_where_that_is_much(monkeypatch):
+    monkeypatch.setattr(executors, "LIGHT", 1000)
+    monkeypatch.setattr(executors, "first_size", lambda job: 1)
+    monkeypatch.setattr(executors, "SHARE_SECONDS", 0.0)
+    executors._place.cache_clear()
+    inline, large = Inline(), {"w": np.ones(50), "b": 1.0}
+    np.testing.assert_array_equal(gradient(function, large, executor=inline), gradient(function, large))
+    heavy = [packed for _, packed, _, _ in inline.sent if packed is not None]
+    assert len(inline.sent) > 10
+    assert 0 < len(heavy) <= executors.FIRST_SHARES
+
+
+def test_a_tree_s_arrays_do_not_travel_with_its_form():
+    tree = {"a": [np.ones((1000, 10)), 3.0], "b": (np.float64(2.0), np.zeros(()))}
+    packed = pack(tree)
+    sent = pickle.dumps(packed.unpack)
+    assert len(sent) < 1000
+    np.testing.assert_equal(pickle.loads(sent)(packed.flat), packed.unpack(packed.flat))
+    assert isinstance(pickle.loads(sent)(packed.flat)["b"][1], np.ndarray)
+
+
+def test_a_share_of_a_network_takes_its_own_samples_along():
+    loss, params = make_network(samples=20_000)
+    inline = Inline()
+    gradient(loss, params, method="units", executor=inline)
+    chunks = {packed for _, packed, _, _ in inline.sent if packed}
+    assert len(chunks) > 10
+    assert max(map(len, chunks)) < 0.2 * len(pickle.dumps(loss))
+
+
+def test_a_compiled_loss_can_be_pickled():
+    loss, params = make_network()
+    other = pickle.loads(pickle.dumps(loss))
+    assert other(params) == loss(params)
+    np.testing.assert_array_equal(gradient(other, params), gradient(loss, params))
+
+
+def test_functions_defined_in_functions_are_sent_by_cloudpickle(processes):
+    pytest.importorskip("cloudpickle")
+    factor = 3.0
+    found = gf.numerical_gradient(lambda x: factor * (x**2).sum(), np.ones(3), executor=processes)
+    np.testing.assert_allclose(found, 6.0)
+
+
+def test_a_function_that_cannot_be_sent_is_named(monkeypatch):
+    original = builtins.__import__
+
+    def without_cloudpickle(name, *arguments):
+        if name == "cloudpickle":
+            raise ImportError(name)
+        return original(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", without_cloudpickle)
+    local = lambda x: (x**2).sum()
+    with pytest.raises(TypeError, match=r"^loss: it cannot be sent .*<lambda>.* at the top level of a module, or"):
+        gf.numerical_gradient(local, np.ones(3), executor=Inline())
+    with ThreadPoolExecutor(2) as threads:
+        np.testing.assert_allclose(gf.numerical_gradient(local, np.ones(3), executor=threads), 2.0)
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize("bad", [4, "processes", [ThreadPoolExecutor]], ids=repr)
+def test_an_executor_has_the_interface_of_concurrent_futures(bad):
+    with pytest.raises(TypeError, match=r"^executor: expected one with the interface of concurrent.futures"):
+        gf.numerical_gradient(function, PARAMS, executor=bad)
+
+
+def test_submit_must_give_futures():
+    class Client:
+        def submit(self, *arguments):
+            return "<Future: pending>"
+
+    with pytest.raises(TypeError, match=r"^executor: its submit\(\) gave .* of a Dask client give client.get_executor"):
+        gf.numerical_gradient(function, PARAMS, executor=Client())
+
+
+class Mine(Exception):
+    pass
+
+
+def raises(params):
+    if params["w"].flat[7] > PARAMS["w"].flat[7]:
+        raise Mine("entry 7")
+    return function(params)
+
+
+def test_an_exception_of_the_loss_comes_through_and_nothing_more_is_done(processes):
+    before = PARAMS["w"].copy()
+    for executor in (Inline(), processes):
+        with pytest.raises(Mine, match=r"^entry 7$"):
+            gf.numerical_gradient(raises, PARAMS, executor=executor)
+    np.testing.assert_array_equal(PARAMS["w"], before)
+    np.testing.assert_array_equal(gradient(function, PARAMS, executor=processes), EXPECTED)
+
+
+def test_what_waits_is_cancelled_when_the_progress_function_raises():
+    def slow(params):
+        time.sleep(0.02)
+        return function(params)
+
+    def stop(fraction):
+        raise KeyboardInterrupt
+
+    class Remembering(ThreadPoolExecutor):
+        futures = ()
+
+        def submit(self, *arguments):
+            self.futures = (*self.futures, super().submit(*arguments))
+            return self.futures[-1]
+
+    with Remembering(1) as executor:
+        with pytest.raises(KeyboardInterrupt):
+            gf.numerical_gradient(slow, PARAMS, executor=executor, progress=stop)
+        assert executor.futures[-1].cancelled()
+    assert len(executor.futures) == executors.FIRST_SHARES
+
+
+# ---- workers that die
+
+
+def test_what_a_dead_worker_had_is_done_again_by_an_executor_made_anew():
+    made = []
+
+    def make():
+        made.append(Inline(deaths=2 if not made else 0))
+        return made[-1]
+
+    np.testing.assert_array_equal(gradient(function, PARAMS, executor=make), EXPECTED)
+    assert len(made) == 2
+    assert set(made[0].ranges[:2]) <= set(made[1].ranges), "the same shares"
+    assert all(executor.is_shut_down for executor in made)
+
+
+def test_a_given_executor_is_not_shut_down():
+    inline = Inline()
+    gradient(function, PARAMS, executor=inline)
+    assert not inline.is_shut_down
+
+
+def test_where_no_other_can_be_made_the_rest_is_done_here():
+    with pytest.warns(
+        RuntimeWarning, match=r"^executor: Inline broke \(a worker died\); the rest is done in this process"
+    ):
+        found = gradient(function, PARAMS, executor=Inline(deaths=10**6))
+    np.testing.assert_array_equal(found, EXPECTED)
+
+
+def test_the_tasks_that_kill_every_worker_are_named(monkeypatch):
+    monkeypatch.setattr(executors, "SHARE_SECONDS", 0.0)
+    made = []
+
+    def make():
+        made.append(Inline(kills=lambda begin, end: begin <= 33 < end))
+        return made[-1]
+
+    with pytest.raises(RuntimeError, match=r"^executor: its workers died 3 times while doing tasks 33 to 33 of 61"):
+        gradient(function, PARAMS, executor=make)
+    assert len(made) == 3
+
+
+def dies_once(marker, params):
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(params)
+
+
+@pytest.mark.parametrize("given", ["a pool", pytest.param("a function", marks=pytest.mark.long)])
+def test_a_worker_of_a_process_pool_is_killed(given, tmp_path):
+    executor = pool() if given == "a pool" else pool
+    found = gradient(partial(dies_once, tmp_path / "killed"), PARAMS, executor=executor)
+    np.testing.assert_array_equal(found, EXPECTED)
+    assert (tmp_path / "killed").exists()
+
+
+def test_loky():
+    loky = pytest.importorskip("loky")
+    with loky.get_reusable_executor(2) as executor:
+        np.testing.assert_array_equal(gradient(function, PARAMS, executor=executor), EXPECTED)
+
+
+@pytest.mark.long
+def test_a_worker_of_loky_is_killed(tmp_path):
+    loky = pytest.importorskip("loky")
+    found = gradient(partial(dies_once, tmp_path / "killed"), PARAMS, executor=lambda: loky.get_reusable_executor(2))
+    np.testing.assert_array_equal(found, EXPECTED)
+
+
+# ---- Dask
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def test_dask(cluster):
+    executor = cluster.get_executor()
+    np.testing.assert_array_equal(gradient(function, PARAMS, executor=executor), EXPECTED)
+    loss, params = make_network()
+    for method in METHODS:
+        np.testing.assert_array_equal(
+            gradient(loss, params, method=method, executor=executor), gradient(loss, params, method=method)
+        )
+
+
+def test_an_exception_comes_through_dask(cluster):
+    with pytest.raises(Mine, match=r"^entry 7$"):
+        gradient(raises, PARAMS, executor=cluster.get_executor())
+
+
+def test_a_worker_of_dask_is_killed(cluster, tmp_path):
+    found = gradient(partial(dies_once, tmp_path / "killed"), PARAMS, executor=cluster.get_executor())
+    np.testing.assert_array_equal(found, EXPECTED)
+    assert (tmp_path / "killed").exists()
+
+
+def test_a_dask_client_itself_is_no_executor(cluster):
+    with pytest.raises(TypeError, match=r"of a Dask client give client\.get_executor\(\)"):
+        gradient(function, PARAMS, executor=cluster)
+
+
+# ---- Ctrl-C, and MPI: programs of their own
+
+HERE = Path(__file__).parent
+
+INTERRUPTED = """
+import signal, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+import numpy as np
+import gradcheck_fast as gf
+
+def slow(params):
+    time.sleep(0.02)
+    return float(params.sum())
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    params = np.ones(100_000)
+    def started(fraction):
+        print("working", flush=True)
+    try:
+        gf.numerical_gradient(slow, params, executor=partial(ProcessPoolExecutor, 2), progress=started)
+    except KeyboardInterrupt:
+        print((params == 1.0).all(), gf.numerical_gradient(slow, params[:2]))
+"""
+
+
+def test_ctrl_c_ends_the_workers_within_seconds(tmp_path):
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    with subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "working\n"
+            pressed = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert output.splitlines()[-1] == "True [1. 1.]"
+    assert time.monotonic() - pressed < 10.0
+
+
+MPI = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from mpi4py.futures import MPIPoolExecutor
+from test_executors import EXPECTED, PARAMS, function, gradient, make_network
+
+if __name__ == "__main__":
+    loss, params = make_network()
+    with MPIPoolExecutor() as executor:
+        print((gradient(function, PARAMS, executor=executor) == EXPECTED).all())
+        print((gradient(loss, params, executor=executor) == gradient(loss, params)).all())
+"""
+
+
+def test_mpi(tmp_path):
+    pytest.importorskip("mpi4py")
+    if not shutil.which("mpiexec"):
+        pytest.skip("mpiexec is not installed")
+    (tmp_path / "script.py").write_text(MPI)
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    few_cores = {"OMPI_MCA_rmaps_base_oversubscribe": "1"}
+    command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", tmp_path / "script.py", HERE]
+    environment = {**os.environ, **root, **few_cores}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["True", "True"], done.stderr
