@@ -423,9 +423,9 @@ def test_ctrl_c_ends_the_workers_within_seconds(tmp_path):
     assert time.monotonic() - pressed < 10.0
 
 
-MPI = """
+MPI = f"""
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, {str(HERE)!r})
 from mpi4py.futures import MPIPoolExecutor
 from test_executors import EXPECTED, PARAMS, function, gradient, make_network
 
@@ -444,7 +444,7 @@ def test_mpi(tmp_path):
     (tmp_path / "script.py").write_text(MPI)
     root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     few_cores = {"OMPI_MCA_rmaps_base_oversubscribe": "1"}
-    command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", tmp_path / "script.py", HERE]
+    command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", tmp_path / "script.py"]
     environment = {**os.environ, **root, **few_cores}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["True", "True"], done.stderr

@@ -134,8 +134,8 @@ class Checkpoint:
         """What the file has; a new file, written to see whether it can be, has nothing."""
         self._due = perf_counter() + SAVE_SECONDS
         try:
-            with np.load(self._path, allow_pickle=False) as file:
-                entries = dict(file.items())
+            with open(self._path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                entries = dict(arrays.items())
             found = json.loads(str(entries.pop(PROBLEM)))
         except FileNotFoundError:
             self._changed = True

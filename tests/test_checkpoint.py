@@ -1,0 +1,378 @@
+"""An interrupted run goes on from its checkpoint, to the same result to the last bit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gradcheck_fast as gf
+from gradcheck_fast import checkpoint, methods
+from gradcheck_fast.cli import main
+
+METHODS = ("direct", "incremental", "units")
+PARAMS = {"w": np.linspace(-1.0, 1.0, 60).reshape(20, 3), "b": 1.5}
+
+
+class Function:
+    """Remembers how often it was called."""
+
+    calls = 0
+
+    def __call__(self, params):
+        self.calls += 1
+        return float(np.sum(np.tanh(params["w"]) ** 3) * params["b"])
+
+
+def make_network(samples=40, factor=1.0):
+    random = np.random.default_rng(5)
+    net = gf.Network([gf.Dense(6, 30, "relu"), gf.Dense(30, 4)], cost=gf.CrossEntropy(), penalty=gf.L2(0.1))
+    X = random.normal(size=(samples, 6))
+    X[:3] = 0.0
+    params = net.init(5)
+    params["b1"][:4] = 0.0  # with these samples, on kinks
+    return net.loss(factor * X, random.integers(4, size=samples)), params
+
+
+def flat(trees):
+    return [np.concatenate([np.ravel(array) for array in tree.values()]) for tree in trees]
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(reports):
+    """A progress function that ends the run."""
+    numbers = count(1)
+
+    def progress(fraction):
+        if next(numbers) == reports:
+            raise Stopped
+
+    return progress
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Everything that is done is saved."""
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_PART", float("inf"))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.npz"
+
+
+# ---- going on
+
+
+@pytest.mark.parametrize("reports", [1, 2, 4])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_s_run_goes_on_to_the_same_result(method, reports, path, eager, monkeypatch):
+    monkeypatch.setattr(methods, "FEWEST_SAMPLES", 8)
+    monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)  # chunks of eight samples
+    loss, params = make_network(samples=37)
+    expected = gf.numerical_gradient(loss, params, method=method, error_bars=True)
+    options = {"method": method, "error_bars": True, "checkpoint": path}
+    with pytest.raises(Stopped):
+        gf.numerical_gradient(loss, params, **options, progress=stop_after(reports))
+    seen = []
+    found = gf.numerical_gradient(loss, params, **options, progress=seen.append)
+    np.testing.assert_array_equal(flat(found), flat(expected))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    np.testing.assert_array_equal(flat(gf.numerical_gradient(loss, params, **options)), flat(expected))
+
+
+@pytest.mark.parametrize("executor", [None, "threads"])
+def test_a_function_s_run_goes_on_where_it_was(executor, path, eager):
+    from concurrent.futures import ThreadPoolExecutor
+
+    function = Function()
+    expected = gf.numerical_gradient(function, PARAMS)
+    in_all, function.calls = function.calls, 0
+    with ThreadPoolExecutor(1) as threads:
+        options = {"checkpoint": path, "executor": threads if executor else None}
+        for reports in (1, 2, 1):
+            with pytest.raises(Stopped):
+                gf.numerical_gradient(function, PARAMS, **options, progress=stop_after(reports))
+        found = gf.numerical_gradient(function, PARAMS, **options)
+    np.testing.assert_array_equal(flat([found]), flat([expected]))
+    if not executor:
+        assert function.calls == in_all + 4, "nothing was done twice; to know the loss takes one call each time"
+
+
+def test_the_call_that_is_done_returns_at_once(path):
+    function = Function()
+    first = gf.numerical_gradient(function, PARAMS, checkpoint=path, error_bars=True)
+    function.calls = 0
+    second = gf.numerical_gradient(function, PARAMS, checkpoint=path, error_bars=True)
+    np.testing.assert_array_equal(flat(first), flat(second))
+    assert function.calls < 10
+
+
+def test_another_gradient_is_checked_with_what_is_there(path):
+    function = Function()
+    right = gf.numerical_gradient(function, PARAMS)
+    wrong = {**right, "w": 2 * right["w"]}
+    assert not gf.gradcheck(function, wrong, PARAMS, checkpoint=path)
+    function.calls = 0
+    assert gf.gradcheck(function, right, PARAMS, checkpoint=str(path))
+    assert function.calls < 10
+
+
+def test_what_the_caller_does_with_the_result_does_not_change_the_checkpoint(path, eager):
+    loss, params = make_network()
+    first = gf.numerical_gradient(loss, params, checkpoint=path)
+    expected = first["W1"].copy()
+    first["W1"][...] = 7.0
+    again = gf.numerical_gradient(loss, params, checkpoint=path)
+    again["W1"][...] = 7.0
+    np.testing.assert_array_equal(gf.numerical_gradient(loss, params, checkpoint=path)["W1"], expected)
+
+
+def test_chunks_that_were_added_up_are_not_kept(path, eager, monkeypatch):
+    """The file grows with the parameters, not with the samples."""
+    monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)
+    sizes = []
+    for samples in (48, 480):
+        loss, params = make_network(samples)
+        gf.numerical_gradient(loss, params, method="units", checkpoint=path.with_suffix(f".{samples}"))
+        sizes.append(path.with_suffix(f".{samples}").stat().st_size)
+    assert sizes[1] < sizes[0] + 100
+
+
+def test_it_is_saved_every_two_seconds_or_as_often_as_takes_a_twentieth_of_the_time(path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoint, "perf_counter", lambda: clock[0])
+    saves, write = [], checkpoint._write
+
+    def slow_write(*arguments):
+        write(*arguments)
+        clock[0] += 0.3
+        saves.append(clock[0])
+
+    monkeypatch.setattr(checkpoint, "_write", slow_write)
+    kept = checkpoint.Checkpoint(path, {})
+    record = kept.record(("job",), 100, (np.zeros(100),))
+    for k in range(40):
+        clock[0] += 0.5
+        record.mark(k, k + 1)
+    assert np.diff(saves) == pytest.approx([6.3, 6.3, 6.3], abs=0.5)
+
+
+def test_the_command_line_takes_a_checkpoint(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("loss = lambda x: x**2\nparams = 3.0\ngradient = 6.0\n")
+    arguments = ["check", str(tmp_path / "mine.py"), "--checkpoint", str(tmp_path / "run.npz")]
+    assert main(arguments) == 0
+    assert (tmp_path / "run.npz").exists()
+    (tmp_path / "run.npz").write_text("something else")
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("gradcheck-fast: checkpoint: ")
+
+
+# ---- other problems
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "units"}, r"another method \(direct there, units here\)"),
+        ({"step": 1e-3}, r"another step \(None there, 0\.001 here\)"),
+        ({"loss": make_network(factor=2.0)[0]}, "another loss;"),
+        ({"params": {k: 2 * v for k, v in make_network()[1].items()}}, "another value of the parameters;"),
+        ({"loss": Function(), "params": PARAMS}, "another loss, another form of the parameters, another value of the"),
+    ],
+)
+def test_a_checkpoint_of_another_problem_is_refused(change, message, path):
+    loss, params = make_network()
+    problem = {"loss": loss, "params": params, "method": "direct", "step": None}
+    gf.numerical_gradient(**problem, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"^checkpoint: .*run\.npz is of another problem, with {message}"):
+        gf.numerical_gradient(**{**problem, **change}, checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def test_a_function_with_another_value_is_another_problem(path):
+    gf.numerical_gradient(lambda x: x**2, 1.5, checkpoint=path)
+    with pytest.raises(ValueError, match="with another loss"):
+        gf.numerical_gradient(lambda x: x**2 + 1e-15, 1.5, checkpoint=path)
+
+
+def test_bad_arguments_leave_no_file(path):
+    loss, params = make_network()
+    for bad in ({"method": "unit"}, {"step": -1.0}, {"n_threads": 0}, {"executor": 3}):
+        with pytest.raises((TypeError, ValueError)):
+            gf.numerical_gradient(loss, params, **bad, checkpoint=path)
+        assert not path.exists()
+
+
+# ---- files
+
+
+def npy(path):
+    with open(path, "wb") as file:
+        np.save(file, np.ones(3))
+
+
+def other_npz(path):
+    with open(path, "wb") as file:
+        np.savez(file, a=np.ones(3))
+
+
+def truncated(path):
+    gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def damaged(path):
+    gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "write", [Path.touch, lambda path: path.write_text("results: 3"), npy, other_npz, truncated, damaged]
+)
+def test_a_file_that_is_no_checkpoint_is_left_alone(write, path):
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"^checkpoint: .*run\.npz is no checkpoint, or damaged"):
+        gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["run.npz"]
+
+
+@pytest.mark.parametrize("bad", [3, True, b"run.npz", ["run.npz"]], ids=repr)
+def test_a_checkpoint_is_a_path(bad):
+    with pytest.raises(TypeError, match=r"^checkpoint: expected the path of a file, got"):
+        gf.numerical_gradient(Function(), PARAMS, checkpoint=bad)
+
+
+def test_a_directory_that_does_not_exist(path):
+    function = Function()
+    with pytest.raises(FileNotFoundError, match=r"checkpoint: it cannot be written: No such file .*missing.*run\.npz"):
+        gf.numerical_gradient(function, PARAMS, checkpoint=path.parent / "missing" / "run.npz")
+    assert function.calls == 1, "it fails before the work, not after"
+
+
+def test_a_directory_instead_of_a_file(tmp_path):
+    with pytest.raises(IsADirectoryError, match="checkpoint: it cannot be read: Is a directory"):
+        gf.numerical_gradient(Function(), PARAMS, checkpoint=tmp_path)
+
+
+def test_a_disk_that_fills_up(path, eager, monkeypatch):
+    """What was saved before is still good, and nothing else is left."""
+    function, before = Function(), PARAMS["w"].copy()
+    writes, fsync = count(1), os.fsync
+
+    def full(file):
+        if next(writes) == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"checkpoint: it cannot be written: No space left on device: '.*run\.npz'"):
+        gf.numerical_gradient(function, PARAMS, checkpoint=path)
+    assert os.listdir(path.parent) == ["run.npz"]
+    np.testing.assert_array_equal(PARAMS["w"], before)
+    found = gf.numerical_gradient(function, PARAMS, checkpoint=path)
+    np.testing.assert_array_equal(flat([found]), flat([gf.numerical_gradient(function, PARAMS)]))
+
+
+def test_a_disk_that_is_full(tmp_path, eager):
+    if (
+        not shutil.which("mount")
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True).returncode
+    ):
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        loss, params = lambda x: float(x.sum()), np.ones(100_000)
+        with pytest.raises(OSError, match=r"checkpoint: it cannot be written: No space left on device: '.*run\.npz'"):
+            gf.numerical_gradient(loss, params, checkpoint=tmp_path / "run.npz")
+        assert (params == 1.0).all()
+        assert not (tmp_path / "run.npz.tmp").exists()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+# ---- kill -9
+
+KILLED = """
+import sys, time
+import numpy as np
+import gradcheck_fast as gf
+from gradcheck_fast import checkpoint, methods
+
+what, path, out, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+checkpoint.SAVE_SECONDS, checkpoint.SAVE_PART = 0.0, float("inf")
+random = np.random.default_rng(1)
+if what == "function":
+    loss, params, method = lambda x: (time.sleep(1e-3), float(np.tanh(x).sum()))[1], random.normal(size=size), "auto"
+else:
+    methods.CHUNK_DOUBLES = 1
+    layers = [gf.Dense(20, size, "gelu"), gf.Dense(size, size, "gelu"), gf.Dense(size, 5)]
+    net = gf.Network(layers, cost=gf.CrossEntropy())
+    loss = net.loss(random.normal(size=(120, 20)), random.integers(5, size=120))
+    params, method = random.normal(size=sum(map(np.prod, net.shapes.values()))) / size**0.5, what
+
+def report(fraction):
+    print(fraction, flush=True)
+
+found = gf.numerical_gradient(loss, params, method=method, progress=report, n_threads=1,
+                              checkpoint=None if path == "none" else path)
+np.save(out, np.concatenate([np.ravel(a) for a in found.values()]) if isinstance(found, dict) else found)
+"""
+
+
+def run(arguments, seconds=None):
+    """The fractions that a run printed; its exit code; how long it took. After so many seconds of work it is killed."""
+    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        first = process.stdout.readline()
+        started = time.monotonic()
+        try:
+            rest, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            rest, _ = process.communicate()
+    return [float(line) for line in (first + rest).splitlines()], process.returncode, time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("what", "size", "kills"),
+    [
+        ("function", 500, 2),
+        ("incremental", 150, 2),
+        pytest.param("function", 2000, 10, marks=pytest.mark.long),
+        pytest.param("direct", 80, 10, marks=pytest.mark.long),
+        pytest.param("incremental", 300, 10, marks=pytest.mark.long),
+        pytest.param("units", 1200, 10, marks=pytest.mark.long),
+    ],
+)
+def test_killed_again_and_again_it_ends_with_the_same_result(what, size, kills, tmp_path):
+    random = np.random.default_rng(size)
+    _, code, seconds = run([what, "none", tmp_path / "expected.npy", size])
+    assert code == 0
+    arguments = [what, tmp_path / "run.npz", tmp_path / "found.npy", size]
+    reached = 0.0
+    for _ in range(kills):
+        fractions, code, _ = run(arguments, random.uniform(0.0, seconds / kills))
+        assert code == -signal.SIGKILL, "done before it was killed"
+        assert fractions[0] > reached, "what was reported had been saved"
+        reached = fractions[-1]
+    assert run(arguments)[1] == 0
+    assert (tmp_path / "found.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
