@@ -114,7 +114,7 @@ class Runner:
         record = self._checkpoint.record(job.what, job.tasks, job.results) if self._checkpoint else None
         missing = record.missing() if record else [(0, job.tasks)]
         left = sum(end - begin for begin, end in missing)
-        fraction = 1.0 - sum(job.part(*gap) for gap in missing)
+        fraction = 1.0 - sum(job.part(*gap) for gap in missing) if record else 0.0
         if not left:
             self._report(1.0)
         do = self._pool.share_out if self._pool else in_pieces
@@ -138,14 +138,17 @@ class Runner:
         begin = next((begin for begin, _ in record.missing()), count) if record else 0
         if record and begin == count:
             self._report(1.0)
-        report = self._report
         for number in range(begin, count):
-            part = copy(self)
-            part._report = report if count == 1 else lambda f, k=number: report((k + f) / count)  # type: ignore[misc]
-            yield number, part
+            yield number, self if count == 1 else self._part(number, count)
             if self._checkpoint and record:
                 self._checkpoint.forget_since(record)
                 record.mark(number, number + 1)
+
+    def _part(self, number: int, count: int) -> Runner:
+        """The same, whose fractions are of one of so many parts."""
+        other, report = copy(self), self._report
+        other._report = lambda fraction: report((number + fraction) / count)
+        return other
 
     def quietly(self, name: str = "second run") -> Runner:
         """For what is found besides: a line of progress says its name, a function of the fraction hears nothing."""
