@@ -82,7 +82,7 @@ def gradcheck(
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
     numerical = differentiate(problem, at, method, step, Runner(n_threads, progress), kinks=True)
     comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
-    notes = () if value is None else compare_costs(value, float(loss(copy(params))))
+    notes = numerical.finish() + (() if value is None else compare_costs(value, problem.cost(at, at.flat)))
     report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)
     wrong = [array.name for array in report.arrays if array.wrong]
     return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report

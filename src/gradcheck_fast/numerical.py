@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from .differences import LARGEST_STEP, SMALLEST_STEP
+from .differences import LARGEST_STEP, SMALLEST_STEP, Refined
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
+from .evaluate import PythonCosts
 from .functions import FunctionLoss
 from .names import number
 from .runner import Runner
@@ -90,9 +93,15 @@ def numerical_gradient(
     packed = problem.pack(params)
     numerical = differentiate(problem, packed, method, step, Runner(n_threads, progress), kinks=error_bars)
     if not error_bars:
-        return packed.unpack(numerical.gradient)
-    gradient, bars = find_error_bars(numerical, packed.shapes)
-    return packed.unpack(gradient), packed.unpack(reaching_over_kinks(bars, numerical.kinks))
+        found, bars = numerical.gradient, None
+    else:
+        found, bars = find_error_bars(numerical, packed.shapes)
+        if numerical.polish:
+            found, bars = numerical.polish(Refined(found, bars))
+        bars = reaching_over_kinks(bars, numerical.kinks)
+    for note in numerical.finish():
+        warnings.warn(note, stacklevel=2)
+    return packed.unpack(found) if bars is None else (packed.unpack(found), packed.unpack(bars))
 
 
 def differentiate(
@@ -112,4 +121,4 @@ def as_problem(loss: Loss) -> Problem:
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
         return cast("Problem", loss)
-    return FunctionLoss.of_python(loss)
+    return FunctionLoss(partial(PythonCosts, loss))
