@@ -19,8 +19,8 @@ class Function(NamedTuple):
     noise: float = 0.0
 
 
-def _points(size, seed, scale=1.0):
-    return scale * np.random.default_rng(seed).normal(size=size)
+def _points(size, *seed):
+    return np.random.default_rng(seed).normal(size=size)
 
 
 def _sigmoid(z):
@@ -28,14 +28,17 @@ def _sigmoid(z):
 
 
 def _jitters(x):
-    """Noise that depends on the last bits of x: reproducible, without any derivative."""
-    return np.sin(1e9 * np.sum(x * np.sqrt(np.arange(2.0, x.size + 2.0))) + 1e7 * np.sum(x * x))
+    """Noise from -1 to 1 that depends on the last bits of x, always the same."""
+    bits = np.ascontiguousarray(x.real).view(np.uint64)
+    mixed = np.bitwise_xor.reduce((bits ^ (bits >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15))
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
+    return float(mixed >> np.uint64(11)) / 2.0**52 - 1.0
 
 
-def _smooth():
-    x = _points(12, 1)
-    A = _points((12, 12), 2) / 4
-    W, y = _points((5, 12), 3) / 3, _points(5, 4)
+def _smooth(seed):
+    x = _points(12, 1, seed)
+    A = _points((12, 12), 2, seed) / 4
+    W, y = _points((5, 12), 3, seed) / 3, _points(5, 4, seed)
     yield "sines", lambda p: np.sum(np.sin(p)), np.cos, x
     yield "gaussian", lambda p: np.exp(-0.5 * p @ p / 10), lambda p: -p / 10 * np.exp(-0.5 * p @ p / 10), x
     yield "rosenbrock", _rosenbrock, _rosenbrock_gradient, x / 2
@@ -68,8 +71,8 @@ def _product_gradient(p):
     return np.prod(1.5 + np.sin(p)) * np.cos(p) / (1.5 + np.sin(p))
 
 
-def _badly_scaled():
-    u, scales = _points(9, 5), 10.0 ** np.arange(-8, 9, 2)
+def _badly_scaled(seed):
+    u, scales = _points(9, 5, seed), 10.0 ** np.arange(-8, 9, 2)
     for s in (1e-8, 1e-4, 1e4, 1e8):
         yield f"sine of scale {s:g}", lambda p, s=s: np.sum(np.sin(p / s)), lambda p, s=s: np.cos(p / s) / s, s * u
     for s in (1e-8, 1e8):
@@ -84,8 +87,8 @@ def _badly_scaled():
     yield "sums of squares", lambda p: np.sum((p / scales) ** 2), lambda p: 2 * p / scales**2, scales * u
 
 
-def _oscillating():
-    x = _points(8, 6)
+def _oscillating(seed):
+    x = _points(8, 6, seed)
     for k in (1e2, 1e4, 1e6):
         yield f"sine of {k:g} x", lambda p, k=k: np.sum(np.sin(k * p)), lambda p, k=k: k * np.cos(k * p), x
     yield "chirp", lambda p: np.sum(np.sin(30 * p**2)), lambda p: 60 * p * np.cos(30 * p**2), x
@@ -103,8 +106,8 @@ def _oscillating():
     )
 
 
-def _noisy():
-    x = _points(10, 7)
+def _noisy(seed):
+    x = _points(10, 7, seed)
     yield "sines, noise 1e-10", lambda p: np.sum(np.sin(p)) + 1e-10 * _jitters(p), np.cos, x, 1e-10
     yield "exponentials, noise 1e-10", lambda p: np.sum(np.exp(p)) + 1e-10 * _jitters(p), np.exp, x, 1e-10
     yield "squares, noise 1e-10", lambda p: p @ p + 1e-10 * _jitters(p), lambda p: 2 * p, x, 1e-10
@@ -127,8 +130,8 @@ def _babylonian(p):
     return np.sum(np.round(r, 10))
 
 
-def _kinked():
-    x = _points(8, 8)
+def _kinked(seed):
+    x = _points(8, 8, seed)
     zeros = np.where(np.arange(8) % 2, x, 0.0)
     yield "absolute values", lambda p: np.sum(np.abs(p)), np.sign, x
     yield "absolute values at 0", lambda p: np.sum(np.abs(p)), np.sign, zeros
@@ -150,8 +153,8 @@ def _kinked():
     )
 
 
-def _flat_and_straight():
-    x, c = _points(10, 9), _points(10, 10)
+def _flat_and_straight(seed):
+    x, c = _points(10, 9, seed), _points(10, 10, seed)
     yield "zero", lambda p: 0.0, np.zeros_like, x, "constant"
     yield "one million", lambda p: 1e6, np.zeros_like, x, "constant"
     yield "unused entries", lambda p: np.sin(p[0]), lambda p: np.cos(p) * (np.arange(p.size) == 0), x, "constant"
@@ -162,8 +165,8 @@ def _flat_and_straight():
     yield "weights 1e-5 to 1e4", lambda p: weights @ p, lambda p: weights.copy(), x, "linear"
 
 
-def _discontinuous():
-    x = _points(8, 11)
+def _discontinuous(seed):
+    x = _points(8, 11, seed)
     zeros = np.where(np.arange(8) % 2, x, 0.0)
     yield "steps far away", lambda p: np.sum(np.sin(p) + (p > 9)), np.cos, x
     yield "floors", lambda p: np.sum(np.floor(10 * p) + p * p), lambda p: 2 * p, x
@@ -172,15 +175,13 @@ def _discontinuous():
     yield "small steps at 0", lambda p: np.sum(np.cos(p) + 1e-6 * (p > 0)), lambda p: -np.sin(p), zeros
 
 
-def _all():
+def functions(seed=0):
+    """All of them, at points of that seed."""
     for kind, family in (
         ("smooth", _smooth), ("badly scaled", _badly_scaled), ("oscillating", _oscillating), ("noisy", _noisy),
         ("kinked", _kinked), ("discontinuous", _discontinuous),
     ):  # fmt: skip
-        for name, f, gradient, x, *noise in family():
+        for name, f, gradient, x, *noise in family(seed):
             yield Function(name, kind, f, gradient, x, *noise)
-    for name, f, gradient, x, kind in _flat_and_straight():
+    for name, f, gradient, x, kind in _flat_and_straight(seed):
         yield Function(name, kind, f, gradient, x)
-
-
-FUNCTIONS = tuple(_all())

@@ -34,6 +34,7 @@ def gradcheck(
     progress: Progress = None,
     error_bars: bool = False,
     loss_value: float | None = None,
+    vectorized: bool = False,
 ) -> Report:
     """Checks a gradient against central differences, entry by entry.
 
@@ -46,7 +47,7 @@ def gradcheck(
         other functions in that of `params`); or the function of `params` that gives it.
     params : tree of arrays
         Where the gradient was taken. Not modified.
-    method, step, n_threads, progress
+    method, step, n_threads, progress, vectorized
         As for `numerical_gradient`.
     rtol, atol : float, optional
         An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
@@ -75,7 +76,7 @@ def gradcheck(
     rtol = None if rtol is None else number("rtol", rtol)
     atol = None if atol is None else number("atol", atol)
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
-    problem = as_problem(loss)
+    problem = as_problem(loss, vectorized)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)

@@ -181,9 +181,12 @@ def compare(
 
         def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
             bars, own = found.bars[part], found.gradient[part]
-            # exact ones show how the problem answers to rounding
-            condition = bars / JITTER if numerical.exact else np.maximum(np.abs(own), typical(own, {"": shape}))
-            allowance = bars + _ANALYTIC_ROUNDINGS * float(dtype.eps) * (condition + roundings[part])
+            eps = float(dtype.eps)
+            if numerical.exact:  # they show how the problem answers to rounding
+                condition = bars / JITTER
+            else:
+                condition = np.maximum(np.abs(own), _coarse(eps) * typical(own, {"": shape}))
+            allowance = bars + _ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
             return _Tolerance(0.0, _UNDERFLOWS * float(dtype.tiny), allowance)
 
         roundings = zeros
@@ -207,12 +210,18 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
     for name, shape in analytic.shapes.items():
         part = slice(begin, begin + math.prod(shape))
         begin = part.stop
-        middle = np.maximum(np.abs(n[part]), _compare.root_mean_square(n[part]))
+        size = np.abs(n[part])
+        eps = float(_finfo(analytic.dtypes[name]).eps)
         with np.errstate(invalid="ignore", over="ignore"):
-            rounding = _SURE_ROUNDINGS * float(_finfo(analytic.dtypes[name]).eps) * middle
-            agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & (close[part] <= _CLEAR * middle)
+            rounding = _SURE_ROUNDINGS * eps * np.maximum(size, _coarse(eps) * _compare.root_mean_square(n[part]))
+            agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & (close[part] <= _CLEAR * size + rounding)
         unsure[part] = ~(agree | ~np.isfinite(a[part]))
     return close, unsure
+
+
+def _coarse(eps: float) -> float:
+    """1 for a dtype whose rounding of what cancels in an entry may be more than plain differences can see, else 0."""
+    return float(eps > EPSILON)
 
 
 def _finfo(dtype: np.dtype[Any]) -> np.finfo[Any]:

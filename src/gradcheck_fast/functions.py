@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from .trees import Packed, Tree
 
 #: A kink of a function is where the slopes to both sides differ by more than this part of them, and than so many
-#: roundings of the cost; and still do with a smaller step.
-KINK, KINK_ROUNDINGS = 1e-3, 64.0
+#: roundings of the cost; and with a smaller step are the same, up to a part of their difference.
+KINK, KINK_ROUNDINGS, SAME_SLOPES = 1e-3, 64.0, 0.1
 #: Differences are doubted if the slopes to both sides differ by more than this part of them.
 DOUBT = 3e-3
-#: Values are taken to have so many roundings at least.
-ROUNDINGS = 1.0
 
 
 class FunctionLoss:
@@ -133,11 +131,11 @@ class _Central:
         return noise_level(self._point.costs.cost, self._point.theta)
 
     def _refine(self, some: NDArray[np.intp], noise: float, ladder: Ladder) -> Refined:
-        rounding = ROUNDINGS * EPSILON
-        first = Level.of(np.stack([*self.values, self.width])[:, some], noise, rounding)
+        entries = self._entries[some]
+        theta = self._point.theta[entries]
+        first = Level.of(np.stack([*self.values, self.width])[:, some], theta, noise)
         scale = np.full(len(some), _compare.root_mean_square(self.gradient[some]))
-        h = 0.5 * self.width[some]
-        return refine(self._point.pairs, self._entries[some], h, first, scale, noise, rounding, ladder)
+        return refine(self._point.pairs, entries, theta, 0.5 * self.width[some], first, scale, noise, ladder)
 
 
 def _finish(point: Point, base: float) -> tuple[str, ...]:
@@ -166,9 +164,9 @@ def _kinks(
     up, down = point.quietly().moved(some, np.stack([plus, minus])[:, some])
     with np.errstate(invalid="ignore", over="ignore"):
         above, below = (up - base) / (plus - theta)[some], (base - down) / (theta - minus)[some]
-        smaller = np.abs(above - below)
-        curvature = np.maximum(np.abs(above - right[some]), np.abs(below - left[some])) / (0.5 * SMALLER_STEP)
-        is_kink = (0.5 * jump[some] < smaller) & (smaller < 2.0 * jump[some])  # of a curve, less; of a step, more
+        change = np.maximum(np.abs(above - right[some]), np.abs(below - left[some]))
+        is_kink = change < SAME_SLOPES * np.abs(above - below)  # not of a curve, a step, or a kink close by
+        curvature = change / (0.5 * SMALLER_STEP)
     low, high = np.zeros_like(theta), np.zeros_like(theta)
     low[some] = np.where(is_kink, np.minimum(above, below) - curvature - gradient[some], 0.0)
     high[some] = np.where(is_kink, np.maximum(above, below) + curvature - gradient[some], 0.0)

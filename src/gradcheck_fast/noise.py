@@ -12,14 +12,14 @@ from .differences import PLAIN_STEP
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Points of a difference table.
-POINTS = 7
+#: Points of a difference table, and which differences are looked at.
+POINTS, LOWEST_ORDER, HIGHEST_ORDER = 11, 3, 6
 #: Distances of the points, in sizes of the parameters: some roundings; and much less than any step of a difference.
-#: A function that turns quickly, or a kink, may look like noise; a shorter line tells.
-ROUNDINGS_APART, APART, CLOSER = 2.0**-46, PLAIN_STEP / 16.0, 2.0**-6
-#: Differences of this order and higher are looked at; those of noise give the same size up to a factor, and up to
-#: another one on the shorter line.
-LOWEST_ORDER, SAME_SIZE, STILL_THERE = 3, 4.0, 8.0
+ROUNDINGS_APART, APART = 2.0**-46, PLAIN_STEP / 16.0
+#: A function that turns quickly, or a kink, may look like noise; but not on a line so many times shorter, to this factor.
+CLOSER, STILL_THERE = 64.0, 8.0
+#: What is more than this part of the values is the function itself, unless it is there between neighbours, too.
+MOST_NOISE = 1e-4
 
 
 def noise_level(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> float:
@@ -31,20 +31,24 @@ def noise_level(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.
     """
     direction = np.random.default_rng(0).choice((-1.0, 1.0), len(theta)) * np.maximum(1.0, np.abs(theta))
 
-    def on_a_line(spacing: float) -> float:
-        values = np.array([cost(theta + (k - POINTS // 2) * spacing * direction) for k in range(POINTS)])
-        sizes, variance = [], 1.0
+    def on_a_line(spacing: float) -> tuple[float, float]:
+        """How much of the values would be noise, and their size."""
+        # not through `theta` itself, which often lies on kinks and jumps: zeros, ties
+        values = np.array([cost(theta + k * spacing * direction) for k in range(1, POINTS + 1)])
         if not np.isfinite(values).all():
-            return 0.0
-        for k in range(1, POINTS - 1):
+            return 0.0, 0.0
+        size, sizes, variance = float(np.abs(values).max()), [], 1.0
+        for k in range(1, HIGHEST_ORDER + 1):
             values = np.diff(values)
             variance *= 2.0 * (2 * k - 1) / k  # binomial(2k, k)
             sizes.append(float(np.sqrt(np.mean(values**2) / variance)))
-        high = sizes[LOWEST_ORDER - 1 :]
-        return max(high) if max(high) <= SAME_SIZE * min(high) else 0.0
+        return max(sizes[LOWEST_ORDER - 1 :]), size
 
-    of_rounding, level = on_a_line(ROUNDINGS_APART), on_a_line(APART)
-    if level <= STILL_THERE * of_rounding:
-        return max(of_rounding, level)
-    closer = on_a_line(APART * CLOSER)
-    return max(level, closer) if level <= STILL_THERE * closer else of_rounding
+    between_neighbours, _ = on_a_line(ROUNDINGS_APART)
+    level, size = on_a_line(APART)
+    if level <= STILL_THERE * between_neighbours:
+        return max(level, between_neighbours)
+    if level > MOST_NOISE * size:
+        return between_neighbours
+    closer, _ = on_a_line(APART / CLOSER)
+    return max(level, closer) if level <= STILL_THERE * closer else between_neighbours

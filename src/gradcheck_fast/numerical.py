@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from .differences import LARGEST_STEP, SMALLEST_STEP, Refined
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
-from .evaluate import PythonCosts
+from .evaluate import BatchCosts, PythonCosts
 from .functions import FunctionLoss
-from .names import number
+from .names import number, true_or_false
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def numerical_gradient(
     n_threads: int | None = None,
     progress: Progress = None,
     error_bars: bool = False,
+    vectorized: bool = False,
 ) -> Tree | tuple[Tree, Tree]:
     """The gradient of `loss` at `params` by central differences, (E(p + h) - E(p - h)) / 2h for every entry.
 
@@ -64,10 +65,13 @@ def numerical_gradient(
         ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
     params : tree of arrays
         An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
-    method : {"auto", "units", "incremental", "direct"}
+    method : {"auto", "units", "incremental", "direct", "complex"}
         For a network's loss: ``direct``, two plain forward passes per parameter; ``incremental``, each parameter
         perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights.
-        ``auto`` is whichever of the last two does less work. For other functions only ``direct`` exists.
+        ``auto`` is whichever of the last two does less work. For other functions: ``direct``, two calls per parameter;
+        ``complex``, one call with a complex step, which has no error but rounding where the function is analytic and
+        takes complex arrays. ``auto`` is ``direct``, but takes complex steps where a difference of real values
+        agrees with them.
     step : float, optional
         h. Default: 2**-40 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
@@ -75,7 +79,10 @@ def numerical_gradient(
     progress : bool or callable, optional
         True: a line on stderr. A function is called with the fraction done.
     error_bars : bool
-        Whether to find, by a second run, how far each entry may be from the derivative.
+        Whether to find, by more runs, how far each entry may be from the derivative.
+    vectorized : bool
+        Whether `loss`, a Python function, takes many sets of parameters at once: a tree of arrays with one more axis,
+        the first, over these sets. It then returns an array of as many costs.
 
     Returns
     -------
@@ -89,7 +96,7 @@ def numerical_gradient(
     TypeError, ValueError
         If an argument does not fit; the message names it. Nothing has been changed then.
     """
-    problem = as_problem(loss)
+    problem = as_problem(loss, vectorized)
     packed = problem.pack(params)
     numerical = differentiate(problem, packed, method, step, Runner(n_threads, progress), kinks=error_bars)
     if not error_bars:
@@ -115,10 +122,13 @@ def differentiate(
     return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks)
 
 
-def as_problem(loss: Loss) -> Problem:
+def as_problem(loss: Loss, vectorized: bool = False) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
+    vectorized = true_or_false("vectorized", vectorized)
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
+        if vectorized:
+            raise ValueError("vectorized: only Python functions take many sets of parameters at once")
         return cast("Problem", loss)
-    return FunctionLoss(partial(PythonCosts, loss))
+    return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, loss))

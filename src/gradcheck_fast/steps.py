@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .differences import LARGEST_STEP, SMALLEST_STEP, Refined
+from .differences import EPSILON, LARGEST_STEP, SMALLEST_STEP, Refined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,13 +46,16 @@ class Level(NamedTuple):
     noise: NDArray[np.float64]
 
     @classmethod
-    def of(cls, pairs: NDArray[np.float64], noise: float, rounding: float) -> Level:
-        """From what `Pairs` gives, and the noise of the values: absolute, and in proportion to them."""
+    def of(cls, pairs: NDArray[np.float64], theta: NDArray[np.float64], noise: float) -> Level:
+        """From what `Pairs` gives at parameters `theta`; the values have this noise, and roundings.
+
+        A function may round its values, and its arguments: that is as if these were elsewhere.
+        """
         plus, minus, width = pairs
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            level = noise + rounding * np.maximum(np.abs(plus), np.abs(minus))
             differences = np.where(width > 0.0, (plus - minus) / width, 0.0)  # 0: a step that is lost is all noise
-            return cls(differences, NOISES * level / width)
+            rounded = np.maximum(np.maximum(np.abs(plus), np.abs(minus)), np.abs(theta * differences))
+            return cls(differences, NOISES * (noise + EPSILON * rounded) / width)
 
     def some(self, which: NDArray[Any]) -> Level:
         """Of some of the entries."""
@@ -60,8 +63,8 @@ class Level(NamedTuple):
 
 
 def refine(
-    pairs: Pairs, entries: NDArray[np.intp], h: NDArray[np.float64], first: Level, scale: NDArray[np.float64],
-    noise: float, rounding: float, ladder: Ladder = THOROUGH,
+    pairs: Pairs, entries: NDArray[np.intp], theta: NDArray[np.float64], h: NDArray[np.float64], first: Level,
+    scale: NDArray[np.float64], noise: float, ladder: Ladder,
 ) -> Refined:  # fmt: skip
     """Finds for each entry the step of the least error.
 
@@ -69,21 +72,21 @@ def refine(
     ----------
     pairs : callable
     entries : ndarray of int, shape (size,)
-    h : ndarray, shape (size,)
-        The first step of each.
+    theta, h : ndarray, shape (size,)
+        The parameters, and the first step of each.
     first : Level
         What was found with it.
     scale : ndarray, shape (size,)
         The size of what each is to be compared with: bars of a small part of it are narrow enough.
-    noise, rounding : float
-        See `Level.of`.
+    noise : float
+        Of the values; see `Level.of`.
     ladder : Ladder
         The steps.
     """
     best = Refined(first.differences.copy(), np.full(len(entries), np.inf))
 
     def at(which: NDArray[np.intp], exponent: int) -> Level:
-        return Level.of(pairs(entries[which], h[which] * ladder.ratio**exponent), noise, rounding)
+        return Level.of(pairs(entries[which], h[which] * ladder.ratio**exponent), theta[which], noise)
 
     def improve(which: NDArray[np.intp], smaller: Level, larger: Level) -> NDArray[np.bool_]:
         """Takes the differences with the smaller of two steps where they are the best so far.
