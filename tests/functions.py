@@ -30,9 +30,14 @@ def _sigmoid(z):
 def _jitters(x):
     """Noise from -1 to 1 that depends on the last bits of x, always the same."""
     bits = np.ascontiguousarray(x.real).view(np.uint64)
-    mixed = np.bitwise_xor.reduce((bits ^ (bits >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15))
+    mixed = np.bitwise_xor.reduce((bits ^ (bits >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15), keepdims=True)
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
-    return float(mixed >> np.uint64(11)) / 2.0**52 - 1.0
+    return float(mixed[0] >> np.uint64(11)) / 2.0**52 - 1.0
+
+
+def _logarithms(p):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sum(np.log(p))
 
 
 def _smooth(seed):
@@ -80,7 +85,7 @@ def _badly_scaled(seed):
     yield "each its own scale", lambda p: np.sum(np.sin(p / scales)), lambda p: np.cos(p / scales) / scales, scales * u
     yield (
         "logarithms of 1e-8 to 1e8",
-        lambda p: np.sum(np.log(p)),
+        _logarithms,
         lambda p: 1 / p,
         scales * np.abs(u),
     )

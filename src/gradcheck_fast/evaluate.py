@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 
 #: Numbers in a batch that a vectorised function is given at once (32 MiB of float64).
 BATCH_NUMBERS = 4 * 1024 * 1024
+_WRITES = (
+    "the loss writes into its argument. It was given copies, so nothing is lost here; but called with your own arrays "
+    "it changes them"
+)
 #: What NumPy says where a complex number is made real; its place has moved.
 _COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
 
 
 class Costs(Protocol):
     """How a function is evaluated. It can be pickled, if the function can."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed of the function so far, and should be known."""
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         """The cost at a flat vector."""
@@ -45,9 +53,17 @@ class PythonCosts:
         self._function = function
         self._unpack = params.unpack
         self._shapes = params.shapes
+        self._writes = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (_WRITES,) if self._writes else ()
 
     def cost(self, theta: NDArray[np.float64]) -> float:
-        return real_number(self._function(self._unpack(theta.copy())))
+        given = theta.copy()
+        value = real_number(self._function(self._unpack(given)))
+        self._writes |= given.tobytes() != theta.tobytes()
+        return value
 
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
@@ -60,7 +76,9 @@ class PythonCosts:
                 cost = function(unpack(moved))
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
-            self._say_where(error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {theta[entry]!r}")
+            self._say_where(
+                error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}"
+            )
             raise
         return np.array(found, np.float64)
 
@@ -84,12 +102,6 @@ class PythonCosts:
             raise
         return found
 
-    def writes(self, theta: NDArray[np.float64]) -> bool:
-        """Whether the function, called once, writes into its argument."""
-        given = theta.copy()
-        self._function(self._unpack(given))
-        return given.tobytes() != theta.tobytes()
-
     def _say_where(self, error: Exception, where: str) -> None:
         if hasattr(error, "add_note"):  # Python 3.11
             error.add_note(f"gradcheck_fast: raised by the loss while {where}")
@@ -101,6 +113,7 @@ class BatchCosts:
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
         self._unpack = params.unpack
+        self.notes: tuple[str, ...] = ()
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         return float(self._values(theta[np.newaxis].copy())[0])

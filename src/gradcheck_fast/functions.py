@@ -142,8 +142,9 @@ def _finish(point: Point, base: float) -> tuple[str, ...]:
     """Leaves the function at the unchanged parameters; says so if its value there is another than before."""
     again = point.base()
     if again == base:
-        return ()
+        return point.costs.notes
     return (
+        *point.costs.notes,
         f"the loss is not deterministic: two calls at the same parameters gave {base!r} and {again!r}. "
         "Fix its seed, and switch off dropout and random batches",
     )

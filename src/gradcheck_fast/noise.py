@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 POINTS, LOWEST_ORDER, HIGHEST_ORDER = 11, 3, 6
 #: Distances of the points, in sizes of the parameters: some roundings; and much less than any step of a difference.
 ROUNDINGS_APART, APART = 2.0**-46, PLAIN_STEP / 16.0
-#: A function that turns quickly, or a kink, may look like noise; but not on a line so many times shorter, to this factor.
+#: A function that turns quickly, or a kink, may look like noise; but not as much, to a factor, on a line so many times
+#: shorter.
 CLOSER, STILL_THERE = 64.0, 8.0
 #: What is more than this part of the values is the function itself, unless it is there between neighbours, too.
 MOST_NOISE = 1e-4
