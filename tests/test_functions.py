@@ -260,7 +260,7 @@ def test_large_batches_are_cut(monkeypatch):
     ("returned", "said"),
     [
         (None, "got None; did it forget to return it?"),
-        (np.ones(2), r"got an array of shape \(2,\)"),
+        (np.ones(5), r"got an array of shape \(5,\)"),
         (1j, "got 1j"),
         ("1.0", "got '1.0'"),
         ([], r"got \[\]"),

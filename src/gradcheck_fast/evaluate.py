@@ -159,7 +159,7 @@ def real_number(value: Any) -> float:
             raise TypeError
         return float(array.reshape(()))
     except Exception:
-        got = f"an array of shape {value.shape}" if getattr(value, "size", 1) != 1 else repr(value)
+        got = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) and value.size > 4 else repr(value)
         hint = "; did it forget to return it?" if value is None else ""
         raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
 

@@ -55,9 +55,9 @@ class FunctionLoss:
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
     ) -> Numerical:
-        if method in ("units", "incremental"):
+        of_networks = ("units", "incremental")
+        if choose("method", method, ("auto", *of_networks, *self.methods)) in of_networks:
             raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
-        choose("method", method, ("auto", *self.methods))
         point = Point(self._costs_of(params), params.flat, runner)
         if method == "complex":
             return by_complex_steps(point, step)
