@@ -282,18 +282,17 @@ def test_non_finite_analytic_entry_fails(method, bad):
     assert not gf.gradcheck(case.loss, wrong, case.params, method=method, rtol=1e300, atol=1e300)
 
 
-@pytest.mark.parametrize("gradient", [1.0, np.nan, np.inf, 0.0], ids=["one", "nan", "inf", "zero"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=["nan", "inf", "minus-inf"])
-def test_loss_that_is_not_finite_does_not_pass(value, gradient):
-    report = gf.gradcheck(lambda x: value, gradient, 1.0)
-    assert not report.ok
-    assert report.verdict == ("INCONCLUSIVE" if np.isfinite(gradient) else "FAIL")
-    assert "the loss is not finite here" in str(report)
+def test_a_loss_that_is_not_finite_has_no_gradient(value):
+    with pytest.raises(ValueError, match=f"loss: it is {value} at these parameters"):
+        gf.gradcheck(lambda x: value if x == 1.0 else x**2, 2.0, 1.0)
 
 
-def test_loss_that_is_infinite_only_at_the_parameters_themselves():
-    """The finite differences are finite there; a wrong gradient must not pass for it."""
-    assert not gf.gradcheck(lambda x: np.inf if x == 1.0 else x**2, 5.0, 1.0)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=["nan", "inf", "minus-inf"])
+def test_a_loss_that_is_finite_at_the_parameters_alone_does_not_pass(value):
+    report = gf.gradcheck(lambda x: 1.0 if x == 1.0 else value, 2.0, 1.0)
+    assert report.verdict == "INCONCLUSIVE"
+    assert "the loss is not finite" in str(report)
 
 
 @pytest.mark.parametrize("method", [*METHODS, "direct"])
@@ -521,12 +520,6 @@ def test_a_nested_gradient_goes_by_the_names_of_the_parameters():
     loss = net.loss(np.eye(2), np.ones((2, 2)))
     gradient = gf.numerical_gradient(loss, params)
     assert gf.gradcheck(loss, {"decoder": gradient["decoder"], "encoder": gradient["encoder"]}, params).ok
-
-
-def test_a_loss_that_is_not_finite_is_said_to_be_so():
-    report = gf.gradcheck(lambda p: float("nan"), np.ones(3), np.ones(3))
-    assert not report.ok
-    assert "loss is not finite" in str(report)
 
 
 # ---- the user's own cost

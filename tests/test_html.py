@@ -204,7 +204,7 @@ def test_many_wrong_arrays_show_the_worst_and_say_how_many_are_left_out():
     ("loss", "gradient", "params"),
     [
         (lambda p: 1.0, {}, {}),
-        (lambda p: np.nan, np.ones(3), np.ones(3)),
+        (lambda p: 1.0 if (p == 1.0).all() else np.nan, np.ones(3), np.ones(3)),
         (lambda p: p**2, 5.0, 1.5),
         (lambda p: float(p.sum()), np.full((2, 2, 2), np.inf), np.ones((2, 2, 2))),
         (lambda p: float(p[1].sum()), [np.empty((0, 2)), np.zeros(2)], [np.empty((0, 2)), np.ones(2)]),

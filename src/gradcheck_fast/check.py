@@ -36,6 +36,7 @@ def gradcheck(
     progress: Progress = None,
     error_bars: bool = False,
     loss_value: float | None = None,
+    vectorized: bool = False,
     executor: Executor | Callable[[], Executor] | None = None,
     checkpoint: str | PathLike[str] | None = None,
 ) -> Report:
@@ -50,7 +51,7 @@ def gradcheck(
         other functions in that of `params`); or the function of `params` that gives it.
     params : tree of arrays
         Where the gradient was taken. Not modified.
-    method, step, n_threads, progress, executor, checkpoint
+    method, step, n_threads, progress, vectorized, executor, checkpoint
         As for `numerical_gradient`.
     rtol, atol : float, optional
         An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
@@ -81,7 +82,7 @@ def gradcheck(
     rtol = None if rtol is None else number("rtol", rtol)
     atol = None if atol is None else number("atol", atol)
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
-    problem = as_problem(loss)
+    problem = as_problem(loss, vectorized)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
@@ -89,7 +90,7 @@ def gradcheck(
     with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint) as runner:
         numerical = differentiate(problem, at, method, step, runner, kinks=True)
         comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
-    notes = () if value is None else compare_costs(value, float(loss(copy(params))))
+    notes = numerical.finish() + (() if value is None else compare_costs(value, problem.cost(at, at.flat)))
     report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)
     wrong = [array.name for array in report.arrays if array.wrong]
     return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report

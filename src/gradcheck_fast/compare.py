@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _compare
-from .differences import JITTER
-from .errorbars import Bars, error_bars, reaching_over_kinks, typical
+from .differences import EPSILON, JITTER
+from .errorbars import COST_ROUNDINGS, Bars, error_bars, reaching_over_kinks, refined_bars, typical
 from .trees import Packed, Tree, pack, pack_as
 
 if TYPE_CHECKING:
@@ -121,6 +121,9 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 #: Roundings, of the analytic gradient's dtype, that a gradient which agrees so well needs no error bars to be right:
 #: of an entry, and of the root mean square of its array.
 _SURE_ROUNDINGS = 8.0
+#: Plain differences with their first steps are sure where they agree to this part of an entry and to noise, and noise
+#: is less than the other part of what is typical.
+_SURE, _CLEAR = 1e-8, 1e-6
 #: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
 _ANALYTIC_ROUNDINGS = 12.0
 #: So many of the smallest normal numbers of its dtype may have been lost to underflow.
@@ -145,8 +148,9 @@ def compare(
 ) -> Comparison:
     """Compares entry by entry.
 
-    Where the two agree to some roundings everywhere, that is all: two independent ways have led to the same numbers.
-    Else error bars are found, by a second run; and where something is beyond them, what is rounded on the way.
+    Where the two agree to some roundings everywhere, or to what a first difference can tell, that is all: two
+    independent ways have led to the same numbers. Else error bars are found; and where something is beyond them, what
+    is rounded on the way.
     """
     zeros, n = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient
     by_default = rtol is None and atol is None
@@ -158,28 +162,70 @@ def compare(
 
         comparison = _judge(analytic, numerical, Bars(n, zeros), sure)
         if not any(array.wrong for array in comparison.arrays):
-            return comparison._replace(bars=None)
+            return comparison
     if atol is not None:  # the user says how much; error bars are only shown
         by_user = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
         shown = reaching_over_kinks(error_bars(numerical, analytic.shapes).bars, numerical.kinks) if with_bars else None
         return _judge(analytic, numerical, Bars(n, zeros), by_user)._replace(bars=shown)
-    found = error_bars(numerical, analytic.shapes)
+    if numerical.refine is None or with_bars:
+        found = error_bars(numerical, analytic.shapes)
+        known = found.bars
+    else:
+        close, unsure = _first_glance(analytic, numerical)
+        gradient, known = refined_bars(numerical, unsure)
+        found = Bars(gradient, np.where(unsure, known, close))
     if rtol is not None:
-        return _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part]))
+        by_rtol = lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part])
+        comparison = _judge(analytic, numerical, found, by_rtol)
+    else:
 
-    def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
-        bars, own = found.bars[part], found.gradient[part]
-        # exact ones show how the problem answers to rounding
-        condition = bars / JITTER if numerical.exact else np.maximum(np.abs(own), typical(own, {"": shape}))
-        allowance = bars + _ANALYTIC_ROUNDINGS * float(dtype.eps) * (condition + roundings[part])
-        return _Tolerance(0.0, _UNDERFLOWS * float(dtype.tiny), allowance)
+        def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
+            bars, own = found.bars[part], found.gradient[part]
+            eps = float(dtype.eps)
+            if numerical.exact:  # they show how the problem answers to rounding
+                condition = bars / JITTER
+            else:
+                condition = np.maximum(np.abs(own), _coarse(eps) * typical(own, {"": shape}))
+            allowance = bars + _ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
+            return _Tolerance(0.0, _UNDERFLOWS * float(dtype.tiny), allowance)
 
-    roundings = zeros
-    comparison = _judge(analytic, numerical, found, within_bars)
-    if any(array.wrong for array in comparison.arrays):
-        roundings = np.broadcast_to(numerical.roundings(), n.shape)
+        roundings = zeros
         comparison = _judge(analytic, numerical, found, within_bars)
-    return comparison
+        if any(array.wrong for array in comparison.arrays):
+            roundings = np.broadcast_to(numerical.roundings(), n.shape)
+            comparison = _judge(analytic, numerical, found, within_bars)
+    bars = reaching_over_kinks(known, numerical.kinks) if np.isfinite(known).any() else None
+    return comparison._replace(bars=bars)
+
+
+def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How close plain differences with their first steps must come to be sure, and which entries are not sure.
+
+    Truncation that just makes up for an error of the analytic gradient is not to be expected; noise that hides one is.
+    """
+    a, n = analytic.flat, numerical.gradient
+    close = COST_ROUNDINGS * EPSILON * np.broadcast_to(numerical.noise(), n.shape) + _SURE * np.abs(n)
+    unsure = np.empty(len(n), np.bool_)
+    begin = 0
+    for name, shape in analytic.shapes.items():
+        part = slice(begin, begin + math.prod(shape))
+        begin = part.stop
+        size = np.abs(n[part])
+        eps = float(_finfo(analytic.dtypes[name]).eps)
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounding = _SURE_ROUNDINGS * eps * np.maximum(size, _coarse(eps) * _compare.root_mean_square(n[part]))
+            agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & (close[part] <= _CLEAR * size + rounding)
+        unsure[part] = ~(agree | ~np.isfinite(a[part]))
+    return close, unsure
+
+
+def _coarse(eps: float) -> float:
+    """1 for a dtype whose rounding of what cancels in an entry may be more than plain differences can see, else 0."""
+    return float(eps > EPSILON)
+
+
+def _finfo(dtype: np.dtype[Any]) -> np.finfo[Any]:
+    return np.finfo(dtype if dtype.kind == "f" else np.float64)
 
 
 class _Tolerance(NamedTuple):
@@ -202,8 +248,7 @@ def _judge(
     for name, shape in analytic.shapes.items():
         part = slice(begin, begin + math.prod(shape))
         begin = part.stop
-        dtype = analytic.dtypes[name]
-        rtol, atol, allowance = tolerance(part, shape, np.finfo(dtype if dtype.kind == "f" else "f8"))
+        rtol, atol, allowance = tolerance(part, shape, _finfo(analytic.dtypes[name]))
         own, other, ratio = a[part], n[part], excess[part]
         error, wrong, at_kink, undecided, small = _compare.judge(
             own, other, found.bars[part], allowance, low[part], high[part], rtol, atol,
@@ -215,7 +260,7 @@ def _judge(
                 empty=not wrong and small + at_kink == own.size,
             )
         )  # fmt: skip
-    return Comparison(tuple(results), _ratio(a, n), excess, n, reaching_over_kinks(found.bars, numerical.kinks))
+    return Comparison(tuple(results), _ratio(a, n), excess, n, None)
 
 
 #: Costs that differ by less, in parts of the larger, are taken for the same: yours may have been found in float32.

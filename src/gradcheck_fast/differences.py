@@ -24,6 +24,8 @@ JITTER = 12.0 * EPSILON
 #: The second step, in first steps: no power of two, or nothing would be rounded differently; and so large that what
 #: changes is more than the truncation of the first, be that of the order of h or h².
 SECOND_STEP = 3.0
+#: So many times smaller is the step with which a kink of a plain function must still be seen.
+SMALLER_STEP = 16.0
 #: Steps beyond these would make h² or 2h under- or overflow.
 SMALLEST_STEP, LARGEST_STEP = 1e-150, 1e150
 
@@ -61,9 +63,9 @@ class Numerical(NamedTuple):
         Whether it was found in difference arithmetic.
     step : float or None
         None: chosen for each parameter.
-    again : callable
+    again : callable, optional
         Gives the gradient once more, with a step so many times as large and all parameters moved by some roundings:
-        what changes is truncation and rounding.
+        what changes is truncation and rounding. None where no error bars were wanted.
     noise : callable
         How far rounding a cost by one part in EPSILON moves each entry, in plain arithmetic: the cost over 2h.
     roundings : callable
@@ -71,16 +73,33 @@ class Numerical(NamedTuple):
         something looks wrong.
     kinks : Kinks, optional
         None: none were met, or they were not looked for.
+    refine : callable, optional
+        Gives some entries (an array of their numbers) with better steps, and error bars (`steps.Refined`). Where there
+        is none, `again` tells what error bars are made of.
+    polish : callable, optional
+        Gives the gradient as well as can be, from one with error bars.
+    finish : callable
+        To be called at the end; gives what should be known of the function.
     """
 
     gradient: NDArray[np.float64]
     method: str
     exact: bool
     step: float | None
-    again: Callable[[float], NDArray[np.float64]]
-    noise: Callable[[], float | NDArray[np.float64]]
+    again: Callable[[float], NDArray[np.float64]] | None = None
+    noise: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     roundings: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     kinks: Kinks | None = None
+    refine: Callable[[NDArray[np.intp]], Refined] | None = None
+    polish: Callable[[Refined], Refined] | None = None
+    finish: Callable[[], tuple[str, ...]] = tuple
+
+
+class Refined(NamedTuple):
+    """Derivatives with a bound on the error of each; infinite where the differences do not converge."""
+
+    derivatives: NDArray[np.float64]
+    bars: NDArray[np.float64]
 
 
 def jitter(theta: NDArray[np.float64]) -> NDArray[np.float64]:

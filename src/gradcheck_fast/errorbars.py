@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import _compare
-from .differences import EPSILON, SECOND_STEP
+from .differences import EPSILON, SECOND_STEP, SMALLER_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,9 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
     shapes : dict
         Of the arrays in the flat vector, in order.
     """
+    if numerical.refine is not None:
+        return refined_bars(numerical, np.ones(len(numerical.gradient), np.bool_))
+    assert numerical.again is not None
     first, second = numerical.gradient, numerical.again(SECOND_STEP)
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(second).all() and np.isfinite(first).all():  # a larger step leads too far: a smaller one
@@ -80,6 +83,22 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
                 gradient = np.where((change <= noise) & ~at_kink, second, first)
     bars[unknown] = np.inf
     np.copyto(bars, np.inf, where=~np.isfinite(bars))
+    return Bars(gradient, bars)
+
+
+def refined_bars(numerical: Numerical, where: NDArray[np.bool_]) -> Bars:
+    """The gradient with better steps and error bars at some entries; infinite bars elsewhere.
+
+    At a kink the difference with the first step is kept, for its slopes are found with that; they have its noise.
+    """
+    gradient, bars = numerical.gradient.copy(), np.full(len(where), np.inf)
+    assert numerical.refine is not None
+    if numerical.kinks is not None:
+        at_kink = numerical.kinks.where
+        noise = np.broadcast_to(numerical.noise(), bars.shape)
+        bars[at_kink] = SMALLER_STEP * COST_ROUNDINGS * EPSILON * noise[at_kink]
+        where = where & ~at_kink
+    gradient[where], bars[where] = numerical.refine(np.flatnonzero(where))
     return Bars(gradient, bars)
 
 

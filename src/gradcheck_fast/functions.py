@@ -1,87 +1,49 @@
-"""Functions of which nothing is known but their values, differenced in plain arithmetic."""
+"""Functions of which nothing is known but their values, differenced in plain arithmetic or by complex steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .differences import EPSILON, Kinks, Numerical, jitter, plain_steps
+from . import _compare
+from .complexsteps import by_complex_steps, confirmed_steps, within_bars
+from .differences import EPSILON, SMALLER_STEP, Kinks, Numerical, Refined, jitter, plain_steps
 from .names import choose
-from .runner import Job
+from .noise import noise_level
+from .point import Point
+from .steps import NOISES, QUICK, THOROUGH, Ladder, Level, refine
 from .trees import pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .evaluate import Costs
     from .runner import Runner
     from .trees import Packed, Tree
 
 #: A kink of a function is where the slopes to both sides differ by more than this part of them, and than so many
-#: roundings of the cost; and still do with a step so many times smaller.
-KINK, KINK_ROUNDINGS, SMALLER_STEP = 1e-3, 64.0, 16.0
-
-
-class Costs(Protocol):
-    """How a function is evaluated. It can be pickled, if the function can."""
-
-    def cost(self, theta: NDArray[np.float64]) -> float:
-        """The cost at a flat vector."""
-
-    def costs(
-        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
-    ) -> NDArray[np.float64]:
-        """The costs where of `theta` only one entry is another: ``theta[entries[k]] = values[k]``, for each k."""
-
-
-class PythonCosts:
-    """A Python function of a tree of arrays.
-
-    Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
-    """
-
-    def __init__(self, function: Callable[[Any], Any], unpack: Callable[[NDArray[np.float64]], Tree]) -> None:
-        self._function = function
-        self._unpack = unpack
-
-    def cost(self, theta: NDArray[np.float64]) -> float:
-        return self._value(theta.copy())
-
-    def costs(
-        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
-    ) -> NDArray[np.float64]:
-        found = np.empty(len(entries))
-        for k, (entry, value) in enumerate(zip(entries.tolist(), values.tolist(), strict=True)):
-            moved = theta.copy()
-            moved[entry] = value
-            found[k] = self._value(moved)
-        return found
-
-    def _value(self, theta: NDArray[np.float64]) -> float:
-        value = self._function(self._unpack(theta))
-        try:
-            array = np.asarray(value)
-            if array.size != 1 or array.dtype.kind not in "iuf":
-                raise TypeError
-            return float(array.reshape(()))
-        except Exception:
-            raise TypeError(f"loss: expected it to return one real number, got {value!r}") from None
+#: roundings of the cost; and with a smaller step are the same, up to a part of their difference.
+KINK, KINK_ROUNDINGS, SAME_SLOPES = 1e-3, 64.0, 0.1
+#: Differences are doubted if the slopes to both sides differ by more than this part of them.
+DOUBT = 3e-3
 
 
 class FunctionLoss:
-    """A function of a tree of parameters, given by how it is evaluated."""
+    """A function of a tree of parameters, given by how it is evaluated.
 
-    methods = ("direct",)
+    Parameters
+    ----------
+    costs_of : callable
+        Gives the `Costs` of the function for a `Packed` set of parameters.
+    """
+
+    methods: tuple[str, ...] = ("direct", "complex")
 
     def __init__(self, costs_of: Callable[[Packed], Costs]) -> None:
         self._costs_of = costs_of
-
-    @classmethod
-    def of_python(cls, function: Callable[[Any], Any]) -> FunctionLoss:
-        """Of any Python function of a tree of arrays."""
-        return cls(lambda params: PythonCosts(function, params.unpack))
 
     def pack(self, params: Tree) -> Packed:
         return pack(params)
@@ -101,76 +63,120 @@ class FunctionLoss:
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
     ) -> Numerical:
-        choose("method", method, ("auto", "units", "incremental", "direct"))
-        if method in ("units", "incremental"):
+        of_networks = ("units", "incremental")
+        if choose("method", method, ("auto", *of_networks, *self.methods)) in of_networks:
             raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
-        theta, width = params.flat, plain_steps(params.flat, step)[2]
-        costs = self._costs_of(params)
-        values = _pairs(costs, theta, step, 1.0, runner)
-        cost = _settle(costs, theta)
+        point = Point(self._costs_of(params), params.flat, runner)
+        if method == "complex":
+            return by_complex_steps(point, step)
+        base = point.base()
+        if not np.isfinite(base):
+            raise ValueError(f"loss: it is {base} at these parameters; where it is not finite it has no gradient")
+        if method == "auto" and step is None and not kinks:
+            return _as_well_as_can_be(point, base)
+        return _with_what_bars_need(point, base, step, kinks)
+
+
+def _as_well_as_can_be(point: Point, base: float) -> Numerical:
+    """The gradient alone: by complex steps where these can be trusted, else by central differences."""
+    gradient = confirmed_steps(point, base)
+    rest = np.flatnonzero(np.isnan(gradient))
+    if len(rest):
+        gradient[rest] = _Central(point if len(rest) == len(gradient) else point.quietly(), rest, None).repaired(base)
+    return Numerical(gradient, "direct", False, None, finish=partial(_finish, point, base))
+
+
+def _with_what_bars_need(point: Point, base: float, step: float | None, kinks: bool) -> Numerical:
+    """The gradient by central differences, and how to find error bars."""
+    central = _Central(point, point.entries, step)
+    largest = np.maximum(np.abs(central.values).max(axis=0), abs(base))
+
+    def again(times: float) -> NDArray[np.float64]:
+        return _Central(point.quietly()._replace(theta=jitter(point.theta)), point.entries, step, times).gradient
+
+    return Numerical(
+        central.gradient,
+        "direct",
+        False,
+        step,
+        again,
+        lambda: largest / central.width,
+        kinks=_kinks(point, step, central, base, largest) if kinks else None,
+        refine=central.refined if step is None else None,
+        polish=partial(within_bars, point.quietly()) if step is None and point.takes_complex else None,
+        finish=partial(_finish, point, base),
+    )
+
+
+class _Central:
+    """Central differences of some entries with their first steps, to be made better where that is asked for."""
+
+    def __init__(self, point: Point, entries: NDArray[np.intp], step: float | None, times: float = 1.0) -> None:
+        plus, minus, self.width = plain_steps(point.theta[entries], step, times)
+        self.values = point.moved(entries, np.stack([plus, minus]))
         with np.errstate(invalid="ignore", over="ignore"):
-            gradient = (values[0] - values[1]) / width
-        largest = np.maximum(np.abs(values).max(axis=0), abs(cost))
-        met = _kinks(costs, theta, step, gradient, values, cost, largest) if kinks else None
+            self.gradient: NDArray[np.float64] = (self.values[0] - self.values[1]) / self.width
+        self._entries = entries
+        self._point = point.quietly()
 
-        def again(times: float) -> NDArray[np.float64]:
-            plus, minus = _pairs(costs, jitter(theta), step, times, runner.quietly())
-            _settle(costs, theta)
-            with np.errstate(invalid="ignore", over="ignore"):
-                found: NDArray[np.float64] = (plus - minus) / plain_steps(jitter(theta), step, times)[2]
-            return found
+    def refined(self, some: NDArray[np.intp]) -> Refined:
+        """Some of them with the steps that suit them, and error bars that do not reach over kinks."""
+        return self._refine(some, self._noise if len(some) else 0.0, THOROUGH)
 
-        return Numerical(gradient, "direct", False, step, again, lambda: largest / width, kinks=met)
+    def repaired(self, base: float) -> NDArray[np.float64]:
+        """All of them, with smaller steps where the function bends too much for the first."""
+        plus, minus = self.values
+        with np.errstate(invalid="ignore", over="ignore"):
+            bend = np.abs(plus + minus - 2.0 * base) / self.width
+            rounding = NOISES * EPSILON * np.fmax(np.abs(plus), np.abs(minus)) / self.width
+            doubted = np.flatnonzero(~(bend <= DOUBT * np.abs(self.gradient) + 2.0 * rounding))
+        repaired = self.gradient.copy()
+        repaired[doubted] = self._refine(doubted, 0.0, QUICK).derivatives
+        return repaired
 
+    @cached_property
+    def _noise(self) -> float:
+        return noise_level(self._point.costs.cost, self._point.theta)
 
-def _settle(costs: Costs, theta: NDArray[np.float64]) -> float:
-    """The cost at the unchanged parameters, at which a function that remembers its last ones is left."""
-    return costs.cost(theta) if len(theta) else 0.0
-
-
-def _pairs(
-    costs: Costs, theta: NDArray[np.float64], step: float | None, times: float, runner: Runner
-) -> NDArray[np.float64]:
-    """The costs at p + h and at p - h, for every entry: shape (2, size)."""
-    plus, minus, _ = plain_steps(theta, step, times)
-    values = np.empty((2, len(theta)))
-
-    def put(begin: int, end: int, found: NDArray[np.float64]) -> None:
-        values[:, begin:end] = found
-
-    share = partial(_share_of_pairs, costs, theta, np.stack([plus, minus]), runner.n_threads)
-    what = ("pairs", theta, plus, minus)
-    runner.run(Job(what, len(theta), (values,), lambda begin, end: put(begin, end, share(begin, end)), share, put))
-    return values
+    def _refine(self, some: NDArray[np.intp], noise: float, ladder: Ladder) -> Refined:
+        entries = self._entries[some]
+        theta = self._point.theta[entries]
+        first = Level.of(np.stack([*self.values, self.width])[:, some], theta, noise)
+        scale = np.full(len(some), _compare.root_mean_square(self.gradient[some]))
+        return refine(self._point.pairs, entries, theta, 0.5 * self.width[some], first, scale, noise, ladder)
 
 
-def _share_of_pairs(
-    costs: Costs, theta: NDArray[np.float64], points: NDArray[np.float64], n_threads: int, begin: int, end: int
-) -> NDArray[np.float64]:
-    entries = np.repeat(np.arange(begin, end), 2)
-    return costs.costs(theta, entries, points[:, begin:end].T.ravel(), n_threads).reshape(-1, 2).T
+def _finish(point: Point, base: float) -> tuple[str, ...]:
+    """Leaves the function at the unchanged parameters; says so if its value there is another than before."""
+    again = point.base()
+    if again == base:
+        return point.costs.notes
+    return (
+        *point.costs.notes,
+        f"the loss is not deterministic: two calls at the same parameters gave {base!r} and {again!r}. "
+        "Fix its seed, and switch off dropout and random batches",
+    )
 
 
 def _kinks(
-    costs: Costs, theta: NDArray[np.float64], step: float | None, gradient: NDArray[np.float64],
-    values: NDArray[np.float64], cost: float, largest: NDArray[np.float64],
-) -> Kinks | None:  # fmt: skip
+    point: Point, step: float | None, central: _Central, base: float, largest: NDArray[np.float64]
+) -> Kinks | None:
     """Entries with another slope to either side, which is there with a much smaller step as well."""
+    theta, gradient, values = point.theta, central.gradient, central.values
     plus, minus, _ = plain_steps(theta, step)
     with np.errstate(invalid="ignore", over="ignore"):
-        right, left = (values[0] - cost) / (plus - theta), (cost - values[1]) / (theta - minus)
+        right, left = (values[0] - base) / (plus - theta), (base - values[1]) / (theta - minus)
         jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
-    low, high = np.zeros_like(theta), np.zeros_like(theta)
-    crossed = 0
     plus, minus, width = plain_steps(theta, step, 1.0 / SMALLER_STEP)
     visible = KINK * size + KINK_ROUNDINGS * EPSILON * largest / width
-    for k in np.flatnonzero(np.isfinite(jump) & (jump > visible)).tolist():
-        up, down = costs.costs(theta, np.array([k, k]), np.array([plus[k], minus[k]]), 1)
-        above, below = (up - cost) / (plus[k] - theta[k]), (cost - down) / (theta[k] - minus[k])
-        if 0.5 * jump[k] < abs(above - below) < 2.0 * jump[k]:  # of a curve, less; of a step, more
-            curvature = max(abs(above - right[k]), abs(below - left[k])) / (0.5 * SMALLER_STEP)
-            low[k] = min(above, below) - curvature - gradient[k]
-            high[k] = max(above, below) + curvature - gradient[k]
-            crossed += 1
-    _settle(costs, theta)
-    return Kinks(crossed, low, high) if crossed else None
+    some = np.flatnonzero(np.isfinite(jump) & (jump > visible))
+    up, down = point.quietly().moved(some, np.stack([plus, minus])[:, some])
+    with np.errstate(invalid="ignore", over="ignore"):
+        above, below = (up - base) / (plus - theta)[some], (base - down) / (theta - minus)[some]
+        change = np.maximum(np.abs(above - right[some]), np.abs(below - left[some]))
+        is_kink = change < SAME_SLOPES * np.abs(above - below)  # not of a curve, a step, or a kink close by
+        curvature = change / (0.5 * SMALLER_STEP)
+    low, high = np.zeros_like(theta), np.zeros_like(theta)
+    low[some] = np.where(is_kink, np.minimum(above, below) - curvature - gradient[some], 0.0)
+    high[some] = np.where(is_kink, np.maximum(above, below) + curvature - gradient[some], 0.0)
+    return Kinks(int(is_kink.sum()), low, high) if is_kink.any() else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from .arrays import digest
 from .checkpoint import Checkpoint
-from .differences import LARGEST_STEP, SMALLEST_STEP
+from .differences import LARGEST_STEP, SMALLEST_STEP, Refined
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
+from .evaluate import BatchCosts, PythonCosts
 from .functions import FunctionLoss
-from .names import number
+from .names import number, true_or_false
 from .progress import Meter
 from .runner import Runner
 
@@ -64,6 +67,7 @@ def numerical_gradient(
     n_threads: int | None = None,
     progress: Progress = None,
     error_bars: bool = False,
+    vectorized: bool = False,
     executor: Executor | Callable[[], Executor] | None = None,
     checkpoint: str | PathLike[str] | None = None,
 ) -> Tree | tuple[Tree, Tree]:
@@ -75,10 +79,13 @@ def numerical_gradient(
         ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
     params : tree of arrays
         An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
-    method : {"auto", "units", "incremental", "direct"}
+    method : {"auto", "units", "incremental", "direct", "complex"}
         For a network's loss: ``direct``, two plain forward passes per parameter; ``incremental``, each parameter
         perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights.
-        ``auto`` is whichever of the last two does less work. For other functions only ``direct`` exists.
+        ``auto`` is whichever of the last two does less work. For other functions: ``direct``, two calls per parameter;
+        ``complex``, one call with a complex step, which has no error but rounding where the function is analytic and
+        takes complex arrays. ``auto`` is ``direct``, but takes complex steps where a difference of real values
+        agrees with them.
     step : float, optional
         h. Default: 2**-40 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
@@ -88,7 +95,10 @@ def numerical_gradient(
         True: a line on stderr. A function is called with the fraction done. In any case a `LongRunWarning` is given
         where more than a minute is to be expected.
     error_bars : bool
-        Whether to find, by a second run, how far each entry may be from the derivative.
+        Whether to find, by more runs, how far each entry may be from the derivative.
+    vectorized : bool
+        Whether `loss`, a Python function, takes many sets of parameters at once: a tree of arrays with one more axis,
+        the first, over these sets. It then returns an array of as many costs.
     executor : concurrent.futures.Executor, or callable that makes one; optional
         Who does the work: processes, threads, MPI, a cluster. The result does not depend on it. What a worker that died
         was doing is done again; where that breaks the executor, a callable is asked for another.
@@ -110,14 +120,20 @@ def numerical_gradient(
     OSError
         If the checkpoint cannot be read or written.
     """
-    problem = as_problem(loss)
+    problem = as_problem(loss, vectorized)
     packed = problem.pack(params)
     with make_runner(problem, packed, method, step, n_threads, progress, executor, checkpoint) as runner:
         numerical = differentiate(problem, packed, method, step, runner, kinks=error_bars)
         if not error_bars:
-            return packed.unpack(numerical.gradient)
-        gradient, bars = find_error_bars(numerical, packed.shapes)
-    return packed.unpack(gradient), packed.unpack(reaching_over_kinks(bars, numerical.kinks))
+            found, bars = numerical.gradient, None
+        else:
+            found, bars = find_error_bars(numerical, packed.shapes)
+            if numerical.polish:
+                found, bars = numerical.polish(Refined(found, bars))
+            bars = reaching_over_kinks(bars, numerical.kinks)
+    for note in numerical.finish():
+        warnings.warn(note, stacklevel=2)
+    return packed.unpack(found) if bars is None else (packed.unpack(found), packed.unpack(bars))
 
 
 def differentiate(
@@ -152,10 +168,13 @@ def make_runner(
     return Runner(n_threads, meter, executor, kept)
 
 
-def as_problem(loss: Loss) -> Problem:
+def as_problem(loss: Loss, vectorized: bool = False) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
+    vectorized = true_or_false("vectorized", vectorized)
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
+        if vectorized:
+            raise ValueError("vectorized: only Python functions take many sets of parameters at once")
         return cast("Problem", loss)
-    return FunctionLoss.of_python(loss)
+    return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, loss))

@@ -7,7 +7,6 @@ from contextlib import closing
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .executors import Pool
 from .pieces import in_pieces
 from .progress import Meter
 from .threads import resolve
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .checkpoint import Checkpoint
+    from .executors import Pool
 
 
 class Job(NamedTuple):
@@ -92,7 +92,11 @@ class Runner:
         self.n_threads = resolve(1 if n_threads is None and executor is not None else n_threads)
         self._meter = meter or Meter()
         self._report: Callable[[float], object] = self._meter
-        self._pool = None if executor is None else Pool(executor)
+        self._pool: Pool | None = None
+        if executor is not None:
+            from .executors import Pool  # only who has an executor waits for the import of multiprocessing
+
+            self._pool = Pool(executor)
         self._checkpoint = checkpoint
 
     def __enter__(self) -> Runner:

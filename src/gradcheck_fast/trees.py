@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .arrays import real_array, require_finite
+from .arrays import format_index, real_array, require_finite
 from .names import nearest
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Packed:
     dtypes : dict
         The dtype that each array had.
     unpack : callable
-        A flat vector of that size -> a tree like the one packed, of arrays that are views of that vector.
+        A flat vector of that size -> a tree like the one packed, of arrays that are views of that vector. Of an array
+        of such vectors, shape (..., size), the arrays have those axes first.
     paths : tuple of str
         Where each array lies in the tree, in the order of `flat`; empty if the tree is one vector.
     """
@@ -52,12 +53,21 @@ class Packed:
         return split(flat, self.shapes)
 
 
+def entry_name(shapes: Mapping[str, Shape], k: int) -> str:
+    """What entry k of the flat vector is called: ``W1[3, 4]``."""
+    for name, shape in shapes.items():
+        if k < prod(shape):
+            return name + format_index(tuple(int(i) for i in np.unravel_index(k, shape))) if shape else name
+        k -= prod(shape)
+    raise IndexError(k)
+
+
 def split(flat: NDArray[Any], shapes: Mapping[str, Shape]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Views of the consecutive arrays of a flat vector."""
-    begin = 0
+    """Views of the consecutive arrays of a flat vector; of many, one a row, arrays with that axis first."""
+    begin, batch = 0, flat.shape[:-1]
     for name, shape in shapes.items():
         end = begin + prod(shape)
-        yield name, flat[begin:end].reshape(shape)
+        yield name, flat[..., begin:end].reshape(batch + shape)
         begin = end
 
 
@@ -219,7 +229,7 @@ class _Unpack:
 def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
     if _is_leaf(tree):
         value = next(values)
-        return value if isinstance(tree, np.ndarray) or value.ndim else float(value)
+        return value if isinstance(tree, np.ndarray) or value.ndim else value.item()
     if isinstance(tree, (dict, Mapping)):
         return {key: _rebuild(child, values) for key, child in tree.items()}
     children = [_rebuild(child, values) for child in tree]

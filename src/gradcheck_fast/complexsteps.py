@@ -1,0 +1,123 @@
+"""Complex steps, Im f(p + ih) / h: without error but for rounding where f is analytic, and wrong where it is not.
+
+Whether it is cannot be known (abs, comparisons and real parts look like any other function), so they are never taken on
+trust: differences of real values must agree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .differences import EPSILON, PLAIN_STEP, Numerical, Refined, jitter
+from .steps import NOISES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .point import Point
+
+#: The imaginary step, in sizes of the parameter: its square is nothing beside 1, whatever the function.
+STEP = 1e-20
+#: Differences must agree to so much. With a step for which rounding is the square of that, they are given a second try.
+AGREEMENT = 1e-3
+#: Entries that show whether a function takes complex arrays.
+FEW = 2
+
+
+def by_complex_steps(point: Point, step: float | None) -> Numerical:
+    """The gradient by complex steps.
+
+    Raises
+    ------
+    ValueError
+        If the function is of another kind, or a central difference along a line contradicts.
+    """
+    if not point.takes_complex:
+        raise ValueError("method: 'complex' needs a Python function of one set of parameters; use 'direct'")
+    gradient = _steps(point, point.entries, step)
+    _require_analytic(point, gradient)
+    quietly = point.quietly()
+    again = lambda times: _steps(quietly._replace(theta=jitter(point.theta)), point.entries, step, times)
+
+    def finish() -> tuple[str, ...]:
+        point.base()
+        return ()
+
+    return Numerical(gradient, "complex", True, step, again, lambda: 0.0, finish=finish)
+
+
+def confirmed_steps(point: Point, base: float) -> NDArray[np.float64]:
+    """Complex steps where differences of real values agree, NaN elsewhere; everywhere if they fail at the first few.
+
+    `base` is the cost at the unchanged parameters: a difference to one side is enough.
+    """
+    if not point.takes_complex:
+        return np.full(len(point.theta), np.nan)
+    with np.errstate(all="ignore"):
+        few, rest = np.split(point.entries, [min(FEW, len(point.theta))])
+        steps = _confirmed(point.quietly(), few, base)
+        more = _confirmed(point, rest, base) if np.isfinite(steps).any() else np.full(len(rest), np.nan)
+        return np.concatenate([steps, more])
+
+
+def within_bars(point: Point, known: Refined) -> Refined:
+    """Complex steps in place of central differences where they lie within their error bars, which then get wider."""
+    with np.errstate(all="ignore"):
+        few, rest = np.split(point.entries, [min(FEW, len(point.theta))])
+        steps = _tried(point, few)
+        if (np.abs(steps - known.derivatives[few]) <= known.bars[few]).any():
+            steps = np.concatenate([steps, _tried(point, rest)])
+            change = np.abs(steps - known.derivatives)
+            taken = change <= known.bars
+            return Refined(np.where(taken, steps, known.derivatives), known.bars + np.where(taken, change, 0.0))
+    return known
+
+
+def _confirmed(point: Point, entries: NDArray[np.intp], base: float) -> NDArray[np.float64]:
+    """Complex steps where differences agree, NaN elsewhere."""
+    theta = point.theta[entries]
+    moved = theta + PLAIN_STEP * np.maximum(1.0, np.abs(theta))
+    steps, costs = point.steps_and_costs(entries, STEP * np.maximum(1.0, np.abs(theta)), moved)
+    noise = NOISES * EPSILON * np.maximum(np.abs(costs), abs(base)) / (moved - theta)
+    agree = np.abs((costs - base) / (moved - theta) - steps) <= AGREEMENT * np.abs(steps) + noise
+    doubted = np.flatnonzero(np.isfinite(steps) & ~agree)
+    h = EPSILON / AGREEMENT**2 * np.maximum(np.abs(base / steps), np.abs(theta))[doubted]
+    plus, minus, width = point.quietly().pairs(entries[doubted], np.minimum(h, (moved - theta)[doubted] / 4.0))
+    agree[doubted] = np.abs((plus - minus) / width - steps[doubted]) <= AGREEMENT * np.abs(steps[doubted])
+    return np.where(agree, steps, np.nan)
+
+
+def _tried(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Complex steps, or NaN if the function does not take them: whatever it says to arrays it was not written for."""
+    try:
+        return _steps(point.quietly(), entries)
+    except Exception:
+        return np.full(len(entries), np.nan)
+
+
+def _steps(
+    point: Point, entries: NDArray[np.intp], step: float | None = None, times: float = 1.0
+) -> NDArray[np.float64]:
+    h = STEP * np.maximum(1.0, np.abs(point.theta[entries])) if step is None else np.full(len(entries), step)
+    return point.complex_steps(entries, times * h)
+
+
+def _require_analytic(point: Point, gradient: NDArray[np.float64]) -> None:
+    theta = point.theta
+    if not len(theta):
+        return
+    direction = np.random.default_rng(0).choice((-1.0, 1.0), len(theta)) * np.maximum(1.0, np.abs(theta))
+    expected, size = float(gradient @ direction), float(np.abs(gradient) @ np.abs(direction))
+    slopes, noise = [], 0.0
+    for h in (PLAIN_STEP / len(theta) ** 0.5, 0.25 * PLAIN_STEP / len(theta) ** 0.5):
+        plus, minus = (point.costs.cost(theta + sign * h * direction) for sign in (1.0, -1.0))
+        slopes.append((plus - minus) / (2.0 * h))
+        noise = NOISES * EPSILON * max(abs(plus), abs(minus)) / h
+    bar = 4.0 * abs(slopes[1] - slopes[0]) + noise
+    if abs(slopes[1] - expected) > bar + AGREEMENT * size:
+        raise ValueError(
+            f"method: 'complex' gives {expected:.6g} for the slope of the loss along a line where differences give "
+            f"{slopes[1]:.6g}: the loss is not analytic (abs, a norm, a comparison, a real part?); use 'direct'"
+        )

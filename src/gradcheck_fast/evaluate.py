@@ -1,0 +1,178 @@
+"""How a Python function of a tree of arrays is evaluated at flat vectors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .trees import entry_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from .trees import Packed
+
+#: Numbers in a batch that a vectorised function is given at once (32 MiB of float64).
+BATCH_NUMBERS = 4 * 1024 * 1024
+_WRITES = (
+    "the loss writes into its argument. It was given copies, so nothing is lost here; but called with your own arrays "
+    "it changes them"
+)
+#: What NumPy says where a complex number is made real; its place has moved.
+_COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
+
+
+class Costs(Protocol):
+    """How a function is evaluated. It can be pickled, if the function can."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed of the function so far, and should be known."""
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        """The cost at a flat vector."""
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        """The costs where of `theta` only one entry is another: ``theta[entries[k]] = values[k]``, for each k."""
+
+
+class PythonCosts:
+    """A Python function of a tree of arrays.
+
+    Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
+        self._function = function
+        self._unpack = params.unpack
+        self._shapes = params.shapes
+        self._writes = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (_WRITES,) if self._writes else ()
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        given = theta.copy()
+        value = real_number(self._function(self._unpack(given)))
+        self._writes |= given.tobytes() != theta.tobytes()
+        return value
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        function, unpack, found, entry, value = self._function, self._unpack, [], -1, 0.0
+        try:
+            for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
+                moved = theta.copy()
+                moved[entry] = value
+                cost = function(unpack(moved))
+                found.append(cost if isinstance(cost, float) else real_number(cost))
+        except Exception as error:
+            self._say_where(
+                error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}"
+            )
+            raise
+        return np.array(found, np.float64)
+
+    def complex_steps(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Im f(p + ih) / h for some entries, without error but for rounding where f is analytic.
+
+        Squire and Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40, 1998.
+        """
+        found, entry = np.empty(len(entries)), -1
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", _COMPLEX_WARNING)
+                for k, entry in enumerate(entries.tolist()):
+                    moved: NDArray[Any] = theta.astype(np.complex128)
+                    moved[entry] += 1j * h[k]
+                    found[k] = complex_number(self._function(self._unpack(moved))).imag / h[k]
+        except Exception as error:
+            self._say_where(error, f"{entry_name(self._shapes, entry)} was complex")
+            raise
+        return found
+
+    def _say_where(self, error: Exception, where: str) -> None:
+        if hasattr(error, "add_note"):  # Python 3.11
+            error.add_note(f"gradcheck_fast: raised by the loss while {where}")
+
+
+class BatchCosts:
+    """A Python function of many trees at once: of arrays with one more axis, the first, over the trees."""
+
+    def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
+        self._function = function
+        self._unpack = params.unpack
+        self.notes: tuple[str, ...] = ()
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        return float(self._values(theta[np.newaxis].copy())[0])
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        rows = max(1, BATCH_NUMBERS // max(1, len(theta)))
+        parts: list[NDArray[np.float64]] = [np.empty(0)]
+        for begin in range(0, len(entries), rows):
+            some = entries[begin : begin + rows]
+            batch = np.tile(theta, (len(some), 1))
+            batch[np.arange(len(some)), some] = values[begin : begin + rows]
+            parts.append(self._values(batch))
+        return np.concatenate(parts)
+
+    def _values(self, batch: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = self._function(self._unpack(batch))
+        try:
+            array = np.asarray(found)
+            if array.size != len(batch) or array.ndim < 1 or array.dtype.kind not in "iuf":
+                raise TypeError
+            return array.reshape(len(batch)).astype(np.float64)
+        except Exception:
+            shape: Sequence[int] | str = getattr(found, "shape", type(found).__name__)
+            raise TypeError(
+                f"loss: with vectorized=True, expected it to return {len(batch)} real numbers, one for each set of "
+                f"parameters in the batch, shape ({len(batch)},); got {shape}"
+            ) from None
+
+
+def real_number(value: Any) -> float:
+    """What a loss returned, as a float; an array of one element is one number.
+
+    Raises
+    ------
+    TypeError
+        If it is not one real number.
+    """
+    try:
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "iuf":
+            raise TypeError
+        return float(array.reshape(()))
+    except Exception:
+        got = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) and value.size > 4 else repr(value)
+        hint = "; did it forget to return it?" if value is None else ""
+        raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
+
+
+def complex_number(value: Any) -> complex:
+    """The same for a function of complex arrays.
+
+    Raises
+    ------
+    TypeError
+        If it is not one number.
+    """
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "iufc":
+        raise TypeError(f"loss: expected it to return one number, got {value!r}")
+    return complex(array.reshape(()))

@@ -1,0 +1,108 @@
+"""A function at one point, and what it is asked there: jobs for the runner."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from .evaluate import PythonCosts
+from .runner import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from .evaluate import Costs
+    from .runner import Runner
+
+
+class Point(NamedTuple):
+    """A function, where its gradient is wanted, and who does the work."""
+
+    costs: Costs
+    theta: NDArray[np.float64]
+    runner: Runner
+
+    @property
+    def entries(self) -> NDArray[np.intp]:
+        """The numbers of all entries."""
+        return np.arange(len(self.theta))
+
+    @property
+    def takes_complex(self) -> bool:
+        """Whether the function could take complex numbers, if it was written so."""
+        return isinstance(self.costs, PythonCosts)
+
+    def quietly(self) -> Point:
+        """The same without reports."""
+        return self._replace(runner=self.runner.quietly())
+
+    def base(self) -> float:
+        """The cost at the unchanged parameters, at which a function that remembers its last ones should be left."""
+        return self.costs.cost(self.theta) if len(self.theta) else 0.0
+
+    def moved(self, entries: NDArray[np.intp], points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The costs with each of some entries in other places: `points` and the result have the shape (k, size)."""
+        share = partial(_moved, self.costs, self.theta, entries, points, self.runner.n_threads)
+        return self._run(("moved", entries, points), points.shape, share)
+
+    def pairs(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The costs at p + h and p - h, and the distance of these points: shape (3, size)."""
+        theta = self.theta[entries]
+        points = np.stack([theta + h, theta - h])
+        return np.stack([*self.moved(entries, points), points[0] - points[1]])
+
+    def complex_steps(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The derivatives of some entries by complex steps, as far as the function is analytic."""
+        share = partial(_complex_steps, cast("PythonCosts", self.costs), self.theta, entries, h)
+        return self._run(("complex steps", entries, h), (len(entries),), share)
+
+    def steps_and_costs(
+        self, entries: NDArray[np.intp], h: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Complex steps, NaN if the function takes none, and the costs with each entry at `values`: two rows."""
+        costs = cast("PythonCosts", self.costs)
+        share = partial(_steps_and_costs, costs, self.theta, entries, h, values)
+        return self._run(("steps and costs", entries, h, values), (2, len(entries)), share)
+
+    def _run(
+        self, what: tuple[Any, ...], shape: tuple[int, ...], share: Callable[[int, int], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        found = np.empty(shape)
+
+        def put(begin: int, end: int, values: NDArray[np.float64]) -> None:
+            found[..., begin:end] = values
+
+        here = lambda begin, end: put(begin, end, share(begin, end))
+        self.runner.run(Job((*what, self.theta), shape[-1], (found,), here, share, put))
+        return found
+
+
+def _moved(
+    costs: Costs, theta: NDArray[np.float64], entries: NDArray[np.intp], points: NDArray[np.float64], n_threads: int,
+    begin: int, end: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    times, values = len(points), points[:, begin:end].T.ravel()
+    return costs.costs(theta, np.repeat(entries[begin:end], times), values, n_threads).reshape(-1, times).T
+
+
+def _complex_steps(
+    costs: PythonCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64], begin: int,
+    end: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    return costs.complex_steps(theta, entries[begin:end], h[begin:end])
+
+
+def _steps_and_costs(
+    costs: PythonCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64],
+    values: NDArray[np.float64], begin: int, end: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    some = entries[begin:end]
+    try:
+        steps = costs.complex_steps(theta, some, h[begin:end])
+    except Exception:  # whatever a function says to arrays that it was not written for
+        return np.full((2, len(some)), np.nan)
+    return np.stack([steps, costs.costs(theta, some, values[begin:end], 1)])

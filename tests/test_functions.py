@@ -1,0 +1,299 @@
+"""Python functions of every kind: steps, noise, kinks, verdicts, against known gradients."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from functions import functions
+
+import gradcheck_fast as gf
+
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 12))]
+#: An entry of ordinary size, as part of the largest of its array.
+ORDINARY = 1e-2
+#: They have no derivative at 0, and so all of the array is undecided.
+UNDECIDED = ("steps at 0", "signs at 0", "small steps at 0")
+
+
+class Counted:
+    """A function that counts its calls."""
+
+    def __init__(self, f):
+        self.f, self.calls = f, 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return self.f(x)
+
+
+def sizes(function):
+    """What errors of the entries are measured by: their own size, or a part of the array's."""
+    true = np.abs(function.gradient(function.x))
+    return np.maximum(true, 1e-3 * np.sqrt(np.mean(true**2)))
+
+
+def relative_errors(function, found):
+    errors, size = np.abs(found - function.gradient(function.x)), sizes(function)
+    relative = np.divide(errors, size, out=np.where(errors == 0.0, 0.0, np.inf), where=size > 0.0)
+    return np.where(np.isfinite(relative), relative, np.inf)
+
+
+def at_kink(function):
+    """Entries where the function has no derivative: several numbers are right there."""
+    return function.kind in ("kinked", "discontinuous") and "far" not in function.name
+
+
+def test_the_suite_has_functions_of_every_kind():
+    every = list(functions())
+    assert len(every) >= 40
+    assert {f.kind for f in every} == {
+        "smooth", "badly scaled", "oscillating", "noisy", "kinked", "constant", "linear", "discontinuous"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_false_alarm(seed):
+    verdicts = {f.name: gf.gradcheck(f.f, f.gradient(f.x), f.x).verdict for f in functions(seed)}
+    assert [name for name, verdict in verdicts.items() if verdict == "FAIL"] == []
+    undecided = {name for name, verdict in verdicts.items() if verdict == "INCONCLUSIVE"}
+    assert undecided <= {*UNDECIDED, "zero", "one million"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_planted_error_is_found(seed):
+    """A relative error of 1e-5 in one entry, wherever the function has a derivative."""
+    missed, planted = [], 0
+    for function in functions(seed):
+        right = function.gradient(function.x)
+        report = gf.gradcheck(function.f, right, function.x)
+        for k in np.flatnonzero(np.abs(right) > ORDINARY * np.abs(right).max(initial=0.0)):
+            if at_kink(function) and function.x[k] in (0.0, function.x[0]):
+                continue
+            wrong = right.copy()
+            wrong[k] *= 1.0 + 1e-5
+            report = gf.gradcheck(function.f, wrong, function.x)
+            planted += 1
+            if report.worst(1)[0].index != (k,) or not report.wrong:
+                missed.append((function.name, k, report.verdict))
+    assert missed == []
+    assert planted > 250
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bars_hold(seed):
+    inside = []
+    for function in functions(seed):
+        found, bars = gf.numerical_gradient(function.f, function.x, error_bars=True)
+        inside.append(np.abs(found - function.gradient(function.x)) <= bars)
+    assert np.concatenate(inside).mean() >= 0.99
+
+
+def test_more_accurate_than_others_with_fewer_calls():
+    numdifftools = pytest.importorskip("numdifftools")
+    numdiff = pytest.importorskip("scipy.optimize._numdiff")
+    ways = {
+        "ours": lambda f, x: gf.numerical_gradient(f, x),
+        "numdifftools": lambda f, x: numdifftools.Gradient(f)(x),
+        "SciPy": lambda f, x: numdiff.approx_derivative(f, x, method="3-point"),
+    }
+    errors, calls = {way: [] for way in ways}, dict.fromkeys(ways, 0)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for function in functions():
+            for way, find in ways.items():
+                counted = Counted(function.f)
+                errors[way].append(relative_errors(function, np.atleast_1d(find(counted, function.x))))
+                calls[way] += counted.calls
+    median = {way: np.median(np.concatenate(found)) for way, found in errors.items()}
+    assert median["ours"] < min(median["numdifftools"], median["SciPy"])
+    assert calls["ours"] <= 1.5 * calls["SciPy"]
+    assert calls["ours"] < calls["numdifftools"]
+
+
+# ---- what a check costs
+
+
+def test_a_right_gradient_takes_two_calls_per_entry_and_a_few():
+    x = np.random.default_rng(0).normal(size=50)
+    counted = Counted(lambda p: np.sum(np.sin(p)))
+    assert gf.gradcheck(counted, np.cos(x), x)
+    assert counted.calls == 2 * 50 + 2
+
+
+def test_only_entries_that_do_not_agree_are_looked_at_again():
+    x = np.random.default_rng(0).normal(size=200)
+    counted = Counted(lambda p: np.sum(np.sin(p)))
+    wrong = np.cos(x)
+    wrong[17] += 1.0
+    report = gf.gradcheck(counted, wrong, x)
+    assert report.wrong == 1
+    assert counted.calls < 2 * 200 + 60
+    assert np.isfinite(report.error_bars[17])
+    assert np.isinf(np.delete(report.error_bars, 17)).all()
+
+
+# ---- functions that are not what they should be
+
+
+def test_a_function_that_is_not_deterministic_is_named():
+    random = np.random.default_rng(0)
+    loss = lambda p: float(p @ p + 1e-9 * random.normal())
+    with pytest.warns(UserWarning, match="the loss is not deterministic: two calls"):
+        gf.numerical_gradient(loss, np.ones(3))
+    report = gf.gradcheck(loss, 2 * np.ones(3), np.ones(3))
+    assert "not deterministic" in str(report)
+    assert report.verdict != "FAIL"
+
+
+def test_too_much_noise_decides_nothing():
+    random = np.random.default_rng(0)
+    report = gf.gradcheck(lambda p: float(p @ p + random.normal()), 2 * np.ones(3), np.ones(3))
+    assert report.verdict == "INCONCLUSIVE"
+
+
+def test_the_function_is_left_at_the_parameters_themselves():
+    seen = []
+    x = np.array([1.0, 2.0])
+
+    def loss(p):
+        seen.append(p.copy())
+        return np.sum(p**2)
+
+    for call in (
+        lambda: gf.numerical_gradient(loss, x),
+        lambda: gf.numerical_gradient(loss, x, error_bars=True),
+        lambda: gf.numerical_gradient(loss, x, method="complex"),
+        lambda: gf.gradcheck(loss, 3 * x, x),
+    ):
+        call()
+        np.testing.assert_array_equal(seen[-1], x)
+
+
+# ---- complex steps
+
+
+def test_complex_steps_have_no_error_but_rounding():
+    x = np.random.default_rng(0).normal(size=9)
+    found = gf.numerical_gradient(lambda p: np.sum(np.sin(p) * np.exp(p)), x, method="complex")
+    np.testing.assert_allclose(found, np.exp(x) * (np.sin(x) + np.cos(x)), rtol=1e-15)
+    report = gf.gradcheck(lambda p: np.sum(np.sin(p)), np.cos(x) * (1 + 1e-12), x, method="complex")
+    assert report.verdict == "FAIL"
+    assert report.method == "complex"
+
+
+def test_complex_steps_in_a_tree():
+    params = {"a": np.array([[1.0, 2.0]]), "b": (3.0, np.float32(0.5))}
+    found = gf.numerical_gradient(
+        lambda p: (p["a"] ** 2).sum() * p["b"][0] ** 2 + p["b"][1] ** 3, params, method="complex"
+    )
+    np.testing.assert_allclose(found["a"], [[18.0, 36.0]], rtol=1e-15)
+    np.testing.assert_allclose(found["b"], [30.0, 0.75], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda p: np.sum(np.abs(p)), lambda p: np.linalg.norm(p), lambda p: float(np.real(p) @ np.real(p))],
+    ids=["abs", "norm", "real"],
+)
+def test_complex_steps_refuse_functions_that_are_not_analytic(loss):
+    with pytest.raises(ValueError, match=r"method: 'complex' gives .* use 'direct'"):
+        gf.numerical_gradient(loss, np.array([1.0, -2.0, 3.0]), method="complex")
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda p: np.sum(np.abs(p)), lambda p: float(np.sum(p.astype(float))), lambda p: sum(map(float, p))],
+    ids=["abs", "cast", "float"],
+)  # fmt: skip
+def test_without_a_method_they_are_not_taken_on_trust(loss):
+    x = np.array([1.0, -2.0, 3.0])
+    expected = np.sign(x) if loss(-x) == loss(x) else np.ones(3)
+    np.testing.assert_allclose(gf.numerical_gradient(loss, x), expected, rtol=1e-9)
+
+
+# ---- vectorised functions
+
+
+def batch(p):
+    assert p["W"].ndim == 3 and p["b"].ndim == 1
+    return np.sum(np.sin(p["W"]), axis=(1, 2)) + p["b"] ** 2
+
+
+def test_a_vectorised_function_is_given_many_sets_of_parameters_at_once():
+    counted = Counted(batch)
+    params = {"W": np.random.default_rng(0).normal(size=(4, 5)), "b": 3.0}
+    right = {"W": np.cos(params["W"]), "b": 6.0}
+    report = gf.gradcheck(counted, right, params, vectorized=True)
+    assert report.ok
+    assert counted.calls < 12
+    wrong = {**right, "b": 6.001}
+    assert gf.gradcheck(batch, wrong, params, vectorized=True).worst(1)[0].array == "b"
+    found = gf.numerical_gradient(batch, params, vectorized=True)
+    np.testing.assert_allclose(found["W"], right["W"], rtol=1e-8)
+
+
+@pytest.mark.parametrize("returned", [None, 1.0, np.ones(3), np.ones((2, 2)), np.ones(1) * 1j], ids=repr)
+def test_a_vectorised_function_that_does_not_return_as_many_costs(returned):
+    with pytest.raises(TypeError, match="loss: with vectorized=True, expected it to return 1 real numbers"):
+        gf.numerical_gradient(lambda p: returned, np.ones(2), vectorized=True)
+
+
+def test_large_batches_are_cut(monkeypatch):
+    from gradcheck_fast import evaluate
+
+    monkeypatch.setattr(evaluate, "BATCH_NUMBERS", 30)
+    rows = []
+
+    def loss(p):
+        rows.append(len(p))
+        return np.sum(p**2, axis=1)
+
+    np.testing.assert_allclose(gf.numerical_gradient(loss, np.ones(10), vectorized=True), 2.0, rtol=1e-8)
+    assert max(rows) == 3
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "got None; did it forget to return it?"),
+        (np.ones(5), r"got an array of shape \(5,\)"),
+        (1j, "got 1j"),
+        ("1.0", "got '1.0'"),
+        ([], r"got \[\]"),
+    ],
+)
+def test_what_a_loss_may_not_return(returned, said):
+    params = np.ones(2)
+    for call in (gf.numerical_gradient, lambda loss, p: gf.gradcheck(loss, p, p)):
+        with pytest.raises(TypeError, match=f"loss: expected it to return one real number, {said}"):
+            call(lambda p: returned, params)
+    np.testing.assert_array_equal(params, 1.0)
+
+
+def test_an_exception_comes_through_with_the_entry_that_was_perturbed():
+    def loss(p):
+        if p["W"][1, 0] != 1.0:
+            raise KeyError("mine")
+        return 1.0
+
+    with pytest.raises(KeyError, match="mine") as raised:
+        gf.gradcheck(loss, {"W": np.ones((2, 2))}, {"W": np.ones((2, 2))})
+    if hasattr(raised.value, "__notes__"):  # Python 3.11
+        assert raised.value.__notes__ == [
+            "gradcheck_fast: raised by the loss while W[1, 0] was 1.0000060554544523 instead of 1.0"
+        ]
+
+
+def test_vectorized_is_for_python_functions():
+    net = gf.Network(gf.Dense(1, 1), cost=gf.SquaredError())
+    loss, params = net.loss([[1.0]], [[1.0]]), net.init(0)
+    with pytest.raises(ValueError, match="vectorized: only Python functions"):
+        gf.numerical_gradient(loss, params, vectorized=True)
+    with pytest.raises(TypeError, match="vectorized: expected True or False, got 1"):
+        gf.numerical_gradient(lambda p: 1.0, params, vectorized=1)
+    with pytest.raises(ValueError, match="method: 'complex' needs a Python function"):
+        gf.numerical_gradient(lambda p: np.ones(len(p)), np.ones(2), vectorized=True, method="complex")
