@@ -131,6 +131,15 @@ def test_another_gradient_is_checked_with_what_is_there(path):
     assert function.calls < 10
 
 
+def test_a_network_s_second_run_is_kept_beside_the_first(path):
+    loss, params = make_network()
+    right = gf.numerical_gradient(loss, params)
+    wrong = {**right, "W1": 2 * right["W1"]}
+    for _ in range(2):
+        assert gf.gradcheck(loss, right, params, checkpoint=path)
+        assert not gf.gradcheck(loss, wrong, params, checkpoint=path)
+
+
 def test_what_the_caller_does_with_the_result_does_not_change_the_checkpoint(path, eager):
     loss, params = make_network()
     first = gf.numerical_gradient(loss, params, checkpoint=path)
@@ -292,6 +301,20 @@ def test_a_disk_that_fills_up(path, eager, monkeypatch):
     np.testing.assert_array_equal(flat([found]), flat([gf.numerical_gradient(function, PARAMS)]))
 
 
+def test_the_file_is_put_in_place_as_a_whole(path, eager, monkeypatch):
+    gf.numerical_gradient(Function(), PARAMS, method="direct", checkpoint=path)
+    before = path.read_bytes()
+
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError, match=r"checkpoint: it cannot be written: Permission denied: '.*run\.npz'"):
+        gf.numerical_gradient(Function(), PARAMS, method="direct", error_bars=True, checkpoint=path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["run.npz"]
+
+
 def test_a_disk_that_is_full(tmp_path, eager):
     if (
         not shutil.which("mount")
@@ -375,3 +398,4 @@ def test_killed_again_and_again_it_ends_with_the_same_result(what, size, kills, 
         reached = fractions[-1]
     assert run(arguments)[1] == 0
     assert (tmp_path / "found.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["expected.npy", "found.npy", "run.npz"]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -150,6 +151,16 @@ def test_workers_use_one_thread_each_unless_told_otherwise(monkeypatch):
     assert set(seen) == {1}
     gradient(loss, params, executor=Inline(), n_threads=2)
     assert set(seen) == {1, threads.resolve(2)}
+
+
+def test_towards_the_end_the_shares_are_small_for_everyone_to_have_some(monkeypatch):
+    monkeypatch.setattr(executors, "SHORTEST_SHARE_SECONDS", 0.0)
+    inline = Inline()
+    slow = lambda x: (time.sleep(5e-4), float(x.sum()))[1]
+    gf.numerical_gradient(slow, np.ones(300), method="direct", executor=inline)
+    sizes = [end - begin for begin, end in inline.ranges]
+    assert max(sizes) > 10
+    assert max(sizes[-5:]) <= 5
 
 
 # ---- what is sent
@@ -305,22 +316,42 @@ def test_where_no_other_can_be_made_the_rest_is_done_here():
     np.testing.assert_array_equal(found, EXPECTED)
 
 
-def test_the_tasks_that_kill_every_worker_are_named(monkeypatch):
+class DiesOfTask33(Executor):
+    """Like a pool of processes: what is with task 33 in it goes down with it."""
+
+    def __init__(self):
+        self.waiting, self.timer = [], None
+
+    def submit(self, do, *arguments):
+        future = Future()
+        self.waiting.append((future, do, arguments))
+        if len(self.waiting) == 1:
+            self.timer = threading.Timer(0.01, self.work)
+            self.timer.start()
+        return future
+
+    def work(self):
+        waiting, self.waiting = self.waiting, []
+        broken = any(begin <= 33 < end for *_, (*_, begin, end) in waiting)
+        for future, do, arguments in waiting:
+            if broken:
+                future.set_exception(BrokenProcessPool("a worker died"))
+            else:
+                future.set_result(do(*arguments))
+
+    def shutdown(self, wait=True):
+        self.timer.join()
+
+
+def test_the_tasks_that_kill_every_worker_are_named_and_not_their_neighbours(monkeypatch):
     monkeypatch.setattr(executors, "SHARE_SECONDS", 0.0)
-    made = []
-
-    def make():
-        made.append(Inline(kills=lambda begin, end: begin <= 33 < end))
-        return made[-1]
-
     with pytest.raises(RuntimeError, match=r"^executor: its workers died 3 times while doing tasks 33 to 33 of 61"):
-        gradient(function, PARAMS, executor=make)
-    assert len(made) == 3
+        gradient(function, PARAMS, method="direct", executor=DiesOfTask33)
 
 
 def dies_once(marker, here, params):
-    """The first worker that gets it dies of it."""
-    if os.getpid() != here and not marker.exists():
+    """The first worker that comes to entry 30 dies of it."""
+    if os.getpid() != here and params["w"].flat[30] != PARAMS["w"].flat[30] and not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return function(params)
