@@ -121,6 +121,16 @@ def test_the_call_that_is_done_returns_at_once(path):
     assert function.calls < 0.2 * in_all, "only what is not done entry by entry"
 
 
+def test_what_is_asked_for_twice_is_done_once(path):
+    kept, first, second = checkpoint.Checkpoint(path, {}), np.zeros(3), np.zeros(3)
+    record = kept.record(("job", 1.0), 3, (first,))
+    first[:2] = 1.0, 2.0
+    record.mark(0, 2)
+    assert kept.record(("job", 1.0), 3, (second,)).missing() == [(2, 3)]
+    np.testing.assert_array_equal(second, [1.0, 2.0, 0.0])
+    assert kept.record(("job", 2.0), 3, (second,)).missing() == [(0, 3)]
+
+
 def test_another_gradient_is_checked_with_what_is_there(path):
     function = Function()
     right = gf.numerical_gradient(function, PARAMS)

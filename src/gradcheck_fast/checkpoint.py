@@ -47,7 +47,7 @@ class Record:
         """Some tasks are done: their results are in the arrays, and of those that are not no part is."""
         self.done[begin:end] = True
         self._left -= end - begin
-        if not self._left:  # whoever asked for the results may now change them
+        if not self._left:  # whoever asked for the results may now change them, and they are to be kept
             self.results = tuple(array.copy() for array in self.results)
         self._marked()
 
@@ -92,15 +92,18 @@ class Checkpoint:
             self._found = self._read()
         key = digest(*what)
         names = [f"{key}/done", *(f"{key}/{k}" for k in range(len(results)))]
-        if names[0] not in self._found:
-            record = Record(np.zeros(tasks, np.bool_), results, self._mark)
+        if key in self._records:  # asked for once more
+            done, kept = self._records[key].done, self._records[key].results
+        elif names[0] in self._found:
+            done, *arrays = (self._found.pop(name) for name in names)
+            kept = tuple(arrays)
         else:
-            done, *kept = (self._found.pop(name) for name in names)
-            for into, array in zip(results, kept, strict=True):
-                into[...] = array
-            record = Record(done, tuple(kept) if done.all() else results, self._mark)
-        self._records[key] = record
-        return record
+            done, kept = np.zeros(tasks, np.bool_), results
+        for into, array in zip(results, kept, strict=True):
+            into[...] = array
+        # of what is complete a copy is kept: whoever asked for it may change it
+        self._records[key] = Record(done, kept if done.all() else results, self._mark)
+        return self._records[key]
 
     def forget_since(self, record: Record) -> None:
         """Drops the later records: what they found has been added to the results of this one."""

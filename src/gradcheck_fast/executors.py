@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .pieces import cut, first_size, next_size
+from .progress import calls_inside
 
 if TYPE_CHECKING:
     from .pieces import Range
@@ -180,7 +181,7 @@ class Pool:
                 f"executor: {type(broken).__name__} broke ({error}); the rest is done in this process. Give a function "
                 "that makes an executor, to have a new one made",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=calls_inside(),
             )
             self._own.append(ThreadPoolExecutor(1))
         return self._own[-1]

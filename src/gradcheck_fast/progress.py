@@ -71,7 +71,7 @@ class Meter:
         if self._faster and now - began + left > LONG_SECONDS:
             seconds, faster, self._faster = now - began + left, self._faster, None
             text = f"this takes about {duration(seconds)}; {faster(seconds)}"
-            warnings.warn(text, LongRunWarning, stacklevel=_calls_inside())
+            warnings.warn(text, LongRunWarning, stacklevel=calls_inside())
 
     def aside(self, name: str) -> Meter:
         """One for another run: only a line is told of it."""
@@ -107,8 +107,8 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
 
 
-def _calls_inside() -> int:
-    """How many calls up the caller of this package stands."""
+def calls_inside() -> int:
+    """How many calls up the caller of this package stands: the `stacklevel` of a warning."""
     frame, calls = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("gradcheck_fast."):
         frame, calls = frame.f_back, calls + 1
