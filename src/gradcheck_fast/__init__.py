@@ -8,6 +8,7 @@ from .layers import Dense
 from .network import Network
 from .numerical import numerical_gradient
 from .plots import plot_step_sweep
+from .products import check_jvp, check_vjp
 from .recurrent import GRU, LSTM, RNN
 from .report import GradientError, Report
 
@@ -29,6 +30,8 @@ __all__ = [
     "Network",
     "Report",
     "SquaredError",
+    "check_jvp",
+    "check_vjp",
     "gradcheck",
     "numerical_gradient",
     "plot_step_sweep",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from .compare import compare, compare_costs
 from .diagnosis import diagnose
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from .numerical import Loss
     from .progress import Progress
     from .trees import Tree
+
+
+class Options(TypedDict, total=False):
+    """The options of `gradcheck` that what is built on it hands on."""
+
+    method: str
+    step: float | None
+    rtol: float | None
+    atol: float | None
+    n_threads: int | None
+    progress: Progress
+    error_bars: bool
 
 
 def gradcheck(

@@ -26,6 +26,9 @@ JITTER = 12.0 * EPSILON
 SECOND_STEP = 3.0
 #: Steps beyond these would make h² or 2h under- or overflow.
 SMALLEST_STEP, LARGEST_STEP = 1e-150, 1e150
+#: In plain arithmetic a kink is where the slopes to both sides differ by more than this part of them, and than so many
+#: roundings of the cost; and still do with a step so many times smaller.
+KINK, KINK_ROUNDINGS, SMALLER_STEP = 1e-3, 64.0, 16.0
 
 
 class Kinks(NamedTuple):
@@ -117,3 +120,35 @@ def plain_steps(
         k = int(np.argmax(lost))
         raise ValueError(f"step: {h[k]:.6g} is lost in a parameter of {theta[k]:.6g} (entry {k}); use a larger step")
     return plus, minus, plus - minus if step is None else 2.0 * h
+
+
+def may_be_kinks(
+    right: NDArray[np.float64], left: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Where the slopes to both sides differ visibly, so that it is worth looking again with a smaller step.
+
+    `noise` is how far rounding by one part in EPSILON moves a slope that is found with that step.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
+        visible: NDArray[np.bool_] = np.isfinite(jump) & (jump > KINK * size + KINK_ROUNDINGS * EPSILON * noise)
+    return visible
+
+
+def find_kinks(
+    gradient: NDArray[np.float64],
+    slopes: tuple[NDArray[np.float64], NDArray[np.float64]],
+    nearer: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> Kinks | None:
+    """The entries whose slopes to the right and left differ as much when found with a step SMALLER_STEP times smaller.
+
+    Of a curve they differ less then, of a step more. `nearer` is NaN where nobody has looked.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        jump, sharp = np.abs(slopes[0] - slopes[1]), np.abs(nearer[0] - nearer[1])
+        met = (0.5 * jump < sharp) & (sharp < 2.0 * jump)
+        moved = np.maximum(np.abs(nearer[0] - slopes[0]), np.abs(nearer[1] - slopes[1]))
+        curvature = moved / (0.5 * SMALLER_STEP)
+        low = np.where(met, np.minimum(*nearer) - curvature - gradient, 0.0)
+        high = np.where(met, np.maximum(*nearer) + curvature - gradient, 0.0)
+    return Kinks(int(met.sum()), low, high) if met.any() else None

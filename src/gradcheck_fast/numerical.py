@@ -8,7 +8,17 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .differences import EPSILON, LARGEST_STEP, SMALLEST_STEP, Kinks, Numerical, jitter, plain_steps
+from .differences import (
+    LARGEST_STEP,
+    SMALLER_STEP,
+    SMALLEST_STEP,
+    Kinks,
+    Numerical,
+    find_kinks,
+    jitter,
+    may_be_kinks,
+    plain_steps,
+)
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
 from .names import choose, number
@@ -100,16 +110,18 @@ def differentiate(
 
 def as_problem(loss: Loss) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
-    if not callable(loss):
-        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
         return loss
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     return CallableLoss(loss)
 
 
-#: A kink of a Python function is where the slopes to both sides differ by more than this part of them, and than so many
-#: roundings of the cost; and still do with a step so many times smaller.
-KINK, KINK_ROUNDINGS, SMALLER_STEP = 1e-3, 64.0, 16.0
+def require_direct(method: str) -> None:
+    """An error unless `method` is one that works for Python functions."""
+    choose("method", method, ("auto", "units", "incremental", "direct"))
+    if method in ("units", "incremental"):
+        raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for a Python function use 'direct'")
 
 
 class CallableLoss:
@@ -128,9 +140,7 @@ class CallableLoss:
         self, params: Packed, *, method: str, step: float | None, n_threads: int, report: Callable[[float], object],
         kinks: bool = False,
     ) -> Numerical:  # fmt: skip
-        choose("method", method, ("auto", "units", "incremental", "direct"))
-        if method in ("units", "incremental"):
-            raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for a Python function use 'direct'")
+        require_direct(method)
         theta, width = params.flat, plain_steps(params.flat, step)[2]
         values = self._values(params, theta, step, 1.0, report)
         cost = self._settle(params)
@@ -173,21 +183,13 @@ class CallableLoss:
         plus, minus, _ = plain_steps(theta, step)
         with np.errstate(invalid="ignore", over="ignore"):
             right, left = (values[0] - cost) / (plus - theta), (cost - values[1]) / (theta - minus)
-            jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
-        low, high = np.zeros_like(theta), np.zeros_like(theta)
-        crossed = 0
         plus, minus, width = plain_steps(theta, step, 1.0 / SMALLER_STEP)
-        visible = KINK * size + KINK_ROUNDINGS * EPSILON * largest / width
-        for k in np.flatnonzero(np.isfinite(jump) & (jump > visible)).tolist():
-            above = (self._at(params, theta, k, plus[k]) - cost) / (plus[k] - theta[k])
-            below = (cost - self._at(params, theta, k, minus[k])) / (theta[k] - minus[k])
-            if 0.5 * jump[k] < abs(above - below) < 2.0 * jump[k]:  # of a curve, less; of a step, more
-                curvature = max(abs(above - right[k]), abs(below - left[k])) / (0.5 * SMALLER_STEP)
-                low[k] = min(above, below) - curvature - gradient[k]
-                high[k] = max(above, below) + curvature - gradient[k]
-                crossed += 1
+        above, below = np.full((2, len(theta)), np.nan)
+        for k in np.flatnonzero(may_be_kinks(right, left, largest / width)).tolist():
+            above[k] = (self._at(params, theta, k, plus[k]) - cost) / (plus[k] - theta[k])
+            below[k] = (cost - self._at(params, theta, k, minus[k])) / (theta[k] - minus[k])
         self._settle(params)
-        return Kinks(crossed, low, high) if crossed else None
+        return find_kinks(gradient, (right, left), (above, below))
 
     def _at(self, params: Packed, theta: NDArray[np.float64], k: int, value: float) -> float:
         moved: NDArray[np.float64] = theta.copy()
