@@ -165,6 +165,8 @@ class _Function:
         self.outputs = pack(self._call(at.unpack(at.flat.copy())), "f")
         for name, dtype in self.outputs.dtypes.items():
             require_float64(f"f: {name}", dtype)
+        if (self.flat(at.unpack(at.flat.copy())) != self.outputs.flat).any():
+            raise ValueError("f: gives other numbers each time; without what is random in it, it can be checked")
 
     def flat(self, params: dict[str, Tree]) -> NDArray[np.float64]:
         """All outputs in one vector."""
