@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from . import check
+from .adapters import choose_loss
 from .arrays import require_float64
 from .products import check_vjp
-from .rounded import RoundedGradient
-from .torch_network import Unknown, as_loss_module, describe
+from .torch_network import as_loss_module, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from .report import Report
 
 _DTYPES = (torch.float16, torch.float32, torch.float64)
-#: Costs of a module and of the network that describes it, both in float64, differ by less: else it is another one.
-_SAME_COST = 1e-10
 
 
 def gradcheck(
@@ -80,7 +78,8 @@ def gradcheck(
     with _rng_kept(params):
         gradient = case.gradient(params)
         at = {name: _array(tensor) for name, tensor in params.items()}
-        loss, note = _to_be_differenced(case, at, options.get("method", "auto"))
+        as_network = partial(describe, module, loss_fn, case.inputs, targets)
+        loss, note = choose_loss(as_network, case.in_double().loss, case.gradient, at, options.get("method", "auto"))
         report = check.gradcheck(loss, gradient, at, **options)
     return replace(report, notes=(*report.notes, note))
 
@@ -211,28 +210,6 @@ class _Case:
             got = f"one of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
             raise TypeError(f"loss_fn: expected it to give a tensor of one real number, got {got}")
         return value.reshape(())
-
-
-def _to_be_differenced(case: _Case, at: dict[str, NDArray[Any]], method: str) -> tuple[Any, str]:
-    """What to give to `check.gradcheck` as the loss, and a note that says so."""
-    in_double = case.in_double()
-    value = in_double.loss(at)
-    try:
-        described = describe(case.module, case.loss_fn, case.inputs, case.targets)
-        cost = described(at)
-        if not math.isclose(value, cost, rel_tol=_SAME_COST, abs_tol=_SAME_COST):
-            raise Unknown(f"the network that describes it has the cost {cost:.10g}, not {value:.10g}")
-    except Unknown as unknown:
-        if method in ("units", "incremental"):
-            raise ValueError(f"method: {method!r} is one of the compiled engine, but {unknown}") from None
-        again = in_double.loss(at)
-        if again != value and not math.isnan(value):
-            raise ValueError(
-                f"module: its loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; "
-                "without what is random, such as Dropout, it can be checked: call module.eval()"
-            ) from None
-        return RoundedGradient(in_double.loss, case.gradient, at), f"differenced as a Python function: {unknown}"
-    return described, "differenced by the compiled engine, which knows all layers and the loss"
 
 
 def _copied(tree: Any, dtype: torch.dtype | None = None) -> Any:

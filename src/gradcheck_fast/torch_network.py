@@ -18,18 +18,14 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from .adapters import Relabelled, Unknown
 from .costs import AbsoluteError, BinaryCrossEntropy, Cost, CrossEntropy, Huber, SquaredError
 from .layers import Dense
 from .network import Network, NetworkLoss
 from .recurrent import GRU, LSTM, RNN, Recurrent
-from .relabelled import Relabelled, places
 
 #: A layer of ours, and its parameters by its own names of them: matrices are PyTorch's, the transposes of ours.
 Described: TypeAlias = tuple[Dense | Recurrent, dict[str, nn.Parameter]]
-
-
-class Unknown(Exception):
-    """The engine does not know a part of the module or the loss; the message says which."""
 
 
 _ACTIVATIONS: dict[str, nn.Module] = {
@@ -134,12 +130,12 @@ def _relabelled(compiled: NetworkLoss, described: list[Described], module: nn.Mo
     if len({id(tensor) for tensor in tensors}) < len(tensors):
         raise Unknown("a parameter is used in more than one place")
     at = np.concatenate([_numbers(tensor).T.ravel() for tensor in tensors])
-    of_tensor = {id(tensor): index.T for tensor, index in zip(tensors, places(compiled.network).values(), strict=True)}
-    checked = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
-    unused = [name for name, tensor in checked.items() if id(tensor) not in of_tensor]
+    ours = {id(tensor): name for tensor, name in zip(tensors, compiled.network.shapes, strict=True)}
+    names = {name: ours.get(id(tensor), "") for name, tensor in module.named_parameters() if tensor.requires_grad}
+    unused = [name for name, own in names.items() if not own]
     if unused:
         raise Unknown(f"{unused[0]} is a parameter of none of these layers")
-    return Relabelled(compiled, at, {name: of_tensor[id(tensor)] for name, tensor in checked.items()})
+    return Relabelled(compiled, at, names, transposed=True)
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
