@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .errorbars import typical
 from .numerical import CallableLoss
+from .rounded import RoundedGradient
 from .trees import Packed, Tree, pack_as, split
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ Arrays: TypeAlias = dict[str, Any]
 
 #: Costs of the same function, found in float64 in two ways, differ by less.
 _SAME_COST = 1e-10
-#: How often parameters are moved to see what rounding does: once, and an entry may stay as it was by chance.
-_MOVES = 4
 
 
 class Unknown(Exception):
@@ -32,8 +30,8 @@ class Unknown(Exception):
 
 
 def choose_loss(
-    describe: Callable[[], Relabelled], loss: Callable[[Arrays], float], gradient: Callable[[Arrays], Arrays],
-    params: Arrays, method: str,
+    describe: Callable[[], Relabelled], loss: Callable[[Arrays], float], gradient: Arrays,
+    in_double: Callable[[Arrays], Arrays], params: Arrays, method: str,
 ) -> tuple[Relabelled | RoundedGradient, str]:  # fmt: skip
     """A network's loss, if a network is described and computes the same, else the Python function; and a note on it.
 
@@ -41,8 +39,14 @@ def choose_loss(
     ----------
     describe : callable
         Gives the network's loss, or raises `Unknown`.
-    loss, gradient, params
-        As for `RoundedGradient`.
+    loss : callable
+        Of a dict of arrays, in float64.
+    gradient : dict of arrays
+        What is checked.
+    in_double : callable
+        Of a dict of arrays; gives the same gradient, found in float64.
+    params : dict of arrays
+        Where the gradient was taken.
     method : str
         The user's choice.
 
@@ -66,7 +70,8 @@ def choose_loss(
                 f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
                 "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"
             ) from None
-        return RoundedGradient(loss, gradient, params), f"differenced as a Python function: {unknown}"
+        problem = RoundedGradient(CallableLoss(loss), gradient, lambda: in_double(params))
+        return problem, f"differenced as a Python function: {unknown}"
     return described, "differenced by the compiled engine, which knows all layers and the loss"
 
 
@@ -118,54 +123,3 @@ class Relabelled:
 
     def _ours_to_theirs(self, ours: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
         return ours[self._order] if isinstance(ours, np.ndarray) else ours
-
-
-class RoundedGradient:
-    """A loss whose gradient is found by a function: at parameters moved by a rounding, that shows what rounding does.
-
-    What is zero but for rounding, such as the gradient of a bias before a batch normalisation, can be told in no other
-    way from what is wrong.
-
-    Parameters
-    ----------
-    loss : callable
-        Of a dict of float64 arrays.
-    gradient : callable
-        Of a dict of arrays of the dtypes in which the gradient is checked; gives a dict of arrays.
-    params : dict of arrays
-        Where it is checked, in these dtypes.
-    """
-
-    def __init__(self, loss: Callable[[Arrays], float], gradient: Callable[[Arrays], Arrays], params: Arrays) -> None:
-        self._loss = loss
-        self._problem = CallableLoss(loss)
-        self._gradient = gradient
-        self._params = params
-        self.pack = self._problem.pack
-
-    def __call__(self, params: Arrays) -> float:
-        return self._loss(params)
-
-    def central_differences(self, params: Packed, **options: Any) -> Numerical:
-        found = self._problem.central_differences(params, **options)
-        return found._replace(roundings=lambda: self._roundings(params))
-
-    def _roundings(self, params: Packed) -> NDArray[np.float64]:
-        """How far the gradient changes at most, in units of a rounding of its dtype."""
-        rng = np.random.default_rng(0)
-        here = self._flat_gradient(params, self._params)
-        change = np.zeros_like(here)
-        for _ in range(_MOVES):
-            moved = {name: _moved_by_a_rounding(array, rng) for name, array in self._params.items()}
-            np.fmax(change, np.abs(self._flat_gradient(params, moved) - here), out=change)
-        units = [np.full(array.size, np.finfo(array.dtype).eps, np.float64) for array in self._params.values()]
-        return np.asarray(np.fmax(change, typical(change, params.shapes)) / np.concatenate(units))
-
-    def _flat_gradient(self, params: Packed, at: Arrays) -> NDArray[np.float64]:
-        return pack_as(self._gradient(at), params.shapes, "gradient", finite=False).flat
-
-
-def _moved_by_a_rounding(array: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Every number, at random, the next larger or smaller one."""
-    towards = np.where(rng.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)
-    return np.asarray(np.nextafter(array, towards))

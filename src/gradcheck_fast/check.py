@@ -15,7 +15,7 @@ from .report import Report, make_report
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
-    from .numerical import Loss
+    from .numerical import Loss, Problem
     from .progress import Progress
     from .trees import Tree
 
@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
 
 
 def gradcheck(
-    loss: Loss,
+    loss: Loss | Problem,
     gradient: Tree | Callable[[Tree], Tree],
     params: Tree,
     *,
@@ -93,7 +93,7 @@ def gradcheck(
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
     numerical = differentiate(problem, at, method=method, step=step, n_threads=n_threads, progress=progress, kinks=True)
     comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
-    notes = () if value is None else compare_costs(value, float(loss(copy(params))))
+    notes = () if value is None else compare_costs(value, float(loss(copy(params))))  # type: ignore[operator]
     report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)
     wrong = [array.name for array in report.arrays if array.wrong]
     return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report

@@ -11,8 +11,10 @@ from jax import numpy as jnp
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
 from . import check
-from .adapters import Arrays, RoundedGradient
+from .adapters import Arrays
 from .arrays import require_float64
+from .numerical import CallableLoss
+from .rounded import RoundedGradient
 
 try:
     from jax import enable_x64
@@ -62,14 +64,15 @@ def gradcheck(
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     case = _Case(loss, params)
-    find: Callable[[Arrays], Arrays]
     if gradient is None:
         find = case.gradient
     elif callable(gradient):
         find = lambda arrays: case.by_name(gradient(case.tree(arrays)))
     else:
         find = lambda arrays: case.by_name(gradient)
-    return check.gradcheck(RoundedGradient(case.loss, find, case.params), find(case.params), case.params, **options)
+    found = find(case.params)
+    problem = RoundedGradient(CallableLoss(case.loss), found, lambda: enable_x64(True)(find)(case.params_in_double))
+    return check.gradcheck(problem, found, case.params, **options)
 
 
 class _Case:
@@ -81,6 +84,7 @@ class _Case:
         self._leaves = {keystr(path) or "params": leaf for path, leaf in leaves}
         arrays = {name: jnp.asarray(leaf) for name, leaf in self._leaves.items()}
         self.params = {name: np.asarray(a) for name, a in arrays.items() if jnp.issubdtype(a.dtype, jnp.floating)}
+        self.params_in_double = {name: array.astype(np.float64) for name, array in self.params.items()}
         if not self.params:
             raise ValueError("params: expected a pytree with arrays of floating-point numbers, got none of them")
 

@@ -108,7 +108,7 @@ def differentiate(
     return problem.central_differences(params, method=method, step=step, n_threads=threads, report=report, kinks=kinks)
 
 
-def as_problem(loss: Loss) -> Problem:
+def as_problem(loss: Loss | Problem) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
         return loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from .arrays import require_float64
 from .check import gradcheck
 from .differences import PLAIN_STEP, SMALLER_STEP, Numerical, find_kinks, jitter, may_be_kinks
 from .names import positive_integer
-from .numerical import require_direct
+from .numerical import CallableLoss, require_direct
+from .rounded import RoundedGradient
 from .trees import Packed, Tree, cast, pack, pack_as, walk
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from .check import Options
     from .report import Report
+
+#: Trees by name.
+Trees: TypeAlias = dict[str, Tree]
 
 
 def check_vjp(
@@ -67,12 +71,17 @@ def check_vjp(
     function = _Function(f, inputs)
     _require_callable("vjp", vjp)
 
+    def gradient(cotangent: Tree, params: Trees) -> Trees:
+        given = vjp(deepcopy(cotangent["output"]), *function.arguments(params))
+        return function.by_name("vjp", given)
+
     def check(rng: np.random.Generator) -> Report:
         cotangent = cast(function.own.unpack(rng.standard_normal(function.own.flat.size)), function.own_outputs)
         v = pack(cotangent).flat
-        given = vjp(deepcopy(cotangent["output"]), *deepcopy(function.arguments))
-        loss = lambda params: v @ function.flat(params)
-        return gradcheck(loss, function.by_name("vjp", given), function.params, **options)
+        own = gradient(cotangent, function.params)
+        in_double = lambda: gradient(function.own.unpack(v), function.in_double)
+        problem = RoundedGradient(CallableLoss(lambda params: v @ function.flat(params)), own, in_double)
+        return gradcheck(problem, own, function.params, **options)
 
     return _first_failing(check, directions, seed)
 
@@ -113,14 +122,18 @@ def check_jvp(
     function = _Function(f, inputs)
     _require_callable("jvp", jvp)
 
+    def tangent(tangents: Trees, params: Trees) -> Trees:
+        return {"output": jvp(function.as_given(deepcopy(tangents)), *function.arguments(params))}
+
     def check(rng: np.random.Generator) -> Report:
-        at = pack(function.params)
+        at = function.at
         direction = rng.standard_normal(at.flat.size) * np.maximum(1.0, np.abs(at.flat))
         tangents = cast(at.unpack(direction), function.params)
-        given = jvp(function.as_given(deepcopy(tangents)), *deepcopy(function.arguments))
-        along = _Along(function, at, pack(tangents).flat)
-        outputs = function.outputs.unpack(function.outputs.flat)
-        return gradcheck(along, {"output": given}, outputs, **options)  # type: ignore[arg-type]  # a problem, no loss
+        t = pack(tangents).flat
+        own = tangent(tangents, function.params)
+        in_double = lambda: tangent(at.unpack(t), function.in_double)
+        problem = RoundedGradient(_Along(function, t), own, in_double)
+        return gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), **options)
 
     return _first_failing(check, directions, seed)
 
@@ -139,63 +152,67 @@ class _Function:
 
     Attributes
     ----------
-    arguments : tuple
-        A copy.
-    params : dict
-        The parameters, by the names that reports give them.
+    params, in_double : dict
+        The parameters, by the names that reports give them; as they are given, and in float64.
+    at : Packed
+        The parameters.
     own_outputs : dict
         What the function gives, called ``output``; and `own`, the same packed.
     outputs : Packed
-        The same where the parameters are in float64.
+        What it gives where the parameters are in float64.
     """
 
     def __init__(self, f: Callable[..., Tree], inputs: Any) -> None:
         _require_callable("f", f)
         self._f = f
         self._many = isinstance(inputs, tuple)
-        self.arguments: tuple[Any, ...] = deepcopy(inputs if self._many else (inputs,))
-        self._names = [f"inputs[{k}]" for k in range(len(self.arguments))] if self._many else ["inputs"]
-        named = zip(self._names, self.arguments, strict=True)
-        self.params = {name: tree for name, tree in named if _is_floating(name, tree)}
+        given = deepcopy(inputs if self._many else (inputs,))
+        names = [f"inputs[{k}]" for k in range(len(given))] if self._many else ["inputs"]
+        self._given: Trees = dict(zip(names, given, strict=True))
+        self.params: Trees = {name: tree for name, tree in self._given.items() if _is_floating(name, tree)}
         if not self.params:
             raise ValueError("inputs: none is an array of floating-point numbers, so there is nothing to perturb")
-        at = pack(self.params, "f")
-        self.own_outputs = {"output": f(*deepcopy(self.arguments))}
+        self.at = pack(self.params, "f")
+        self.in_double: Trees = self.at.unpack(self.at.flat)
+        self.own_outputs = self._call(self.params)
         self.own = pack(self.own_outputs, "f")
-        self.outputs = pack(self._call(at.unpack(at.flat.copy())), "f")
+        self.outputs = pack(self._call(self.in_double), "f")
         for name, dtype in self.outputs.dtypes.items():
             require_float64(f"f: {name}", dtype)
-        if (self.flat(at.unpack(at.flat.copy())) != self.outputs.flat).any():
+        if (self.flat(self.in_double) != self.outputs.flat).any():
             raise ValueError("f: gives other numbers each time; without what is random in it, it can be checked")
 
-    def flat(self, params: dict[str, Tree]) -> NDArray[np.float64]:
+    def flat(self, params: Trees) -> NDArray[np.float64]:
         """All outputs in one vector."""
         return pack_as(self._call(params), self.outputs.shapes, "f", finite=False).flat
 
-    def by_name(self, what: str, given: Any) -> dict[str, Tree]:
+    def arguments(self, params: Trees) -> list[Any]:
+        """The arguments with these parameters, as copies."""
+        return [deepcopy(params.get(name, tree)) for name, tree in self._given.items()]
+
+    def by_name(self, what: str, given: Any) -> Trees:
         """What is `given` for each argument, by the names of the parameters."""
         if not self._many:
             return {"inputs": given}
-        if not isinstance(given, (tuple, list)) or len(given) != len(self._names):
+        if not isinstance(given, (tuple, list)) or len(given) != len(self._given):
             got = f"{len(given)}" if isinstance(given, (tuple, list)) else f"a {type(given).__name__}"
-            raise ValueError(f"{what}: expected a tuple of {len(self._names)}, one for each input, got {got}")
-        return {name: tree for name, tree in zip(self._names, given, strict=True) if name in self.params}
+            raise ValueError(f"{what}: expected a tuple of {len(self._given)}, one for each input, got {got}")
+        return {name: tree for name, tree in zip(self._given, given, strict=True) if name in self.params}
 
-    def as_given(self, params: dict[str, Tree]) -> Any:
+    def as_given(self, params: Trees) -> Any:
         """One for each argument, as the arguments are given; the inverse of `by_name`."""
-        trees = tuple(params.get(name) for name in self._names)
+        trees = tuple(params.get(name) for name in self._given)
         return trees if self._many else trees[0]
 
-    def _call(self, params: dict[str, Tree]) -> Tree:
-        named = zip(self._names, self.arguments, strict=True)
-        return {"output": self._f(*(params.get(name, argument) for name, argument in named))}
+    def _call(self, params: Trees) -> Trees:
+        return {"output": self._f(*self.arguments(params))}
 
 
 class _Along:
     """A function's outputs, differenced along one direction: for `gradcheck`, they are the parameters."""
 
-    def __init__(self, function: _Function, at: Packed, direction: NDArray[np.float64]) -> None:
-        self._function, self._at, self._direction = function, at, direction
+    def __init__(self, function: _Function, direction: NDArray[np.float64]) -> None:
+        self._function, self._direction = function, direction
 
     def pack(self, params: Tree) -> Packed:
         return pack(params)
@@ -204,7 +221,7 @@ class _Along:
         self, params: Packed, *, method: str, step: float | None, kinks: bool = False, **_: Any
     ) -> Numerical:
         require_direct(method)
-        h, here, theta = PLAIN_STEP if step is None else step, params.flat, self._at.flat
+        h, here, theta = PLAIN_STEP if step is None else step, params.flat, self._function.at.flat
         with np.errstate(invalid="ignore", over="ignore"):
             plus, minus = self._values(theta, h)
             gradient = (plus - minus) / (2.0 * h)
@@ -228,7 +245,7 @@ class _Along:
     def _values(self, theta: NDArray[np.float64], h: float) -> Iterator[NDArray[np.float64]]:
         """The outputs at +h and at -h."""
         for point in (theta + h * self._direction, theta - h * self._direction):
-            yield self._function.flat(self._at.unpack(point))
+            yield self._function.flat(self._function.at.unpack(point))
 
 
 def _is_floating(name: str, tree: Tree) -> bool:

@@ -64,8 +64,9 @@ def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options
         raise TypeError(f"estimator: expected an MLPClassifier or MLPRegressor, got {estimator!r}")
     check_is_fitted(estimator, "coefs_")
     case = _Case(estimator, X, y)
-    loss, note = choose_loss(case.describe, case.loss, case.gradient, case.params, options.get("method", "auto"))
-    report = check.gradcheck(loss, case.gradient(case.params), case.params, **options)
+    gradient, method = case.gradient(case.params), options.get("method", "auto")
+    loss, note = choose_loss(case.describe, case.loss, gradient, case.in_double, case.params, method)
+    report = check.gradcheck(loss, gradient, case.params, **options)
     return replace(report, notes=(*report.notes, note, *case.notes))
 
 
@@ -87,6 +88,11 @@ class _Case:
     def gradient(self, params: Arrays) -> Arrays:
         """By the estimator's own back-propagation."""
         _, coefs, intercepts = self._backprop(params, self._X)
+        return _by_name(coefs, intercepts)
+
+    def in_double(self, params: Arrays) -> Arrays:
+        """The same in float64."""
+        _, coefs, intercepts = self._backprop(params, self._X.astype(np.float64))
         return _by_name(coefs, intercepts)
 
     def loss(self, params: Arrays) -> float:
@@ -111,7 +117,7 @@ class _Case:
 
     @property
     def _decay(self) -> float:
-        return float(self._estimator.alpha) / self._X.shape[0]
+        return float(self._estimator.alpha) / len(self._y)
 
     def _backprop(self, params: Arrays, X: Any) -> Any:
         """Calls it as scikit-learn does, of which newer versions have the weights of samples after y."""

@@ -79,7 +79,8 @@ def gradcheck(
         gradient = case.gradient(params)
         at = {name: _array(tensor) for name, tensor in params.items()}
         as_network = partial(describe, module, loss_fn, case.inputs, targets)
-        loss, note = choose_loss(as_network, case.in_double().loss, case.gradient, at, options.get("method", "auto"))
+        double, method = case.in_double(), options.get("method", "auto")
+        loss, note = choose_loss(as_network, double.loss, gradient, double.gradient, at, method)
         report = check.gradcheck(loss, gradient, at, **options)
     return replace(report, notes=(*report.notes, note))
 
