@@ -158,6 +158,8 @@ def test_a_wrong_derivative_is_found_below_the_last_layer():
     assert COMPILED in report.notes[-1]
     wrong = {array.name for array in report.arrays if array.wrong}
     assert wrong == {"coefs_[0]", "intercepts_[0]", "coefs_[1]", "intercepts_[1]"}
+    assert report.diagnoses[0].cause == "in every layer the derivative of tanh is 1 - a"
+    assert report.diagnoses[0].arrays == ("coefs_[0]", "intercepts_[0]", "coefs_[1]", "intercepts_[1]")
 
 
 def test_one_wrong_entry_is_found():

@@ -300,6 +300,14 @@ def test_recurrent_modules_read_otherwise():
     assert_right(report, "module cell: neither all of its outputs are read nor the last one", 1e-6)
 
 
+def test_weights_that_are_computed_before_each_forward():
+    module = double(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    pytest.importorskip("torch.nn.utils.prune").random_unstructured(module[0], "weight", amount=0.3)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4), classes())
+    assert_right(report, "the weights of a layer are no parameters, but computed", 1e-7)
+    assert [a.name for a in report.arrays] == ["0.bias", "0.weight_orig", "2.weight", "2.bias"]
+
+
 def test_several_inputs():
     module = nn.Bilinear(2, 3, 2).double()
     report = gf.torch.gradcheck(module, nn.MSELoss(), (data(6, 2), data(6, 3)), data(6, 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -25,14 +25,18 @@ Arrays: TypeAlias = dict[str, Any]
 _SAME_COST = 1e-10
 
 
+#: The loss of a network that describes what another library has.
+Described: TypeAlias = "NetworkLoss | Transposed"
+
+
 class Unknown(Exception):
     """The compiled engine does not know something; the message says what."""
 
 
 def choose_loss(
-    describe: Callable[[], Relabelled], loss: Callable[[Arrays], float], gradient: Arrays,
+    describe: Callable[[], Described], loss: Callable[[Arrays], float], gradient: Arrays,
     in_double: Callable[[Arrays], Arrays], params: Arrays, method: str,
-) -> tuple[Relabelled | RoundedGradient, str]:  # fmt: skip
+) -> tuple[Described | RoundedGradient, str]:  # fmt: skip
     """A network's loss, if a network is described and computes the same, else the Python function; and a note on it.
 
     Parameters
@@ -75,51 +79,50 @@ def choose_loss(
     return described, "differenced by the compiled engine, which knows all layers and the loss"
 
 
-class Relabelled:
-    """A network's loss as a function of parameters that another library names, shapes and orders.
+class Transposed:
+    """A network's loss as a function of some of its parameters, transposed and in another order.
 
     Parameters
     ----------
     loss : NetworkLoss
-    at : ndarray, shape (size,)
-        All parameters of the network, in its own order. Those that are not in `names` stay as they are here.
-    names : dict
-        The network's name of each array, by the other name, in the other order.
-    transposed : bool
-        Whether the others are the transposes of the network's.
+    at : dict of ndarray
+        The transposes of all its parameters, by the network's names.
+    names : sequence of str
+        Those that it is a function of, in the order in which it has them; the others stay as they are.
     """
 
-    def __init__(self, loss: NetworkLoss, at: NDArray[np.float64], names: Mapping[str, str], transposed: bool) -> None:
-        self.loss, self.samples = loss, loss.samples
-        self._at = at
-        places = dict(split(np.arange(len(at)), loss.network.shapes))
-        theirs = {name: places[own].T if transposed else places[own] for name, own in names.items()}
-        self._shapes = {name: index.shape for name, index in theirs.items()}
-        self._order = np.concatenate([index.ravel() for index in theirs.values()])
+    def __init__(self, loss: NetworkLoss, at: Arrays, names: Sequence[str]) -> None:
+        self._loss = loss
+        self._at = np.concatenate([at[name].T.ravel() for name in loss.network.shapes], dtype=np.float64)
+        places = dict(split(np.arange(len(self._at)), loss.network.shapes))
+        self._order = np.concatenate([places[name].T.ravel() for name in names])
+        self._shapes = {name: loss.network.shapes[name][::-1] for name in names}
+        self.samples = loss.samples
 
     def __call__(self, params: Tree) -> float:
-        return self.loss(self._theirs_to_ours(self.pack(params).flat))
+        return self._loss(self._whole(self.pack(params).flat))
 
     def pack(self, params: Tree) -> Packed:
         return pack_as(params, self._shapes)
 
     def central_differences(self, params: Packed, **options: Any) -> Numerical:
-        found = self.loss.central_differences(self.loss.pack(self._theirs_to_ours(params.flat)), **options)
-        kinks = found.kinks and found.kinks._replace(
-            low=found.kinks.low[self._order], high=found.kinks.high[self._order]
-        )
+        found = self._loss.central_differences(self._loss.pack(self._whole(params.flat)), **options)
+        kinks = found.kinks
+        if kinks is not None:
+            kinks = kinks._replace(low=kinks.low[self._order], high=kinks.high[self._order])
         return found._replace(
             gradient=found.gradient[self._order],
             again=lambda times: found.again(times)[self._order],
-            noise=lambda: self._ours_to_theirs(found.noise()),
-            roundings=lambda: self._ours_to_theirs(found.roundings()),
+            noise=lambda: self._part(found.noise()),
+            roundings=lambda: self._part(found.roundings()),
             kinks=kinks,
         )
 
-    def _theirs_to_ours(self, theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-        ours = self._at.copy()
-        ours[self._order] = theirs
-        return ours
+    def _whole(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The network's flat vector, from that of the parameters here."""
+        whole = self._at.copy()
+        whole[self._order] = part
+        return whole
 
-    def _ours_to_theirs(self, ours: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
-        return ours[self._order] if isinstance(ours, np.ndarray) else ours
+    def _part(self, whole: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
+        return whole[self._order] if isinstance(whole, np.ndarray) else whole

@@ -12,10 +12,10 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from . import check
-from .adapters import Arrays, Relabelled, Unknown, choose_loss
+from .adapters import Arrays, Unknown, choose_loss
 from .costs import L2, BinaryCrossEntropy, Cost, CrossEntropy, SquaredError
 from .layers import Dense
-from .network import Network
+from .network import Network, NetworkLoss
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,7 +101,7 @@ class _Case:
         penalty: float = self._decay / 2.0 * sum(np.vdot(coefs, coefs) for coefs in self._estimator.coefs_)
         return self._averaged * (float(loss) - penalty) + penalty
 
-    def describe(self) -> Relabelled:
+    def describe(self) -> NetworkLoss:
         """The estimator as a network, if it is one of scikit-learn's own."""
         hidden, last = self._estimator.activation, self._estimator.out_activation_
         if hidden not in _ACTIVATIONS or last not in _COSTS:
@@ -109,11 +109,9 @@ class _Case:
         shapes: list[tuple[int, int]] = [coefs.shape for coefs in self._estimator.coefs_]
         activations = [_ACTIVATIONS[hidden]] * (len(shapes) - 1) + ["identity"]
         layers = [Dense(*shape, name) for shape, name in zip(shapes, activations, strict=True)]
-        network = Network(layers, _COSTS[last], L2(self._decay))
+        network = Network(layers, _COSTS[last], L2(self._decay), names=list(self.params))
         X = self._X.toarray() if hasattr(self._X, "toarray") else self._X
-        at = np.concatenate([np.ravel(array) for array in self.params.values()], dtype=np.float64)
-        names = dict(zip(self.params, network.shapes, strict=True))
-        return Relabelled(network.loss(X, self._y), at, names, transposed=False)
+        return network.loss(X, self._y)
 
     @property
     def _decay(self) -> float:

@@ -176,7 +176,10 @@ class _Case:
         """Of copies, in float64."""
         loss_fn = deepcopy(self.loss_fn).double() if isinstance(self.loss_fn, nn.Module) else self.loss_fn
         data = _copied((self.inputs, self.targets), torch.float64)
-        return _Case(deepcopy(self.module).double(), loss_fn, *data)
+        # weights that are computed before each forward, as pruning does, are no leaves, which deepcopy refuses
+        attributes = (value for child in self.module.modules() for value in vars(child).values())
+        computed = {id(value): value.detach() for value in attributes if isinstance(value, torch.Tensor)}
+        return _Case(deepcopy(self.module, computed).double(), loss_fn, *data)
 
     def gradient(self, params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """By autograd, at `params`."""

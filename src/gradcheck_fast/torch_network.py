@@ -18,10 +18,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from .adapters import Relabelled, Unknown
+from .adapters import Transposed, Unknown
 from .costs import AbsoluteError, BinaryCrossEntropy, Cost, CrossEntropy, Huber, SquaredError
 from .layers import Dense
-from .network import Network, NetworkLoss
+from .network import Network
 from .recurrent import GRU, LSTM, RNN, Recurrent
 
 #: A layer of ours, and its parameters by its own names of them: matrices are PyTorch's, the transposes of ours.
@@ -100,7 +100,7 @@ def as_loss_module(loss_fn: Any) -> nn.Module | None:
     return kind(**settings) if kind else None
 
 
-def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: Any) -> Relabelled:
+def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: Any) -> Transposed:
     """The loss of a module on its inputs and targets, as that of a `Network` with the names of the module.
 
     Raises
@@ -116,26 +116,29 @@ def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: 
     chain = _Chain(inputs[0])
     for stage in _stages(module):
         chain.add(stage)
-    cost = _cost(loss, chain.log_softmax)
+    parameters = [own[name] for layer, own in chain.described for name in layer.shapes]
+    names = _names(parameters, module)
     try:
-        network = Network([layer for layer, _ in chain.described], cost)
+        network = Network([layer for layer, _ in chain.described], _cost(loss, chain.log_softmax), names=names)
         compiled = network.loss(chain.samples_first(chain.inputs), chain.samples_first(targets))
     except (TypeError, ValueError) as error:
         raise Unknown(str(error)) from None
-    return _relabelled(compiled, chain.described, module)
+    checked = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    return Transposed(compiled, dict(zip(names, map(_numbers, parameters), strict=True)), checked)
 
 
-def _relabelled(compiled: NetworkLoss, described: list[Described], module: nn.Module) -> Relabelled:
-    tensors = [arrays[own] for layer, arrays in described for own in layer.shapes]
-    if len({id(tensor) for tensor in tensors}) < len(tensors):
+def _names(parameters: list[torch.Tensor], module: nn.Module) -> list[str]:
+    """The module's names of the parameters of its layers, if it has no others."""
+    named = {id(parameter): name for name, parameter in module.named_parameters()}
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
         raise Unknown("a parameter is used in more than one place")
-    at = np.concatenate([_numbers(tensor).T.ravel() for tensor in tensors])
-    ours = {id(tensor): name for tensor, name in zip(tensors, compiled.network.shapes, strict=True)}
-    names = {name: ours.get(id(tensor), "") for name, tensor in module.named_parameters() if tensor.requires_grad}
-    unused = [name for name, own in names.items() if not own]
-    if unused:
-        raise Unknown(f"{unused[0]} is a parameter of none of these layers")
-    return Relabelled(compiled, at, names, transposed=True)
+    if not all(id(parameter) in named for parameter in parameters):
+        raise Unknown("the weights of a layer are no parameters, but computed")
+    names = [named[id(parameter)] for parameter in parameters]
+    other = next((name for name in named.values() if name not in names), None)
+    if other is not None:
+        raise Unknown(f"{other} is a parameter of none of its layers")
+    return names
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
