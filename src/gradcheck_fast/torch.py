@@ -122,20 +122,19 @@ def check_function(
     if not checked:
         raise ValueError("inputs: no tensor requires a gradient; say which do, by requires_grad_()")
     _require_known_dtypes(checked)
-    call = _Call(getattr(function, "apply", function), arguments)
     arrays = tuple(_array(argument) if _requires_grad(argument) else None for argument in arguments)
     with _rng_kept(checked):
+        call = _Call(getattr(function, "apply", function), arguments, arrays)
         return check_vjp(call.forward, call.backward, arrays, directions=directions, seed=seed, **options)
 
 
 class _Call:
     """A function of tensors, forward and backward, as one of arrays; None stands for an argument that stays."""
 
-    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...], arrays: tuple[Any, ...]) -> None:
         self._function = function
         self._arguments = arguments
-        self._outputs: list[int] = []
-        _, outputs = self._run([_array(argument) if _requires_grad(argument) else None for argument in arguments])
+        _, outputs = self._run(arrays)
         self._outputs = [k for k, output in enumerate(outputs) if _requires_grad(output)]
         if not self._outputs:
             raise ValueError("function: none of its outputs has a gradient")
@@ -176,10 +175,10 @@ class _Case:
         """Of copies, in float64."""
         loss_fn = deepcopy(self.loss_fn).double() if isinstance(self.loss_fn, nn.Module) else self.loss_fn
         data = _copied((self.inputs, self.targets), torch.float64)
-        # weights that are computed before each forward, as pruning does, are no leaves, which deepcopy refuses
-        attributes = (value for child in self.module.modules() for value in vars(child).values())
-        computed = {id(value): value.detach() for value in attributes if isinstance(value, torch.Tensor)}
-        return _Case(deepcopy(self.module, computed).double(), loss_fn, *data)
+        # deepcopy refuses weights that are computed before each forward, and double() passes over plain attributes
+        attributes = [value for child in self.module.modules() for value in vars(child).values()]
+        copies = {id(value): _copied(value, torch.float64) for value in attributes if isinstance(value, torch.Tensor)}
+        return _Case(deepcopy(self.module, copies).double(), loss_fn, *data)
 
     def gradient(self, params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """By autograd, at `params`."""
@@ -205,8 +204,9 @@ class _Case:
     def _value(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         """The loss with these tensors for parameters, and copies of all that a forward may write into."""
         inputs, targets = _copied((self.inputs, self.targets))
-        buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
-        output = torch.func.functional_call(self.module, {**buffers, **tensors}, inputs)
+        own = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers()), **tensors}
+        clones = {name: tensor.clone() for name, tensor in own.items()}
+        output = torch.func.functional_call(self.module, clones, inputs)
         if isinstance(output, tuple) and self._known_loss:
             output = output[0]
         value = self.loss_fn(output) if targets is None else self.loss_fn(output, targets)
