@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .numerical import Problem
 
 #: A gradient that differs from itself in float64 by more roundings of its largest entry is not only rounded.
-_MOST_ROUNDINGS = 64.0
+_MOST_ROUNDINGS = 512.0
 
 
 class RoundedGradient:
