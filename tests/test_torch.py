@@ -475,6 +475,17 @@ def test_parameters_that_forward_writes_into(dtype, error):
     assert torch.equal(module.mix, mix)
 
 
+def test_what_forward_keeps_is_of_the_last_call_not_of_the_trace():
+    class Keeping(Residual):
+        def forward(self, x):
+            self.kept = self.dense(x)
+            return self.kept
+
+    module = Keeping().double()
+    assert_right(gf.torch.gradcheck(module, nn.MSELoss(), data(6, 4), data(6, 4)))
+    assert isinstance(module.kept, torch.Tensor)
+
+
 def test_random_numbers_stay_as_they_are_also_where_there_is_dropout():
     module, before = nn.Sequential(nn.Linear(4, 3), nn.Dropout()), torch.get_rng_state()
     with pytest.raises(ValueError, match=r"the loss is .* the next time.*Dropout.*module\.eval\(\)"):

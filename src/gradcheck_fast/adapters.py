@@ -24,9 +24,8 @@ Arrays: TypeAlias = dict[str, Any]
 #: Costs of the same function, found in float64 in two ways, differ by less.
 _SAME_COST = 1e-10
 
-
 #: The loss of a network that describes what another library has.
-Described: TypeAlias = "NetworkLoss | Transposed"
+Compiled: TypeAlias = "NetworkLoss | Transposed"
 
 
 class Unknown(Exception):
@@ -34,9 +33,9 @@ class Unknown(Exception):
 
 
 def choose_loss(
-    describe: Callable[[], Described], loss: Callable[[Arrays], float], gradient: Arrays,
+    describe: Callable[[], Compiled], loss: Callable[[Arrays], float], gradient: Arrays,
     in_double: Callable[[Arrays], Arrays], params: Arrays, method: str,
-) -> tuple[Described | RoundedGradient, str]:  # fmt: skip
+) -> tuple[Compiled | RoundedGradient, str]:  # fmt: skip
     """A network's loss, if a network is described and computes the same, else the Python function; and a note on it.
 
     Parameters

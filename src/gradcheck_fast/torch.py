@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +77,7 @@ def gradcheck(
     with _rng_kept(params):
         gradient = case.gradient(params)
         at = {name: _array(tensor) for name, tensor in params.items()}
-        as_network = partial(describe, module, loss_fn, case.inputs, targets)
+        as_network = lambda: describe(case.in_double().module, loss_fn, case.inputs, targets)
         double, method = case.in_double(), options.get("method", "auto")
         loss, note = choose_loss(as_network, double.loss, gradient, double.gradient, at, method)
         report = check.gradcheck(loss, gradient, at, **options)

@@ -103,6 +103,8 @@ def as_loss_module(loss_fn: Any) -> nn.Module | None:
 def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: Any) -> Transposed:
     """The loss of a module on its inputs and targets, as that of a `Network` with the names of the module.
 
+    The module should be a copy: its forward is run with what is no tensor, and may keep that.
+
     Raises
     ------
     Unknown
@@ -160,7 +162,8 @@ def _stages(module: nn.Module) -> list[_Stage]:
     try:
         graph = fx.Tracer().trace(root)
     except Exception as error:  # whatever a forward does with what is no tensor
-        raise Unknown(f"forward cannot be traced ({str(error).splitlines()[0]})") from None
+        what, *_ = str(error).split("\n")
+        raise Unknown(f"forward cannot be traced ({what})") from None
     for node in reversed(graph.nodes):  # such as the states of an LSTM that nobody reads
         if not node.users and node.op not in ("placeholder", "output"):
             graph.erase_node(node)
