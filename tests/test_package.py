@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gradcheck_fast as gf
 
 
@@ -22,6 +24,12 @@ def test_importing_brings_in_numpy_and_nothing_else_from_outside():
     assert set(run.stdout.split()) <= {"gradcheck_fast", "numpy", "_cython_3_3_1", "cython_runtime"} | {
         name for name in run.stdout.split() if name.startswith("_cython")
     }
+
+
+def test_adapters_are_attributes_though_their_libraries_are_imported_only_when_used():
+    assert {"torch", "sklearn", "jax"} <= set(dir(gf))
+    with pytest.raises(AttributeError, match="has no attribute 'tensorflow'"):
+        _ = gf.tensorflow
 
 
 def test_type_information_and_data_are_installed():

@@ -21,15 +21,31 @@ def without_rounding(text):
     return re.sub(r"to \d+e-\d+|exactly", "#", text)
 
 
+def library(block):
+    """The optional library that an example needs, if it needs one."""
+    found = re.search(r"^(?:import|from) (torch|sklearn|jax)\b", block, re.M)
+    return found and found[1]
+
+
 def test_python_examples_run_in_order_and_the_report_passes(capsys):
     names = {}
     for block in blocks("python"):
-        exec(block, names)
+        if not library(block):
+            exec(block, names)
     printed = capsys.readouterr().out
     assert "gradcheck: PASS" in printed
     assert without_rounding(blocks("text")[0]) in without_rounding(printed)
     assert names["report"].ok
     names["test_backprop"](gf.gradcheck)
+
+
+@pytest.mark.parametrize("name", ["torch", "sklearn", "jax"])
+def test_examples_with_other_libraries_run(name):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    (example,) = (block for block in blocks("python") if library(block) == name)
+    names = {}
+    exec(example, names)
+    assert names["report"].ok
 
 
 def test_demo_output_is_what_the_demo_prints(capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from .compare import compare, compare_costs
 from .diagnosis import diagnose
@@ -16,13 +16,26 @@ from .runner import Runner
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
-    from .numerical import Loss
+    from .numerical import Loss, Problem
     from .progress import Progress
     from .trees import Tree
 
 
+class Options(TypedDict, total=False):
+    """The options of `gradcheck` that what is built on it hands on."""
+
+    method: str
+    step: float | None
+    rtol: float | None
+    atol: float | None
+    n_threads: int | None
+    progress: Progress
+    error_bars: bool
+    vectorized: bool
+
+
 def gradcheck(
-    loss: Loss,
+    loss: Loss | Problem,
     gradient: Tree | Callable[[Tree], Tree],
     params: Tree,
     *,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from .differences import LARGEST_STEP, SMALLEST_STEP, Refined
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
-from .evaluate import BatchCosts, PythonCosts
-from .functions import FunctionLoss
+from .functions import python_loss
 from .names import number, true_or_false
 from .runner import Runner
 
@@ -122,13 +120,13 @@ def differentiate(
     return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks)
 
 
-def as_problem(loss: Loss, vectorized: bool = False) -> Problem:
+def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
     vectorized = true_or_false("vectorized", vectorized)
-    if not callable(loss):
-        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
         if vectorized:
             raise ValueError("vectorized: only Python functions take many sets of parameters at once")
         return cast("Problem", loss)
-    return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, loss))
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
+    return python_loss(loss, vectorized)
