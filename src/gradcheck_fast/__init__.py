@@ -1,5 +1,6 @@
 """Tells whether every number of a hand-written gradient is right, and which are wrong."""
 
+from .callbacks import callback, get_include
 from .check import gradcheck
 from .compare import ArrayResult, Entry, relative_error
 from .config import show_config
@@ -29,6 +30,8 @@ __all__ = [
     "Network",
     "Report",
     "SquaredError",
+    "callback",
+    "get_include",
     "gradcheck",
     "numerical_gradient",
     "plot_step_sweep",

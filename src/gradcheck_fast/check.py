@@ -40,7 +40,8 @@ def gradcheck(
     Parameters
     ----------
     loss : callable
-        ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
+        ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
+        `callback` takes.
     gradient : tree of arrays, or callable
         The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
         other functions in that of `params`); or the function of `params` that gives it.
@@ -82,7 +83,7 @@ def gradcheck(
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
     numerical = differentiate(problem, at, method, step, Runner(n_threads, progress), kinks=True)
     comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
-    notes = () if value is None else compare_costs(value, float(loss(copy(params))))
+    notes = () if value is None else compare_costs(value, problem.cost(at, at.flat))
     report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)
     wrong = [array.name for array in report.arrays if array.wrong]
     return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report

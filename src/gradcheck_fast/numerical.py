@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
+from .callbacks import CallbackLoss
 from .differences import LARGEST_STEP, SMALLEST_STEP
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
 from .functions import FunctionLoss
 from .names import number
+from .pointers import compiled_function, is_compiled
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def numerical_gradient(
     Parameters
     ----------
     loss : callable
-        ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
+        ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
+        `callback` takes.
     params : tree of arrays
         An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
     method : {"auto", "units", "incremental", "direct"}
@@ -108,6 +111,8 @@ def differentiate(
 
 def as_problem(loss: Loss) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
+    if is_compiled(loss):
+        return CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if hasattr(loss, "central_differences") and hasattr(loss, "pack"):

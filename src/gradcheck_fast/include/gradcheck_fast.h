@@ -1,0 +1,39 @@
+/* A loss in C, for gradcheck_fast.callback(). Plain C99 or C++11; nothing to link with.
+ *
+ *     #include <gradcheck_fast.h>       // cc -shared -fPIC -I"$(python -c 'import gradcheck_fast as gf; print(gf.get_include())')"
+ *
+ *     double sum_of_squares(double *theta, intptr_t n, void *user_data)
+ *     {
+ *         double total = 0.0;
+ *         for (intptr_t k = 0; k < n; k++)
+ *             total += theta[k] * theta[k];
+ *         return total;
+ *     }
+ *
+ *     static const gradcheck_fast_loss checked_by_the_compiler = sum_of_squares;
+ */
+#ifndef GRADCHECK_FAST_H
+#define GRADCHECK_FAST_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The loss at the parameters theta[0] .. theta[n - 1].
+ *
+ * theta      all parameters, array after array, each in C order: a private copy, to be read only
+ * n          how many
+ * user_data  what was given as user_data=, or NULL
+ *
+ * The same theta must always give the same value; NaN says that there is none. It is called without an order: not every
+ * call differs from the one before in only one parameter. Declared thread-safe, it is called from several threads at
+ * once, without Python's global interpreter lock; each thread has a theta of its own, user_data they share. */
+typedef double (*gradcheck_fast_loss)(double *theta, intptr_t n, void *user_data);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
