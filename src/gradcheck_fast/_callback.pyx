@@ -13,7 +13,7 @@ cdef extern from "Python.h":
     void *PyErr_Occurred() noexcept nogil
 
 cdef extern from "gradcheck_fast.h":
-    ctypedef double (*gradcheck_fast_loss)(double *theta, intptr_t n, void *user_data) noexcept nogil
+    ctypedef double gradcheck_fast_loss(double *theta, intptr_t n, void *user_data) noexcept nogil
 
 cdef enum:
     APART = 16              # doubles between the copies of two threads: two cache lines, which are fetched together
@@ -26,9 +26,9 @@ def cost(size_t function, size_t user_data, double[::1] theta, bint threadsafe):
     cdef double *own = &theta[0] if theta.shape[0] > 0 else NULL
     if threadsafe:
         with nogil:
-            value = (<gradcheck_fast_loss> function)(own, theta.shape[0], <void *> user_data)
+            value = (<gradcheck_fast_loss *> function)(own, theta.shape[0], <void *> user_data)
     else:
-        value = (<gradcheck_fast_loss> function)(own, theta.shape[0], <void *> user_data)
+        value = (<gradcheck_fast_loss *> function)(own, theta.shape[0], <void *> user_data)
     raise_what_the_function_raised()
     return value
 
@@ -48,7 +48,7 @@ def costs(size_t function, size_t user_data, const double[::1] theta, const Py_s
     cdef Py_ssize_t stride = n + APART
     cdef double[::1] copies = np.empty(n_threads * stride)
     cdef Py_ssize_t[::1] written = np.full(blocks, n)
-    cdef gradcheck_fast_loss loss = <gradcheck_fast_loss> function
+    cdef gradcheck_fast_loss *loss = <gradcheck_fast_loss *> function
     if threadsafe:
         for block in prange(blocks, schedule="dynamic", num_threads=n_threads, nogil=True):
             written[block] = run(loss, <void *> user_data, &theta[0], n, &copies[threadid() * stride], &entries[0],
@@ -61,7 +61,7 @@ def costs(size_t function, size_t user_data, const double[::1] theta, const Py_s
     return first if first < n else -1
 
 
-cdef Py_ssize_t run(gradcheck_fast_loss loss, void *user_data, const double *theta, Py_ssize_t n, double *own,
+cdef Py_ssize_t run(gradcheck_fast_loss *loss, void *user_data, const double *theta, Py_ssize_t n, double *own,
                     const Py_ssize_t *entries, const double *values, Py_ssize_t begin, Py_ssize_t end, double *found,
                     bint has_interpreter) noexcept nogil:
     """Some evaluations, with `own` for a copy of theta. Returns the first entry that was written into, or n."""

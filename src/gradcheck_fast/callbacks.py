@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from .trees import Shape, Tree
 
 
+#: Evaluations that take less than this in all are not worth starting threads for.
+SERIAL_SECONDS = 2e-4
+
+
 class CallbackCosts:
     """A compiled function of a flat vector; each thread hands it a private copy.
 
@@ -33,29 +38,36 @@ class CallbackCosts:
         self._function = function
         self._threadsafe = threadsafe
         self._shapes = shapes
+        self._seconds = 0.0  # that an evaluation took when last measured
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         own = theta.copy()
         value = _callback.cost(self._function.address, self._function.user_data, own, self._threadsafe)
-        self._require_unwritten(own.view(np.int64) != theta.view(np.int64))
+        written = own.view(np.int64) != theta.view(np.int64)
+        if written.any():
+            raise self._writes(written)
         return value
 
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
         function, found = self._function, np.empty(len(entries))
+        if not self._threadsafe or self._seconds * len(entries) < SERIAL_SECONDS:
+            n_threads = 1
+        started = perf_counter()
         written = _callback.costs(
             function.address, function.user_data, theta, entries, values, found, n_threads, self._threadsafe
         )
-        self._require_unwritten(np.arange(len(theta)) == written)
+        if n_threads == 1:
+            self._seconds = (perf_counter() - started) / max(len(entries), 1)
+        if written >= 0:
+            raise self._writes(np.arange(len(theta)) == written)
         return found
 
-    def _require_unwritten(self, written: NDArray[np.bool_]) -> None:
-        """Raises ValueError that names the first entry that the function wrote into, if there is one."""
-        if not written.any():
-            return
+    def _writes(self, written: NDArray[np.bool_]) -> ValueError:
+        """The error that names the first entry written into."""
         name, index = next((name, first_index(part)) for name, part in split(written, self._shapes) if part.any())
-        raise ValueError(
+        return ValueError(
             f"loss: the function writes into its parameters, {name}{format_index(index)} for one; "
             "it must only read theta, and change a copy of its own"
         )

@@ -1,6 +1,8 @@
-/* A loss in C, for gradcheck_fast.callback(). Plain C99 or C++11; nothing to link with.
+/* A loss in C, for gradcheck_fast.callback(). C99 or C++11; there is nothing to link with.
  *
- *     #include <gradcheck_fast.h>       // cc -shared -fPIC -I"$(python -c 'import gradcheck_fast as gf; print(gf.get_include())')"
+ *     #include <gradcheck_fast.h>
+ *
+ *     gradcheck_fast_loss sum_of_squares;   // declares it, so the compiler checks the signature
  *
  *     double sum_of_squares(double *theta, intptr_t n, void *user_data)
  *     {
@@ -10,8 +12,7 @@
  *         return total;
  *     }
  *
- *     static const gradcheck_fast_loss checked_by_the_compiler = sum_of_squares;
- */
+ * The directory of this file is gradcheck_fast.get_include() in Python. */
 #ifndef GRADCHECK_FAST_H
 #define GRADCHECK_FAST_H
 
@@ -27,10 +28,10 @@ extern "C" {
  * n          how many
  * user_data  what was given as user_data=, or NULL
  *
- * The same theta must always give the same value; NaN says that there is none. It is called without an order: not every
- * call differs from the one before in only one parameter. Declared thread-safe, it is called from several threads at
- * once, without Python's global interpreter lock; each thread has a theta of its own, user_data they share. */
-typedef double (*gradcheck_fast_loss)(double *theta, intptr_t n, void *user_data);
+ * The same theta must always give the same value, whatever it was called with before; NaN says that there is none.
+ * Declared thread-safe, it is called from several threads at once and without Python's interpreter lock: each thread
+ * has a theta of its own, user_data they share. */
+typedef double gradcheck_fast_loss(double *theta, intptr_t n, void *user_data);
 
 #ifdef __cplusplus
 }
