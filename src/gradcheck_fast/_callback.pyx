@@ -98,4 +98,4 @@ def read_capsule(capsule):
     """The name of a capsule (None if it has none), its pointer and its context."""
     cdef const char *name = PyCapsule_GetName(capsule)
     pointer = <size_t> PyCapsule_GetPointer(capsule, name)
-    return None if name == NULL else name.decode(), pointer, <size_t> PyCapsule_GetContext(capsule)
+    return None if name == NULL else name.decode(errors="replace"), pointer, <size_t> PyCapsule_GetContext(capsule)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .trees import Shape, Tree
 
 
-#: Evaluations that take less than this in all are not worth starting threads for.
-SERIAL_SECONDS = 2e-4
+#: Evaluations that take less than this in all are left to one thread: on a busy machine others are waited for.
+SERIAL_SECONDS = 1e-3
 
 
 class CallbackCosts:

@@ -131,8 +131,9 @@ def _hint(function: object) -> str:
 
 
 def _read_ctypes(function: Any) -> Found:
-    known = function.argtypes is not None
-    types = (_name_of_ctype(function.restype), *map(_name_of_ctype, function.argtypes)) if known else ()
+    types: Types = ()
+    if function.argtypes is not None:
+        types = tuple(map(_name_of_ctype, (function.restype, *(function.argtypes or [None]))))
     return _ctypes_address(function), types, 0
 
 
@@ -162,10 +163,7 @@ def _is_cffi(x: object) -> bool:
 
 def _read_cffi(function: Any) -> Found:
     kind = _cffi().typeof(function)
-    if kind.kind != "function":
-        return 0, (kind.cname,), 0
-    dots = ("...",) if kind.ellipsis else ()
-    return _cffi_address(function), (kind.result.cname, *(argument.cname for argument in kind.args), *dots), 0
+    return _cffi_address(function) if kind.kind == "function" else 0, _types_of_text(kind.cname), 0
 
 
 def _cffi_address(pointer: Any) -> int:
