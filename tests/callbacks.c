@@ -48,7 +48,7 @@ double in_flight(double *theta, intptr_t n, void *user_data)
     int now = atomic_fetch_add(&calls->now, 1) + 1, most = atomic_load(&calls->most);
     while (now > most && !atomic_compare_exchange_weak(&calls->most, &most, now))
         ;
-    for (double end = seconds() + 0.02; seconds() < end && atomic_load(&calls->most) < 2;)
+    for (double end = seconds() + 0.05; seconds() < end && atomic_load(&calls->most) < 2;)
         ;
     atomic_fetch_sub(&calls->now, 1);
     return weighted(theta, n, 0);

@@ -463,6 +463,13 @@ def test_writing_is_noticed_when_the_loss_is_called(library, name):
         gf.callback(declared(library[name]))(np.ones(4))
 
 
+@pytest.mark.parametrize("threadsafe", [False, True])
+def test_writing_is_noticed_when_other_entries_are_perturbed(library, threadsafe):
+    loss, theta = gf.callback(declared(library.clears), threadsafe=threadsafe), np.ones(4)
+    with pytest.raises(ValueError, match=r"writes into its parameters, params\[2\]"):
+        loss._costs_of(loss.pack(theta)).costs(theta, np.array([0, 1]), np.zeros(2), 1)
+
+
 # ---- threads
 
 
@@ -483,7 +490,7 @@ def test_bitwise_equal_for_any_number_of_threads(library, always_threads):
 def test_only_what_is_threadsafe_is_called_by_two_threads_at_once(library, always_threads, threadsafe, most):
     calls = (ctypes.c_int * 2)()
     loss = gf.callback(declared(library.in_flight), user_data=calls, threadsafe=threadsafe)
-    gf.numerical_gradient(loss, FLAT, n_threads=2)
+    gf.numerical_gradient(loss, np.ones(3), n_threads=2)
     assert list(calls) == [0, most]
 
 
@@ -491,7 +498,8 @@ def test_only_what_is_threadsafe_is_called_by_two_threads_at_once(library, alway
 def test_nor_for_two_threads_of_python(library, threadsafe, most):
     calls = (ctypes.c_int * 2)()
     loss = gf.callback(declared(library.in_flight), user_data=calls, threadsafe=threadsafe)
-    threads = [threading.Thread(target=gf.numerical_gradient, args=(loss, FLAT)) for _ in range(2)]
+    differentiate = lambda: gf.numerical_gradient(loss, np.ones(3), n_threads=1)
+    threads = [threading.Thread(target=differentiate) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -52,7 +52,7 @@ class CallbackCosts:
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
         function, found = self._function, np.empty(len(entries))
-        if not self._threadsafe or self._seconds * len(entries) < SERIAL_SECONDS:
+        if self._seconds * len(entries) < SERIAL_SECONDS:
             n_threads = 1
         started = perf_counter()
         written = _callback.costs(
@@ -74,10 +74,7 @@ class CallbackCosts:
 
 
 class CallbackLoss(FunctionLoss):
-    """What `callback` makes: a loss that is compiled.
-
-    Calling it gives the cost at a tree of parameters.
-    """
+    """A compiled function of a tree of parameters; see `callback`."""
 
     def __init__(self, function: CompiledFunction, threadsafe: bool) -> None:
         super().__init__(lambda params: CallbackCosts(function, threadsafe, params.shapes))
@@ -96,8 +93,8 @@ def callback(function: Any, *, user_data: Any = None, threadsafe: bool = False) 
     """A compiled function as a loss.
 
     The function is ``double loss(double *theta, intptr_t n, void *user_data)``, as ``gradcheck_fast.h`` declares it
-    (see `get_include`). All parameters come in one vector, array after array as they lie in the tree, each in C order,
-    as float64. Of a tree with a mistake nothing can be seen there: the function should know its `n`.
+    (see `get_include`). It gets all parameters in one float64 vector, array after array as they lie in the tree, each
+    in C order: a private copy of each thread, to be read only.
 
     Parameters
     ----------
@@ -122,16 +119,16 @@ def callback(function: Any, *, user_data: Any = None, threadsafe: bool = False) 
     Raises
     ------
     TypeError
-        If `function` or `user_data` is of no kind that is known, or the signature is another; a number is no function.
+        If `function` or `user_data` is of no kind that is known, or the signature is another.
     ValueError
-        If a pointer is null, or an array not contiguous. Later, when it is called, if it writes into `theta`.
+        If the function is a null pointer, or an array not contiguous; later, if the function writes into `theta`.
 
     Notes
     -----
     `gradcheck` and `numerical_gradient` take such a function also as it is: then it is not thread-safe.
 
-    A Cython function that is not thread-safe may raise. What a Python function made a callback by ctypes or cffi raises
-    is printed, and lost; it counts as 0.
+    A Cython function may raise, if it is not called as thread-safe. What a Python function raises that ctypes or cffi
+    made a callback is printed by them, and its value is 0.
     """
     threadsafe = true_or_false("threadsafe", threadsafe)
     return CallbackLoss(compiled_function(function, user_data), threadsafe)
