@@ -16,6 +16,7 @@ import time
 import weakref
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -321,6 +322,11 @@ def test_a_ctypes_function_that_does_not_say_what_it_takes(path):
     undeclared = ctypes.CDLL(path).weighted
     with pytest.raises(TypeError, match=r"set its restype = c_double and its argtypes = \[POINTER"):
         gf.callback(undeclared)
+    undeclared.restype = lambda result: 0.5 * result
+    undeclared.argtypes = ()
+    with pytest.raises(TypeError, match=r"got <function .*> \(void\)$"):
+        gf.callback(undeclared)
+    undeclared = ctypes.CDLL(path).weighted
     undeclared.argtypes = PROTOTYPE._argtypes_  # the result is then an int
     with pytest.raises(TypeError, match="it returns int"):
         gf.callback(undeclared)
@@ -350,6 +356,12 @@ def test_capsules_of_another_name(library, name):
         gf.callback(capsule(address(library.weighted), name))
 
 
+class LikeLowLevelCallable(NamedTuple):
+    function: object
+    user_data: object
+    signature: str
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -357,6 +369,7 @@ def test_capsules_of_another_name(library, name):
         (python, "a Python function is a loss as it is"),
         (sum, r"ffi.addressof\(lib, name\)"),
         (None, "got None$"),
+        (LikeLowLevelCallable(python, None, TEXT), "got LikeLowLevelCallable"),
         ("weighted", "got 'weighted'$"),
     ],
 )

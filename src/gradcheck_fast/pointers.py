@@ -9,6 +9,7 @@ from _ctypes import CFuncPtr
 from collections.abc import Callable
 from ctypes import sizeof
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ INTEGERS = {
     ("long long", "long long int", "longlong", "int64_t"): ctypes.c_longlong,
 }
 INTPTR = {name for names, kind in INTEGERS.items() for name in names if sizeof(kind) == sizeof(ctypes.c_void_p)}
-QUALIFIERS = re.compile(r"\b(const|volatile|restrict|__restrict)\b")
+QUALIFIERS = re.compile(r"\b(const|volatile|(__)?restrict(__)?)\b")
 #: Of the result and of each argument: what to call it in an error, and whether a type will do.
 PARTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("it returns", lambda name: name == "double"),
@@ -107,7 +108,7 @@ def compiled_function(function: Any, user_data: Any = None, what: str = "functio
 # ---- functions
 
 
-def _reader(function: object) -> Callable[[Any], Found] | None:
+def _reader(function: Any) -> Callable[[Any], Found] | None:
     """What reads this kind of function."""
     if isinstance(function, CFuncPtr):
         return _read_ctypes
@@ -117,8 +118,9 @@ def _reader(function: object) -> Callable[[Any], Found] | None:
         return _read_capsule
     if type(function).__module__.startswith("numba.") and hasattr(function, "address"):
         return lambda cfunc: _read_ctypes(cfunc.ctypes)
-    if isinstance(function, tuple) and all(hasattr(function, name) for name in ("function", "user_data", "signature")):
-        return _read_scipy
+    if _is_scipy(function):
+        inner = _reader(function.function)
+        return inner and partial(_read_scipy, inner)
     return None
 
 
@@ -142,11 +144,13 @@ def _name_of_ctype(kind: Any) -> str:
         return "void"
     if hasattr(kind, "_dtype_"):  # numpy.ctypeslib.ndpointer
         return "double *" if kind._dtype_ in (None, np.dtype(np.float64)) else f"{kind._dtype_} *"
-    if kind is ctypes.c_void_p:
-        return "void *"
-    if isinstance(kind, type) and issubclass(kind, ctypes._Pointer):
+    if not isinstance(kind, type):  # a function that converts
+        return str(kind)
+    if issubclass(kind, ctypes._Pointer):
         return f"{_name_of_ctype(kind._type_)} *"
-    return str(getattr(kind, "__name__", kind)).removeprefix("c_")
+    if issubclass(kind, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p)):
+        return "void *"
+    return kind.__name__.removeprefix("c_")
 
 
 def _ctypes_address(pointer: Any) -> int:
@@ -175,10 +179,11 @@ def _read_capsule(capsule: Any) -> Found:
     return address, _types_of_text(name or "a capsule without a name"), context
 
 
-def _read_scipy(function: Any) -> Found:
-    read = _reader(function.function)
-    if read is None:
-        raise TypeError(f"function: {function!r} is of no kind of function that is known")
+def _is_scipy(x: object) -> bool:
+    return isinstance(x, tuple) and all(hasattr(x, name) for name in ("function", "user_data", "signature"))
+
+
+def _read_scipy(read: Callable[[Any], Found], function: Any) -> Found:
     address, _, own_data = read(function.function)
     data = own_data if function.user_data is None else _data_address(function.user_data)
     return address, _types_of_text(function.signature), data
