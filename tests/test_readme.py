@@ -1,8 +1,13 @@
 """The README's examples run, and what it says is there."""
 
+import ctypes
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gradcheck_fast as gf
@@ -46,6 +51,23 @@ def test_examples_with_other_libraries_run(name):
     names = {}
     exec(example, names)
     assert names["report"].ok
+
+
+COMPILER = os.environ.get("CC", "cc")
+
+
+@pytest.mark.skipif(not shutil.which(COMPILER), reason="there is no C compiler")
+def test_its_compiled_function_is_compiled_and_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (source,), (use,) = blocks("c"), blocks("py")
+    Path("loss.c").write_text(source)
+    options = re.search(r"# cc (.*)", use)[1].replace("<what gf.get_include() says>", gf.get_include())
+    subprocess.run([COMPILER, *options.split()], check=True)
+    x = np.array([1.0, 2.0, 3.0])
+    reports, gradcheck = [], gf.gradcheck
+    monkeypatch.setattr(gf, "gradcheck", lambda *arguments: reports.append(gradcheck(*arguments)))
+    exec(use, {**vars(ctypes), "ctypes": ctypes, "gf": gf, "gradient": 2 * x, "params": x, "array": x})
+    assert [report.ok for report in reports] == [True, True]
 
 
 def test_demo_output_is_what_the_demo_prints(capsys):

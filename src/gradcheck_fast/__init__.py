@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .callbacks import callback, get_include
 from .check import gradcheck
 from .compare import ArrayResult, Entry, relative_error
 from .config import show_config
@@ -40,8 +41,10 @@ __all__ = [
     "Network",
     "Report",
     "SquaredError",
+    "callback",
     "check_jvp",
     "check_vjp",
+    "get_include",
     "gradcheck",
     "numerical_gradient",
     "plot_step_sweep",

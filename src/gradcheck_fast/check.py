@@ -54,7 +54,8 @@ def gradcheck(
     Parameters
     ----------
     loss : callable
-        ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
+        ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
+        `callback` takes.
     gradient : tree of arrays, or callable
         The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
         other functions in that of `params`); or the function of `params` that gives it.

@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
+from .callbacks import CallbackLoss
 from .differences import LARGEST_STEP, SMALLEST_STEP, Refined
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
 from .functions import python_loss
 from .names import number, true_or_false
+from .pointers import compiled_function, is_compiled
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def numerical_gradient(
     Parameters
     ----------
     loss : callable
-        ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
+        ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
+        `callback` takes.
     params : tree of arrays
         An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
     method : {"auto", "units", "incremental", "direct", "complex"}
@@ -123,10 +126,15 @@ def differentiate(
 def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
     vectorized = true_or_false("vectorized", vectorized)
-    if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
+    problem: Problem | None = None
+    if is_compiled(loss):
+        problem = CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
+    elif hasattr(loss, "central_differences") and hasattr(loss, "pack"):
+        problem = cast("Problem", loss)
+    if problem is not None:
         if vectorized:
             raise ValueError("vectorized: only Python functions take many sets of parameters at once")
-        return cast("Problem", loss)
+        return problem
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     return python_loss(loss, vectorized)

@@ -72,7 +72,9 @@ class Point(NamedTuple):
         def put(begin: int, end: int, values: NDArray[np.float64]) -> None:
             found[..., begin:end] = values
 
-        self.runner.run(Job(shape[-1], (found,), lambda begin, end: put(begin, end, share(begin, end)), share, put))
+        here = lambda begin, end: put(begin, end, share(begin, end))
+        smallest = 1 if self.takes_complex else self.runner.n_threads  # Python functions use one thread
+        self.runner.run(Job(shape[-1], (found,), here, share, put, smallest))
         return found
 
 
