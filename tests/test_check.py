@@ -522,6 +522,14 @@ def test_a_nested_gradient_goes_by_the_names_of_the_parameters():
     assert gf.gradcheck(loss, {"decoder": gradient["decoder"], "encoder": gradient["encoder"]}, params).ok
 
 
+def test_a_small_gradient_in_half_precision_may_not_be_wrong():
+    x = np.full(3, 1e-3)
+    right = (2 * x).astype(np.float16)
+    loss = lambda p: float(p @ p)
+    assert gf.gradcheck(loss, right, x)
+    assert gf.gradcheck(loss, 1.1 * right, x).wrong == 3
+
+
 # ---- the user's own cost
 
 

@@ -1,6 +1,8 @@
 """The examples run, as a user would run them, and pass."""
 
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,18 @@ def test_the_character_model_passes_and_its_planted_mistake_is_found():
     assert right.relative_error < 1e-14
     assert [array.name for array in wrong.arrays if array.wrong] == ["Wx1", "Wh1", "b1"]
     assert wrong.diagnoses[0].cause == "in layer 1 what goes back from f * c[t-1] to c[t-1] is multiplied by i"
+
+
+@pytest.mark.skipif(not shutil.which(os.environ.get("CC", "cc")), reason="there is no C compiler")
+def test_the_network_in_c_passes_and_its_planted_mistake_is_found():
+    right, wrong = runpy.run_path(str(EXAMPLES / "compiled_callback.py"))["main"]()
+    assert right.ok
+    assert [array.name for array in wrong.arrays if array.wrong] == ["W1", "b1"]
+
+
+def test_the_callback_of_numba_passes():
+    pytest.importorskip("numba")
+    assert runpy.run_path(str(EXAMPLES / "numba_callback.py"))["main"]().ok
 
 
 def test_my_check_is_checked_from_the_shell():

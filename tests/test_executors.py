@@ -126,6 +126,18 @@ def test_the_result_does_not_depend_on_how_the_work_is_split(method, seconds, mo
     assert sizes == {1} if seconds == 1e-9 else len(inline.sent) > 5
 
 
+def not_analytic_in_entry_30(params):
+    if np.imag(params["w"].flat[30]):
+        raise TypeError("only real numbers there")
+    return np.sum(np.tanh(params["w"]) ** 3) * params["b"]
+
+
+def test_a_function_that_takes_complex_numbers_in_some_entries_only(monkeypatch):
+    expected = gradient(not_analytic_in_entry_30, PARAMS)
+    monkeypatch.setattr(executors, "SHARE_SECONDS", 0.0)  # one by one
+    np.testing.assert_array_equal(gradient(not_analytic_in_entry_30, PARAMS, executor=Inline()), expected)
+
+
 def test_gradcheck_takes_an_executor():
     loss, params = make_network()
     right = gf.numerical_gradient(loss, params)

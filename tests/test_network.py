@@ -235,3 +235,13 @@ def test_gradient_of_wide_layers_before_a_narrow_one(widths, method):
     """More than 256 wide: the product with few columns goes in pieces."""
     case = make(np.random.default_rng(2), widths, ["tanh"] * (len(widths) - 2) + ["identity"], samples=2)
     assert gf.relative_error(gf.numerical_gradient(case.loss, case.params, method=method), case.gradient) < 1e-14
+
+
+def test_arrays_may_have_other_names():
+    layers = [gf.Dense(2, 3, "tanh"), gf.Dense(3, 1, bias=False)]
+    net = gf.Network(layers, gf.SquaredError(), names=["in.weight", "in.bias", "out"])
+    assert net.shapes == {"in.weight": (2, 3), "in.bias": (3,), "out": (3, 1)}
+    assert net.predict(net.init(0), np.ones((4, 2))).shape == (4, 1)
+    for names in (["a", "b"], ["a", "b", "a"]):
+        with pytest.raises(ValueError, match="names: expected 3 different ones, for W1, b1, W2, got a, b"):
+            gf.Network(layers, gf.SquaredError(), names=names)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gradcheck_fast as gf
 
 
@@ -24,7 +26,19 @@ def test_importing_brings_in_numpy_and_nothing_else_from_outside():
     }
 
 
+def test_adapters_are_attributes_though_their_libraries_are_imported_only_when_used():
+    assert {"torch", "sklearn", "jax"} <= set(dir(gf))
+    with pytest.raises(AttributeError, match="has no attribute 'tensorflow'"):
+        _ = gf.tensorflow
+
+
 def test_type_information_and_data_are_installed():
     root = Path(gf.__file__).parent
-    for name in ("py.typed", "_compare.pyi", "_engine.pyi", "_kernels.pyi", "_program.pyi", "data/digits.csv"):
+    for name in ("callback", "compare", "engine", "kernels", "program"):
+        assert (root / f"_{name}.pyi").is_file(), name
+    for name in ("py.typed", "data/digits.csv"):
         assert (root / name).is_file(), name
+
+
+def test_the_header_is_installed():
+    assert (Path(gf.get_include()) / "gradcheck_fast.h").is_file()

@@ -1,8 +1,13 @@
 """The README's examples run, and what it says is there."""
 
+import ctypes
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gradcheck_fast as gf
@@ -21,15 +26,48 @@ def without_rounding(text):
     return re.sub(r"to \d+e-\d+|exactly", "#", text)
 
 
+def library(block):
+    """The optional library that an example needs, if it needs one."""
+    found = re.search(r"^(?:import|from) (torch|sklearn|jax)\b", block, re.M)
+    return found and found[1]
+
+
 def test_python_examples_run_in_order_and_the_report_passes(capsys):
     names = {}
     for block in blocks("python"):
-        exec(block, names)
+        if not library(block):
+            exec(block, names)
     printed = capsys.readouterr().out
     assert "gradcheck: PASS" in printed
     assert without_rounding(blocks("text")[0]) in without_rounding(printed)
     assert names["report"].ok
     names["test_backprop"](gf.gradcheck)
+
+
+@pytest.mark.parametrize("name", ["torch", "sklearn", "jax"])
+def test_examples_with_other_libraries_run(name):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    (example,) = (block for block in blocks("python") if library(block) == name)
+    names = {}
+    exec(example, names)
+    assert names["report"].ok
+
+
+COMPILER = os.environ.get("CC", "cc")
+
+
+@pytest.mark.skipif(not shutil.which(COMPILER), reason="there is no C compiler")
+def test_its_compiled_function_is_compiled_and_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (source,), (use,) = blocks("c"), blocks("py")
+    Path("loss.c").write_text(source)
+    options = re.search(r"# cc (.*)", use)[1].replace("<what gf.get_include() says>", gf.get_include())
+    subprocess.run([COMPILER, *options.split()], check=True)
+    x = np.array([1.0, 2.0, 3.0])
+    reports, gradcheck = [], gf.gradcheck
+    monkeypatch.setattr(gf, "gradcheck", lambda *arguments: reports.append(gradcheck(*arguments)))
+    exec(use, {**vars(ctypes), "ctypes": ctypes, "gf": gf, "gradient": 2 * x, "params": x, "array": x})
+    assert [report.ok for report in reports] == [True, True]
 
 
 def test_demo_output_is_what_the_demo_prints(capsys):

@@ -32,6 +32,15 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
     raise TypeError(f"{what}: expected real numbers (integers, or floats up to float64), got dtype {array.dtype}{hint}")
 
 
+def require_float64(what: str, dtype: np.dtype[Any]) -> None:
+    """TypeError where a function that was given float64 computes in less."""
+    if dtype.kind == "f" and dtype.itemsize < 8:
+        raise TypeError(
+            f"{what}: gives {dtype}, though it was given float64; differences of such numbers have hardly any digits. "
+            "Compute in the dtype of what is given"
+        )
+
+
 def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     """Index of the first True."""
     return tuple(int(k) for k in np.unravel_index(int(np.argmax(mask)), mask.shape))

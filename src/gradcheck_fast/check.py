@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from .compare import compare, compare_costs
 from .diagnosis import diagnose
@@ -18,13 +18,26 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from os import PathLike
 
-    from .numerical import Loss
+    from .numerical import Loss, Problem
     from .progress import Progress
     from .trees import Tree
 
 
+class Options(TypedDict, total=False):
+    """The options of `gradcheck` that what is built on it hands on."""
+
+    method: str
+    step: float | None
+    rtol: float | None
+    atol: float | None
+    n_threads: int | None
+    progress: Progress
+    error_bars: bool
+    vectorized: bool
+
+
 def gradcheck(
-    loss: Loss,
+    loss: Loss | Problem,
     gradient: Tree | Callable[[Tree], Tree],
     params: Tree,
     *,
@@ -45,7 +58,8 @@ def gradcheck(
     Parameters
     ----------
     loss : callable
-        ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
+        ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
+        `callback` takes.
     gradient : tree of arrays, or callable
         The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
         other functions in that of `params`); or the function of `params` that gives it.

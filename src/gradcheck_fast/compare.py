@@ -126,8 +126,8 @@ _SURE_ROUNDINGS = 8.0
 _SURE, _CLEAR = 1e-8, 1e-6
 #: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
 _ANALYTIC_ROUNDINGS = 12.0
-#: So many of the smallest normal numbers of its dtype may have been lost to underflow.
-_UNDERFLOWS = 1024.0
+#: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
+_UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
 
 
 class Comparison(NamedTuple):
@@ -187,7 +187,8 @@ def compare(
             else:
                 condition = np.maximum(np.abs(own), _coarse(eps) * typical(own, {"": shape}))
             allowance = bars + _ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
-            return _Tolerance(0.0, _UNDERFLOWS * float(dtype.tiny), allowance)
+            lost = float(dtype.smallest_subnormal) + _UNDERFLOWS * min(float(dtype.tiny), _TINY)
+            return _Tolerance(0.0, lost, allowance)
 
         roundings = zeros
         comparison = _judge(analytic, numerical, found, within_bars)

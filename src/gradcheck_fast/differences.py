@@ -24,10 +24,11 @@ JITTER = 12.0 * EPSILON
 #: The second step, in first steps: no power of two, or nothing would be rounded differently; and so large that what
 #: changes is more than the truncation of the first, be that of the order of h or h².
 SECOND_STEP = 3.0
-#: So many times smaller is the step with which a kink of a plain function must still be seen.
-SMALLER_STEP = 16.0
 #: Steps beyond these would make h² or 2h under- or overflow.
 SMALLEST_STEP, LARGEST_STEP = 1e-150, 1e150
+#: In plain arithmetic a kink is where the slopes to both sides differ by more than this part of them, and than so many
+#: roundings of the cost; and with a step so many times smaller are the same, up to a part of their difference.
+KINK, KINK_ROUNDINGS, SMALLER_STEP, SAME_SLOPES = 1e-3, 64.0, 16.0, 0.1
 
 
 class Kinks(NamedTuple):
@@ -136,3 +137,34 @@ def plain_steps(
         k = int(np.argmax(lost))
         raise ValueError(f"step: {h[k]:.6g} is lost in a parameter of {theta[k]:.6g} (entry {k}); use a larger step")
     return plus, minus, plus - minus if step is None else 2.0 * h
+
+
+def may_be_kinks(
+    right: NDArray[np.float64], left: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Where the slopes to both sides differ visibly, so that it is worth looking again with a smaller step.
+
+    `noise` is how far rounding by one part in EPSILON moves a slope that is found with that step.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
+        visible: NDArray[np.bool_] = np.isfinite(jump) & (jump > KINK * size + KINK_ROUNDINGS * EPSILON * noise)
+    return visible
+
+
+def find_kinks(
+    gradient: NDArray[np.float64],
+    slopes: tuple[NDArray[np.float64], NDArray[np.float64]],
+    nearer: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> Kinks | None:
+    """The entries whose slopes to the right and left are the same when found with a step SMALLER_STEP times smaller.
+
+    Of a curve, a step, or a kink close by they are others then. `nearer` is NaN where nobody has looked.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        moved = np.maximum(np.abs(nearer[0] - slopes[0]), np.abs(nearer[1] - slopes[1]))
+        met = moved < SAME_SLOPES * np.abs(nearer[0] - nearer[1])
+        curvature = moved / (0.5 * SMALLER_STEP)
+        low = np.where(met, np.minimum(*nearer) - curvature - gradient, 0.0)
+        high = np.where(met, np.maximum(*nearer) + curvature - gradient, 0.0)
+    return Kinks(int(met.sum()), low, high) if met.any() else None

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _compare
 from .complexsteps import by_complex_steps, confirmed_steps, within_bars
-from .differences import EPSILON, SMALLER_STEP, Kinks, Numerical, Refined, jitter, plain_steps
+from .differences import (
+    EPSILON,
+    SMALLER_STEP,
+    Kinks,
+    Numerical,
+    Refined,
+    find_kinks,
+    jitter,
+    may_be_kinks,
+    plain_steps,
+)
+from .evaluate import BatchCosts, PythonCosts
 from .names import choose
 from .noise import noise_level
 from .point import Point
@@ -24,9 +35,6 @@ if TYPE_CHECKING:
     from .runner import Runner
     from .trees import Packed, Tree
 
-#: A kink of a function is where the slopes to both sides differ by more than this part of them, and than so many
-#: roundings of the cost; and with a smaller step are the same, up to a part of their difference.
-KINK, KINK_ROUNDINGS, SAME_SLOPES = 1e-3, 64.0, 0.1
 #: Differences are doubted if the slopes to both sides differ by more than this part of them.
 DOUBT = 3e-3
 
@@ -63,9 +71,7 @@ class FunctionLoss:
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
     ) -> Numerical:
-        of_networks = ("units", "incremental")
-        if choose("method", method, ("auto", *of_networks, *self.methods)) in of_networks:
-            raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
+        require_one_of(self.methods, method)
         point = Point(self._costs_of(params), params.flat, runner)
         if method == "complex":
             return by_complex_steps(point, step)
@@ -75,6 +81,18 @@ class FunctionLoss:
         if method == "auto" and step is None and not kinks:
             return _as_well_as_can_be(point, base)
         return _with_what_bars_need(point, base, step, kinks)
+
+
+def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
+    """A Python function of a tree of arrays, or of many at once; see `evaluate`."""
+    return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, function))
+
+
+def require_one_of(methods: tuple[str, ...], method: str) -> None:
+    """An error unless `method` is ``auto`` or one of those that a function has."""
+    of_networks = ("units", "incremental")
+    if choose("method", method, ("auto", *of_networks, *methods)) in of_networks:
+        raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
 
 
 def _as_well_as_can_be(point: Point, base: float) -> Numerical:
@@ -162,21 +180,13 @@ def _kinks(
     point: Point, step: float | None, central: _Central, base: float, largest: NDArray[np.float64]
 ) -> Kinks | None:
     """Entries with another slope to either side, which is there with a much smaller step as well."""
-    theta, gradient, values = point.theta, central.gradient, central.values
+    theta = point.theta
     plus, minus, _ = plain_steps(theta, step)
+    nearer_plus, nearer_minus, width = plain_steps(theta, step, 1.0 / SMALLER_STEP)
+    nearer = np.full((2, len(theta)), np.nan)
     with np.errstate(invalid="ignore", over="ignore"):
-        right, left = (values[0] - base) / (plus - theta), (base - values[1]) / (theta - minus)
-        jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
-    plus, minus, width = plain_steps(theta, step, 1.0 / SMALLER_STEP)
-    visible = KINK * size + KINK_ROUNDINGS * EPSILON * largest / width
-    some = np.flatnonzero(np.isfinite(jump) & (jump > visible))
-    up, down = point.quietly().moved(some, np.stack([plus, minus])[:, some])
-    with np.errstate(invalid="ignore", over="ignore"):
-        above, below = (up - base) / (plus - theta)[some], (base - down) / (theta - minus)[some]
-        change = np.maximum(np.abs(above - right[some]), np.abs(below - left[some]))
-        is_kink = change < SAME_SLOPES * np.abs(above - below)  # not of a curve, a step, or a kink close by
-        curvature = change / (0.5 * SMALLER_STEP)
-    low, high = np.zeros_like(theta), np.zeros_like(theta)
-    low[some] = np.where(is_kink, np.minimum(above, below) - curvature - gradient[some], 0.0)
-    high[some] = np.where(is_kink, np.maximum(above, below) + curvature - gradient[some], 0.0)
-    return Kinks(int(is_kink.sum()), low, high) if is_kink.any() else None
+        right, left = (central.values[0] - base) / (plus - theta), (base - central.values[1]) / (theta - minus)
+        some = np.flatnonzero(may_be_kinks(right, left, largest / width))
+        nearer[:, some] = point.quietly().moved(some, np.stack([nearer_plus, nearer_minus])[:, some])
+        above, below = (nearer[0] - base) / (nearer_plus - theta), (base - nearer[1]) / (theta - nearer_minus)
+    return find_kinks(central.gradient, (right, left), (above, below))

@@ -39,6 +39,8 @@ class Network:
         Such as ``SquaredError()`` or ``CrossEntropy()``.
     penalty : L2, optional
         Added to the cost.
+    names : sequence of str, optional
+        Of all arrays, layer after layer, in place of ``W1``, ``b1``, ...
 
     Raises
     ------
@@ -48,7 +50,10 @@ class Network:
         If there is no layer, two layers do not chain, or two arrays get one name.
     """
 
-    def __init__(self, layers: Layer | Sequence[Layer], cost: Cost, penalty: L2 | None = None) -> None:
+    def __init__(
+        self, layers: Layer | Sequence[Layer], cost: Cost, penalty: L2 | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         self.layers: tuple[Layer, ...] = tuple(layers) if isinstance(layers, Sequence) else (layers,)
         self.cost = _require_cost(cost)
         if penalty is not None and not isinstance(penalty, L2):
@@ -81,6 +86,11 @@ class Network:
                 if name in self.shapes:
                     raise ValueError(f"layer {number}: another layer has an array {name!r} too; give it another name")
                 self.shapes[name] = shape
+        if names is not None:
+            if len(set(names)) != len(self.shapes) or len(names) != len(self.shapes):
+                expected = f"{len(self.shapes)} different ones, for {', '.join(self.shapes)}"
+                raise ValueError(f"names: expected {expected}, got {', '.join(names)}")
+            self.shapes = dict(zip(names, self.shapes.values(), strict=True))
 
     @property
     def inputs(self) -> int:
@@ -305,7 +315,7 @@ class NetworkLoss:
             else layer
             for layer in self.network.layers
         ]
-        network = Network(layers, self.network.cost, self.network.penalty)
+        network = Network(layers, self.network.cost, self.network.penalty, list(self.network.shapes))
         ends = np.cumsum([data.times * (self.network.inputs + data.masked), *self.network._states.values()])
         inputs, *parts = np.split(data.inputs, ends[:-1] if self.network._states else [], axis=1)
         given = dict(zip(self.network._states, parts, strict=True))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from .arrays import digest
+from .callbacks import CallbackLoss
 from .checkpoint import Checkpoint
 from .differences import LARGEST_STEP, SMALLEST_STEP, Refined
 from .errorbars import error_bars as find_error_bars
 from .errorbars import reaching_over_kinks
-from .evaluate import BatchCosts, PythonCosts
-from .functions import FunctionLoss
+from .functions import python_loss
 from .names import number, true_or_false
+from .pointers import compiled_function, is_compiled
 from .progress import Meter
 from .runner import Runner
 
@@ -76,7 +76,8 @@ def numerical_gradient(
     Parameters
     ----------
     loss : callable
-        ``loss(params) -> float``: what `Network.loss` gives, or any Python function.
+        ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
+        `callback` takes.
     params : tree of arrays
         An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
     method : {"auto", "units", "incremental", "direct", "complex"}
@@ -168,13 +169,18 @@ def make_runner(
     return Runner(n_threads, meter, executor, kept)
 
 
-def as_problem(loss: Loss, vectorized: bool = False) -> Problem:
+def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
     vectorized = true_or_false("vectorized", vectorized)
-    if not callable(loss):
-        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
-    if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
+    problem: Problem | None = None
+    if is_compiled(loss):
+        problem = CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
+    elif hasattr(loss, "central_differences") and hasattr(loss, "pack"):
+        problem = cast("Problem", loss)
+    if problem is not None:
         if vectorized:
             raise ValueError("vectorized: only Python functions take many sets of parameters at once")
-        return cast("Problem", loss)
-    return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, loss))
+        return problem
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
+    return python_loss(loss, vectorized)

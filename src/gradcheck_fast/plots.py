@@ -115,7 +115,7 @@ def plot_step_sweep(
     picked = np.unique(np.linspace(0, analytic.size - 1, positive_integer("entries", entries)).astype(np.intp))
 
     def plain(h: float) -> NDArray[np.float64]:
-        return np.array([_slope(lambda theta: float(loss(at.unpack(theta))), at.flat, k, h) for k in picked])
+        return np.array([_slope(lambda theta: problem.cost(at, theta), at.flat, k, h) for k in picked])
 
     def found(method: str, h: float) -> NDArray[np.float64]:
         if method == "direct":

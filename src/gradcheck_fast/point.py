@@ -77,7 +77,8 @@ class Point(NamedTuple):
             found[..., begin:end] = values
 
         here = lambda begin, end: put(begin, end, share(begin, end))
-        self.runner.run(Job((*what, self.theta), shape[-1], (found,), here, share, put))
+        smallest = 1 if self.takes_complex else self.runner.n_threads  # Python functions use one thread
+        self.runner.run(Job((*what, self.theta), shape[-1], (found,), here, share, put, smallest))
         return found
 
 
@@ -104,5 +105,8 @@ def _steps_and_costs(
     try:
         steps = costs.complex_steps(theta, some, h[begin:end])
     except Exception:  # whatever a function says to arrays that it was not written for
-        return np.full((2, len(some)), np.nan)
+        if len(some) > 1:  # how the entries are split must not decide which are NaN
+            each = [_steps_and_costs(costs, theta, entries, h, values, k, k + 1) for k in range(begin, end)]
+            return np.concatenate(each, axis=1)
+        return np.full((2, 1), np.nan)
     return np.stack([steps, costs.costs(theta, some, values[begin:end], 1)])

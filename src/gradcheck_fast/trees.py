@@ -159,9 +159,24 @@ def _shape_hint(
     return ""
 
 
+def walk(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays (or whatever is there) of a tree, each with its path after `path`."""
+    if _is_leaf(tree):
+        yield path, tree
+        return
+    for key, child in _children(tree):
+        yield from walk(child, key if not path else path + key if key.startswith("[") else f"{path}.{key}")
+
+
 def copy(tree: Tree) -> Tree:
     """The same tree with arrays of its own, of the same dtypes."""
-    return _rebuild(tree, iter([np.array(leaf) for _, leaf in _walk(tree, "")]))
+    return _rebuild(tree, iter([np.array(leaf) for _, leaf in walk(tree)]))
+
+
+def cast(tree: Tree, like: Tree) -> Tree:
+    """The same tree with the dtypes of a tree of the same form."""
+    pairs = zip(walk(tree), walk(like), strict=True)
+    return _rebuild(like, iter([np.asarray(leaf, np.asarray(other).dtype) for (_, leaf), (_, other) in pairs]))
 
 
 def _has_numbers(leaves: Mapping[str, NDArray[Any]]) -> bool:
@@ -178,17 +193,9 @@ def _children(tree: Tree) -> list[tuple[str, Tree]]:
     return [(f"[{k}]", child) for k, child in enumerate(tree)]
 
 
-def _walk(tree: Tree, path: str) -> Iterator[tuple[str, Any]]:
-    if _is_leaf(tree):
-        yield path, tree
-        return
-    for key, child in _children(tree):
-        yield from _walk(child, key if not path else path + key if key.startswith("[") else f"{path}.{key}")
-
-
 def _read(tree: Tree, what: str) -> dict[str, NDArray[Any]]:
     leaves: dict[str, NDArray[Any]] = {}
-    for path, leaf in _walk(tree, ""):
+    for path, leaf in walk(tree):
         name = path or what
         if name in leaves:
             raise ValueError(f"{what}: two arrays are called {name}")

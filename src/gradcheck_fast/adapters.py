@@ -1,0 +1,135 @@
+"""What the adapters to other libraries share: from their function of their parameters to what can be differenced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from .arrays import digest
+from .functions import python_loss
+from .rounded import RoundedGradient
+from .trees import Packed, Tree, pack_as, split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .differences import Numerical
+    from .network import NetworkLoss
+
+#: Arrays by name.
+Arrays: TypeAlias = dict[str, Any]
+
+#: Costs of the same function, found in float64 in two ways, differ by less.
+_SAME_COST = 1e-10
+
+#: The loss of a network that describes what another library has.
+Compiled: TypeAlias = "NetworkLoss | Transposed"
+
+
+class Unknown(Exception):
+    """The compiled engine does not know something; the message says what."""
+
+
+def choose_loss(
+    describe: Callable[[], Compiled], loss: Callable[[Arrays], float], gradient: Arrays,
+    in_double: Callable[[Arrays], Arrays], params: Arrays, method: str,
+) -> tuple[Compiled | RoundedGradient, str]:  # fmt: skip
+    """A network's loss, if a network is described and computes the same, else the Python function; and a note on it.
+
+    Parameters
+    ----------
+    describe : callable
+        Gives the network's loss, or raises `Unknown`.
+    loss : callable
+        Of a dict of arrays, in float64.
+    gradient : dict of arrays
+        What is checked.
+    in_double : callable
+        Of a dict of arrays; gives the same gradient, found in float64.
+    params : dict of arrays
+        Where the gradient was taken.
+    method : str
+        The user's choice.
+
+    Raises
+    ------
+    ValueError
+        If the method is one for networks only, or the function gives other numbers each time.
+    """
+    value = loss(params)
+    try:
+        described = describe()
+        at = described.pack(params)
+        cost = described.cost(at, at.flat)
+        if not math.isclose(value, cost, rel_tol=_SAME_COST, abs_tol=_SAME_COST):
+            raise Unknown(f"the network that describes it has the cost {cost:.10g}, not {value:.10g}")
+    except Unknown as unknown:
+        if method in ("units", "incremental"):
+            raise ValueError(f"method: {method!r} is one of the compiled engine, but {unknown}") from None
+        again = loss(params)
+        if again != value and not math.isnan(value):
+            raise ValueError(
+                f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
+                "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"
+            ) from None
+        problem = RoundedGradient(python_loss(loss), gradient, lambda: in_double(params))
+        return problem, f"differenced as a Python function: {unknown}"
+    return described, "differenced by the compiled engine, which knows all layers and the loss"
+
+
+class Transposed:
+    """A network's loss as a function of some of its parameters, transposed and in another order.
+
+    Parameters
+    ----------
+    loss : NetworkLoss
+    at : dict of ndarray
+        The transposes of all its parameters, by the network's names.
+    names : sequence of str
+        Those that it is a function of, in the order in which it has them; the others stay as they are.
+    """
+
+    def __init__(self, loss: NetworkLoss, at: Arrays, names: Sequence[str]) -> None:
+        self._loss = loss
+        self._at = np.concatenate([at[name].T.ravel() for name in loss.network.shapes], dtype=np.float64)
+        places = dict(split(np.arange(len(self._at)), loss.network.shapes))
+        self._order = np.concatenate([places[name].T.ravel() for name in names])
+        self._shapes = {name: loss.network.shapes[name][::-1] for name in names}
+        self.samples = loss.samples
+        self.methods = loss.methods
+        self.faster = loss.faster
+
+    def fingerprint(self, params: Packed) -> str:
+        return digest(self._loss.fingerprint(params), self._at, self._order)
+
+    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+        whole = self._whole(theta)
+        return self._loss.cost(self._loss.pack(whole), whole)
+
+    def pack(self, params: Tree) -> Packed:
+        return pack_as(params, self._shapes)
+
+    def central_differences(self, params: Packed, **options: Any) -> Numerical:
+        found = self._loss.central_differences(self._loss.pack(self._whole(params.flat)), **options)
+        again, kinks = found.again, found.kinks
+        if kinks is not None:
+            kinks = kinks._replace(low=kinks.low[self._order], high=kinks.high[self._order])
+        return found._replace(
+            gradient=found.gradient[self._order],
+            again=None if again is None else lambda times: again(times)[self._order],
+            noise=lambda: self._part(found.noise()),
+            roundings=lambda: self._part(found.roundings()),
+            kinks=kinks,
+        )
+
+    def _whole(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The network's flat vector, from that of the parameters here."""
+        whole = self._at.copy()
+        whole[self._order] = part
+        return whole
+
+    def _part(self, whole: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
+        return whole[self._order] if isinstance(whole, np.ndarray) else whole

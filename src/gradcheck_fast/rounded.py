@@ -1,0 +1,58 @@
+"""How much rounding is due to a gradient of less than float64, where it can be found in float64, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .trees import Packed, Tree, pack_as
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .differences import Numerical
+    from .numerical import Problem
+
+#: A gradient that differs from itself in float64 by more roundings of its largest entry is not only rounded.
+_MOST_ROUNDINGS = 512.0
+
+
+class RoundedGradient:
+    """A problem, and the gradient that is checked: how far it is from itself in float64 is due to rounding.
+
+    What is zero but for rounding, such as the gradient of a bias before a batch normalisation, can be told in no other
+    way from what is wrong; nor can digits that saturated units cancel.
+
+    Parameters
+    ----------
+    problem : Problem
+    gradient : tree of arrays
+        What is checked, in its own dtypes.
+    in_double : callable
+        Gives what the same code finds in float64; called only where something looks wrong.
+    """
+
+    def __init__(self, problem: Problem, gradient: Tree, in_double: Callable[[], Tree]) -> None:
+        self._problem = problem
+        self._gradient = gradient
+        self._in_double = in_double
+        self.methods = problem.methods
+        self.pack = problem.pack
+        self.cost = problem.cost
+        self.fingerprint = problem.fingerprint
+        self.faster = problem.faster
+
+    def central_differences(self, params: Packed, **options: Any) -> Numerical:
+        found = self._problem.central_differences(params, **options)
+        return found._replace(roundings=lambda: self._roundings(params))
+
+    def _roundings(self, params: Packed) -> NDArray[np.float64]:
+        """In units of a rounding of the dtype."""
+        own, exact = (pack_as(tree, params.shapes, finite=False) for tree in (self._gradient, self._in_double()))
+        sizes = [int(np.prod(shape)) for shape in own.shapes.values()]
+        units = [float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps) for dtype in own.dtypes.values()]
+        with np.errstate(invalid="ignore", over="ignore"):
+            roundings = np.abs(own.flat - exact.flat) / np.repeat(units, sizes)
+            return np.asarray(np.fmin(roundings, _MOST_ROUNDINGS * np.abs(exact.flat).max(initial=0.0)))

@@ -1,0 +1,136 @@
+"""gf.jax: gradients of functions of pytrees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import gradcheck_fast as gf
+
+jax = pytest.importorskip("jax", reason="JAX is not installed")
+jnp = jax.numpy
+
+
+class Layer(NamedTuple):
+    W: object
+    b: object
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Model:
+    layers: list
+    scale: object
+
+
+X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+
+
+def make_params(dtype=np.float32):
+    rng = np.random.default_rng(1)
+    draw = lambda *shape: rng.normal(size=shape).astype(dtype)
+    return {"model": Model([Layer(draw(3, 4), draw(4)), Layer(draw(4, 2), draw(2))], draw()), "power": 3}
+
+
+def loss(params, tanh=jnp.tanh):
+    a = X
+    for W, b in params["model"].layers:
+        a = tanh(a @ W + b)
+    return params["model"].scale * (jnp.sin(a) ** params["power"]).sum()
+
+
+NAMES = ["['model'].layers[0].W", "['model'].layers[0].b", "['model'].layers[1].W", "['model'].layers[1].b",
+         "['model'].scale"]  # fmt: skip
+
+
+@jax.custom_vjp
+def own_tanh(z):
+    return jnp.tanh(z)
+
+
+def test_the_gradient_of_a_pytree_by_jax_itself():
+    report = gf.jax.gradcheck(loss, make_params())
+    assert report.ok, str(report)
+    assert [array.name for array in report.arrays] == NAMES
+    assert report.arrays[0].shape == (3, 4)
+    assert report.arrays[4].shape == ()
+
+
+def test_the_loss_is_evaluated_in_float64_though_jax_is_set_to_float32():
+    """Differences of float32 numbers would have hardly a digit."""
+    assert not jax.config.jax_enable_x64
+    report = gf.jax.gradcheck(loss, make_params(), error_bars=True)
+    assert max(np.max(bars) for bars in report.error_bars.values()) < 1e-8
+    assert 1e-9 < report.relative_error < 1e-6
+    assert not jax.config.jax_enable_x64
+
+
+def test_float64():
+    with jax.enable_x64(True):
+        report = gf.jax.gradcheck(loss, make_params(np.float64))
+    assert report.ok
+    assert report.relative_error < 1e-8
+
+
+@pytest.mark.parametrize("as_function", [True, False])
+def test_a_gradient_of_your_own(as_function):
+    params = {"w": np.array([1.0, -2.0], np.float32), "n": 2}
+    gradient = lambda p: {"w": p["n"] * p["w"], "n": None}
+    f = lambda p: (p["w"] ** p["n"]).sum()
+    assert gf.jax.gradcheck(f, params, gradient if as_function else gradient(params))
+    off = lambda p: {"w": p["n"] * p["w"] * np.array([1, 1.001], np.float32), "n": None}
+    report = gf.jax.gradcheck(f, params, off if as_function else off(params))
+    assert (report.verdict, report.wrong) == ("FAIL", 1)
+    assert report.worst()[0][:2] == ("['w']", (1,))
+
+
+@pytest.mark.parametrize("factor, verdict", [(1.0, "PASS"), (1.001, "FAIL")])
+def test_a_rule_of_custom_vjp(factor, verdict):
+    own_tanh.defvjp(lambda z: (jnp.tanh(z),) * 2, lambda a, v: (factor * v * (1 - a**2),))
+    report = gf.jax.gradcheck(lambda params: loss(params, own_tanh), make_params())
+    assert report.verdict == verdict
+    assert {array.name for array in report.arrays if array.wrong} == (set(NAMES[:4]) if factor > 1 else set())
+
+
+def test_one_array_and_a_loss_that_is_compiled():
+    report = gf.jax.gradcheck(jax.jit(lambda w: jnp.sum(w**2)), jnp.arange(1.0, 4.0))
+    assert report.ok
+    assert [array.name for array in report.arrays] == ["params"]
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong():
+    """The softmax of a score does not change when all scores do."""
+    scores = np.random.default_rng(2).normal(size=(5, 4)).astype(np.float32)
+    f = lambda p: jnp.log(jax.nn.softmax(scores + p["w"] + p["shift"]))[:, 0].sum()
+    report = gf.jax.gradcheck(f, {"w": np.ones(4, np.float32), "shift": np.float32(0.3)})
+    assert report.ok, str(report)
+    assert {array.name: array.status for array in report.arrays}["['shift']"] == "nothing to check"
+
+
+def test_options_are_those_of_gradcheck():
+    report = gf.jax.gradcheck(loss, make_params(), step=1e-4, rtol=1e-3)
+    assert report.ok
+    assert (report.step, report.arrays[0].rtol) == (1e-4, 1e-3)
+
+
+def test_arguments_that_do_not_fit():
+    w = np.ones(3, np.float32)
+    with pytest.raises(TypeError, match="loss: expected a function"):
+        gf.jax.gradcheck(w, w)
+    with pytest.raises(ValueError, match="params: expected a pytree with arrays of floating-point numbers"):
+        gf.jax.gradcheck(jnp.sum, {"n": 3})
+    with pytest.raises(TypeError, match=r"loss: expected it to give one real number, got the shape \(3,\)"):
+        gf.jax.gradcheck(lambda w: w, w, gradient=w)
+    with pytest.raises(TypeError, match="loss: gives float32, though it was given float64"):
+        gf.jax.gradcheck(lambda w: w.astype(jnp.float32).sum(), w)
+    with pytest.raises(TypeError, match=r"\['w'\]: expected real numbers.*bfloat16"):
+        gf.jax.gradcheck(lambda p: p["w"].sum(), {"w": jnp.ones(3, jnp.bfloat16)})
+    with pytest.raises(ValueError, match=r"gradient: missing \['w'\]; unexpected \['v'\]"):
+        gf.jax.gradcheck(lambda p: p["w"].sum(), {"w": w}, {"v": w})
+    with pytest.raises(ValueError, match=r"gradient: \['w'\]: expected the shape \(3,\), got \(3, 1\)"):
+        gf.jax.gradcheck(lambda p: p["w"].sum(), {"w": w}, {"w": w[:, None]})
+    with pytest.raises(ValueError, match="method: 'units' needs the loss of"):
+        gf.jax.gradcheck(loss, make_params(), method="units")

@@ -1,0 +1,612 @@
+"""gf.torch: gradients of modules and of functions with a backward of their own."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import pytest
+
+import gradcheck_fast as gf
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+nn, functional = torch.nn, torch.nn.functional
+
+COMPILED = "differenced by the compiled engine, which knows all layers and the loss"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def data(*shape, dtype=torch.float64):
+    return torch.randn(*shape, dtype=dtype)
+
+
+def classes(samples=6, count=3):
+    return torch.randint(0, count, (samples,))
+
+
+def double(*layers):
+    return nn.Sequential(*layers).double()
+
+
+def assert_right(report, way=COMPILED, error=1e-13):
+    assert report.ok, str(report)
+    assert report.relative_error < error
+    assert way in report.notes[-1]
+
+
+# ---- through the compiled engine
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        nn.Identity(), nn.Sigmoid(), nn.Tanh(), nn.ReLU(), nn.ReLU(inplace=True), nn.LeakyReLU(), nn.ELU(), nn.SELU(),
+        nn.Softplus(), nn.Softsign(), nn.SiLU(), nn.GELU(), nn.GELU("tanh"), nn.Hardtanh(), nn.ReLU6(), nn.Softmax(1),
+        nn.Softmax(dim=-1), nn.Dropout(0.0), nn.Dropout(0.5).eval(),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_activation(activation):
+    module = double(nn.Linear(4, 5), activation, nn.Linear(5, 3, bias=False))
+    assert_right(gf.torch.gradcheck(module, nn.MSELoss(), data(6, 4), data(6, 3)))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.sigmoid, functional.sigmoid, torch.tanh, torch.relu, functional.relu, functional.leaky_relu,
+        functional.elu, functional.selu, functional.softplus, functional.softsign, functional.silu, functional.gelu,
+        partial(functional.gelu, approximate="tanh"), functional.hardtanh, functional.relu6,
+        partial(functional.softmax, dim=1), lambda x: x.softmax(-1), lambda x: x.tanh(), lambda x: torch.flatten(x, 1),
+    ],
+)  # fmt: skip
+def test_every_activation_as_a_function_in_forward(function):
+    class Module(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.second(function(self.first(x)))
+
+    assert_right(gf.torch.gradcheck(Module().double(), nn.MSELoss(), data(6, 4), data(6, 3)))
+
+
+LOSSES = {
+    "MSELoss": (nn.Identity(), functional.mse_loss, lambda: data(6, 3)),
+    "L1Loss": (nn.Identity(), functional.l1_loss, lambda: data(6, 3)),
+    "HuberLoss": (nn.Identity(), functional.huber_loss, lambda: data(6, 3)),
+    "SmoothL1Loss": (nn.Identity(), functional.smooth_l1_loss, lambda: data(6, 3)),
+    "BCELoss": (nn.Sigmoid(), functional.binary_cross_entropy, lambda: data(6, 3).sigmoid()),
+    "BCEWithLogitsLoss": (nn.Identity(), functional.binary_cross_entropy_with_logits, lambda: data(6, 3).sigmoid()),
+    "CrossEntropyLoss": (nn.Identity(), functional.cross_entropy, classes),
+    "NLLLoss": (nn.LogSoftmax(1), functional.nll_loss, classes),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_with_every_reduction(name, reduction):
+    last, function, targets = LOSSES[name]
+    module, X, y = double(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3), last), data(6, 4), targets()
+    assert_right(gf.torch.gradcheck(module, getattr(nn, name)(reduction=reduction), X, y))
+    assert_right(gf.torch.gradcheck(module, partial(function, reduction=reduction), X, y))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_as_a_function(name):
+    last, function, targets = LOSSES[name]
+    assert_right(gf.torch.gradcheck(double(nn.Linear(4, 3), last), function, data(6, 4), targets()))
+
+
+def test_huber_with_another_delta_and_classes_as_probabilities():
+    module = double(nn.Linear(4, 3))
+    assert_right(gf.torch.gradcheck(module, nn.HuberLoss(delta=0.3), data(6, 4), data(6, 3)))
+    assert_right(gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4), data(6, 3).softmax(1)))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layers, bidirectional", [(1, False), (2, False), (1, True), (2, True)])
+@pytest.mark.parametrize("kind", [nn.RNN, partial(nn.RNN, nonlinearity="relu"), nn.GRU, nn.LSTM])
+def test_recurrent_modules(kind, layers, bidirectional, bias, batch_first):
+    module = kind(2, 3, layers, bias=bias, batch_first=batch_first, bidirectional=bidirectional).double()
+    X = data(4, 5, 2)
+    report = gf.torch.gradcheck(module, nn.MSELoss(), X, data(4, 5, 6 if bidirectional else 3))
+    assert_right(report)
+    assert {a.name: a.shape for a in report.arrays} == {n: tuple(p.shape) for n, p in module.named_parameters()}
+
+
+class Reader(nn.Module):
+    """A recurrent module, and what `read` takes of what it gives."""
+
+    def __init__(self, cell, read):
+        super().__init__()
+        self.cell, self.read, self.dense = cell, read, nn.Linear(cell.hidden_size * (1 + cell.bidirectional), 3)
+
+    def forward(self, x):
+        return self.dense(self.read(self.cell(x)))
+
+
+@pytest.mark.parametrize(
+    "cell, batch_first, read",
+    [
+        (nn.LSTM, True, lambda out: out[0][:, -1]),
+        (nn.LSTM, True, lambda out: out[0][:, -1, :]),
+        (nn.LSTM, False, lambda out: out[0][-1]),
+        (nn.LSTM, True, lambda out: out[1][0][-1]),
+        (nn.GRU, False, lambda out: out[1][-1]),
+        (nn.RNN, True, lambda out: out[1][-1]),
+    ],
+)
+def test_the_last_output_of_a_recurrent_module(cell, batch_first, read):
+    module = Reader(cell(2, 4, 2, batch_first=batch_first), read).double()
+    X = data(6, 5, 2) if batch_first else data(5, 6, 2)
+    assert_right(gf.torch.gradcheck(module, nn.CrossEntropyLoss(), X, classes()))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_all_outputs_of_a_recurrent_module_in_a_forward_that_unpacks_them(batch_first):
+    def read(out):
+        sequence, (_, _) = out
+        return sequence
+
+    module = Reader(nn.LSTM(2, 4, batch_first=batch_first, bidirectional=True), read).double()
+    assert_right(gf.torch.gradcheck(module, nn.MSELoss(reduction="sum"), data(6, 5, 2), data(6, 5, 3)))
+
+
+def test_images_flattened_first():
+    module = double(nn.Flatten(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+    assert_right(gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 2, 2, 2), classes()))
+
+
+def test_a_lone_linear_of_float32_with_names_and_shapes_of_pytorch():
+    module, X = nn.Linear(4, 3), data(6, 4, dtype=torch.float32)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), X, classes())
+    assert_right(report, error=1e-6)
+    assert {a.name: a.shape for a in report.arrays} == {"weight": (3, 4), "bias": (3,)}
+    assert report.numerical["weight"].shape == (3, 4)
+
+
+def test_only_parameters_that_require_a_gradient_are_checked():
+    module = double(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    module[0].requires_grad_(False)
+    module[2].bias.requires_grad_(False)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4), classes())
+    assert_right(report)
+    assert [a.name for a in report.arrays] == ["2.weight"]
+
+
+def test_options_are_those_of_gradcheck():
+    module, X, y = nn.Linear(4, 3).double(), data(6, 4), classes()
+    seen = []
+    report = gf.torch.gradcheck(
+        module, nn.CrossEntropyLoss(), X, y, method="incremental", step=2.0**-20, error_bars=True, n_threads=1,
+        progress=seen.append,
+    )  # fmt: skip
+    assert (report.method, report.step) == ("incremental", 2.0**-20)
+    assert report.error_bars["weight"].shape == (3, 4)
+    assert seen[-1] == 1.0
+
+
+def test_kinks_are_those_of_the_parameters_where_they_are():
+    module = double(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    with torch.no_grad():
+        module[0].weight[1] = 0.0
+        module[0].bias[1] = 0.0
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4), classes(), error_bars=True)
+    assert_right(report, error=1.0)
+    assert {a.name: a.at_kink for a in report.arrays} == {"0.weight": 4, "0.bias": 1, "2.weight": 0, "2.bias": 0}
+
+
+# ---- as a Python function
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return x + self.dense(x)
+
+
+class Scaled(nn.Linear):
+    def __init__(self, *widths):
+        super().__init__(*widths)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * super().forward(x)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x).tanh())
+
+
+class Branching(Residual):
+    def forward(self, x):
+        return self.dense(x) if x.sum() > 1e9 else self.dense(-x)
+
+
+@pytest.mark.parametrize(
+    "layers, why",
+    [
+        ([nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3)],
+         "module 0 is Unflatten(dim=1, unflattened_size=(1, 4))"),
+        ([nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 3)],
+         "module 1 is LeakyReLU(negative_slope=0.2), which the compiled engine does not know"),
+        ([nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 3)], "module 1 is LayerNorm"),
+        ([nn.Linear(4, 5), nn.Tanh(), nn.Sigmoid(), nn.Linear(5, 3)],
+         "module 2 is an activation that does not come right after a Linear"),
+        ([nn.Tanh(), nn.Linear(4, 3)], "module 0 is an activation that does not come right after a Linear"),
+        ([nn.Linear(4, 3), nn.LogSoftmax(1)], "a log-softmax and NLLLoss are known only together"),
+        ([Residual(), nn.Linear(4, 3)], "add() in forward is no link of a chain"),
+        ([Scaled(4, 3)], "in forward is no"),
+        ([Tied(), nn.Linear(4, 3)], "a parameter is used in more than one place"),
+        ([Branching(), nn.Linear(4, 3)], "forward cannot be traced"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype, error", [(torch.float64, 1e-7), (torch.float32, 1e-4)])
+def test_what_the_engine_does_not_know_is_a_python_function(layers, why, dtype, error):
+    module = nn.Sequential(*copy.deepcopy(layers)).to(dtype)
+    with torch.no_grad():
+        for parameter in module.parameters():  # the layers were made when the tests were collected
+            parameter.normal_(std=0.5)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4, dtype=dtype), classes())
+    assert_right(report, why, error)
+    assert [a.name for a in report.arrays] == [name for name, _ in module.named_parameters()]
+
+
+@pytest.mark.parametrize(
+    "loss_fn, targets, why",
+    [
+        (lambda x, y: ((x - y) ** 4).mean(), torch.eye(6, 3), "loss_fn is none of PyTorch's losses"),
+        (lambda x: x.square().sum(), None, "loss_fn is none of PyTorch's losses"),
+        (nn.CrossEntropyLoss(weight=torch.ones(3)), torch.arange(6) % 3, "CrossEntropyLoss has weight="),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), torch.arange(6) % 3, "CrossEntropyLoss has label_smoothing=0.1"),
+        (nn.CrossEntropyLoss(), torch.tensor([0, 1, 2, 0, 1, -100]), "y: -100 at index [5]"),
+        (nn.SmoothL1Loss(beta=0.5), torch.eye(6, 3), "SmoothL1Loss has beta=0.5"),
+        (nn.PoissonNLLLoss(), torch.eye(6, 3), "loss_fn is none of PyTorch's losses"),
+    ],
+)
+def test_losses_that_the_engine_does_not_know(loss_fn, targets, why):
+    report = gf.torch.gradcheck(nn.Linear(4, 3), loss_fn, data(6, 4, dtype=torch.float32), targets)
+    assert_right(report, why, 1e-4)
+
+
+def test_recurrent_modules_read_otherwise():
+    both_ends = Reader(nn.LSTM(2, 3, batch_first=True, bidirectional=True), lambda out: out[0][:, -1]).double()
+    report = gf.torch.gradcheck(both_ends, nn.CrossEntropyLoss(), data(6, 4, 2), classes())
+    assert_right(report, "module cell: neither all of its outputs are read nor the last one", 1e-6)
+
+
+def test_weights_that_are_computed_before_each_forward():
+    module = double(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    pytest.importorskip("torch.nn.utils.prune").random_unstructured(module[0], "weight", amount=0.3)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4), classes())
+    assert_right(report, "the weights of a layer are no parameters, but computed", 1e-7)
+    assert [a.name for a in report.arrays] == ["0.bias", "0.weight_orig", "2.weight", "2.bias"]
+
+
+def test_several_inputs():
+    module = nn.Bilinear(2, 3, 2).double()
+    report = gf.torch.gradcheck(module, nn.MSELoss(), (data(6, 2), data(6, 3)), data(6, 2))
+    assert_right(report, "inputs and targets are not one tensor each", 1e-7)
+
+
+def test_what_the_trace_does_not_show_is_found_by_the_cost():
+    """A forward hook changes what the module gives: the network described is another, and is not used."""
+    module = double(nn.Linear(4, 3))
+    module[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    report = gf.torch.gradcheck(module, nn.MSELoss(), data(6, 4), data(6, 3))
+    assert_right(report, "the network that describes it has the cost", 1e-7)
+
+
+def test_a_target_that_is_broadcast_is_as_pytorch_has_it():
+    with pytest.warns(UserWarning, match="target size"):
+        report = gf.torch.gradcheck(double(nn.Linear(4, 1)), nn.MSELoss(), data(6, 4), data(6))
+    assert_right(report, "the network that describes it has the cost", 1e-7)
+
+
+# ---- what is wrong is found
+
+
+class WrongSigmoid(torch.autograd.Function):
+    """Its backward takes the slope at the input: x (1 - x)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * x * (1 - x)
+
+
+class OffByAFactor(torch.autograd.Function):
+    """x @ W, where the gradient of W[2, 1] is 1.001 times too large."""
+
+    @staticmethod
+    def forward(ctx, x, W):
+        ctx.save_for_backward(x, W)
+        return x @ W
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, W = ctx.saved_tensors
+        of_W = x.mT @ grad
+        of_W[2, 1] *= 1.001
+        return grad @ W.mT, of_W
+
+
+class WithWrongSigmoid(nn.Module):
+    def __init__(self, *after):
+        super().__init__()
+        self.first, self.after, self.last = nn.Linear(4, 5), nn.Sequential(*after), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.last(self.after(WrongSigmoid.apply(self.first(x))))
+
+
+@pytest.mark.parametrize("after, way", [([], COMPILED), ([nn.LayerNorm(5)], "LayerNorm")])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_wrong_backward_in_a_module(after, way, dtype):
+    module = WithWrongSigmoid(*after).to(dtype)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4, dtype=dtype), classes())
+    assert report.verdict == "FAIL"
+    assert way in report.notes[-1]
+    assert {a.name for a in report.arrays if a.wrong} == {"first.weight", "first.bias"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_one_wrong_entry_of_a_module(dtype):
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W = nn.Parameter(torch.randn(4, 3))
+
+        def forward(self, x):
+            return OffByAFactor.apply(x, self.W)
+
+    report = gf.torch.gradcheck(Layer().to(dtype), nn.CrossEntropyLoss(), data(6, 4, dtype=dtype), classes())
+    assert (report.verdict, report.wrong) == ("FAIL", 1)
+    assert report.worst()[0][:2] == ("W", (2, 1))
+
+
+def test_a_mistake_in_one_entry_is_named_as_pytorch_indexes_it():
+    """Our weights are the transposes of PyTorch's."""
+    module, X, y = double(nn.Linear(4, 3)), data(6, 4), classes()
+
+    def doubled(gradient):
+        gradient = gradient.clone()
+        gradient[2, 1] *= 2
+        return gradient
+
+    module[0].weight.register_hook(doubled)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), X, y)
+    assert report.wrong == 1
+    assert report.worst()[0][:2] == ("0.weight", (2, 1))
+    assert COMPILED in report.notes[-1]
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong():
+    """Of a bias before a batch normalisation."""
+    module = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4, dtype=torch.float32), classes())
+    assert report.ok
+    assert {a.name: a.status for a in report.arrays}["0.bias"] == "nothing to check"
+
+
+# ---- nothing is changed
+
+
+def state_of(module):
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return (
+        {name: tensor.detach().clone() for name, tensor in tensors.items()},
+        {name: None if p.grad is None else p.grad.clone() for name, p in module.named_parameters()},
+        {name: child.training for name, child in module.named_modules()},
+        torch.get_rng_state(),
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("more", [[], [nn.BatchNorm1d(5)]])
+def test_the_module_the_data_and_the_random_numbers_stay_as_they_are(more, training):
+    module = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 5), *more, nn.Tanh(), nn.Linear(5, 3)).train(training)
+    module[-1].weight.grad = torch.ones(3, 5)
+    X, y = data(6, 4, dtype=torch.float32), classes()
+    X_before, before = X.clone(), state_of(module)
+    own = dict(module.named_parameters())
+    with torch.no_grad():
+        assert gf.torch.gradcheck(module, nn.CrossEntropyLoss(), X, y)
+        assert not torch.is_grad_enabled()
+    for here, there in zip(before, state_of(module), strict=True):
+        torch.testing.assert_close(there, here, rtol=0, atol=0)
+    assert all(own[name] is tensor for name, tensor in module.named_parameters())
+    assert all(tensor.requires_grad for tensor in own.values())
+    assert torch.equal(X, X_before)
+
+
+class Normalised(nn.Module):
+    """Its forward writes into its parameters, and it has a constant that is neither a parameter nor a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.mix = nn.Embedding(4, 3, max_norm=0.1), torch.randn(3, 3)
+
+    def forward(self, x):
+        return self.table(x) @ self.mix
+
+
+@pytest.mark.parametrize("dtype, error", [(torch.float64, 1e-7), (torch.float32, 1e-4)])
+def test_parameters_that_forward_writes_into(dtype, error):
+    module = Normalised().to(dtype)
+    module.mix = module.mix.to(dtype)
+    with torch.no_grad():
+        module.table.weight *= 0.05 / module.table.weight.norm(dim=1, keepdim=True)
+        module.table.weight[3] *= 100
+    before, mix = module.table.weight.detach().clone(), module.mix.clone()
+    report = gf.torch.gradcheck(module, lambda out: out.square().sum(), torch.tensor([0, 1, 2]))
+    assert_right(report, "loss_fn is none of", error)
+    gf.torch.gradcheck(module, lambda out: out.square().sum(), torch.tensor([3]))
+    assert torch.equal(module.table.weight, before)
+    assert torch.equal(module.mix, mix)
+
+
+def test_what_forward_keeps_is_of_the_last_call_not_of_the_trace():
+    class Keeping(Residual):
+        def forward(self, x):
+            self.kept = self.dense(x)
+            return self.kept
+
+    module = Keeping().double()
+    assert_right(gf.torch.gradcheck(module, nn.MSELoss(), data(6, 4), data(6, 4)))
+    assert isinstance(module.kept, torch.Tensor)
+
+
+def test_random_numbers_stay_as_they_are_also_where_there_is_dropout():
+    module, before = nn.Sequential(nn.Linear(4, 3), nn.Dropout()), torch.get_rng_state()
+    with pytest.raises(ValueError, match=r"the loss is .* the next time.*Dropout.*module\.eval\(\)"):
+        gf.torch.gradcheck(module, nn.CrossEntropyLoss(), torch.ones(6, 4), torch.zeros(6, dtype=torch.int64))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert gf.torch.gradcheck(module.eval(), nn.CrossEntropyLoss(), torch.ones(6, 4), torch.arange(6) % 3)
+
+
+# ---- bad input
+
+
+def test_arguments_that_do_not_fit():
+    module, loss, X, y = nn.Linear(4, 3), nn.MSELoss(), torch.ones(6, 4), torch.ones(6, 3)
+    with pytest.raises(TypeError, match=r"module: expected a torch\.nn\.Module"):
+        gf.torch.gradcheck(lambda x: x, loss, X, y)
+    with pytest.raises(TypeError, match="loss_fn: expected a function or loss module"):
+        gf.torch.gradcheck(module, "mse", X, y)
+    with pytest.raises(ValueError, match="module: no parameter requires a gradient"):
+        gf.torch.gradcheck(nn.Tanh(), loss, X, X)
+    with pytest.raises(TypeError, match=r"weight: expected float16, float32 or float64, got torch\.bfloat16"):
+        gf.torch.gradcheck(nn.Linear(4, 3).bfloat16(), loss, X.bfloat16(), y.bfloat16())
+    with pytest.raises(TypeError, match=r"loss_fn: expected it to give a tensor of one real number.*\(6, 3\)"):
+        gf.torch.gradcheck(module, nn.MSELoss(reduction="none"), X, y)
+    with pytest.raises(TypeError, match=r"loss_fn: expected it to give a tensor of one real number, got 1\.5"):
+        gf.torch.gradcheck(module, lambda out: 1.5, X)
+    with pytest.raises(ValueError, match="loss_fn: its value does not depend on any parameter"):
+        gf.torch.gradcheck(module, lambda out: out.detach().sum(), X)
+    with pytest.raises(TypeError, match="loss_fn: gives float32, though it was given float64"):
+        gf.torch.gradcheck(module, lambda out: out.float().sum(), X)
+    with pytest.raises(ValueError, match="method: 'units' is one of the compiled engine, but loss_fn is none of"):
+        gf.torch.gradcheck(module, lambda out: out.sum(), X, method="units")
+    with pytest.raises(ValueError, match="method: unknown name"):
+        gf.torch.gradcheck(module, loss, X, y, method="unit")
+
+
+# ---- functions with a backward of their own
+
+
+class Power(torch.autograd.Function):
+    """w x**n and, without a gradient, where w x**n is largest; the backward is `factor` times too large."""
+
+    factor = 1.0
+
+    @staticmethod
+    def forward(ctx, x, n, w):
+        ctx.save_for_backward(x, w)
+        ctx.n = n
+        out = w * x**n
+        index = out.argmax()
+        ctx.mark_non_differentiable(index)
+        return out, index, out.sum()
+
+    @staticmethod
+    def backward(ctx, grad, _, of_sum):
+        x, w = ctx.saved_tensors
+        grad = grad + of_sum
+        of_x = grad * w * ctx.n * x ** (ctx.n - 1) if ctx.needs_input_grad[0] else None
+        of_w = grad * x**ctx.n if ctx.needs_input_grad[2] else None
+        return of_x, None, of_w
+
+
+class WrongPower(Power):
+    @staticmethod
+    def backward(ctx, grad, _, of_sum):
+        of_x, _, of_w = Power.backward(ctx, grad, _, of_sum)
+        of_w[1, 2] *= 1.001
+        return of_x, None, of_w
+
+
+def power_inputs(dtype=torch.float64):
+    return data(3, 4, dtype=dtype).requires_grad_(), 3, data(3, 4, dtype=dtype).requires_grad_()
+
+
+@pytest.mark.parametrize("function", [Power, Power.apply, lambda x, n, w: Power.apply(x, n, w)])
+@pytest.mark.parametrize("dtype, error", [(torch.float64, 1e-8), (torch.float32, 1e-6)])
+def test_a_right_function(function, dtype, error):
+    report = gf.torch.check_function(function, power_inputs(dtype), directions=2)
+    assert report.ok
+    assert report.relative_error < error
+    assert {a.name: a.shape for a in report.arrays} == {"inputs[0]": (3, 4), "inputs[2]": (3, 4)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_wrong_entry_of_a_function(dtype):
+    report = gf.torch.check_function(WrongPower, power_inputs(dtype))
+    assert (report.verdict, report.wrong) == ("FAIL", 1)
+    assert report.worst()[0][:2] == ("inputs[2]", (1, 2))
+
+
+def test_inputs_that_require_no_gradient_stay():
+    x, n, w = power_inputs()
+    report = gf.torch.check_function(Power, (x, n, w.detach()))
+    assert report.ok
+    assert [a.name for a in report.arrays] == ["inputs[0]"]
+
+
+def test_a_function_of_one_tensor_and_its_indices():
+    table = data(4, 2).requires_grad_()
+    assert gf.torch.check_function(torch.exp, table)
+    assert gf.torch.check_function(functional.embedding, (torch.tensor([2, 0, 2]), table))
+
+
+def test_a_function_that_writes_into_its_input():
+    x = data(5).requires_grad_()
+    before = x.detach().clone()
+    assert gf.torch.check_function(lambda x: x.mul_(2).sin_(), x)
+    assert torch.equal(x, before)
+    assert x.grad is None
+
+
+def test_a_function_that_does_not_fit():
+    x = data(3).requires_grad_()
+    with pytest.raises(TypeError, match=r"function: expected a torch\.autograd\.Function or a function of tensors"):
+        gf.torch.check_function("sin", x)
+    with pytest.raises(ValueError, match=r"inputs: no tensor requires a gradient.*requires_grad_\(\)"):
+        gf.torch.check_function(torch.sin, x.detach())
+    with pytest.raises(ValueError, match="function: none of its outputs has a gradient"):
+        gf.torch.check_function(torch.argmax, x)
+    with pytest.raises(TypeError, match=r"f: output.*: gives float32, though it was given float64"):
+        gf.torch.check_function(lambda x: x.float(), x)
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match="f: gives other numbers each time"):
+        gf.torch.check_function(functional.dropout, torch.ones(30, dtype=torch.float64, requires_grad=True))
+    assert torch.equal(torch.get_rng_state(), before)
