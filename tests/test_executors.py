@@ -165,10 +165,14 @@ def test_workers_use_one_thread_each_unless_told_otherwise(monkeypatch):
     assert set(seen) == {1, threads.resolve(2)}
 
 
+def slow(x):
+    time.sleep(5e-4)
+    return float(x.sum())
+
+
 def test_towards_the_end_the_shares_are_small_for_everyone_to_have_some(monkeypatch):
     monkeypatch.setattr(executors, "SHORTEST_SHARE_SECONDS", 0.0)
     inline = Inline()
-    slow = lambda x: (time.sleep(5e-4), float(x.sum()))[1]
     gf.numerical_gradient(slow, np.ones(300), method="direct", executor=inline)
     sizes = [end - begin for begin, end in inline.ranges]
     assert max(sizes) > 10
