@@ -238,7 +238,7 @@ class _Unpack:
         if type(tree) is dict and all(map(is_array, tree.values())):
             return lambda arrays: dict(zip(tree, arrays, strict=True))
         if type(tree) in (list, tuple) and all(map(is_array, tree)):
-            return type(tree)
+            return list if type(tree) is list else tuple
         return lambda arrays: _rebuild(tree, iter(arrays))
 
     def __call__(self, vector: NDArray[np.float64]) -> Tree:
