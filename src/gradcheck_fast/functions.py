@@ -83,7 +83,7 @@ class FunctionLoss:
         return _with_what_bars_need(point, base, step, kinks)
 
 
-def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
+def python_loss(function: Callable[..., Any], vectorized: bool = False) -> FunctionLoss:
     """A Python function of a tree of arrays, or of many at once; see `evaluate`."""
     return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, function))
 

@@ -173,14 +173,14 @@ def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
     vectorized = true_or_false("vectorized", vectorized)
     problem: Problem | None = None
-    if is_compiled(loss):
-        problem = CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
-    elif hasattr(loss, "central_differences") and hasattr(loss, "pack"):
+    if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
         problem = cast("Problem", loss)
-    if problem is not None:
-        if vectorized:
-            raise ValueError("vectorized: only Python functions take many sets of parameters at once")
-        return problem
-    if not callable(loss):
+    elif is_compiled(loss):
+        problem = CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
+    elif not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
-    return python_loss(loss, vectorized)
+    if problem is None:
+        return python_loss(loss, vectorized)
+    if vectorized:
+        raise ValueError("vectorized: only Python functions take many sets of parameters at once")
+    return problem

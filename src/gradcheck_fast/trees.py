@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, repeat
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -218,27 +219,31 @@ class _Unpack:
     """A flat vector of arrays of these shapes -> a tree like `tree`, which has them in the order of `names`.
 
     Of the tree only its form is needed: pickled, its arrays stay behind. A function's trees are made anew for every
-    evaluation, so the usual ones (an array; a dict, list or tuple of arrays) are made without going through them.
+    evaluation, so the usual ones (an array; a dict or a list of arrays) are made without going through them.
     """
 
     def __init__(self, tree: Tree, shapes: Mapping[str, Shape], names: Sequence[str]) -> None:
         self._tree = tree
         self._shapes = shapes
         self._names = names
-        ends = dict(zip(shapes, accumulate(map(prod, shapes.values())), strict=True))
-        self._parts = [(slice(ends[name] - prod(shapes[name]), ends[name]), shapes[name]) for name in names]
-        self._form = self._form_of_arrays()
 
-    def _form_of_arrays(self) -> Callable[[list[NDArray[Any]]], Tree]:
-        """From the arrays in order to the tree."""
+    @cached_property
+    def _parts(self) -> list[tuple[slice, Shape]]:
+        """Where the arrays lie in the vector, in the order of the tree."""
+        ends = dict(zip(self._shapes, accumulate(map(prod, self._shapes.values())), strict=True))
+        return [(slice(ends[name] - prod(self._shapes[name]), ends[name]), self._shapes[name]) for name in self._names]
+
+    @cached_property
+    def _form(self) -> Callable[[list[NDArray[Any]]], Tree]:
+        """From the arrays in that order to the tree."""
         tree = self._tree
         is_array = lambda leaf: isinstance(leaf, np.ndarray) and leaf.ndim > 0
         if is_array(tree):
             return lambda arrays: arrays[0]
         if type(tree) is dict and all(map(is_array, tree.values())):
             return lambda arrays: dict(zip(tree, arrays, strict=True))
-        if type(tree) in (list, tuple) and all(map(is_array, tree)):
-            return list if type(tree) is list else tuple
+        if type(tree) is list and all(map(is_array, tree)):
+            return list
         return lambda arrays: _rebuild(tree, iter(arrays))
 
     def __call__(self, vector: NDArray[np.float64]) -> Tree:
