@@ -83,6 +83,10 @@ class FunctionLoss:
         """Of any Python function of a tree of arrays."""
         return cls(lambda params: PythonCosts(function, params.unpack))
 
+    def costs_at(self, params: Packed) -> Costs:
+        """How the function is evaluated at flat vectors like that of `params`."""
+        return self._costs_of(params)
+
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .report import Report
 
 WIDTH = 100
+#: So many of the entries that were found in an array are listed.
+_MOST_LISTED = 12
 #: What stands at the end of an array's row.
 _MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
 #: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
@@ -58,9 +60,34 @@ def as_json(report: Report) -> str:
 
 def how(report: Report) -> str:
     """How the numerical gradient was found: entries, method, h, time."""
-    step = "chosen per parameter" if report.step is None else f"{report.step:.3g}"
+    step = f"chosen per {'parameter' if report.evaluations is None else 'array'}"
+    step = step if report.step is None else f"{report.step:.3g}"
+    count = "" if report.evaluations is None else f", {report.evaluations:,} evaluations"
     shares = [f", {100 * share:.3g} % {what}" for what, share in report.shares.items() if share]
-    return f"{report.checked:,} entries, method {report.method}, h {step}, {_duration(report.seconds)}{''.join(shares)}"
+    duration = _duration(report.seconds)
+    return f"{report.checked:,} entries, method {report.method}, h {step}{count}, {duration}{''.join(shares)}"
+
+
+def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
+    """What was found to be wrong along directions: entries, and blocks with what says so."""
+    said = []
+    for array in arrays:
+        if array.entries:
+            indices = [format_index(index) for index in array.entries[:_MOST_LISTED]]
+            left = len(array.entries) - len(indices)
+            said.append(f"{array.name}: wrong at {', '.join(indices)}{f' and {left} more' * bool(left)}")
+        said += [f"{array.name}, {block.label or 'everywhere'}: {block.evidence}" for block in array.blocks]
+    return said
+
+
+def sentence(words: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def wrong_of(array: ArrayResult) -> str:
+    """How many entries are wrong, of how many that were compared."""
+    return f"{'about ' * array.estimated}{array.wrong:,} of {array.checked:,}"
 
 
 def format_shape(shape: Sequence[int], times: str = "x") -> str:
@@ -71,7 +98,11 @@ def format_shape(shape: Sequence[int], times: str = "x") -> str:
 def _text(report: Report, arrays: Sequence[ArrayResult]) -> str:
     lines = [_wrap(f"Note: {note}") for note in report.notes]
     lines += [""] * bool(lines)
-    lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report), "", *_array_table(report, arrays)]
+    lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report)]
+    lines += [_wrap(sentence(report.coverage))] * bool(report.coverage)
+    lines += ["", *_array_table(report, arrays)]
+    found = found_in_words(arrays)
+    lines += [""] * bool(found) + [_wrap(said) for said in found]
     if report.wrong:
         shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
                  for e in report.worst(min(5, report.wrong))]  # fmt: skip
@@ -86,7 +117,7 @@ def _array_table(report: Report, arrays: Sequence[ArrayResult]) -> list[str]:
     head = ["array", "shape", "relative error", "largest error", "wrong"]
     rows = [
         [a.name, format_shape(a.shape), f"{a.relative_error:.1e}", f"{a.largest_error:.1e}",
-         f"{a.wrong:,} of {a.size:,}"]
+         wrong_of(a)]
         for a in arrays
     ]  # fmt: skip
     total = ["total", "", f"{report.relative_error:.1e}", "", f"{report.wrong:,} of {report.checked:,}"]

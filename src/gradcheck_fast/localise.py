@@ -1,0 +1,248 @@
+"""Which entries of an array are wrong: found by halving, along a direction that is already known to show an error.
+
+The direction r is kept on the way down, only restricted to ever smaller parts. So e·r of a part is the sum of those of
+its halves, and one of these at least has half of it: no error can vanish on the way. A matrix is halved by rows, and
+the rows that are left by columns; k wrong entries need some 6 k log₂ P evaluations. Where more rows or entries are
+wrong than can be listed, the rows and columns at which errors begin and end are found, and entries between them are
+drawn and differenced one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .compare import Block
+from .differences import PLAIN_STEP
+from .lines import better_step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .lines import Line, Part, Probe, Table, Tolerance
+
+#: More wrong entries, or rows, or columns, are not listed one by one.
+MOST = 32
+#: Entries that are drawn of a block, and differenced.
+DRAWN = 64
+#: How well a part's e·r is to be found, relative to what is looked for; and a bar at which no better step is tried.
+_FINE, _NARROW = 2.0**-10, 2.0**-6
+#: The same of the difference of one entry.
+_ENTRY_ACCURACY = 3e-5
+_ATTEMPTS = 3
+#: Third differences of so many lines say what rounding is like.
+_RECENT = 31
+
+
+class Checked(NamedTuple):
+    """One entry: its place in the table, the central difference, its error bar, and its error over what is right."""
+
+    row: int
+    column: int
+    numerical: float
+    bar: float
+    excess: float
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it is."""
+        return self.excess > 1.0
+
+
+class Located(NamedTuple):
+    """What was found in one array.
+
+    Attributes
+    ----------
+    entries : tuple of Checked
+        Single wrong entries.
+    blocks : tuple of Block
+        Where more is wrong than can be listed.
+    drawn : tuple of Checked
+        The entries of the blocks that were differenced, right or wrong.
+    """
+
+    entries: tuple[Checked, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    drawn: tuple[Checked, ...] = ()
+
+    def and_more(self, other: Located) -> Located:
+        """Both together."""
+        return Located(self.entries + other.entries, self.blocks + other.blocks, self.drawn + other.drawn)
+
+
+class Stretch(NamedTuple):
+    """Rows or columns from begin to end, and the e·r that they show."""
+
+    begin: int
+    end: int
+    residual: float
+
+
+#: The e·r of the rows or columns from begin to end, 0 if that is less than its bar; the third number is what is sought.
+Look = Callable[[int, int, float], float]
+
+
+def locate(
+    probe: Probe, table: Table, tolerance: Tolerance, *, number: int, residual: float, size: float, step: float | None
+) -> Located:
+    """What is wrong in one array, as far as one direction shows it.
+
+    Parameters
+    ----------
+    probe, table, tolerance, step
+        As for `lines.check_along`.
+    number : int
+        The direction, of `table`.
+    residual : float
+        What it showed.
+    size : float
+        The typical size of a true entry.
+    """
+    return _Localiser(probe, table, tolerance, size, step, number).locate(residual)
+
+
+class _Localiser:
+    """Looks at parts of one array along one direction."""
+
+    def __init__(
+        self, probe: Probe, table: Table, tolerance: Tolerance, size: float, step: float | None, number: int
+    ) -> None:
+        self._probe, self._table, self._tolerance = probe, table, tolerance
+        self._size = size
+        self._step = step
+        self._r = table.direction(number)
+        self._random = np.random.default_rng(number)
+        self._thirds: list[float] = []
+
+    def locate(self, residual: float) -> Located:
+        """The wrong entries, or blocks that hold them."""
+        height, width = self._table.shape
+        rows = halve(self._rows, height, residual)
+        if rows.complete:
+            places = self._columns_of_each(rows.stretches)
+            if places is not None:
+                entries = [self.entry(*place) for place in places]
+                return Located(tuple(entry for entry in entries if entry.wrong))
+        found = runs(self._rows, rows)
+        self._r[~inside(found, height)] = 0.0
+        columns = halve(self._columns, width, residual)
+        return self._draw(found, runs(self._columns, columns))
+
+    def entry(self, row: int, column: int) -> Checked:
+        """The central difference of one entry."""
+        part = (slice(row, row + 1), slice(column, column + 1))
+        g, p = float(self._table.gradient[row, column]), float(self._table.theta[row, column])
+        accuracy = _ENTRY_ACCURACY * max(abs(g), self._size)
+        step = self._step or min(self._probe.step(accuracy, 1.0), PLAIN_STEP * max(1.0, abs(p)))
+        line, bar = self._measure(part, np.ones((1, 1)), step, accuracy)
+        tolerance = bar + self._tolerance.of_entry(max(abs(g), self._size))
+        excess = abs(line.residual) / tolerance if tolerance else inf if line.residual else 0.0
+        return Checked(row, column, line.slope, bar, excess)
+
+    def _columns_of_each(self, rows: list[Stretch]) -> list[tuple[int, int]] | None:
+        """The places of wrong entries, row by row; None if there are too many."""
+        found: list[tuple[int, int]] = []
+        for row in rows:
+            look = lambda begin, end, sought, k=row.begin: self._look((slice(k, k + 1), slice(begin, end)), sought)
+            halves = halve(look, self._table.shape[1], row.residual)
+            found += [(row.begin, stretch.begin) for stretch in halves.stretches]
+            if not halves.complete or len(found) > MOST:
+                return None
+        return found
+
+    def _draw(self, rows: list[tuple[int, int]], columns: list[tuple[int, int]]) -> Located:
+        """Differences entries of a block: all if they are few, else some at random."""
+        height, width = self._table.shape
+        i, j = np.flatnonzero(inside(rows, height)), np.flatnonzero(inside(columns, width))
+        size = len(i) * len(j)
+        if size == 0:
+            return Located()
+        drawn = np.sort(self._random.choice(size, min(size, DRAWN), replace=False))
+        entries = tuple(self.entry(int(i[k // len(j)]), int(j[k % len(j)])) for k in drawn)
+        if size <= DRAWN:
+            return Located(tuple(entry for entry in entries if entry.wrong))
+        wrong = sum(entry.wrong for entry in entries)
+        block = Block(tuple(rows), tuple(columns), self._table.shape, len(entries), wrong)
+        return Located(blocks=(block,), drawn=entries)
+
+    def _rows(self, begin: int, end: int, sought: float) -> float:
+        return self._look((slice(begin, end), slice(None)), sought)
+
+    def _columns(self, begin: int, end: int, sought: float) -> float:
+        return self._look((slice(None), slice(begin, end)), sought)
+
+    def _look(self, part: Part, sought: float) -> float:
+        r = self._r[part]
+        accuracy = _FINE * abs(sought)
+        line, bar = self._measure(part, r, self._step or self._probe.step(accuracy, self._table.scale), accuracy)
+        return line.residual if abs(line.residual) > bar + self._tolerance.of_part(self._table, part) else 0.0
+
+    def _measure(self, part: Part, r: NDArray[np.float64], step: float, accuracy: float) -> tuple[Line, float]:
+        """A line with its bar, by a better step where the bar is too wide."""
+        for _ in range(_ATTEMPTS):
+            line = self._probe.line(self._table, part, r, step)
+            self._thirds.append(line.third)
+            bar = line.bar(max(self._probe.noise, median(self._thirds[-_RECENT:])))
+            better = better_step(self._probe, line, accuracy)
+            if bar < _NARROW * abs(line.residual) or better == step or self._step is not None:
+                break
+            step = better
+        return line, bar
+
+
+class Halves(NamedTuple):
+    """Stretches in which something is wrong, in order; single rows or columns, if `complete`."""
+
+    stretches: list[Stretch]
+    complete: bool
+
+
+def halve(look: Look, extent: int, residual: float) -> Halves:
+    """Halves what is wrong until only single rows or columns are left, or more than `MOST` stretches."""
+    live = [Stretch(0, extent, residual)]
+    while any(end - begin > 1 for begin, end, _ in live) and len(live) <= MOST:
+        live = [half for stretch in live for half in _wrong_halves(look, stretch)]
+    return Halves(live, all(end - begin == 1 for begin, end, _ in live) and len(live) <= MOST)
+
+
+def _wrong_halves(look: Look, stretch: Stretch) -> list[Stretch]:
+    begin, end, residual = stretch
+    if end - begin == 1:
+        return [stretch]
+    middle = (begin + end) // 2
+    found = [Stretch(a, b, look(a, b, residual)) for a, b in ((begin, middle), (middle, end))]
+    return [half for half in found if half.residual]
+
+
+def runs(look: Look, halves: Halves) -> list[tuple[int, int]]:
+    """Neighbouring stretches as one; its first and last rows or columns are wrong."""
+    merged: list[list[Stretch]] = []
+    for stretch in halves.stretches:
+        if merged and merged[-1][-1].end == stretch.begin:
+            merged[-1].append(stretch)
+        else:
+            merged.append([stretch])
+    return [(_edge(look, run[0], 0).begin, _edge(look, run[-1], -1).end) for run in merged]
+
+
+def _edge(look: Look, stretch: Stretch, which: int) -> Stretch:
+    """The first (0) or last (-1) wrong row or column of a stretch."""
+    while stretch.end - stretch.begin > 1:
+        found = _wrong_halves(look, stretch)
+        if not found:
+            break
+        stretch = found[which]
+    return stretch
+
+
+def inside(stretches: Iterable[tuple[int, int]], extent: int) -> NDArray[np.bool_]:
+    """Which of so many rows or columns lie in one of the stretches."""
+    where = np.zeros(extent, np.bool_)
+    for begin, end in stretches:
+        where[begin:end] = True
+    return where
