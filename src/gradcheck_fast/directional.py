@@ -170,15 +170,14 @@ def _result(
     if last is None or array.first is None:
         unknown = size - array.not_finite
         return ArrayResult(name, shape, nan if size else 0.0, 0.0, wrong, size, *tolerance, 0, unknown, not size)
-    index_of = lambda entry: tuple(
-        int(i) for i in np.unravel_index(entry.row * array.table.shape[1] + entry.column, shape)
-    )
+    flat = [entry.row * array.table.shape[1] + entry.column for entry in array.located.entries]
+    entries = tuple(tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(flat))
     ratio = nan if array.not_finite else _relative_error([array.first])
     powerless = not wrong and last.power > _POWERLESS
     empty = powerless and last.silent
     return ArrayResult(
         name, shape, ratio, largest, wrong, size, *tolerance, inconclusive=size if powerless and not empty else 0,
-        empty=empty, power=last.power, entries=tuple(index_of(e) for e in array.located.entries), blocks=blocks,
+        empty=empty, power=last.power, entries=entries, blocks=blocks,
     )  # fmt: skip
 
 

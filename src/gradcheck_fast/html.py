@@ -16,7 +16,7 @@ import numpy as np
 from .arrays import format_index
 from .config import show_config
 from .heatmap import HeatMap, heat_maps
-from .text import found_in_words, format_shape, how, sentence, wrong_of
+from .text import format_shape, found_in_words, how, sentence, wrong_of
 from .trees import pack_as
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ difference D of the cost along r. What remains, e·r with e = g - t, tells of an
 
 **The directions are normal, not ±1.** Two errors that cancel, e = (c, -c), are missed by a vector of random signs with
 probability ½, and by m of them with 2^-m. Of a vector r of independent normal numbers, e·r is normal with standard
-deviation ‖e‖ *whatever e is*: one entry, two that cancel, or all of them. So m directions all have \\|e·r\\| <= x ‖e‖ with
-the probability P(\\|N(0, 1)\\| <= x)^m exactly, which is 0.001 for x = 0.126 and m = 3.
+deviation ‖e‖ *whatever e is*: one entry, two that cancel, or all of them. So m directions all have \\|e·r\\| <= x ‖e‖
+with the probability P(\\|N(0, 1)\\| <= x)^m exactly, which is 0.001 for x = 0.126 and m = 3.
 
-**Power.** The central differences have error bars b, so \\|e·r\\| <= \\|g·r - D\\| + b. Let c be the largest right side that
-was measured. However steps and bars came about, c <= x ‖e‖ has a probability of at most 0.001 for that x: an error of
-‖e‖ >= c/x would have been seen with probability >= 0.999. Divided by ‖g‖ this is the `power` of an array: every array
-has its own, so that a large one cannot hide a small one.
+**Power.** The central differences have error bars b, so \\|e·r\\| <= \\|g·r - D\\| + b. Let c be the largest right side
+that was measured. However steps and bars came about, c <= x ‖e‖ has a probability of at most 0.001 for that x: an error
+of ‖e‖ >= c/x would have been seen with probability >= 0.999. Divided by ‖g‖ this is the `power` of an array: every
+array has its own, so that a large one cannot hide a small one.
 
 **Steps and bars.** The cost is evaluated at θ + hr, θ - hr and θ + 2hr. With E(θ), known once for all, these give D and
 a third difference, E(2h) - 3E(h) + 3E(0) - E(-h): rounding makes it √20 times that of one evaluation, truncation 6h
@@ -43,11 +43,11 @@ CONFIDENCE = 0.999
 #: Directions for an array whose gradient is right, of three evaluations each; and more where something looks wrong.
 DIRECTIONS, MORE = 3, 8
 #: Roundings of the cost that a third difference may always have.
-ROUNDINGS = 8.0
+ROUNDINGS = 4.0
 #: Bars are so many times the error that a typical third difference stands for.
 BAR = 3.0
 #: The smallest and largest h, in root mean squares of the array's parameters.
-SMALLEST, LARGEST = 2.0**-32, 2.0**-7
+SMALLEST, LARGEST = 2.0**-32, 2.0**-4
 #: Roundings, of its dtype, that a right analytic gradient may have, relative to ‖g‖; a normal number of 4 is rare.
 _ANALYTIC_ROUNDINGS, _RARE = 12.0, 4.0
 #: How far lines may be from the best step before another is taken, and the largest change of it.
@@ -176,7 +176,7 @@ class Probe:
 
     def _evaluate(self) -> float:
         self.evaluations += 1
-        return self._cost(self._theta)
+        return float(self._cost(self._theta))
 
 
 class Tested(NamedTuple):
@@ -272,9 +272,9 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
         add(h)
     add(h)
     if h < pilot.step and isfinite(pilot.third):
-        least = min(line.third for line in lines.values())
-        if least > pilot.third / _BALANCED:  # truncation and kinks would have become less: it is rounding
-            probe.noise = max(least, _typical(lines.values()))
+        typical = _typical(lines.values())
+        if typical / h > pilot.third / pilot.step:  # bars became wider: it is rounding, not truncation or kinks
+            probe.noise = max(pilot.third, typical)
             return check_along(probe, table, tolerance, step)
     allowed = tolerance.of_part(table, WHOLE)
     bars = _bars(probe, lines)
