@@ -70,6 +70,8 @@ class Block(NamedTuple):
         """What the entries that were drawn of it say."""
         if not self.drawn:
             return "something is wrong there"
+        if self.drawn == self.size == self.wrong:
+            return f"all of its {self.size} entries are wrong"
         share = "all" if self.wrong == self.drawn else "none" if not self.wrong else f"{self.wrong}"
         return f"{share} of {self.drawn} entries drawn at random {'is' if self.wrong == 1 else 'are'} wrong"
 

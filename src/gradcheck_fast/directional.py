@@ -183,6 +183,8 @@ def _result(
 
 def _relative_error(tests: list[Tested]) -> float:
     """‖a - n‖ / ‖a + n‖ as the directions estimate it."""
+    if not tests:
+        return nan
     difference, total = (sum(squares) for squares in zip(*(test.squares for test in tests), strict=True))
     return sqrt(difference / total) if total else 0.0 if not difference else inf
 

@@ -26,7 +26,7 @@ small by chance would have had to be so many times over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, prod, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,7 +51,7 @@ SMALLEST, LARGEST = 2.0**-32, 2.0**-4
 #: Roundings, of its dtype, that a right analytic gradient may have, relative to ‖g‖; a normal number of 4 is rare.
 _ANALYTIC_ROUNDINGS, _RARE = 12.0, 4.0
 #: How far lines may be from the best step before another is taken, and the largest change of it.
-_BALANCED, _LARGEST_CHANGE = 4.0, 256.0
+_BALANCED, _LARGEST_CHANGE = 8.0, 256.0
 _CHUNK = 1 << 16
 
 
@@ -91,7 +91,7 @@ class Table:
         self, array_shape: tuple[int, ...], begin: int, theta: NDArray[np.float64], gradient: NDArray[np.float64],
         seed: tuple[int, int],
     ) -> None:  # fmt: skip
-        self.shape = as_matrix_shape(array_shape)
+        self.shape = as_matrix_shape(array_shape) if prod(array_shape) else (1, 0)
         self.place = slice(begin, begin + self.shape[0] * self.shape[1])
         self.theta = theta[self.place].reshape(self.shape)
         self.gradient = gradient[self.place].reshape(self.shape)
@@ -271,7 +271,7 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
         lines.clear()
         add(h)
     add(h)
-    if h < pilot.step and isfinite(pilot.third):
+    if 4.0 * h < pilot.step and isfinite(pilot.third):
         typical = _typical(lines.values())
         if typical / h > pilot.third / pilot.step:  # bars became wider: it is rounding, not truncation or kinks
             probe.noise = max(pilot.third, typical)

@@ -175,9 +175,9 @@ class _Localiser:
             return Located()
         drawn = np.sort(self._random.choice(size, min(size, DRAWN), replace=False))
         entries = tuple(self.entry(int(i[k // len(j)]), int(j[k % len(j)])) for k in drawn)
-        if size <= DRAWN:
-            return Located(tuple(entry for entry in entries if entry.wrong))
         wrong = sum(entry.wrong for entry in entries)
+        if wrong < size <= DRAWN:
+            return Located(tuple(entry for entry in entries if entry.wrong))
         block = Block(tuple(rows), tuple(columns), self._table.shape, len(entries), wrong)
         return Located(blocks=(block,), drawn=entries)
 
