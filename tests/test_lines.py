@@ -48,7 +48,7 @@ def test_a_right_gradient_takes_nine_evaluations_besides_the_first(smooth):
 def test_an_error_of_the_stated_size_is_missed_once_in_a_thousand_times_at_most(smooth):
     """Whatever its shape. A miss is a run that says that it would have seen an error so large, and did not."""
     cost, gradient, at = smooth
-    size = 1.2 * check(*smooth)[0].power * np.linalg.norm(gradient)
+    size = 1.3 * check(*smooth)[0].power * np.linalg.norm(gradient)
     runs = misses = promises = 0
     for seed in range(400):
         for e in errors(np.random.default_rng(seed)):
@@ -74,7 +74,7 @@ def test_quantile(directions):
     """Of simulated normal numbers, all are below it as often as stated."""
     draws = np.abs(np.random.default_rng(directions).standard_normal((400_000, directions))).max(axis=1)
     missed = int((draws <= quantile(directions)).sum())
-    assert 320 < missed < 480  # 400 expected
+    assert 65 < missed < 140  # 100 expected
 
 
 def test_the_bar_covers_a_kink_wherever_it_lies():
@@ -141,13 +141,14 @@ def test_tolerance(smooth):
     assert check(cost, wrong, at, tolerance=Tolerance(1e-6, 0.0))[0].wrong
 
 
-def test_costs_that_are_not_finite_beside_the_parameters(smooth):
-    """log of a parameter at 1e-12: the first step leads beyond 0."""
-    at = np.full(3, 1e-12)
-    table = Table((3,), 0, at, 1.0 / at, (0, 0))
-    with np.errstate(invalid="ignore", divide="ignore"):
+def test_costs_that_are_not_finite_beside_the_parameters():
+    """log of a parameter of 1e-12 among larger ones: all steps lead beyond 0."""
+    at = np.array([1.0, 1e-12, 2.0])
+    table = Table((3,), 0, at, 1.0 / np.array([1.0, 1.0, 2.0]), (0, 0))
+    with np.errstate(invalid="ignore"):
         tested = check_along(Probe(lambda theta: float(np.log(theta).sum()), at), table, RIGHT, None)
     assert not tested.wrong
+    assert tested.power == np.inf
 
 
 def test_a_bar_of_what_is_not_finite_is_infinite():

@@ -6,12 +6,13 @@ difference D of the cost along r. What remains, e·r with e = g - t, tells of an
 **The directions are normal, not ±1.** Two errors that cancel, e = (c, -c), are missed by a vector of random signs with
 probability ½, and by m of them with 2^-m. Of a vector r of independent normal numbers, e·r is normal with standard
 deviation ‖e‖ *whatever e is*: one entry, two that cancel, or all of them. So m directions all have \\|e·r\\| <= x ‖e‖
-with the probability P(\\|N(0, 1)\\| <= x)^m exactly, which is 0.001 for x = 0.126 and m = 3.
+with the probability P(\\|N(0, 1)\\| <= x)^m exactly.
 
 **Power.** The central differences have error bars b, so \\|e·r\\| <= \\|g·r - D\\| + b. Let c be the largest right side
-that was measured. However steps and bars came about, c <= x ‖e‖ has a probability of at most 0.001 for that x: an error
-of ‖e‖ >= c/x would have been seen with probability >= 0.999. Divided by ‖g‖ this is the `power` of an array: every
-array has its own, so that a large one cannot hide a small one.
+that was measured. However steps and bars came about, c <= x ‖e‖ has no more than the probability above. How many
+directions are taken is decided on the way, in one of four manners; x is such that each has the probability 0.00025
+(0.079 for m = 3), so that an error of ‖e‖ >= c/x would have been seen with probability >= 0.999. Divided by ‖g‖ this is
+the `power` of an array: every array has its own, so that a large one cannot hide a small one.
 
 **Steps and bars.** The cost is evaluated at θ + hr, θ - hr and θ + 2hr. With E(θ), known once for all, these give D and
 a third difference, E(2h) - 3E(h) + 3E(0) - E(-h): rounding makes it √20 times that of one evaluation, truncation 6h
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: An error of the stated size is seen with this probability.
 CONFIDENCE = 0.999
+#: An array is compared with or without its pilot, and with or without more directions.
+_MANNERS = 4
 #: Directions for an array whose gradient is right, of three evaluations each; and more where something looks wrong.
 DIRECTIONS, MORE = 3, 8
 #: Roundings of the cost that a third difference may always have.
@@ -238,8 +241,9 @@ class Tolerance(NamedTuple):
 
 
 def quantile(directions: int) -> float:
-    """The x of P(\\|N(0, 1)\\| <= x)^directions = 1 - CONFIDENCE."""
-    return NormalDist().inv_cdf(0.5 * (1.0 + (1.0 - CONFIDENCE) ** (1.0 / directions)))
+    """The x of P(\\|N(0, 1)\\| <= x)^directions = (1 - CONFIDENCE) / 4."""
+    missed = (1.0 - CONFIDENCE) / _MANNERS
+    return NormalDist().inv_cdf(0.5 * (1.0 + missed ** (1.0 / directions)))
 
 
 def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | None) -> Tested:
@@ -261,21 +265,20 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
         lines[number] = probe.line(table, WHOLE, table.direction(number), h)
         return lines[number]
 
-    h = probe.step(probe.accuracy * size, table.scale) if step is None else step
+    wanted = probe.accuracy * size
+    h = probe.step(wanted, table.scale) if step is None else step
     pilot = add(h)
     if step is None:
-        h = better_step(probe, pilot, probe.accuracy * size)
-    if h == pilot.step:
-        add(h)
-    else:  # the pilot is no good, and there is no time for three others
+        h = better_step(probe, pilot, wanted)
+    if h != pilot.step:  # the pilot is no good, and a third one after it would be too many
         lines.clear()
+    for _ in range(DIRECTIONS - 1):
         add(h)
-    add(h)
-    if 4.0 * h < pilot.step and isfinite(pilot.third):
-        typical = _typical(lines.values())
-        if typical / h > pilot.third / pilot.step:  # bars became wider: it is rounding, not truncation or kinks
-            probe.noise = max(pilot.third, typical)
-            return check_along(probe, table, tolerance, step)
+    typical = _typical(lines.values())
+    if 4.0 * h < pilot.step and pilot.step * typical > h * pilot.third:
+        # bars became wider: it is rounding, not truncation or kinks
+        probe.noise = max(pilot.third, typical)
+        return check_along(probe, table, tolerance, step)
     allowed = tolerance.of_part(table, WHOLE)
     bars = _bars(probe, lines)
     if any(abs(line.residual) > bars[number] + allowed for number, line in lines.items()):
@@ -284,13 +287,13 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
         bars = _bars(probe, lines)
     wide = max(bars.values())
     together = sqrt(sum(line.residual**2 for line in lines.values()) / len(lines))
-    power = max(abs(line.residual) + bars[number] for number, line in lines.items()) / quantile(len(lines))
+    largest = max(abs(line.residual) for line in lines.values()) + wide
     number = max(lines, key=lambda number: abs(lines[number].residual))
     return Tested(
         wrong=len(lines) > DIRECTIONS and together > wide + allowed,
         lines=tuple(lines.values()),
         bar=wide,
-        power=power / size if size else inf,
+        power=largest / (quantile(len(lines)) * size) if size and isfinite(wide) else inf,
         number=number,
         residual=lines[number].residual,
     )
@@ -302,11 +305,11 @@ def better_step(probe: Probe, line: Line, accuracy: float) -> float:
     Rounding makes an error n/h, truncation one c of the order of h²: they balance at h (n / hc)^(1/3).
     """
     h = line.step
-    rounding, all_ = BAR * probe.noise / (2.0 * h), BAR * line.third / (2.0 * h)
-    if not isfinite(all_):
+    rounding, measured = BAR * probe.noise / (2.0 * h), BAR * line.third / (2.0 * h)
+    if not isfinite(measured):
         return h / _LARGEST_CHANGE
-    if all_ > _BALANCED * max(rounding, accuracy):
-        return h * max(float(np.cbrt(rounding / all_)), 1.0 / _LARGEST_CHANGE)
+    if measured > _BALANCED * max(rounding, accuracy):
+        return h * max(float(np.cbrt(rounding / measured)), 1.0 / _LARGEST_CHANGE)
     if rounding > _BALANCED * accuracy:  # the step was as large as the parameters allow
         return h * sqrt(_LARGEST_CHANGE)
     return h
