@@ -13,6 +13,7 @@ import pytest
 from networks import ACTIVATIONS, COSTS, backprop, flat, make, random_network
 
 import gradcheck_fast as gf
+from gradcheck_fast.localise import Located
 
 
 def check(loss, gradient, params, **options):
@@ -220,6 +221,27 @@ def test_to_dict_html_pickle(bad, tmp_path):
     assert "all of 64 entries drawn at random are wrong" in page
     assert "would have been seen" in page
     assert str(pickle.loads(pickle.dumps(bad))) == str(bad)
+
+
+def test_arrays_say_from_what_size_on_errors_are_seen(bad):
+    head, *rows = [line for line in str(bad).splitlines() if line.startswith(("array", "W1", "b1", "W2", "b2"))][:5]
+    assert head.split("   ")[3].strip() == "seen from"
+    for row, array in zip(rows, bad.arrays, strict=True):
+        assert f" {array.power:.1e} " in row
+
+
+def test_plot(bad):
+    pytest.importorskip("matplotlib").use("Agg")
+    assert "not finite" not in str(bad.plot().axes[-1].get_title())
+
+
+def test_what_cannot_be_located_is_still_wrong(case, monkeypatch):
+    """Nothing is found in any round: the array is wrong somewhere."""
+    monkeypatch.setattr("gradcheck_fast.directional.locate", lambda *args, **kwargs: Located())
+    report = check(case.loss, {**case.gradient, "W1": 2.0 * case.gradient["W1"]}, case.params)
+    assert report.wrong == 1
+    assert "W1, everywhere: something is wrong there" in str(report)
+    assert "about 1 of" in str(report)
 
 
 def test_the_same_seed_gives_the_same_report(case):

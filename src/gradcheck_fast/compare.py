@@ -161,7 +161,7 @@ class ArrayResult:
     @property
     def estimated(self) -> bool:
         """Whether the number of wrong entries is an estimate: not all in its blocks were looked at and wrong."""
-        return any(block.wrong < block.drawn for block in self.blocks)
+        return any(block.wrong < block.drawn or not block.drawn for block in self.blocks)
 
     @property
     def status(self) -> str:

@@ -108,17 +108,17 @@ def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float |
         return _Found(table, count)
     first = last = check_along(probe, table, tolerance, step)
     located = Located()
-    for _ in range(_ROUNDS):
-        if not last.wrong:
-            break
+    rounds = 0
+    while last.wrong and rounds < _ROUNDS:
+        rounds += 1
         size = sqrt(sum(line.slope**2 for line in last.lines) / len(last.lines) / table.theta.size)
         more = locate(probe, table, tolerance, number=last.number, residual=last.residual, size=size, step=step)
         located = located.and_more(more)
         table.leave_out(_where(table, more))
         if table.left_out is not None and table.left_out.all():
-            break
+            return _Found(table, count, first, last, located)
         last = check_along(probe, table, tolerance, step)
-    else:
+    if last.wrong:
         everywhere = (((0, table.shape[0]),), ((0, table.shape[1]),))
         located = located._replace(blocks=(*located.blocks, Block(*everywhere, table.shape, 0, 0)))
     return _Found(table, count, first, last, located)

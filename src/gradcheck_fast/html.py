@@ -16,7 +16,7 @@ import numpy as np
 from .arrays import format_index
 from .config import show_config
 from .heatmap import HeatMap, heat_maps
-from .text import format_shape, found_in_words, how, sentence, wrong_of
+from .text import error_column, format_shape, found_in_words, how, sentence, wrong_of
 from .trees import pack_as
 
 if TYPE_CHECKING:
@@ -120,10 +120,11 @@ def _array_table(report: Report) -> str:
         for title, field in (("at kinks", "at_kink"), ("inconclusive", "inconclusive"))
     }
     counts = {title: numbers for title, numbers in counts.items() if any(numbers)}
-    head = ["array", "shape", "relative error", "", "largest error", "wrong", *counts, ""]
+    title, errors = error_column(report)
+    head = ["array", "shape", "relative error", "", title, "wrong", *counts, ""]
     rows = [
         [
-            escape(a.name), format_shape(a.shape, "×"), f"{a.relative_error:.1e}", _bar(a), f"{a.largest_error:.1e}",
+            escape(a.name), format_shape(a.shape, "×"), f"{a.relative_error:.1e}", _bar(a), errors(a),
             wrong_of(a), *(f"{numbers[k]:,}" for numbers in counts.values()),
             _badge(a.status, f"{_MARKS.get(a.status, '')} {a.status}"),
         ]

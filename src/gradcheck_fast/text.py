@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,13 @@ def sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
+def error_column(report: Report) -> tuple[str, Callable[[ArrayResult], str]]:
+    """The title of a column, and what stands in it: along directions no largest error is known."""
+    if report.evaluations is None:
+        return "largest error", lambda array: f"{array.largest_error:.1e}"
+    return "seen from", lambda array: "" if array.power is None else f"{array.power:.1e}"
+
+
 def wrong_of(array: ArrayResult) -> str:
     """How many entries are wrong, of how many that were compared."""
     return f"{'about ' * array.estimated}{array.wrong:,} of {array.checked:,}"
@@ -114,10 +121,10 @@ def _text(report: Report, arrays: Sequence[ArrayResult]) -> str:
 
 def _array_table(report: Report, arrays: Sequence[ArrayResult]) -> list[str]:
     """A row for each array; the columns of entries at kinks and inconclusive ones only if there are any."""
-    head = ["array", "shape", "relative error", "largest error", "wrong"]
+    title, errors = error_column(report)
+    head = ["array", "shape", "relative error", title, "wrong"]
     rows = [
-        [a.name, format_shape(a.shape), f"{a.relative_error:.1e}", f"{a.largest_error:.1e}",
-         wrong_of(a)]
+        [a.name, format_shape(a.shape), f"{a.relative_error:.1e}", errors(a), wrong_of(a)]
         for a in arrays
     ]  # fmt: skip
     total = ["total", "", f"{report.relative_error:.1e}", "", f"{report.wrong:,} of {report.checked:,}"]
