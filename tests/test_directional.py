@@ -165,6 +165,14 @@ def test_a_scalar():
     assert check(lambda x: x**2, 3.1, 1.5).arrays[0].entries == ((),)
 
 
+@pytest.mark.parametrize(
+    ("name", "also"), [("W1", ""), ("b1", " (averaged over the samples where it should be summed)")]
+)
+def test_what_was_drawn_of_a_matrix_is_diagnosed_as_a_matrix(case, name, also):
+    report = check(case.loss, {**case.gradient, name: case.gradient[name] / 20}, case.params)
+    assert f"the gradient of {name} is divided by the number of samples N = 20{also}" == report.diagnoses[0].cause
+
+
 # ---- the report
 
 

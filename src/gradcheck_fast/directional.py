@@ -220,12 +220,10 @@ def _drawn(name: str, array: _Found, analytic: NDArray[np.float64]) -> dict[str,
             own = [entry for entry in located.drawn if rows[entry.row] and columns[entry.column]]
             parts[", ".join(filter(None, (name, block.label)))] = own
     own_analytic, theta = analytic[array.table.place].reshape(array.table.shape), array.table.theta
-    return {
-        label: Drawn(
-            name,
-            np.array([theta[entry.row, entry.column] for entry in entries]),
-            np.array([own_analytic[entry.row, entry.column] for entry in entries]),
-            np.array([entry.numerical for entry in entries]),
-        )
-        for label, entries in parts.items()
-    }
+    form = (-1, 1) if array.table.shape[0] > 1 else (-1,)
+    found = {}
+    for label, entries in parts.items():
+        places = tuple(np.array([(entry.row, entry.column) for entry in entries]).T)
+        numerical = np.array([entry.numerical for entry in entries])
+        found[label] = Drawn(name, *(x.reshape(form) for x in (theta[places], own_analytic[places], numerical)))
+    return found

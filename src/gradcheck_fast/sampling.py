@@ -15,6 +15,8 @@ from .names import number, positive_integer
 from .trees import Packed, split
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from .compare import ArrayResult
@@ -120,11 +122,12 @@ def _of_array(array: ArrayResult, shape: Shape) -> ArrayResult:
     return array if array.size == size else replace(array, shape=shape, size=size, drawn=array.size)
 
 
-def drawn_of(comparison: Comparison, params: Packed, analytic: Packed) -> dict[str, Drawn]:
-    """What was found of each wrong array; all are of the sampled entries."""
+def drawn_of(comparison: Comparison, params: Packed, analytic: Packed, shapes: Mapping[str, Shape]) -> dict[str, Drawn]:
+    """What was found of each wrong array, all of the sampled entries; `shapes` are those of the whole arrays."""
     numbers = [dict(split(flat, analytic.shapes)) for flat in (params.flat, analytic.flat, comparison.numerical)]
+    forms = {name: (-1, 1) if len(shape) > 1 else (-1,) for name, shape in shapes.items()}
     found = {
-        array.name: Drawn(array.name, *(part[array.name].ravel() for part in numbers))
+        array.name: Drawn(array.name, *(part[array.name].reshape(forms[array.name]) for part in numbers))
         for array in comparison.arrays
         if array.wrong
     }

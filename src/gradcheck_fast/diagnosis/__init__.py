@@ -53,7 +53,10 @@ class Diagnosis(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Entries of one array that were differenced one by one: its name, and for each entry three numbers."""
+    """Entries of one array that were differenced one by one: its name, and for each entry three numbers.
+
+    They are columns, of shape (entries, 1), if the array is a matrix.
+    """
 
     array: str
     params: NDArray[np.float64]
@@ -90,7 +93,7 @@ def diagnose(
 def diagnose_drawn(problem: Problem, drawn: Mapping[str, Drawn]) -> tuple[Diagnosis, ...]:
     """The same of entries that were drawn of wrong parts of arrays, by what the parts are called: only factors show."""
     samples = getattr(problem, "samples", 1)
-    single = drawn and is_float32(np.concatenate([part.analytic for part in drawn.values()]))
+    single = drawn and is_float32(np.concatenate([part.analytic.ravel() for part in drawn.values()]))
     case = Case(
         params={label: part.params for label, part in drawn.items()},
         analytic={label: part.analytic for label, part in drawn.items()},
