@@ -149,6 +149,12 @@ def test_errors_of_very_different_sizes(check, gradient):
     assert result(check(wrong), "W1").entries == ((1, 2), (70, 80))
 
 
+def test_the_smallest_error_that_is_stated_to_be_seen_is_found(check, gradient):
+    for seed in range(10):
+        wrong = plant(gradient, "b3", 1, lambda entry, rms: entry + 3e-6 * rms)
+        assert result(check(wrong, seed=seed), "b3").entries == ((1,),)
+
+
 def test_rectifiers():
     case = make(
         np.random.default_rng(3), [60, 80, 40, 5], ["relu", "leaky_relu", "identity"], "class_logits", samples=40

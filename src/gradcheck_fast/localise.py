@@ -132,7 +132,7 @@ class _Localiser:
         if rows.complete:
             places = self._columns_of_each(rows.stretches)
             if places is not None:
-                entries = [self.entry(*place) for place in places]
+                entries = [self._entry(*place) for place in places]
                 return Located(tuple(entry for entry in entries if entry.wrong))
         everything = slice(0, width)
         found = widened(runs(self._rows, rows), height, lambda k: self._look_again((slice(k, k + 1), everything)))
@@ -144,24 +144,28 @@ class _Localiser:
         columns = runs(look, halve(look, width, residual))
         return self._draw(found, widened(columns, width, lambda k: self._look_again((between, slice(k, k + 1)))))
 
-    def entry(self, row: int, column: int) -> Checked:
-        """The central difference of one entry."""
+    def _entry(self, row: int, column: int, error: float = inf) -> Checked:
+        """The central difference of one entry; its error, if something is known of it, is to be seen."""
         part = (slice(row, row + 1), slice(column, column + 1))
         g, p = float(self._table.gradient[row, column]), float(self._table.theta[row, column])
-        accuracy = _ENTRY_ACCURACY * max(abs(g), self._size)
+        accuracy = min(_ENTRY_ACCURACY * max(abs(g), self._size), _NARROW * error)
         step = self._step or min(self._probe.step(accuracy, 1.0), PLAIN_STEP * max(1.0, abs(p)))
         line, bar = self._measure(part, np.ones((1, 1)), step, accuracy)
         tolerance = bar + self._tolerance.of_entry(max(abs(g), self._size))
         excess = abs(line.residual) / tolerance if tolerance else inf if line.residual else 0.0
         return Checked(row, column, line.slope, bar, excess)
 
-    def _columns_of_each(self, rows: list[Stretch]) -> list[tuple[int, int]] | None:
-        """The places of wrong entries, row by row; None if there are too many."""
-        found: list[tuple[int, int]] = []
+    def _columns_of_each(self, rows: list[Stretch]) -> list[tuple[int, int, float]] | None:
+        """The places of wrong entries, row by row, and how wrong they are; None if there are too many."""
+        found: list[tuple[int, int, float]] = []
         for row in rows:
             look = lambda begin, end, sought, k=row.begin: self._look((slice(k, k + 1), slice(begin, end)), sought)
             halves = halve(look, self._table.shape[1], row.residual)
-            found += [(row.begin, stretch.begin) for stretch in halves.stretches]
+            found += [
+                (row.begin, stretch.begin, abs(stretch.residual / self._r[row.begin, stretch.begin]))
+                for stretch in halves.stretches
+                if stretch.end - stretch.begin == 1 and self._r[row.begin, stretch.begin]
+            ]
             if not halves.complete or len(found) > MOST:
                 return None
         return found
@@ -174,7 +178,7 @@ class _Localiser:
         if size == 0:
             return Located()
         drawn = np.sort(self._random.choice(size, min(size, DRAWN), replace=False))
-        entries = tuple(self.entry(int(i[k // len(j)]), int(j[k % len(j)])) for k in drawn)
+        entries = tuple(self._entry(int(i[k // len(j)]), int(j[k % len(j)])) for k in drawn)
         wrong = sum(entry.wrong for entry in entries)
         if wrong < size <= DRAWN:
             return Located(tuple(entry for entry in entries if entry.wrong))
