@@ -83,6 +83,17 @@ def test_a_float32_gradient_given_as_float64_is_judged_as_what_it_is(case):
     assert all(1e-8 < array.power < 1e-4 for array in report.arrays)
 
 
+def test_a_float32_gradient_with_more_rounding_than_is_due_is_named(case):
+    """Here of 1e-5, as where much cancels in an array."""
+    off = {
+        **case.gradient,
+        "b1": case.gradient["b1"] + 3e-5 * np.abs(case.gradient["b1"]).max() * (-1.0) ** np.arange(30),
+    }
+    report = check(case.loss, {name: array.astype(np.float32) for name, array in off.items()}, case.params)
+    assert statuses(report)["b1"] == "wrong"
+    assert report.diagnoses[0].cause == "the gradient was computed in float32, and is right to its rounding"
+
+
 def test_functions_and_networks_get_the_same_verdict(case):
     """Whatever is evaluated: a function of a tree of arrays, too."""
     for loss in (case.loss, lambda p: networks.loss(case.net, p, case.X, case.y)):

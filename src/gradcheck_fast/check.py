@@ -145,7 +145,7 @@ def _of_sample(asked: _Asked, sample: int | float, seed: int) -> Report:
     numerical = differentiate(restricted(problem, at, picked), own, asked.method, asked.step, asked.runner, kinks=True)
     comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
     report = make_report(whole(comparison, at, picked), analytic, numerical, at)
-    diagnoses = diagnose_drawn(problem, drawn_of(comparison, own, given, at.shapes))
+    diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes))
     return replace(report, coverage=coverage(report.arrays), diagnoses=diagnoses)
 
 
@@ -159,5 +159,5 @@ def _along_directions(asked: _Asked, seed: int) -> Report:
         seed=seed, report=asked.runner.report,
     )  # fmt: skip
     report = make_report(found.comparison, analytic, found, at)
-    diagnoses = diagnose_drawn(problem, found.drawn)
+    diagnoses = diagnose_drawn(problem, analytic, found.drawn)
     return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses)

@@ -90,28 +90,29 @@ def diagnose(
         return _diagnose(make_case(problem, params, analytic, numerical, tuple(wrong)), analytic)
 
 
-def diagnose_drawn(problem: Problem, drawn: Mapping[str, Drawn]) -> tuple[Diagnosis, ...]:
+def diagnose_drawn(problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn]) -> tuple[Diagnosis, ...]:
     """The same of entries that were drawn of wrong parts of arrays, by what the parts are called: only factors show."""
+    if not drawn:
+        return ()
     samples = getattr(problem, "samples", 1)
-    single = drawn and is_float32(np.concatenate([part.analytic.ravel() for part in drawn.values()]))
     case = Case(
         params={label: part.params for label, part in drawn.items()},
         analytic={label: part.analytic for label, part in drawn.items()},
         numerical={label: part.numerical for label, part in drawn.items()},
         wrong=tuple(drawn),
-        fits=max(FITS[4 if single else 8], FITS_PLAIN),
+        fits=max(FITS[4 if is_float32(analytic.flat) else 8], FITS_PLAIN),
         sizes={"the number of samples N": samples} if samples > 1 else {},
     )
     with np.errstate(all="ignore"):
-        found = _holding(case, _by_patterns(case, patterns.FACTORS))
-        said = list(_cover(case, found))
-    return tuple(
-        d._replace(
-            evidence=d.evidence.replace(" entries", " entries that were differenced"),
-            arrays=tuple(dict.fromkeys(drawn[label].array for label in d.arrays)),
+        rounding = _rounding(case, analytic)
+        said = [rounding] if rounding else _cover(case, _holding(case, _by_patterns(case, patterns.FACTORS)))
+        return tuple(
+            found._replace(
+                evidence=found.evidence if rounding else found.evidence.replace(" entries", " entries differenced"),
+                arrays=tuple(dict.fromkeys(drawn[label].array for label in found.arrays)),
+            )
+            for found in said
         )
-        for d in said
-    )
 
 
 def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
