@@ -103,7 +103,7 @@ class Report:
         counts = {
             "at kinks": sum(array.at_kink for array in self.arrays),
             "inconclusive": sum(array.inconclusive for array in self.arrays),
-            "nothing to check": sum(array.size for array in self.arrays if array.status == "nothing to check"),
+            "nothing to check": sum(array.checked for array in self.arrays if array.status == "nothing to check"),
         }
         return {what: count / max(self.checked, 1) for what, count in counts.items()}
 
