@@ -40,6 +40,11 @@ def test_python_examples_run_in_order_and_the_report_passes(capsys):
     printed = capsys.readouterr().out
     assert "gradcheck: PASS" in printed
     assert without_rounding(blocks("text")[0]) in without_rounding(printed)
+    located = [
+        line for line in blocks("text")[1].splitlines() if line.startswith(("gradcheck:", "W, rows", "b: wrong"))
+    ]
+    assert len(located) == 3
+    assert all(line in printed for line in located)
     assert names["report"].ok
     names["test_backprop"](gf.gradcheck)
 

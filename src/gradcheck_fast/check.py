@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from .compare import compare, compare_costs
-from .diagnosis import diagnose
-from .names import number
-from .numerical import as_problem, differentiate, make_runner
+from .diagnosis import diagnose, diagnose_drawn
+from .directional import compare_along_directions
+from .functions import FunctionLoss
+from .names import integer, number
+from .numerical import as_problem, differentiate, make_runner, read_step
 from .report import Report, make_report
+from .sampling import coverage, draw, drawn_of, read_sample, restricted, whole
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
     from .numerical import Loss, Problem
     from .progress import Progress
-    from .trees import Tree
+    from .runner import Runner
+    from .trees import Packed, Tree
 
 
 class Options(TypedDict, total=False):
@@ -52,6 +57,8 @@ def gradcheck(
     vectorized: bool = False,
     executor: Executor | Callable[[], Executor] | None = None,
     checkpoint: str | PathLike[str] | None = None,
+    sample: int | float | None = None,
+    seed: int = 0,
 ) -> Report:
     """Checks a gradient against central differences, entry by entry.
 
@@ -65,8 +72,13 @@ def gradcheck(
         other functions in that of `params`); or the function of `params` that gives it.
     params : tree of arrays
         Where the gradient was taken. Not modified.
-    method, step, n_threads, progress, vectorized, executor, checkpoint
-        As for `numerical_gradient`.
+    method : {"auto", "units", "incremental", "direct", "complex", "directional"}
+        As for `numerical_gradient`; or ``directional``, for many parameters: each array is compared along random
+        directions, in about ten evaluations of the loss, and halved where one shows an error until the wrong entries,
+        rows, columns or blocks are found. `Report.coverage` states how large an error would have been seen.
+    step, n_threads, progress, vectorized, executor, checkpoint
+        As for `numerical_gradient`. Along directions h is how far each parameter is moved, times a normal number; the
+        default is chosen for each array.
     rtol, atol : float, optional
         An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
         `atol` is given. By default an entry is right if it is within its error bar plus the rounding that a sum of its
@@ -78,6 +90,12 @@ def gradcheck(
     loss_value : float, optional
         What your own code says the cost is at `params`. If it is not what `loss` says, the report says so first: then
         the network described is another than yours, or a factor differs.
+    sample : int or float, optional
+        Compare only so many entries of each array, or this share of them, drawn at random; of vectors, and of arrays
+        that have no more, all. Not for ``directional``, which needs no sample, nor for a network's compiled methods,
+        which find all entries at once.
+    seed : int
+        Of the random directions, or of the sample. The same seed gives the same report.
 
     Returns
     -------
@@ -96,15 +114,79 @@ def gradcheck(
     rtol = None if rtol is None else number("rtol", rtol)
     atol = None if atol is None else number("atol", atol)
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
+    seed = integer("seed", seed)
     problem = as_problem(loss, vectorized)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
+    if method == "directional":
+        if sample is not None:
+            raise ValueError("sample: method 'directional' compares every entry; leave one of the two out")
+        for name, option in (("executor", executor), ("checkpoint", checkpoint)):
+            if option is not None:
+                raise ValueError(f"{name}: method 'directional' needs few evaluations, one after another; leave it out")
     with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint) as runner:
-        numerical = differentiate(problem, at, method, step, runner, kinks=True)
-        comparison = compare(analytic, numerical, rtol, atol, with_bars=error_bars)
-    notes = numerical.finish() + (() if value is None else compare_costs(value, problem.cost(at, at.flat)))
-    report = make_report(comparison, analytic, numerical, at, perf_counter() - started, notes)
+        asked = _Asked(problem, at, analytic, runner, method, step, rtol, atol, error_bars)
+        if method == "directional":
+            report = _along_directions(asked, seed)
+        elif sample is not None:
+            report = _of_sample(asked, read_sample(sample), seed)
+        else:
+            report = _of_all(asked)
+    if value is not None:
+        report = replace(report, notes=(*report.notes, *compare_costs(value, problem.cost(at, at.flat))))
+    return replace(report, seconds=perf_counter() - started)
+
+
+class _Asked(NamedTuple):
+    """What is to be checked, and how."""
+
+    problem: Problem
+    params: Packed
+    analytic: Packed
+    runner: Runner
+    method: str
+    step: float | None
+    rtol: float | None
+    atol: float | None
+    error_bars: bool
+
+
+def _of_all(asked: _Asked) -> Report:
+    """Every entry."""
+    problem, at, analytic, *_ = asked
+    numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True)
+    comparison = compare(analytic, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
+    report = replace(make_report(comparison, analytic, numerical, at), notes=numerical.finish())
     wrong = [array.name for array in report.arrays if array.wrong]
     return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report
+
+
+def _of_sample(asked: _Asked, sample: int | float, seed: int) -> Report:
+    """Some entries of each array."""
+    problem, at, analytic, *_ = asked
+    if not isinstance(problem, FunctionLoss):
+        raise ValueError("sample: the methods of a network find all entries at once; leave it out")
+    picked = draw(at.shapes, sample, seed)
+    own, given = picked.of(at), picked.of(analytic)
+    numerical = differentiate(restricted(problem, at, picked), own, asked.method, asked.step, asked.runner, kinks=True)
+    comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
+    report = make_report(whole(comparison, at, picked), analytic, numerical, at)
+    diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes))
+    return replace(report, coverage=coverage(report.arrays), diagnoses=diagnoses, notes=numerical.finish())
+
+
+def _along_directions(asked: _Asked, seed: int) -> Report:
+    """All entries at once, along random directions."""
+    problem, at, analytic, *_ = asked
+    if asked.error_bars:
+        raise ValueError("error_bars: random directions find none for single entries; leave it out")
+    found = compare_along_directions(
+        partial(problem.cost, at), at, analytic, rtol=asked.rtol, atol=asked.atol, step=read_step(asked.step),
+        seed=seed, report=asked.runner.report,
+    )  # fmt: skip
+    problem.cost(at, at.flat)  # where a function that remembers its last parameters is left
+    report = make_report(found.comparison, analytic, found, at)
+    diagnoses = diagnose_drawn(problem, analytic, found.drawn)
+    return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses)

@@ -74,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.add_argument("target", metavar="FILE.py[:name]")
-    check.add_argument("--method", default="auto", help="auto, units, incremental or direct (default: auto)")
+    check.add_argument(
+        "--method", default="auto", help="auto, units, incremental, direct or directional (default: auto)"
+    )
     check.add_argument("--step", type=float, help="h (default: chosen by the method)")
     check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
     check.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")

@@ -53,6 +53,10 @@ class FunctionLoss:
     def __init__(self, costs_of: Callable[[Packed], Costs]) -> None:
         self._costs_of = costs_of
 
+    def costs_at(self, params: Packed) -> Costs:
+        """How the function is evaluated at flat vectors like that of `params`."""
+        return self._costs_of(params)
+
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
@@ -83,7 +87,7 @@ class FunctionLoss:
         return _with_what_bars_need(point, base, step, kinks)
 
 
-def python_loss(function: Callable[..., Any], vectorized: bool = False) -> FunctionLoss:
+def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
     """A Python function of a tree of arrays, or of many at once; see `evaluate`."""
     return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, function))
 

@@ -27,7 +27,7 @@ class HeatMap(NamedTuple):
         Rows and columns of the matrix: the array's first axes and its last ones.
     cells : ndarray, shape (rows, columns)
         log10(error / tolerance), above 0 for a wrong entry; each cell the largest of those it stands for. -inf where
-        there is no error, NaN where an entry is not finite.
+        there is no error, or where it was not looked for, NaN where an entry is not finite.
     """
 
     array: ArrayResult
@@ -46,7 +46,9 @@ def heat_maps(report: Report, most: int, *, cells: tuple[int, int]) -> list[Heat
         At most this many rows and columns each: larger arrays are reduced by maximum, so that no wrong entry is lost.
     """
     analytic, numerical = report._flat
+    unknown = report._excess == -np.inf
     error = np.where(np.isfinite(analytic) & np.isfinite(numerical), report._excess, np.nan)
+    error[unknown & np.isfinite(analytic)] = 0.0
     parts = split(error, {array.name: array.shape for array in report.arrays})
     drawn = [(array, part) for array, (_, part) in zip(report.arrays, parts, strict=True) if part.size]
     largest = [np.inf if np.isnan(part).any() else part.max() for _, part in drawn]

@@ -16,7 +16,7 @@ import numpy as np
 from .arrays import format_index
 from .config import show_config
 from .heatmap import HeatMap, heat_maps
-from .text import format_shape, how
+from .text import error_column, format_shape, found_in_words, how, sentence, wrong_of
 from .trees import pack_as
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def fragment(report: Report) -> str:
         *(f'<p class="box note"><b>Note:</b> {escape(note)}</p>' for note in report.notes),
         _diagnoses(report),
         _array_table(report),
+        _found(report),
         _heat_maps(report),
         _worst_table(report),
         _footer(),
@@ -100,7 +101,8 @@ def fragment(report: Report) -> str:
 def _headline(report: Report) -> str:
     status = {"PASS": "right", "FAIL": "wrong"}.get(report.verdict, "inconclusive")
     verdict = _badge(status, report.verdict)
-    return f'<h2>gradcheck: {verdict} {escape(report.reason)}</h2>\n<p class="quiet">{escape(how(report))}</p>'
+    said = f"\n<p>{escape(sentence(report.coverage))}</p>" if report.coverage else ""
+    return f'<h2>gradcheck: {verdict} {escape(report.reason)}</h2>\n<p class="quiet">{escape(how(report))}</p>{said}'
 
 
 def _diagnoses(report: Report) -> str:
@@ -118,11 +120,12 @@ def _array_table(report: Report) -> str:
         for title, field in (("at kinks", "at_kink"), ("inconclusive", "inconclusive"))
     }
     counts = {title: numbers for title, numbers in counts.items() if any(numbers)}
-    head = ["array", "shape", "relative error", "", "largest error", "wrong", *counts, ""]
+    title, errors = error_column(report)
+    head = ["array", "shape", "relative error", "", title, "wrong", *counts, ""]
     rows = [
         [
-            escape(a.name), format_shape(a.shape, "×"), f"{a.relative_error:.1e}", _bar(a), f"{a.largest_error:.1e}",
-            f"{a.wrong:,} of {a.size:,}", *(f"{numbers[k]:,}" for numbers in counts.values()),
+            escape(a.name), format_shape(a.shape, "×"), f"{a.relative_error:.1e}", _bar(a), errors(a),
+            wrong_of(a), *(f"{numbers[k]:,}" for numbers in counts.values()),
             _badge(a.status, f"{_MARKS.get(a.status, '')} {a.status}"),
         ]
         for k, a in enumerate(report.arrays)
@@ -130,6 +133,10 @@ def _array_table(report: Report) -> str:
     totals = [f"{report.wrong:,} of {report.checked:,}", *(f"{sum(numbers):,}" for numbers in counts.values())]
     rows.append(["total", "", f"{report.relative_error:.1e}", "", "", *totals, ""])
     return _table("Arrays", head, rows)
+
+
+def _found(report: Report) -> str:
+    return "\n".join(f"<p>{escape(said)}</p>" for said in found_in_words(report.arrays))
 
 
 def _worst_table(report: Report) -> str:
@@ -173,7 +180,7 @@ def _figure(heat_map: HeatMap) -> str:
     paths = "".join(f'<path class="e{k}" d="{"".join(path)}"/>' for k, path in sorted(runs.items()))
     height, width = heat_map.cells.shape
     array = heat_map.array
-    wrong = f"{array.wrong:,} of {array.size:,} wrong"
+    wrong = f"{wrong_of(array)} wrong"
     name = escape(array.name)
     kind = "strip" if height == 1 else ""
     return (

@@ -39,6 +39,17 @@ def true_or_false(what: str, value: object) -> bool:
     return value
 
 
+def integer(what: str, value: object) -> int:
+    """`value` as an int of at least 0; TypeError or ValueError naming `what` otherwise."""
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{what}: expected an integer of at least 0, got {value!r}") from None
+    if number < 0 or isinstance(value, bool):
+        raise ValueError(f"{what}: expected an integer of at least 0, got {value!r}")
+    return number
+
+
 def positive_integer(what: str, value: object) -> int:
     """`value` as an int of at least 1; TypeError or ValueError naming `what` otherwise."""
     try:

@@ -141,11 +141,20 @@ def differentiate(
     problem: Problem, params: Packed, method: str, step: float | None, runner: Runner, *, kinks: bool = False
 ) -> Numerical:
     """The gradient as a flat vector, and what else is known of it; see `numerical_gradient`."""
-    if step is not None:
-        step = number("step", step, positive=True)
-        if not SMALLEST_STEP <= step <= LARGEST_STEP:
-            raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {step}")
+    if method == "directional":
+        raise ValueError("method: 'directional' checks a gradient without finding one; it is for gf.gradcheck only")
+    step = read_step(step)
     return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks)
+
+
+def read_step(step: object) -> float | None:
+    """`step` as a float, if it is not None; an error if it is of no use."""
+    if step is None:
+        return None
+    h = number("step", step, positive=True)
+    if not SMALLEST_STEP <= h <= LARGEST_STEP:
+        raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {h}")
+    return h
 
 
 def make_runner(
@@ -177,9 +186,9 @@ def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
         problem = cast("Problem", loss)
     elif is_compiled(loss):
         problem = CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
-    elif not callable(loss):
-        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
     if problem is None:
+        if not callable(loss):
+            raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
         return python_loss(loss, vectorized)
     if vectorized:
         raise ValueError("vectorized: only Python functions take many sets of parameters at once")

@@ -13,7 +13,7 @@ from .heatmap import HeatMap, heat_maps
 from .names import choose, number, positive_integer
 from .numerical import as_problem, differentiate
 from .runner import Runner
-from .text import format_shape
+from .text import format_shape, wrong_of
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _draw_maps(figure: SubFigure, maps: Sequence[HeatMap], rows: int, columns: i
             np.clip(cells, -_DECADES, _DECADES), cmap=colours, norm=Normalize(-_DECADES, _DECADES), aspect="auto",
             interpolation="nearest", extent=(-0.5, width - 0.5, height - 0.5, -0.5),
         )  # fmt: skip
-        wrong = f"{format_shape(array.shape, '×')}, {array.wrong:,} of {array.size:,} wrong"
+        wrong = f"{format_shape(array.shape, '×')}, {wrong_of(array)} wrong"
         axes.set_title(f"{_shortened(array.name, 32)}\n{wrong}", fontsize=7)
         axes.set_xticks([0, width - 1] if width > 1 else [])
         axes.set_yticks([0, height - 1] if height > 1 else [])
@@ -174,6 +174,7 @@ def _draw_maps(figure: SubFigure, maps: Sequence[HeatMap], rows: int, columns: i
 def _draw_scatter(axes: Axes, report: Report) -> None:
     """Each entry's two numbers; a right one lies on the diagonal. Logarithmic to both sides of a strip around 0."""
     analytic, numerical = report._flat
+    known = int(np.count_nonzero(report._excess != -np.inf))
     finite = np.flatnonzero(np.isfinite(analytic) & np.isfinite(numerical))
     drawn = finite[np.argsort(-report._excess[finite], kind="stable")]
     half = _MOST_POINTS // 2
@@ -200,7 +201,7 @@ def _draw_scatter(axes: Axes, report: Report) -> None:
     axes.tick_params(labelsize=7)
     if len(drawn):
         axes.legend(fontsize=7, frameon=False, loc="upper left")
-    notes = [f"not finite, not drawn: {report.checked - len(finite):,}"] * (len(finite) < report.checked)
+    notes = [f"not finite, not drawn: {known - len(finite):,}"] * (len(finite) < known)
     notes += [f"drawn: {len(drawn):,} of {len(finite):,}, the worst among them"] * (len(drawn) < len(finite))
     axes.set_title("\n".join(["analytic against numerical", *notes]), fontsize=9)
 

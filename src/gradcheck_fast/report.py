@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .diagnosis import Diagnosis
     from .differences import Numerical
+    from .directional import Directional
     from .trees import Packed
 
 
@@ -57,6 +58,11 @@ class Report:
         The mistakes that would explain what is wrong, the most specific first.
     kinks_crossed : int
         How often a value lay on different sides of a kink for +h and for -h, over all perturbations and samples.
+    coverage : str
+        Where not every entry was compared: which errors would have been seen, and with what probability. The numerical
+        gradient is NaN where it is not known.
+    evaluations : int or None
+        How often the loss was evaluated, where that was counted.
     """
 
     ok: bool
@@ -66,13 +72,15 @@ class Report:
     numerical: Tree
     method: str
     step: float | None
-    seconds: float
     _flat: tuple[NDArray[np.float64], NDArray[np.float64]] = field(repr=False)
     _excess: NDArray[np.float64] = field(repr=False)
+    seconds: float = 0.0
     error_bars: Tree | None = None
     notes: tuple[str, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = ()
     kinks_crossed: int = 0
+    coverage: str = ""
+    evaluations: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -82,7 +90,7 @@ class Report:
     @property
     def checked(self) -> int:
         """How many entries were compared."""
-        return sum(array.size for array in self.arrays)
+        return sum(array.checked for array in self.arrays)
 
     @property
     def wrong(self) -> int:
@@ -95,13 +103,17 @@ class Report:
         counts = {
             "at kinks": sum(array.at_kink for array in self.arrays),
             "inconclusive": sum(array.inconclusive for array in self.arrays),
-            "nothing to check": sum(array.size for array in self.arrays if array.status == "nothing to check"),
+            "nothing to check": sum(array.checked for array in self.arrays if array.status == "nothing to check"),
         }
         return {what: count / max(self.checked, 1) for what, count in counts.items()}
 
     def worst(self, k: int = 1) -> list[Entry]:
-        """The k entries that exceed their tolerance most (or come nearest to it), the worst first."""
-        order = np.argsort(-self._excess, kind="stable")[: max(k, 0)]
+        """The k entries that exceed their tolerance most (or come nearest to it), the worst first.
+
+        Only entries that were compared one by one: others have an excess of -inf.
+        """
+        known = np.flatnonzero(self._excess != -np.inf)
+        order = known[np.argsort(-self._excess[known], kind="stable")[: max(k, 0)]]
         begins = np.cumsum([0] + [array.size for array in self.arrays])
         entries = []
         for at in order:
@@ -180,6 +192,8 @@ class Report:
             "shares": self.shares,
             "kinks_crossed": self.kinks_crossed,
             "seconds": self.seconds,
+            "coverage": self.coverage,
+            "evaluations": self.evaluations,
             "notes": list(self.notes),
             "diagnoses": [d._asdict() | {"arrays": list(d.arrays)} for d in self.diagnoses],
             "arrays": [
@@ -193,6 +207,11 @@ class Report:
                     "at_kink": a.at_kink,
                     "inconclusive": a.inconclusive,
                     "size": a.size,
+                    "checked": a.checked,
+                    "power": a.power,
+                    "estimated": a.estimated,
+                    "entries": [list(index) for index in a.entries],
+                    "blocks": [block.to_dict() for block in a.blocks],
                     "rtol": a.rtol,
                     "atol": a.atol,
                 }
@@ -225,8 +244,9 @@ class Report:
         if not self.checked:
             return "nothing was checked: there are no parameters"
         if self.ok:
-            return f"every entry agrees, relative error {self.relative_error:.1e}"
-        if not np.isfinite(self._flat[1]).any():
+            who = "every entry agrees" if not self.coverage else "all that was compared agrees"
+            return f"{who}, relative error {self.relative_error:.1e}"
+        if self._is_blind:
             return "the loss is not finite here, so no derivative could be found"
         if not self.wrong:
             undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
@@ -234,13 +254,18 @@ class Report:
                 return f"too little is known to decide: the error bars are too wide, in {_few(undecided)}"
             return "there is nothing to check: the gradient is zero, or less than its error bars, everywhere"
         broken = [a.name for a in self.arrays if a.wrong]
-        return f"{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
+        about = "about " if any(a.estimated for a in self.arrays) else ""
+        return f"{about}{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether the loss was finite nowhere."""
+        if self.evaluations is None:
+            return not np.isfinite(self._flat[1]).any()
+        return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
 
 
-def make_report(
-    comparison: Comparison, analytic: Packed, numerical: Numerical, params: Packed, seconds: float,
-    notes: tuple[str, ...] = (),
-) -> Report:  # fmt: skip
+def make_report(comparison: Comparison, analytic: Packed, numerical: Numerical | Directional, params: Packed) -> Report:
     """The report of a comparison; passes only if nothing is wrong and something was there to be checked."""
     statuses = [array.status for array in comparison.arrays]
     return Report(
@@ -251,11 +276,9 @@ def make_report(
         numerical=params.unpack(comparison.numerical),
         method=numerical.method,
         step=numerical.step,
-        seconds=seconds,
         _flat=(analytic.flat, comparison.numerical),
         _excess=comparison.excess,
         error_bars=None if comparison.bars is None else params.unpack(comparison.bars),
-        notes=notes,
         kinks_crossed=0 if numerical.kinks is None else numerical.kinks.crossed,
     )
 

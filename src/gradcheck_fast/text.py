@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .report import Report
 
 WIDTH = 100
+#: So many of the entries that were found in an array are listed.
+_MOST_LISTED = 12
 #: What stands at the end of an array's row.
 _MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
 #: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
@@ -59,9 +61,41 @@ def as_json(report: Report) -> str:
 
 def how(report: Report) -> str:
     """How the numerical gradient was found: entries, method, h, time."""
-    step = "chosen per parameter" if report.step is None else f"{report.step:.3g}"
+    step = f"chosen per {'parameter' if report.evaluations is None else 'array'}"
+    step = step if report.step is None else f"{report.step:.3g}"
+    count = "" if report.evaluations is None else f", {report.evaluations:,} evaluations"
     shares = [f", {100 * share:.3g} % {what}" for what, share in report.shares.items() if share]
-    return f"{report.checked:,} entries, method {report.method}, h {step}, {duration(report.seconds)}{''.join(shares)}"
+    took = duration(report.seconds)
+    return f"{report.checked:,} entries, method {report.method}, h {step}{count}, {took}{''.join(shares)}"
+
+
+def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
+    """What was found to be wrong along directions: entries, and blocks with what says so."""
+    said = []
+    for array in arrays:
+        if array.entries:
+            indices = [format_index(index) for index in array.entries[:_MOST_LISTED]]
+            left = len(array.entries) - len(indices)
+            said.append(f"{array.name}: wrong at {', '.join(indices)}{f' and {left} more' * bool(left)}")
+        said += [f"{array.name}, {block.label or 'everywhere'}: {block.evidence}" for block in array.blocks]
+    return said
+
+
+def sentence(words: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def error_column(report: Report) -> tuple[str, Callable[[ArrayResult], str]]:
+    """The title of a column, and what stands in it: along directions no largest error is known."""
+    if report.evaluations is None:
+        return "largest error", lambda array: f"{array.largest_error:.1e}"
+    return "seen from", lambda array: "" if array.power is None else f"{array.power:.1e}"
+
+
+def wrong_of(array: ArrayResult) -> str:
+    """How many entries are wrong, of how many that were compared."""
+    return f"{'about ' * array.estimated}{array.wrong:,} of {array.checked:,}"
 
 
 def format_shape(shape: Sequence[int], times: str = "x") -> str:
@@ -72,7 +106,11 @@ def format_shape(shape: Sequence[int], times: str = "x") -> str:
 def _text(report: Report, arrays: Sequence[ArrayResult]) -> str:
     lines = [_wrap(f"Note: {note}") for note in report.notes]
     lines += [""] * bool(lines)
-    lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report), "", *_array_table(report, arrays)]
+    lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report)]
+    lines += [_wrap(sentence(report.coverage))] * bool(report.coverage)
+    lines += ["", *_array_table(report, arrays)]
+    found = found_in_words(arrays)
+    lines += [""] * bool(found) + [_wrap(said) for said in found]
     if report.wrong:
         shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
                  for e in report.worst(min(5, report.wrong))]  # fmt: skip
@@ -84,10 +122,10 @@ def _text(report: Report, arrays: Sequence[ArrayResult]) -> str:
 
 def _array_table(report: Report, arrays: Sequence[ArrayResult]) -> list[str]:
     """A row for each array; the columns of entries at kinks and inconclusive ones only if there are any."""
-    head = ["array", "shape", "relative error", "largest error", "wrong"]
+    title, errors = error_column(report)
+    head = ["array", "shape", "relative error", title, "wrong"]
     rows = [
-        [a.name, format_shape(a.shape), f"{a.relative_error:.1e}", f"{a.largest_error:.1e}",
-         f"{a.wrong:,} of {a.size:,}"]
+        [a.name, format_shape(a.shape), f"{a.relative_error:.1e}", errors(a), wrong_of(a)]
         for a in arrays
     ]  # fmt: skip
     total = ["total", "", f"{report.relative_error:.1e}", "", f"{report.wrong:,} of {report.checked:,}"]

@@ -237,13 +237,16 @@ class _Unpack:
     def _form(self) -> Callable[[list[NDArray[Any]]], Tree]:
         """From the arrays in that order to the tree."""
         tree = self._tree
-        is_array = lambda leaf: isinstance(leaf, np.ndarray) and leaf.ndim > 0
+
+        def is_array(leaf: Any) -> bool:
+            return isinstance(leaf, np.ndarray) and leaf.ndim > 0
+
         if is_array(tree):
             return lambda arrays: arrays[0]
         if type(tree) is dict and all(map(is_array, tree.values())):
             return lambda arrays: dict(zip(tree, arrays, strict=True))
         if type(tree) is list and all(map(is_array, tree)):
-            return list
+            return lambda arrays: arrays
         return lambda arrays: _rebuild(tree, iter(arrays))
 
     def __call__(self, vector: NDArray[np.float64]) -> Tree:

@@ -9,7 +9,7 @@ are *mutants* of a right way back through the network's steps (`adjoint`, and wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,10 +18,12 @@ import numpy as np
 
 from ..trees import split
 from . import patterns, recurrence, slopes, weights
-from .hypotheses import FITS, Case, Hypothesis, is_float32, make_case
+from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, is_float32, make_case
 from .view import Mutant, View, merged
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..differences import Numerical
     from ..numerical import Problem
     from ..trees import Packed
@@ -50,6 +52,18 @@ class Diagnosis(NamedTuple):
     arrays: tuple[str, ...]
 
 
+class Drawn(NamedTuple):
+    """Entries of one array that were differenced one by one: its name, and for each entry three numbers.
+
+    They are columns, of shape (entries, 1), if the array is a matrix.
+    """
+
+    array: str
+    params: NDArray[np.float64]
+    analytic: NDArray[np.float64]
+    numerical: NDArray[np.float64]
+
+
 class _Explanation(NamedTuple):
     """A hypothesis that holds, and how far each array that it explains is from it."""
 
@@ -74,6 +88,31 @@ def diagnose(
     """
     with np.errstate(all="ignore"):  # wrong numbers may well overflow
         return _diagnose(make_case(problem, params, analytic, numerical, tuple(wrong)), analytic)
+
+
+def diagnose_drawn(problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn]) -> tuple[Diagnosis, ...]:
+    """The same of entries that were drawn of wrong parts of arrays, by what the parts are called: only factors show."""
+    if not drawn:
+        return ()
+    samples = getattr(problem, "samples", 1)
+    case = Case(
+        params={label: part.params for label, part in drawn.items()},
+        analytic={label: part.analytic for label, part in drawn.items()},
+        numerical={label: part.numerical for label, part in drawn.items()},
+        wrong=tuple(drawn),
+        fits=max(FITS[4 if is_float32(analytic.flat) else 8], FITS_PLAIN),
+        sizes={"the number of samples N": samples} if samples > 1 else {},
+    )
+    with np.errstate(all="ignore"):
+        rounding = _rounding(case, analytic)
+        said = [rounding] if rounding else _cover(case, _holding(case, _by_patterns(case, patterns.FACTORS)))
+        return tuple(
+            found._replace(
+                evidence=found.evidence if rounding else found.evidence.replace(" entries", " entries differenced"),
+                arrays=tuple(dict.fromkeys(drawn[label].array for label in found.arrays)),
+            )
+            for found in said
+        )
 
 
 def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:

@@ -27,7 +27,7 @@ Arrays: TypeAlias = "Mapping[str, Values]"
 #: How near, relative to the largest entry of an array, a gradient of so many bytes must be to a hypothesis.
 FITS = {2: 2e-2, 4: 1e-4, 8: 1e-9}
 #: The same at least, where the numerical gradient is in plain arithmetic.
-_FITS_PLAIN = 1e-5
+FITS_PLAIN = 1e-5
 #: A constant that is fitted to the entries, or a precision read off them, needs so many to be evidence.
 ENTRIES = 4
 #: Estimated seconds that going through a network for all its mutants may take.
@@ -117,7 +117,7 @@ def make_case(problem: Problem, params: Packed, analytic: Packed, numerical: Num
         analytic={name: a[name] for name in finite},
         numerical={name: n[name] for name in finite},
         wrong=tuple(name for name in wrong if name in finite),
-        fits=max(FITS[_precision(analytic)], 0.0 if numerical.exact else _FITS_PLAIN),
+        fits=max(FITS[_precision(analytic)], 0.0 if numerical.exact else FITS_PLAIN),
     )
     return _with_network(case, problem, params.flat) if isinstance(problem, NetworkLoss) else case
 

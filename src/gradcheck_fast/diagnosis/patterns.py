@@ -297,4 +297,6 @@ SPECIFIC: tuple[Pattern, ...] = (
     penalty,
     array_scaled,
 )
+#: Those that show in any entries of an array.
+FACTORS: tuple[Pattern, ...] = (zero, array_scaled, array_scaled_anyhow)
 VAGUE: tuple[Pattern, ...] = (reversed_or_shifted, array_scaled_anyhow, lines)

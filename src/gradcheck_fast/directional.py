@@ -1,0 +1,229 @@
+"""A gradient checked along random directions, and what is wrong in it located: for networks of many parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, floor, inf, log10, nan, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .compare import ArrayResult, Block, Comparison
+from .diagnosis import Drawn
+from .diagnosis.hypotheses import is_float32
+from .lines import CONFIDENCE, Probe, Table, Tolerance, check_along
+from .localise import Located, inside, locate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .lines import Tested
+    from .localise import Checked
+    from .trees import Packed
+
+#: How often what was found is left out, and the rest of the array checked again.
+_ROUNDS = 8
+#: An array in which a gradient wrong by as much as itself could have been missed is inconclusive.
+_POWERLESS = 1.0
+
+
+class Directional(NamedTuple):
+    """The comparison, and how it was made.
+
+    Attributes
+    ----------
+    comparison : Comparison
+        The numerical gradient is NaN but where entries were differenced one by one.
+    step : float or None
+    evaluations : int
+        Of the cost.
+    coverage : str
+        What would have been seen, in a sentence.
+    drawn : dict
+        The entries that were differenced, of each block and array that is wrong in all of them, by its label.
+    """
+
+    comparison: Comparison
+    step: float | None
+    evaluations: int
+    coverage: str
+    drawn: dict[str, Drawn]
+    method: str = "directional"
+    kinks: None = None
+
+
+class _Found(NamedTuple):
+    """What is known of one array in the end: the first test, the last one, and what was found in between."""
+
+    table: Table
+    not_finite: int
+    first: Tested | None = None
+    last: Tested | None = None
+    located: Located = Located()
+
+
+def compare_along_directions(
+    cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, *,
+    rtol: float | None, atol: float | None, step: float | None, seed: int, report: Callable[[float], object],
+) -> Directional:  # fmt: skip
+    """Compares array by array; see `lines` for the mathematics, `localise` for how wrong entries are found.
+
+    Parameters
+    ----------
+    cost : callable
+        The cost at a flat vector.
+    params, analytic : Packed
+    rtol, atol : float or None
+        As for `gradcheck`, of the root mean square of an array's errors; by default what rounding in the dtype of the
+        analytic array may do.
+    step : float or None
+        h, the standard deviation of how far each parameter is moved. None: chosen for each array.
+    seed : int
+        Of the random directions.
+    report : callable
+        Gets the fraction done.
+    """
+    probe = Probe(cost, params.flat)
+    single = is_float32(analytic.flat)
+    found: list[_Found] = []
+    begin = 0
+    for number, (name, shape) in enumerate(analytic.shapes.items()):
+        table = Table(shape, begin, params.flat, analytic.flat, (seed, number))
+        begin = table.place.stop
+        tolerance = Tolerance(rtol or 0.0, atol or 0.0)
+        if rtol is None and atol is None:
+            tolerance = Tolerance.of_dtype(np.dtype(np.float32) if single else analytic.dtypes[name])
+        found.append(_check_array(probe, table, tolerance, step))
+        report(begin / max(params.flat.size, 1))
+    return _summary(found, analytic, probe.evaluations, step, (rtol or 0.0, atol or 0.0))
+
+
+def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float | None) -> _Found:
+    """Checks, locates, leaves out what was found, and checks the rest, until nothing more is seen."""
+    not_finite = ~np.isfinite(table.gradient)
+    count = int(np.count_nonzero(not_finite))
+    if count:
+        table.leave_out(not_finite)
+    if table.theta.size == count or not np.isfinite(probe.base):
+        return _Found(table, count)
+    first = last = check_along(probe, table, tolerance, step)
+    located = Located()
+    rounds = 0
+    while last.wrong and rounds < _ROUNDS:
+        rounds += 1
+        size = sqrt(sum(line.slope**2 for line in last.lines) / len(last.lines) / table.theta.size)
+        more = locate(probe, table, tolerance, number=last.number, residual=last.residual, size=size, step=step)
+        located = located.and_more(more)
+        table.leave_out(_where(table, more))
+        if table.left_out is not None and table.left_out.all():
+            return _Found(table, count, first, last, located)
+        last = check_along(probe, table, tolerance, step)
+    if last.wrong:
+        everywhere = (((0, table.shape[0]),), ((0, table.shape[1]),))
+        located = located._replace(blocks=(*located.blocks, Block(*everywhere, table.shape, 0, 0)))
+    return _Found(table, count, first, last, located)
+
+
+def _where(table: Table, located: Located) -> NDArray[np.bool_]:
+    where = np.zeros(table.shape, np.bool_)
+    for entry in located.entries:
+        where[entry.row, entry.column] = True
+    for block in located.blocks:
+        where[np.ix_(inside(block.rows, table.shape[0]), inside(block.columns, table.shape[1]))] = True
+    return where
+
+
+def _summary(
+    found: list[_Found], analytic: Packed, evaluations: int, step: float | None, tolerance: tuple[float, float]
+) -> Directional:
+    known = any(array.located.entries or array.located.drawn for array in found)
+    numerical, excess = np.full(analytic.flat.size, nan), np.full(analytic.flat.size, -inf)
+    bars = np.full(analytic.flat.size, nan) if known else None
+    results: list[ArrayResult] = []
+    for (name, shape), array in zip(analytic.shapes.items(), found, strict=True):
+        own = array.table.place
+        if array.not_finite:
+            excess[own][~np.isfinite(analytic.flat[own])] = inf
+        largest = 0.0
+        for entry in (*array.located.entries, *array.located.drawn):
+            at = own.start + entry.row * array.table.shape[1] + entry.column
+            numerical[at], excess[at] = entry.numerical, entry.excess
+            if bars is not None:
+                bars[at] = entry.bar
+            largest = max(largest, abs(float(analytic.flat[at]) - entry.numerical))
+        results.append(_result(name, shape, array, largest, tolerance))
+    tests = [array.first for array in found if array.first is not None]
+    ratio = nan if any(array.not_finite for array in found) else _relative_error(tests)
+    comparison = Comparison(tuple(results), ratio, excess, numerical, bars)
+    drawn = {}
+    for name, array in zip(analytic.shapes, found, strict=True):
+        drawn.update(_drawn(name, array, analytic.flat))
+    return Directional(comparison, step, evaluations, _coverage(results), drawn)
+
+
+def _result(
+    name: str, shape: tuple[int, ...], array: _Found, largest: float, tolerance: tuple[float, float]
+) -> ArrayResult:
+    """The result of one array. What is neither found nor left out is as the last directions say."""
+    size, last, blocks = array.table.theta.size, array.last, array.located.blocks
+    wrong = array.not_finite + len(array.located.entries) + sum(block.estimate for block in blocks)
+    if last is None or array.first is None:
+        unknown = size - array.not_finite
+        return ArrayResult(name, shape, nan if size else 0.0, 0.0, wrong, size, *tolerance, 0, unknown, not size)
+    flat = [entry.row * array.table.shape[1] + entry.column for entry in array.located.entries]
+    entries = tuple(tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(flat))
+    ratio = nan if array.not_finite else _relative_error([array.first])
+    powerless = not wrong and last.power > _POWERLESS
+    empty = powerless and last.silent
+    return ArrayResult(
+        name, shape, ratio, largest, wrong, size, *tolerance, inconclusive=size if powerless and not empty else 0,
+        empty=empty, power=last.power, entries=entries, blocks=blocks,
+    )  # fmt: skip
+
+
+def _relative_error(tests: list[Tested]) -> float:
+    """‖a - n‖ / ‖a + n‖ as the directions estimate it."""
+    if not tests:
+        return nan
+    difference, total = (sum(squares) for squares in zip(*(test.squares for test in tests), strict=True))
+    return sqrt(difference / total) if total else 0.0 if not difference else inf
+
+
+def _coverage(results: list[ArrayResult]) -> str:
+    """What would have been seen. Said of arrays of which it can be said; the others are inconclusive or empty."""
+    powers = [array.power for array in results if array.power is not None and array.power <= _POWERLESS]
+    if not powers:
+        return ""
+    which = "any one array" if len(powers) == len(results) else f"any one of {len(powers)} of the arrays"
+    elsewhere = " besides what was found" if any(array.wrong for array in results) else ""
+    return (
+        f"an error of relative size >= {_rounded_up(max(powers)):.1e} in {which}{elsewhere} would have been seen with "
+        f"probability >= {CONFIDENCE}"
+    )
+
+
+def _rounded_up(x: float) -> float:
+    """To two digits."""
+    digit = 10.0 ** (floor(log10(x)) - 1)
+    return ceil(x / digit) * digit
+
+
+def _drawn(name: str, array: _Found, analytic: NDArray[np.float64]) -> dict[str, Drawn]:
+    """The entries of each wrong block, and of an array of which nothing is right, under the name of the part."""
+    located = array.located
+    parts: dict[str, list[Checked]] = {}
+    if len(located.entries) == array.table.theta.size:
+        parts[name] = list(located.entries)
+    for block in located.blocks:
+        if 0 < block.wrong == block.drawn:
+            rows, columns = (inside(*side) for side in zip((block.rows, block.columns), block.extent, strict=True))
+            own = [entry for entry in located.drawn if rows[entry.row] and columns[entry.column]]
+            parts[", ".join(filter(None, (name, block.label)))] = own
+    own_analytic, theta = analytic[array.table.place].reshape(array.table.shape), array.table.theta
+    form = (-1, 1) if array.table.shape[0] > 1 else (-1,)
+    found = {}
+    for label, entries in parts.items():
+        places = tuple(np.array([(entry.row, entry.column) for entry in entries]).T)
+        numerical = np.array([entry.numerical for entry in entries])
+        found[label] = Drawn(name, *(x.reshape(form) for x in (theta[places], own_analytic[places], numerical)))
+    return found

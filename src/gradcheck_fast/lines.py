@@ -1,0 +1,340 @@
+"""Whole arrays checked along random directions: a few evaluations of the cost, however large the array.
+
+For an array with the analytic gradient g and the true one t, and a random direction r, g·r is compared with the central
+difference D of the cost along r. What remains, e·r with e = g - t, tells of an error anywhere in the array.
+
+**The directions are normal, not ±1.** Two errors that cancel, e = (c, -c), are missed by a vector of random signs with
+probability ½, and by m of them with 2^-m. Of a vector r of independent normal numbers, e·r is normal with standard
+deviation ‖e‖ *whatever e is*: one entry, two that cancel, or all of them. So m directions all have \\|e·r\\| <= x ‖e‖
+with the probability P(\\|N(0, 1)\\| <= x)^m exactly.
+
+**Power.** The central differences have error bars b, so \\|e·r\\| <= \\|g·r - D\\| + b. Let c be the largest right side
+that was measured. However steps and bars came about, c <= x ‖e‖ has no more than the probability above. How many
+directions are taken is decided on the way, in one of four manners; x is such that each has the probability 0.00025
+(0.079 for m = 3), so that an error of ‖e‖ >= c/x would have been seen with probability >= 0.999. Divided by ‖g‖ this is
+the `power` of an array: every array has its own, so that a large one cannot hide a small one.
+
+**Steps and bars.** The cost is evaluated at θ + hr, θ - hr and θ + 2hr. With E(θ), known once for all, these give D and
+a third difference, E(2h) - 3E(h) + 3E(0) - E(-h): rounding makes it √20 times that of one evaluation, truncation 6h
+times that of D, and a kink between -h and 2h about 2h times the error that it makes in D. The bar is a multiple of what
+is typical of the array's lines, over 2h. A step that moves many rectifiers crosses kinks; so h is the smallest that
+keeps rounding down to 2√ε ‖g‖, and smaller yet where a pilot shows that this is too large.
+
+**No alarm without more evidence.** Where a residual is beyond its bar, fresh directions are taken, until a bar that is
+small by chance would have had to be so many times over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import inf, isfinite, prod, sqrt
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .differences import EPSILON
+from .heatmap import as_matrix_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: An error of the stated size is seen with this probability.
+CONFIDENCE = 0.999
+#: An array is compared with or without its pilot, and with or without more directions.
+_MANNERS = 4
+#: Directions for an array whose gradient is right, of three evaluations each; and more where something looks wrong.
+DIRECTIONS, MORE = 3, 8
+#: Roundings of the cost that a third difference may always have.
+ROUNDINGS = 4.0
+#: Bars are so many times the error that a typical third difference stands for.
+BAR = 3.0
+#: The smallest and largest h, in root mean squares of the array's parameters.
+SMALLEST, LARGEST = 2.0**-32, 2.0**-4
+#: Roundings, of its dtype, that a right analytic gradient may have, relative to ‖g‖; a normal number of 4 is rare.
+_ANALYTIC_ROUNDINGS, _RARE = 12.0, 4.0
+#: How far lines may be from the best step before another is taken, and the largest change of it.
+_BALANCED, _LARGEST_CHANGE = 8.0, 256.0
+_CHUNK = 1 << 16
+
+
+class Line(NamedTuple):
+    """The cost along one direction: h, g·r, the central difference D, and the size of the third difference."""
+
+    step: float
+    analytic: float
+    slope: float
+    third: float
+
+    @property
+    def residual(self) -> float:
+        """g·r - D."""
+        return self.analytic - self.slope
+
+    def bar(self, typical: float) -> float:
+        """How far D may be from the derivative, if third differences are of that size."""
+        bar = BAR * max(self.third, typical) / (2.0 * self.step)
+        return bar if isfinite(bar) and isfinite(self.slope) else inf
+
+
+class Table:
+    """One array as a matrix: its parameters, its gradient, and directions in it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns.
+    gradient : ndarray
+        The analytic one; 0 in the entries that are left out.
+    left_out : ndarray of bool, or None
+        Entries that no direction moves: those already found to be wrong.
+    """
+
+    def __init__(
+        self, array_shape: tuple[int, ...], begin: int, theta: NDArray[np.float64], gradient: NDArray[np.float64],
+        seed: tuple[int, int],
+    ) -> None:  # fmt: skip
+        self.shape = as_matrix_shape(array_shape) if prod(array_shape) else (1, 0)
+        self.place = slice(begin, begin + self.shape[0] * self.shape[1])
+        self.theta = theta[self.place].reshape(self.shape)
+        self.gradient = gradient[self.place].reshape(self.shape)
+        self.left_out: NDArray[np.bool_] | None = None
+        self.scale = _norm(self.theta) / sqrt(max(self.theta.size, 1)) or 1.0
+        self._seed = seed
+        self._drawn = 0
+
+    def leave_out(self, where: NDArray[np.bool_]) -> None:
+        """No direction moves these entries any more, besides those left out before."""
+        self.left_out = where if self.left_out is None else self.left_out | where
+        self.gradient = np.where(self.left_out, 0.0, self.gradient)
+
+    def new_direction(self) -> int:
+        """The number of a direction that was not used before."""
+        self._drawn += 1
+        return self._drawn
+
+    def direction(self, number: int) -> NDArray[np.float64]:
+        """Independent standard normal numbers, the same for the same number."""
+        r = np.random.default_rng((*self._seed, number)).standard_normal(self.shape)
+        if self.left_out is not None:
+            r[self.left_out] = 0.0
+        return r
+
+
+#: A part of a table: rows and columns.
+Part = tuple[slice, slice]
+WHOLE: Part = (slice(None), slice(None))
+
+
+class Probe:
+    """Evaluates the cost where a part of one array is moved.
+
+    Attributes
+    ----------
+    base : float
+        The cost at the parameters.
+    evaluations : int
+        How often the cost was evaluated.
+    noise : float
+        The size of the third differences that rounding makes.
+    """
+
+    def __init__(self, cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> None:
+        self._cost = cost
+        self._theta = theta.copy()
+        self.evaluations = 0
+        self.base = self._evaluate()
+        with np.errstate(over="ignore", invalid="ignore"):
+            single = self.base == float(np.float32(self.base)) != float(np.float16(self.base))
+        epsilon = float(np.finfo(np.float32).eps) if single else EPSILON
+        self.noise = ROUNDINGS * epsilon * abs(self.base)
+
+    @property
+    def accuracy(self) -> float:
+        """How well slopes are to be found, relative to ‖g‖: to half of the digits of the cost."""
+        return 2.0 * sqrt(self.noise / (ROUNDINGS * abs(self.base)) if self.base else EPSILON)
+
+    def line(self, table: Table, part: Part, r: NDArray[np.float64], h: float) -> Line:
+        """The cost along r, a direction in a part of the array."""
+        here, there = table.theta[part], self._theta[table.place].reshape(table.shape)[part]
+        g = table.gradient[part]
+        costs, projected = [], []
+        for times in (1.0, -1.0, 2.0):
+            np.multiply(r, times * h, out=there)
+            there += here
+            # what rounding has left of the step
+            projected.append(_project(g, there, here))
+            costs.append(self._evaluate())
+        there[...] = here
+        plus, minus, twice = costs
+        with np.errstate(all="ignore"):
+            third = abs((twice - plus) - 2.0 * (plus - self.base) + (self.base - minus))
+            slope = (plus - minus) / (2.0 * h)
+        return Line(h, (projected[0] - projected[1]) / (2.0 * h), slope, third if isfinite(third) else inf)
+
+    def step(self, accuracy: float, scale: float) -> float:
+        """The smallest h at which rounding alone makes a bar of this accuracy, within reason."""
+        wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
+        return min(max(wanted, SMALLEST * scale), LARGEST * scale)
+
+    def _evaluate(self) -> float:
+        self.evaluations += 1
+        return float(self._cost(self._theta))
+
+
+class Tested(NamedTuple):
+    """What the directions say of an array.
+
+    Attributes
+    ----------
+    wrong : bool
+    lines : tuple of Line
+    bar : float
+        The widest of their error bars.
+    power : float
+        An error of this size, relative to ‖g‖, would have been seen with probability `CONFIDENCE`.
+    number : int
+        The direction with the largest residual,
+    residual : float
+        which is this.
+    """
+
+    wrong: bool
+    lines: tuple[Line, ...]
+    bar: float
+    power: float
+    number: int
+    residual: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether no slope is more than its bar."""
+        return all(abs(line.slope) <= self.bar for line in self.lines)
+
+    @property
+    def squares(self) -> tuple[float, float]:
+        """Estimates of ‖a - n‖² and ‖a + n‖²: in each direction both have that expectation."""
+        difference, total = np.array([(line.residual, line.analytic + line.slope) for line in self.lines]).T
+        return float(np.mean(difference**2)), float(np.mean(total**2))
+
+
+class Tolerance(NamedTuple):
+    """The size of e that is right, ``atol √size + rtol ‖g‖``, for users who say so; else by the gradient's dtype."""
+
+    rtol: float
+    atol: float
+
+    def of_part(self, table: Table, part: Part) -> float:
+        """The \\|e·r\\| that is right."""
+        g = table.gradient[part]
+        return _RARE * (self.rtol * _norm(g) + self.atol * sqrt(g.size))
+
+    def of_entry(self, size: float) -> float:
+        """The error that is right in an entry of that size, or in an array of such."""
+        return _RARE * (self.rtol * size + self.atol)
+
+    @classmethod
+    def of_dtype(cls, dtype: np.dtype[Any]) -> Tolerance:
+        """What rounding does to a right gradient."""
+        precision = np.finfo(dtype if dtype.kind == "f" else np.dtype(np.float64))
+        return cls(_ANALYTIC_ROUNDINGS * float(precision.eps), _ANALYTIC_ROUNDINGS * float(precision.tiny))
+
+
+def quantile(directions: int) -> float:
+    """The x of P(\\|N(0, 1)\\| <= x)^directions = (1 - CONFIDENCE) / 4."""
+    missed = (1.0 - CONFIDENCE) / _MANNERS
+    return NormalDist().inv_cdf(0.5 * (1.0 + missed ** (1.0 / directions)))
+
+
+def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | None) -> Tested:
+    """Compares an array along random directions.
+
+    Parameters
+    ----------
+    probe : Probe
+    table : Table
+    tolerance : Tolerance
+    step : float or None
+        h; None: chosen.
+    """
+    size = _norm(table.gradient)
+    lines: dict[int, Line] = {}
+
+    def add(h: float) -> Line:
+        number = table.new_direction()
+        lines[number] = probe.line(table, WHOLE, table.direction(number), h)
+        return lines[number]
+
+    wanted = probe.accuracy * size
+    h = probe.step(wanted, table.scale) if step is None else step
+    pilot = add(h)
+    if step is None:
+        h = better_step(probe, pilot, wanted)
+    if h != pilot.step:  # the pilot is no good, and a third one after it would be too many
+        lines.clear()
+    for _ in range(DIRECTIONS - 1):
+        add(h)
+    typical = _typical(lines.values())
+    if 4.0 * h < pilot.step and pilot.step * typical > h * pilot.third:
+        # bars became wider: it is rounding, not truncation or kinks
+        probe.noise = max(pilot.third, typical)
+        return check_along(probe, table, tolerance, step)
+    allowed = tolerance.of_part(table, WHOLE)
+    bars = _bars(probe, lines)
+    if any(abs(line.residual) > bars[number] + allowed for number, line in lines.items()):
+        for _ in range(MORE):
+            add(h)
+        bars = _bars(probe, lines)
+    wide = max(bars.values())
+    together = sqrt(sum(line.residual**2 for line in lines.values()) / len(lines))
+    largest = max(abs(line.residual) for line in lines.values()) + wide
+    number = max(lines, key=lambda number: abs(lines[number].residual))
+    return Tested(
+        wrong=len(lines) > DIRECTIONS and together > wide + allowed,
+        lines=tuple(lines.values()),
+        bar=wide,
+        power=largest / (quantile(len(lines)) * size) if size and isfinite(wide) else inf,
+        number=number,
+        residual=lines[number].residual,
+    )
+
+
+def better_step(probe: Probe, line: Line, accuracy: float) -> float:
+    """The step that the line should have had: its own, if there is little to be gained.
+
+    Rounding makes an error n/h, truncation one c of the order of h²: they balance at h (n / hc)^(1/3).
+    """
+    h = line.step
+    rounding, measured = BAR * probe.noise / (2.0 * h), BAR * line.third / (2.0 * h)
+    if not isfinite(measured):
+        return h / _LARGEST_CHANGE
+    if measured > _BALANCED * max(rounding, accuracy):
+        return h * max(float(np.cbrt(rounding / measured)), 1.0 / _LARGEST_CHANGE)
+    if rounding > _BALANCED * accuracy:  # the step was as large as the parameters allow
+        return h * sqrt(_LARGEST_CHANGE)
+    return h
+
+
+def _bars(probe: Probe, lines: dict[int, Line]) -> dict[int, float]:
+    typical = max(probe.noise, _typical(lines.values()))
+    return {number: line.bar(typical) for number, line in lines.items()}
+
+
+def _typical(lines: Iterable[Line]) -> float:
+    """The root mean square of the third differences."""
+    return sqrt(float(np.mean(np.square([line.third for line in lines]))))
+
+
+def _norm(x: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.einsum("ij,ij->", x, x)))
+
+
+def _project(g: NDArray[np.float64], there: NDArray[np.float64], here: NDArray[np.float64]) -> float:
+    """g·(there - here), by pieces: no more than some rows are subtracted at once."""
+    rows = max(1, _CHUNK // max(g.shape[1], 1))
+    return float(
+        sum(
+            np.einsum("ij,ij->", g[k : k + rows], there[k : k + rows] - here[k : k + rows])
+            for k in range(0, len(g), rows)
+        )
+    )

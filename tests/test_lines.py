@@ -1,0 +1,177 @@
+"""Random directions: their steps, bars and stated power hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradcheck_fast import lines
+from gradcheck_fast.lines import Line, Probe, Table, Tolerance, check_along, quantile
+
+ROWS, COLUMNS = 12, 9
+RIGHT = Tolerance.of_dtype(np.dtype(np.float64))
+
+
+@pytest.fixture
+def smooth():
+    """A function of a matrix, its gradient, and where."""
+    rng = np.random.default_rng(1)
+    amplitudes, at = rng.normal(size=(2, ROWS * COLUMNS))
+    return lambda theta: float(np.sin(theta) @ amplitudes) + 3.0, np.cos(at) * amplitudes, at
+
+
+def check(cost, gradient, at, seed=0, step=None, tolerance=RIGHT):
+    table = Table((ROWS, COLUMNS), 0, at, gradient, (seed, 0))
+    probe = Probe(cost, at)
+    return check_along(probe, table, tolerance, step), probe
+
+
+def errors(rng):
+    """Errors of norm 1, as different as they can be."""
+    one, two = np.zeros((2, ROWS * COLUMNS))
+    one[rng.integers(one.size)] = 1.0
+    two[rng.choice(two.size, 2, replace=False)] = 1.0, -1.0
+    low_rank = np.outer(rng.normal(size=ROWS), rng.normal(size=COLUMNS)).ravel()
+    block = np.zeros((ROWS, COLUMNS))
+    block[2:5, 3:7] = 1.0
+    for e in (one, two, rng.normal(size=one.size), low_rank, block.ravel()):
+        yield e / np.linalg.norm(e)
+
+
+def test_a_right_gradient_takes_nine_evaluations_besides_the_first(smooth):
+    tested, probe = check(*smooth)
+    assert not tested.wrong
+    assert probe.evaluations == 1 + 9
+    assert tested.power < 1e-6
+
+
+def test_an_error_of_the_stated_size_is_missed_once_in_a_thousand_times_at_most(smooth):
+    """Whatever its shape. A miss is a run that says that it would have seen an error so large, and did not."""
+    cost, gradient, at = smooth
+    size = 1.3 * check(*smooth)[0].power * np.linalg.norm(gradient)
+    runs = misses = promises = 0
+    for seed in range(400):
+        for e in errors(np.random.default_rng(seed)):
+            wrong = gradient + size * e
+            tested, _ = check(cost, wrong, at, seed)
+            promised = tested.power * np.linalg.norm(wrong) <= size
+            promises += tested.wrong or promised
+            misses += promised and not tested.wrong
+            runs += 1
+    assert promises > 0.99 * runs
+    assert misses <= 8  # 2 are expected at the bound, and more than 8 have a probability of 2e-4
+
+
+def test_smaller_errors_are_missed_so_the_power_is_not_understated_by_much(smooth):
+    cost, gradient, at = smooth
+    size = 0.02 * check(*smooth)[0].power * np.linalg.norm(gradient)
+    error = next(errors(np.random.default_rng(0)))
+    assert not any(check(cost, gradient + size * error, at, seed)[0].wrong for seed in range(20))
+
+
+@pytest.mark.parametrize("directions", [1, 2, 3, 11])
+def test_quantile(directions):
+    """Of simulated normal numbers, all are below it as often as stated."""
+    draws = np.abs(np.random.default_rng(directions).standard_normal((400_000, directions))).max(axis=1)
+    missed = int((draws <= quantile(directions)).sum())
+    assert 65 < missed < 140  # 100 expected
+
+
+def test_the_bar_covers_a_kink_wherever_it_lies():
+    """One kink at u, along a direction with slope 1: mostly its own third difference shows it, else those of others."""
+    covered = []
+    for u in np.linspace(-3.0, 3.0, 601):
+        cost = lambda theta, u=u: 1.0 + float(theta[0] + np.maximum(theta[0] - u, 0.0))
+        table = Table((1,), 0, np.zeros(1), np.ones(1), (0, 0))
+        line = Probe(cost, np.zeros(1)).line(table, lines.WHOLE, np.ones((1, 1)), 1.0)
+        true = 1.0 + (u < 0.0)
+        covered.append(abs(line.slope - true) <= line.bar(0.0) + 1e-12)
+    assert np.mean(covered) > 0.93
+
+
+def test_steps_of_rounded_parameters_are_taken_as_they_are():
+    """The gradient is projected on the step that was made, not on the one that was meant."""
+    at = np.array([1e8, -1e8, 3e7, 1e8])
+    gradient = np.array([1.0, 2.0, -3.0, 4.0])
+    table = Table((4,), 0, at, gradient, (0, 0))
+    line = Probe(lambda theta: float(gradient @ (theta - at)), at).line(table, lines.WHOLE, np.full((1, 4), 0.7), 1e-8)
+    assert line.residual == 0.0
+    assert line.slope != pytest.approx(0.7 * gradient.sum(), rel=1e-3)
+
+
+def test_noise_larger_than_rounding_is_learned_and_makes_bars_wider(smooth):
+    """A cost that rounds its parameters to float32, unseen in its values: no alarm, less power."""
+    cost, gradient, at = smooth
+    rounding = lambda theta: cost(theta.astype(np.float32).astype(float))
+    for seed in range(50):
+        tested, probe = check(rounding, gradient, at, seed)
+        assert not tested.wrong
+        assert 1e-5 < tested.power < 0.5
+        assert probe.noise > 1e-8
+
+
+def test_a_cost_of_float32_is_recognised_by_its_values(smooth):
+    cost, gradient, at = smooth
+    single = lambda theta: float(np.float32(cost(theta)))
+    for seed in range(50):
+        tested, _ = check(single, gradient, at, seed)
+        assert not tested.wrong
+        assert 1e-5 < tested.power < 0.5
+        assert check(single, 2.0 * gradient, at, seed)[0].wrong
+
+
+def test_a_given_step_is_taken(smooth):
+    tested, _ = check(*smooth, step=1e-4)
+    assert {line.step for line in tested.lines} == {1e-4}
+
+
+def test_a_step_that_is_too_large_is_seen_in_the_bars(smooth):
+    for seed in range(50):
+        tested, _ = check(*smooth, seed, step=0.3)
+        assert not tested.wrong
+        assert tested.power > 1e-2
+
+
+def test_tolerance(smooth):
+    cost, gradient, at = smooth
+    wrong = gradient * (1.0 + 1e-4)
+    assert check(cost, wrong, at)[0].wrong
+    assert not check(cost, wrong, at, tolerance=Tolerance(1e-4, 0.0))[0].wrong
+    assert not check(cost, wrong, at, tolerance=Tolerance(0.0, 1e-4))[0].wrong
+    assert check(cost, wrong, at, tolerance=Tolerance(1e-6, 0.0))[0].wrong
+
+
+def test_costs_that_are_not_finite_beside_the_parameters():
+    """log of a parameter of 1e-12 among larger ones: all steps lead beyond 0."""
+    at = np.array([1.0, 1e-12, 2.0])
+    table = Table((3,), 0, at, 1.0 / np.array([1.0, 1.0, 2.0]), (0, 0))
+    with np.errstate(invalid="ignore"):
+        tested = check_along(Probe(lambda theta: float(np.log(theta).sum()), at), table, RIGHT, None)
+    assert not tested.wrong
+    assert tested.power == np.inf
+
+
+def test_a_bar_of_what_is_not_finite_is_infinite():
+    assert Line(1e-3, 1.0, np.nan, np.inf).bar(1.0) == np.inf
+
+
+def test_entries_left_out_are_not_moved(smooth):
+    cost, gradient, at = smooth
+    seen = []
+    table = Table((ROWS, COLUMNS), 0, at, gradient, (0, 0))
+    where = np.zeros((ROWS, COLUMNS), bool)
+    where[3] = True
+    table.leave_out(where)
+    check_along(Probe(lambda theta: seen.append(theta.copy()) or cost(theta), at), table, RIGHT, None)
+    moved = np.any(np.array(seen) != at, axis=0).reshape(ROWS, COLUMNS)
+    np.testing.assert_array_equal(moved, ~where)
+
+
+def test_an_array_is_moved_alone():
+    at = np.arange(1.0, 11.0)
+    seen = []
+    table = Table((2, 3), 3, at, np.ones(10), (0, 0))
+    check_along(Probe(lambda theta: seen.append(theta.copy()) or float(theta.sum()), at), table, RIGHT, None)
+    moved = np.any(np.array(seen) != at, axis=0)
+    assert np.flatnonzero(moved).tolist() == list(range(3, 9))
+    np.testing.assert_array_equal(at, np.arange(1.0, 11.0))

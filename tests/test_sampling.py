@@ -1,0 +1,155 @@
+"""gradcheck(sample=...): a random part of each array, entry by entry, and what that is worth."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import networks
+import numpy as np
+import pytest
+from networks import make
+
+import gradcheck_fast as gf
+from gradcheck_fast.sampling import draw
+
+
+@pytest.fixture(scope="module")
+def case():
+    return make(np.random.default_rng(0), [30, 20, 4], ["tanh", "identity"], samples=5)
+
+
+@pytest.fixture
+def check(case):
+    loss = lambda p: networks.loss(case.net, p, case.X, case.y)
+    return lambda gradient, **options: gf.gradcheck(loss, gradient, case.params, **options)
+
+
+def counts(report):
+    return {array.name: array.checked for array in report.arrays}
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (7, (7, 20, 7, 4)),
+        (100, (100, 20, 80, 4)),
+        (10_000, (600, 20, 80, 4)),
+        (0.1, (60, 20, 8, 4)),
+        (1.0, (600, 20, 80, 4)),
+    ],
+)
+def test_vectors_and_small_arrays_are_covered_in_full(check, case, sample, expected):
+    report = check(case.gradient, sample=sample)
+    assert report.ok
+    assert tuple(counts(report).values()) == expected
+    assert report.checked == sum(expected)
+    assert [array.size for array in report.arrays] == [600, 20, 80, 4]
+    known = [int((~np.isnan(array)).sum()) for array in report.numerical.values()]
+    assert known == list(expected)
+
+
+def test_a_draw_has_no_repetitions_and_depends_on_the_seed():
+    shapes = {"a": (50, 40), "b": (7,), "c": (), "d": (0, 3)}
+    one, same, other = (draw(shapes, 100, seed) for seed in (1, 1, 2))
+    assert len(set(one.entries.tolist())) == 100 + 7 + 1
+    assert one.entries.max() == 2007
+    np.testing.assert_array_equal(one.entries, same.entries)
+    assert not np.array_equal(one.entries, other.entries)
+
+
+def test_every_entry_is_drawn_as_often_as_any_other():
+    times = np.zeros(60)
+    for seed in range(2000):
+        times[draw({"a": (6, 10)}, 12, seed).entries] += 1
+    assert times.min() > 320
+    assert times.max() < 480  # 400 expected
+
+
+def test_sampled_numbers_are_those_of_a_complete_check(check, case):
+    part, complete = check(case.gradient, sample=50), check(case.gradient)
+    for name, array in part.numerical.items():
+        known = ~np.isnan(array)
+        np.testing.assert_allclose(array[known], complete.numerical[name][known], rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize(("sample", "probability"), [(7, 0.06793), (100, 0.5), (300, 0.95), (600, None)])
+def test_what_would_have_been_seen(check, case, sample, probability):
+    report = check(case.gradient, sample=sample)
+    if probability is None:
+        assert report.coverage == ""
+        return
+    assert "if 1 % or more of the entries of any array were wrong" in report.coverage
+    stated = float(report.coverage.split(">= ")[1])
+    fewest = min(array.checked for array in report.arrays if array.checked < array.size)
+    assert 0 <= 1 - 0.99**fewest - stated < 1e-5
+    assert report.coverage.capitalize()[:20] in str(report)
+
+
+def test_one_percent_of_wrong_entries_is_seen_as_often_as_stated(check, case):
+    wrong = copy.deepcopy(case.gradient)
+    wrong["W1"].ravel()[[3, 77, 200, 201, 444, 590]] += 1.0  # 1 % of 600
+    seen = sum(not check(wrong, sample=60, seed=seed).ok for seed in range(120))
+    assert seen / 120 > 1 - 0.99**60 - 0.13  # three standard deviations
+
+
+def test_wrong_entries_are_reported_where_they_are(check, case):
+    wrong = copy.deepcopy(case.gradient)
+    wrong["W1"] *= 2.0
+    wrong["b1"][3] = 5.0
+    report = check(wrong, sample=40)
+    assert (report.verdict, report.wrong) == ("FAIL", 41)
+    assert report.worst(1)[0][:3] == ("b1", (3,), 5.0)
+    for entry in report.worst(1000):
+        assert entry.analytic == wrong[entry.array][entry.index]
+        assert entry.numerical == pytest.approx(case.gradient[entry.array][entry.index], rel=1e-5, abs=1e-9)
+    assert len(report.worst(1000)) == report.checked
+    assert "40 of 40" in str(report)
+    assert any("the gradient of W1 is doubled" in found.cause for found in report.diagnoses)
+
+
+def test_kinks_and_error_bars_go_with_samples():
+    x = np.zeros((30, 10))
+    x[::2] = 1.0
+    report = gf.gradcheck(lambda p: float(np.abs(p).sum()), np.sign(x), x, sample=100, error_bars=True)
+    (array,) = report.arrays
+    assert report.ok
+    assert 20 < array.at_kink < 80
+    assert np.isfinite(report.error_bars).sum() == 100
+
+
+def test_evaluations_are_saved(case):
+    calls = []
+    loss = lambda p: calls.append(1) or float(np.sum(np.sin(p)))
+    x = np.linspace(0.0, 1.0, 10_000).reshape(100, 100)
+    assert gf.gradcheck(loss, np.cos(x), x, sample=50).ok
+    assert len(calls) < 8 * 50
+
+
+def test_report_as_json_html_and_pickle(check, case, tmp_path):
+    wrong = copy.deepcopy(case.gradient)
+    wrong["W1"] += 1.0
+    report = check(wrong, sample=10)
+    as_dict = report.to_dict()
+    assert json.loads(json.dumps(as_dict)) == as_dict
+    assert (as_dict["arrays"][0]["checked"], as_dict["arrays"][0]["size"]) == (10, 600)
+    report.save(tmp_path / "report.html")
+    assert "10 of 10" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert str(pickle.loads(pickle.dumps(report))) == str(report)
+
+
+def test_a_gradient_of_nan(check, case):
+    wrong = {**case.gradient, "b1": np.full(20, np.nan)}
+    assert check(wrong, sample=5).wrong == 20
+
+
+@pytest.mark.parametrize("sample", [0, -3, 1.5, 0.0, -0.1, np.nan, "5", True, [1]], ids=repr)
+def test_samples_that_are_none(check, case, sample):
+    with pytest.raises((TypeError, ValueError), match="sample: expected"):
+        check(case.gradient, sample=sample)
+
+
+def test_networks_need_no_sample(case):
+    with pytest.raises(ValueError, match="sample: the methods of a network find all entries at once"):
+        gf.gradcheck(case.loss, case.gradient, case.params, sample=10)
