@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .differences import Numerical
-    from .network import NetworkLoss
+    from .network_loss import NetworkLoss
 
 #: Arrays by name.
 Arrays: TypeAlias = dict[str, Any]

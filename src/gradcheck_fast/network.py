@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _compare
-from .arrays import digest, first_index, format_index, real_array, require_finite
+from .arrays import first_index, format_index, real_array, require_finite
 from .costs import L2, Cost
-from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from .layers import Layer, Signal
 from .methods import Engine
-from .names import choose, nearest
+from .names import nearest
+from .network_loss import Data, Given, NetworkLoss
 from .program import Program
-from .progress import duration
-from .recurrent import Recurrent
 from .threads import resolve
-from .trees import Packed, Tree, pack_as
+from .trees import Tree, pack_as
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from .runner import Runner
 
 
 class Network:
@@ -77,10 +70,10 @@ class Network:
                 )
         self._sequences = any(layer.takes_sequences for layer in self.layers)
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._states: dict[str, int] = {}
+        self.state_widths: dict[str, int] = {}
         for number, layer in enumerate(self.layers, 1):
             prefix, suffix = (f"{layer.name}.", "") if layer.name else ("", str(number))
-            self._states.update({prefix + own + suffix: width for own, width in layer.state_widths.items()})
+            self.state_widths.update({prefix + own + suffix: width for own, width in layer.state_widths.items()})
             for own, shape in layer.shapes.items():
                 name = prefix + own + suffix
                 if name in self.shapes:
@@ -128,7 +121,7 @@ class Network:
         """
         threads = resolve(n_threads)
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
-        program, last = self._lower(data)
+        program, last = self.lower(data)
         packed = pack_as(params, self.shapes)
         engine = Engine(program, data.inputs, np.empty((data.samples, 0)))
         values = engine.values(packed.flat, [step for parts in last.parts for step in parts], threads)
@@ -155,7 +148,7 @@ class Network:
             If X, y, lengths or states has another shape, is not real or not finite, or y does not fit the cost.
         """
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
-        program, last = self._lower(data)
+        program, last = self.lower(data)
         if last.sequence:
             targets = self.cost.read_sequences(y, data.samples, data.times, self.outputs, data.valid)
             counted = int(data.valid.sum())
@@ -163,9 +156,9 @@ class Network:
             targets = self.cost.read_targets(y, data.samples, self.outputs)
             counted = data.samples
         self.cost.lower(program, last, targets, counted)
-        return NetworkLoss(self, Engine(program, data.inputs, targets), program, _Given(data, targets, counted))
+        return NetworkLoss(self, Engine(program, data.inputs, targets), program, Given(data, targets, counted))
 
-    def _lower(self, data: _Data) -> tuple[Program, Signal]:
+    def lower(self, data: Data) -> tuple[Program, Signal]:
         """The program without its cost, and what the last layer gives."""
         program = Program()
         steps = tuple((program.input(self.inputs),) for _ in range(data.times))
@@ -179,7 +172,7 @@ class Network:
             signal = layer.lower(program, signal, arrays)
         return program, signal
 
-    def _read_inputs(self, X: Any, lengths: Any) -> _Data:
+    def _read_inputs(self, X: Any, lengths: Any) -> Data:
         array = real_array("X", X, allow_bool=True)
         if array.ndim == 1 and self.inputs == 1 and not self._sequences:
             array = array[:, np.newaxis]
@@ -196,25 +189,25 @@ class Network:
             if lengths is not None:
                 raise ValueError("lengths: this network has no recurrent layer")
             require_finite("X", array)
-            return _Data(np.array(array, np.float64, order="C"), np.ones((len(array), 1), np.bool_), False)
+            return Data(np.array(array, np.float64, order="C"), np.ones((len(array), 1), np.bool_), False)
         valid = _read_lengths(lengths, *array.shape[:2])
         counted = np.where(valid[:, :, np.newaxis], array, 0).astype(np.float64)
         require_finite("X", counted)
         inputs = counted.reshape(len(array), -1)
         if lengths is not None:
             inputs = np.concatenate([inputs, valid], axis=1, dtype=np.float64)
-        return _Data(np.ascontiguousarray(inputs), valid, lengths is not None)
+        return Data(np.ascontiguousarray(inputs), valid, lengths is not None)
 
     def _read_states(self, states: Any, samples: int) -> list[NDArray[np.float64]]:
         """The initial states that are data, in the order of the layers, each of shape (samples, hidden)."""
         given = {} if states is None else states
-        if not isinstance(given, Mapping) or set(given) != set(self._states):
-            expected = f"a dict of {', '.join(self._states)}" if self._states else "none"
+        if not isinstance(given, Mapping) or set(given) != set(self.state_widths):
+            expected = f"a dict of {', '.join(self.state_widths)}" if self.state_widths else "none"
             raise ValueError(
                 f"states: expected {expected}, got {list(given) if isinstance(given, Mapping) else given!r}"
             )
         arrays = []
-        for name, width in self._states.items():
+        for name, width in self.state_widths.items():
             array = real_array(f"states: {name}", given[name])
             if array.shape not in ((samples, width), (width,)):
                 raise ValueError(
@@ -227,43 +220,6 @@ class Network:
     def __repr__(self) -> str:
         penalty = f", penalty={self.penalty!r}" if self.penalty else ""
         return f"Network({list(self.layers)!r}, cost={self.cost!r}{penalty})"
-
-
-class _Data(NamedTuple):
-    """The data as the program reads them, which (sample, time) count, and whether the masks follow the inputs."""
-
-    inputs: NDArray[np.float64]
-    valid: NDArray[np.bool_]
-    masked: bool
-
-    def followed_by(self, more: list[NDArray[np.float64]]) -> _Data:
-        """The same with more columns after the inputs and masks."""
-        return self._replace(inputs=np.concatenate([self.inputs, *more], axis=1)) if more else self
-
-    @property
-    def samples(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def times(self) -> int:
-        return int(self.valid.shape[1])
-
-
-class _Given(NamedTuple):
-    """What a loss was made of: the data, the targets, and how many samples (or samples and times) count."""
-
-    data: _Data
-    targets: NDArray[np.float64]
-    counted: int
-
-
-class Unrolled(NamedTuple):
-    """A network's steps on its data."""
-
-    network: Network
-    program: Program
-    engine: Engine
-    targets: NDArray[np.float64]
 
 
 def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
@@ -280,144 +236,6 @@ def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
         index = first_index(~good)
         raise ValueError(f"lengths: {array[index]} at index {format_index(index)}; expected 1 to {times}")
     return np.asarray(np.arange(times) < array[:, np.newaxis])
-
-
-class NetworkLoss:
-    """A network's cost on given data: call it with parameters, or give it to `gradcheck`.
-
-    Made by `Network.loss`; it keeps its own copy of the data.
-    """
-
-    methods = ("units", "incremental", "direct")
-
-    def __init__(self, network: Network, engine: Engine, program: Program, given: _Given) -> None:
-        self.network = network
-        self._engine = engine
-        self._program = program
-        self._given = given
-
-    @property
-    def samples(self) -> int:
-        """How many samples the data have."""
-        return self._engine.samples
-
-    @property
-    def times(self) -> int:
-        """How many times a sample has; 1 if there is no recurrent layer."""
-        return self._given.data.times
-
-    def unroll(self) -> Unrolled:
-        """The same network, where every initial state that is zero is an input: all times then have the same steps."""
-        data, targets, counted = self._given
-        layers = [
-            replace(layer, initial_state="data")
-            if isinstance(layer, Recurrent) and layer.initial_state == "zeros"
-            else layer
-            for layer in self.network.layers
-        ]
-        network = Network(layers, self.network.cost, self.network.penalty, list(self.network.shapes))
-        ends = np.cumsum([data.times * (self.network.inputs + data.masked), *self.network._states.values()])
-        inputs, *parts = np.split(data.inputs, ends[:-1] if self.network._states else [], axis=1)
-        given = dict(zip(self.network._states, parts, strict=True))
-        states = [given.get(name, np.zeros((data.samples, width))) for name, width in network._states.items()]
-        data = data._replace(inputs=inputs).followed_by(states)
-        program, last = network._lower(data)
-        network.cost.lower(program, last, targets, counted)
-        return Unrolled(network, program, Engine(program, data.inputs, targets), targets)
-
-    def __call__(self, params: Tree) -> float:
-        """The cost, penalty included, at these parameters (any tree or flat vector that the network takes)."""
-        packed = self.pack(params)
-        return self.cost(packed, packed.flat)
-
-    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
-        """The cost at a flat vector `theta`."""
-        penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
-        return self._engine.cost(theta, resolve(None)) + penalty
-
-    def pack(self, params: Tree) -> Packed:
-        """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""
-        return pack_as(params, self.network.shapes)
-
-    def fingerprint(self, params: Packed) -> str:
-        """What tells this loss from others: the network and its data."""
-        engine = self._engine
-        return digest(self.network, engine.inputs, engine.targets)
-
-    def faster(self, method: str, seconds: float) -> str:
-        """What would take less than these seconds."""
-        method, cheaper = self._cheaper if method == "auto" else method, self._cheaper
-        if method == cheaper:
-            return "with fewer samples it takes less, and executor= spreads it over more processes"
-        part = self._engine.method_work(cheaper) / self._engine.method_work(method)
-        return f"method={cheaper!r} would take about {duration(part * seconds)}"
-
-    def central_differences(
-        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
-    ) -> Numerical:
-        """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
-        method = choose("method", method, ("auto", *self.methods))
-        if method == "auto":
-            method = self._cheaper
-        theta = params.flat
-        roundings = lambda: self._engine.roundings(theta, runner.quietly("roundings"))
-        if method == "direct":
-            gradient = self._direct(theta, step, 1.0, runner)
-            again = lambda times: self._direct(jitter(theta), step, times, runner.quietly())
-            width = plain_steps(theta, step)[2]
-            noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width
-            quietly = runner.quietly("kinks")
-            found = self._kinks(theta, float(width.max(initial=0.0)) / 2.0, quietly, gradient) if kinks else None
-            return Numerical(gradient, method, False, step, again, noise, roundings, found)
-        for h in EXACT_STEPS if step is None else (step,):
-            gradient, found = self._exact(method, theta, h, runner, kinks)
-            if _compare.largest(gradient)[1]:  # all are finite
-                break
-        again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False)[0]
-        return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
-
-    @cached_property
-    def _cheaper(self) -> str:
-        return min(("units", "incremental"), key=self._engine.method_work)
-
-    def _exact(
-        self, method: str, theta: NDArray[np.float64], h: float, runner: Runner, kinks: bool
-    ) -> tuple[NDArray[np.float64], Kinks | None]:
-        perturb = self._engine.units if method == "units" else self._engine.incremental
-        gradient, found = perturb(theta, h, runner, kinks=kinks)
-        if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
-            with np.errstate(over="ignore", invalid="ignore"):
-                gradient += self._decay * theta
-        return gradient, found
-
-    def _direct(
-        self, theta: NDArray[np.float64], step: float | None, times: float, runner: Runner
-    ) -> NDArray[np.float64]:
-        plus, minus, width = plain_steps(theta, step, times)
-        changes = self._engine.direct(theta, plus, minus, runner)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.network.penalty:
-                changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
-        return np.divide(changes, width, out=changes)
-
-    def _kinks(
-        self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64]
-    ) -> Kinks | None:
-        """Those that `direct`, which gave `gradient`, crosses with steps up to h: difference arithmetic sees them."""
-        _, crossed = self._exact("incremental", theta, h, runner, True)
-        if crossed is None:
-            return None
-        sharp, here = self._exact("units", theta, EXACT_STEPS[0], runner, True)
-        slopes = (sharp, sharp) if here is None else (sharp + here.low, sharp + here.high)
-        low, high = (np.where(crossed.where, slope - gradient, 0.0) for slope in slopes)
-        return Kinks(crossed.crossed, low, high)
-
-    @cached_property
-    def _decay(self) -> NDArray[np.float64]:
-        return self._program.decay()
-
-    def __repr__(self) -> str:
-        return f"<loss of {self.network!r} on {self._engine.samples} samples>"
 
 
 def _require_cost(cost: object) -> Cost:

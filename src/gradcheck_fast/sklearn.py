@@ -15,7 +15,8 @@ from . import check
 from .adapters import Arrays, Unknown, choose_loss
 from .costs import L2, BinaryCrossEntropy, Cost, CrossEntropy, SquaredError
 from .layers import Dense
-from .network import Network, NetworkLoss
+from .network import Network
+from .network_loss import NetworkLoss
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

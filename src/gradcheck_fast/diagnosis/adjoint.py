@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..costs import Cost
-    from ..network import Unrolled
+    from ..network_loss import Unrolled
     from ..program import Program, Term
 
     Rows: TypeAlias = NDArray[np.float64]

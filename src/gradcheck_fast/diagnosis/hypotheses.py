@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from ..differences import EPSILON
-from ..network import NetworkLoss
+from ..network_loss import NetworkLoss
 from ..recurrent import Recurrent
 from ..trees import split
 from .adjoint import Tape, sweep_seconds

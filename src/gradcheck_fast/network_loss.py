@@ -1,0 +1,201 @@
+"""The loss of a network on given data: what it costs, and its central differences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from . import _compare
+from .arrays import digest
+from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
+from .methods import Engine
+from .names import choose
+from .progress import duration
+from .recurrent import Recurrent
+from .threads import resolve
+from .trees import Packed, Tree, pack_as
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .network import Network
+    from .program import Program
+    from .runner import Runner
+
+
+class Data(NamedTuple):
+    """The data as the program reads them, which (sample, time) count, and whether the masks follow the inputs."""
+
+    inputs: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    masked: bool
+
+    def followed_by(self, more: list[NDArray[np.float64]]) -> Data:
+        """The same with more columns after the inputs and masks."""
+        return self._replace(inputs=np.concatenate([self.inputs, *more], axis=1)) if more else self
+
+    @property
+    def samples(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def times(self) -> int:
+        return int(self.valid.shape[1])
+
+
+class Given(NamedTuple):
+    """What a loss was made of: the data, the targets, and how many samples (or samples and times) count."""
+
+    data: Data
+    targets: NDArray[np.float64]
+    counted: int
+
+
+class Unrolled(NamedTuple):
+    """A network's steps on its data."""
+
+    network: Network
+    program: Program
+    engine: Engine
+    targets: NDArray[np.float64]
+
+
+class NetworkLoss:
+    """A network's cost on given data: call it with parameters, or give it to `gradcheck`.
+
+    Made by `Network.loss`; it keeps its own copy of the data.
+    """
+
+    methods = ("units", "incremental", "direct")
+
+    def __init__(self, network: Network, engine: Engine, program: Program, given: Given) -> None:
+        self.network = network
+        self._engine = engine
+        self._program = program
+        self._given = given
+
+    @property
+    def samples(self) -> int:
+        """How many samples the data have."""
+        return self._engine.samples
+
+    @property
+    def times(self) -> int:
+        """How many times a sample has; 1 if there is no recurrent layer."""
+        return self._given.data.times
+
+    def unroll(self) -> Unrolled:
+        """The same network, where every initial state that is zero is an input: all times then have the same steps."""
+        data, targets, counted = self._given
+        layers = [
+            replace(layer, initial_state="data")
+            if isinstance(layer, Recurrent) and layer.initial_state == "zeros"
+            else layer
+            for layer in self.network.layers
+        ]
+        network = type(self.network)(layers, self.network.cost, self.network.penalty, list(self.network.shapes))
+        ends = np.cumsum([data.times * (self.network.inputs + data.masked), *self.network.state_widths.values()])
+        inputs, *parts = np.split(data.inputs, ends[:-1] if self.network.state_widths else [], axis=1)
+        given = dict(zip(self.network.state_widths, parts, strict=True))
+        states = [given.get(name, np.zeros((data.samples, width))) for name, width in network.state_widths.items()]
+        data = data._replace(inputs=inputs).followed_by(states)
+        program, last = network.lower(data)
+        network.cost.lower(program, last, targets, counted)
+        return Unrolled(network, program, Engine(program, data.inputs, targets), targets)
+
+    def __call__(self, params: Tree) -> float:
+        """The cost, penalty included, at these parameters (any tree or flat vector that the network takes)."""
+        packed = self.pack(params)
+        return self.cost(packed, packed.flat)
+
+    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+        """The cost at a flat vector `theta`."""
+        penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
+        return self._engine.cost(theta, resolve(None)) + penalty
+
+    def pack(self, params: Tree) -> Packed:
+        """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""
+        return pack_as(params, self.network.shapes)
+
+    def fingerprint(self, params: Packed) -> str:
+        """What tells this loss from others: the network and its data."""
+        engine = self._engine
+        return digest(self.network, engine.inputs, engine.targets)
+
+    def faster(self, method: str, seconds: float) -> str:
+        """What would take less than these seconds."""
+        method, cheaper = self._cheaper if method == "auto" else method, self._cheaper
+        if method == cheaper:
+            return "with fewer samples it takes less, and executor= spreads it over more processes"
+        part = self._engine.method_work(cheaper) / self._engine.method_work(method)
+        return f"method={cheaper!r} would take about {duration(part * seconds)}"
+
+    def central_differences(
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
+    ) -> Numerical:
+        """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
+        method = choose("method", method, ("auto", *self.methods))
+        if method == "auto":
+            method = self._cheaper
+        theta = params.flat
+        roundings = lambda: self._engine.roundings(theta, runner.quietly("roundings"))
+        if method == "direct":
+            gradient = self._direct(theta, step, 1.0, runner)
+            again = lambda times: self._direct(jitter(theta), step, times, runner.quietly())
+            width = plain_steps(theta, step)[2]
+            noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width
+            quietly = runner.quietly("kinks")
+            found = self._kinks(theta, float(width.max(initial=0.0)) / 2.0, quietly, gradient) if kinks else None
+            return Numerical(gradient, method, False, step, again, noise, roundings, found)
+        for h in EXACT_STEPS if step is None else (step,):
+            gradient, found = self._exact(method, theta, h, runner, kinks)
+            if _compare.largest(gradient)[1]:  # all are finite
+                break
+        again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False)[0]
+        return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
+
+    @cached_property
+    def _cheaper(self) -> str:
+        return min(("units", "incremental"), key=self._engine.method_work)
+
+    def _exact(
+        self, method: str, theta: NDArray[np.float64], h: float, runner: Runner, kinks: bool
+    ) -> tuple[NDArray[np.float64], Kinks | None]:
+        perturb = self._engine.units if method == "units" else self._engine.incremental
+        gradient, found = perturb(theta, h, runner, kinks=kinks)
+        if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
+            with np.errstate(over="ignore", invalid="ignore"):
+                gradient += self._decay * theta
+        return gradient, found
+
+    def _direct(
+        self, theta: NDArray[np.float64], step: float | None, times: float, runner: Runner
+    ) -> NDArray[np.float64]:
+        plus, minus, width = plain_steps(theta, step, times)
+        changes = self._engine.direct(theta, plus, minus, runner)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.network.penalty:
+                changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
+        return np.divide(changes, width, out=changes)
+
+    def _kinks(
+        self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64]
+    ) -> Kinks | None:
+        """Those that `direct`, which gave `gradient`, crosses with steps up to h: difference arithmetic sees them."""
+        _, crossed = self._exact("incremental", theta, h, runner, True)
+        if crossed is None:
+            return None
+        sharp, here = self._exact("units", theta, EXACT_STEPS[0], runner, True)
+        slopes = (sharp, sharp) if here is None else (sharp + here.low, sharp + here.high)
+        low, high = (np.where(crossed.where, slope - gradient, 0.0) for slope in slopes)
+        return Kinks(crossed.crossed, low, high)
+
+    @cached_property
+    def _decay(self) -> NDArray[np.float64]:
+        return self._program.decay()
+
+    def __repr__(self) -> str:
+        return f"<loss of {self.network!r} on {self._engine.samples} samples>"
