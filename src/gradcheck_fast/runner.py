@@ -7,7 +7,7 @@ from contextlib import closing
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .pieces import in_pieces
+from .pieces import first_size, in_pieces
 from .progress import Meter
 from .threads import resolve
 
@@ -119,6 +119,10 @@ class Runner:
     def run(self, job: Job) -> None:
         """Does a job, or what a checkpoint does not have of it yet."""
         if not job.tasks:
+            return
+        if job.tasks <= first_size(job) and not (self._checkpoint or self._pool):  # small checks are to be quick
+            job.here(0, job.tasks)
+            self._report(1.0)
             return
         record = self._checkpoint.record(job.what, job.tasks, job.results) if self._checkpoint else None
         missing = record.missing() if record else [(0, job.tasks)]
