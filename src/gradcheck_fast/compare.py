@@ -121,7 +121,7 @@ class ArrayResult:
         Right entries at a kink: the analytic number is one of the slopes there.
     inconclusive : int
         Entries whose error bar, or the rounding due to the gradient's dtype, is too wide to decide, or whose numerical
-        gradient is not finite.
+        gradient is not finite; in an array in which there is something to check.
     empty : bool
         Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries: nothing that
         is wrong would surely have been seen.
@@ -348,10 +348,11 @@ def _judge(
             own, other, found.bars[part], allowance, low[part], high[part], rtol, atol,
             _compare.root_mean_square(other), ratio,
         )  # fmt: skip
+        empty = not wrong and small + at_kink == own.size
         results.append(
             ArrayResult(
-                name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink, undecided,
-                empty=not wrong and small + at_kink == own.size,
+                name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink,
+                0 if empty else undecided, empty,
             )
         )  # fmt: skip
     return Comparison(tuple(results), _ratio(a, n), excess, n, None)
