@@ -167,7 +167,7 @@ def _of_sample(asked: _Asked, sample: int | float, seed: int) -> Report:
     """Some entries of each array."""
     problem, at, analytic, *_ = asked
     if not isinstance(problem, FunctionLoss):
-        raise ValueError("sample: the methods of a network find all entries at once; leave it out")
+        raise ValueError("sample: it is for Python and compiled functions, not for this loss; leave it out")
     picked = draw(at.shapes, sample, seed)
     own, given = picked.of(at), picked.of(analytic)
     numerical = differentiate(restricted(problem, at, picked), own, asked.method, asked.step, asked.runner, kinks=True)
