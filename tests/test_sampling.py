@@ -151,7 +151,7 @@ def test_samples_that_are_none(check, case, sample):
 
 
 def test_networks_need_no_sample(case):
-    with pytest.raises(ValueError, match="sample: the methods of a network find all entries at once"):
+    with pytest.raises(ValueError, match="sample: it is for Python and compiled functions"):
         gf.gradcheck(case.loss, case.gradient, case.params, sample=10)
 
 
