@@ -109,7 +109,7 @@ def test_a_function_s_run_goes_on_where_it_was(executor, path, eager):
         found = gf.numerical_gradient(function, PARAMS, **options)
     np.testing.assert_array_equal(flat([found]), flat([expected]))
     if not executor:
-        assert function.calls == in_all + 3 * 2 + 1, "nothing was done twice, but for the value at PARAMS"
+        assert function.calls == in_all + 3 * 3 + 2, "nothing was done twice, but for the values by which it is known"
 
 
 def test_the_call_that_is_done_returns_at_once(path):
@@ -284,7 +284,7 @@ def test_a_directory_that_does_not_exist(path):
     function = Function()
     with pytest.raises(FileNotFoundError, match=r"checkpoint: it cannot be written: No such file .*missing.*run\.npz"):
         gf.numerical_gradient(function, PARAMS, checkpoint=path.parent / "missing" / "run.npz")
-    assert function.calls == 2, "it fails before the work, not after"
+    assert function.calls == 3, "it fails before the work, not after"
 
 
 def test_a_directory_instead_of_a_file(tmp_path):
@@ -409,3 +409,25 @@ def test_killed_again_and_again_it_ends_with_the_same_result(what, size, kills, 
     assert run(arguments)[1] == 0
     assert (tmp_path / "found.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["expected.npy", "found.npy", "run.npz"]
+
+
+def test_a_function_with_the_same_value_at_the_parameters_is_another_problem(path):
+    gf.numerical_gradient(lambda x: np.sum(x**2), np.zeros(5), checkpoint=path)
+    with pytest.raises(ValueError, match="with another loss"):
+        gf.numerical_gradient(lambda x: np.sum(3.0 * x), np.zeros(5), checkpoint=path)
+
+
+def test_a_loss_that_changes_the_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+
+    calls = count(1)
+
+    def wanders(x):
+        if next(calls) > 3:  # when the run has begun
+            os.chdir(tmp_path / "elsewhere")
+        return float(np.sum(x**2))
+
+    gf.numerical_gradient(wanders, np.ones(3), checkpoint="run.npz")
+    assert (tmp_path / "run.npz").exists()
+    assert not os.listdir(tmp_path / "elsewhere")

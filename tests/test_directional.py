@@ -406,3 +406,19 @@ def test_ten_million_parameters(activation, counts):
 def test_flat_vectors(case):
     report = check(case.loss, flat(case.gradient), flat({n: case.params[n] for n in case.net.shapes}))
     assert report.ok
+
+
+def test_a_loss_that_is_random_or_writes_into_its_argument_is_named():
+    random, x = np.random.default_rng(0), np.linspace(0.0, 1.0, 30)
+    noisy = gf.gradcheck(lambda p: np.sum(p**2) + 1e-3 * random.normal(), 2 * x, x, method="directional")
+    assert "not deterministic" in noisy.notes[0]
+
+    def writes(p):
+        value = float(np.sum(p**2))
+        p[0] = 7.0
+        return value
+
+    report = gf.gradcheck(writes, 2 * x, x, method="directional")
+    assert report.ok
+    assert "writes into its argument" in report.notes[0]
+    assert gf.gradcheck(lambda p: np.sum(p**2), 2 * x, x, method="directional").notes == ()

@@ -280,6 +280,29 @@ def test_an_exception_of_the_loss_comes_through_and_nothing_more_is_done(process
     np.testing.assert_array_equal(gradient(function, PARAMS, executor=processes), EXPECTED)
 
 
+class Odd(Exception):
+    """Can be pickled, but not read again."""
+
+    def __init__(self, what, why):
+        super().__init__(what)
+
+
+def raises_odd(params):
+    if params["w"].flat[7] > PARAMS["w"].flat[7]:
+        raise Odd("entry 7", "because")
+    return function(params)
+
+
+def test_an_exception_that_cannot_be_unpickled_is_not_taken_for_a_death(processes):
+    with pytest.raises(RuntimeError, match=r"^loss: it raised Odd: entry 7; .*while w\[2, 1\] was"):
+        gf.numerical_gradient(raises_odd, PARAMS, method="direct", executor=processes)
+
+
+def test_a_function_that_makes_no_executor():
+    with pytest.raises(TypeError, match=r"^executor: the function that was given made None, which is no executor"):
+        gf.numerical_gradient(function, PARAMS, executor=lambda: None)
+
+
 def test_what_waits_is_cancelled_when_the_progress_function_raises():
     def slow(params):
         time.sleep(0.02)

@@ -172,7 +172,7 @@ def slow_motion(loss, params, **options):
 
 
 def test_a_function_may_be_a_network_or_use_more_processes():
-    with pytest.warns(gf.LongRunWarning, match="executor= .* and a gf.Network"):
+    with pytest.warns(gf.LongRunWarning, match="method='directional'.* gf.Network .*executor="):
         slow_motion(lambda x: x.sum(), np.ones(100))
 
 

@@ -60,9 +60,9 @@ def test_a_draw_has_no_repetitions_and_depends_on_the_seed():
 
 
 def test_every_entry_is_drawn_as_often_as_any_other():
-    times = np.zeros(60)
+    times = np.zeros(100)
     for seed in range(2000):
-        times[draw({"a": (6, 10)}, 12, seed).entries] += 1
+        times[draw({"a": (10, 10)}, 20, seed).entries] += 1
     assert times.min() > 320
     assert times.max() < 480  # 400 expected
 
@@ -151,5 +151,47 @@ def test_samples_that_are_none(check, case, sample):
 
 
 def test_networks_need_no_sample(case):
-    with pytest.raises(ValueError, match="sample: the methods of a network find all entries at once"):
+    with pytest.raises(ValueError, match="sample: it is for Python and compiled functions"):
         gf.gradcheck(case.loss, case.gradient, case.params, sample=10)
+
+
+def test_small_arrays_and_biases_of_any_form_are_covered_in_full():
+    shapes = {"W": (50, 40), "V": (5, 4, 3), "row": (1, 90), "column": (90, 1), "b": (90,), "s": ()}
+    for sample in (5, 0.001):
+        full = {"V": 60, "row": 90, "column": 90, "b": 90, "s": 1}
+        assert draw(shapes, sample, 0).counts == {"W": 5 if sample == 5 else 2, **full}
+
+
+def test_one_vector_of_all_parameters_is_drawn_from():
+    x = np.linspace(0.0, 1.0, 1000)
+    report = gf.gradcheck(lambda p: float(np.sum(np.sin(p))), np.cos(x), x, sample=50)
+    assert (report.ok, report.checked) == (True, 50)
+    assert report.coverage
+
+
+def test_nan_in_the_gradient_is_wrong_wherever_it_is(check, case):
+    wrong = copy.deepcopy(case.gradient)
+    wrong["W1"][3, [4, 5]] = np.nan, np.inf
+    for seed in range(3):
+        report = check(wrong, sample=10, seed=seed)
+        assert (report.verdict, report.wrong) == ("FAIL", 2)
+        assert {entry.index for entry in report.worst(2)} == {(3, 4), (3, 5)}
+        assert np.isnan(report.relative_error)
+        assert np.isnan(report.arrays[0].relative_error)
+
+
+def test_a_checkpoint_of_another_sample_is_refused(tmp_path):
+    """Where parameters are the same, nothing else tells other entries apart."""
+    x, weights = np.zeros((20, 30)), np.arange(1.0, 601.0).reshape(20, 30)
+    check = lambda **options: gf.gradcheck(
+        lambda p: float(np.sum(np.sin(p) * weights)), weights, x, checkpoint=tmp_path / "run.npz", **options
+    )
+    assert check(sample=10).ok
+    for other in ({"sample": 10, "seed": 1}, {"sample": 11}, {}):
+        with pytest.raises(ValueError, match="with another sample"):
+            check(**other)
+    assert check(sample=10).ok
+
+
+def test_a_share_may_be_any_float_of_numpy(check, case):
+    assert counts(check(case.gradient, sample=np.float32(0.25))) == counts(check(case.gradient, sample=0.25))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -610,3 +613,29 @@ def test_a_function_that_does_not_fit():
     with pytest.raises(ValueError, match="f: gives other numbers each time"):
         gf.torch.check_function(functional.dropout, torch.ones(30, dtype=torch.float64, requires_grad=True))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+FORKS = """
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+import torch
+import gradcheck_fast as gf
+
+class Sine(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        return torch.sin(self.linear(x))
+
+torch.sin(torch.randn(10**6)).sum()  # its threads are there before the fork
+inputs, targets = torch.randn(20000, 4), torch.randn(20000, 3)
+with ProcessPoolExecutor(1, get_context("fork")) as executor:
+    assert gf.torch.gradcheck(Sine().double(), torch.nn.MSELoss(), inputs.double(), targets.double(), executor=executor)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, timeout=120)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
 from .directional import compare_along_directions
-from .functions import FunctionLoss
+from .functions import FunctionLoss, finish
 from .names import integer, number
 from .numerical import as_problem, differentiate, make_runner, read_step
 from .report import Report, make_report
@@ -91,9 +91,8 @@ def gradcheck(
         What your own code says the cost is at `params`. If it is not what `loss` says, the report says so first: then
         the network described is another than yours, or a factor differs.
     sample : int or float, optional
-        Compare only so many entries of each array, or this share of them, drawn at random; of vectors, and of arrays
-        that have no more, all. Not for ``directional``, which needs no sample, nor for a network's compiled methods,
-        which find all entries at once.
+        Compare only so many entries of each array, or this share of them, drawn at random; of small arrays, and of
+        vectors beside other arrays, all. Not for ``directional``, which needs no sample, nor for the loss of a network.
     seed : int
         Of the random directions, or of the sample. The same seed gives the same report.
 
@@ -126,7 +125,8 @@ def gradcheck(
         for name, option in (("executor", executor), ("checkpoint", checkpoint)):
             if option is not None:
                 raise ValueError(f"{name}: method 'directional' needs few evaluations, one after another; leave it out")
-    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint) as runner:
+    drawn = "all" if sample is None else f"{read_sample(sample)}, seed {seed}"
+    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, drawn) as runner:
         asked = _Asked(problem, at, analytic, runner, method, step, rtol, atol, error_bars)
         if method == "directional":
             report = _along_directions(asked, seed)
@@ -167,14 +167,14 @@ def _of_sample(asked: _Asked, sample: int | float, seed: int) -> Report:
     """Some entries of each array."""
     problem, at, analytic, *_ = asked
     if not isinstance(problem, FunctionLoss):
-        raise ValueError("sample: the methods of a network find all entries at once; leave it out")
+        raise ValueError("sample: it is for Python and compiled functions, not for this loss; leave it out")
     picked = draw(at.shapes, sample, seed)
     own, given = picked.of(at), picked.of(analytic)
     numerical = differentiate(restricted(problem, at, picked), own, asked.method, asked.step, asked.runner, kinks=True)
     comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
-    report = make_report(whole(comparison, at, picked), analytic, numerical, at)
+    report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
     diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes))
-    return replace(report, coverage=coverage(report.arrays), diagnoses=diagnoses, notes=numerical.finish())
+    return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
 
 
 def _along_directions(asked: _Asked, seed: int) -> Report:
@@ -182,11 +182,12 @@ def _along_directions(asked: _Asked, seed: int) -> Report:
     problem, at, analytic, *_ = asked
     if asked.error_bars:
         raise ValueError("error_bars: random directions find none for single entries; leave it out")
+    costs = problem.costs_at(at) if isinstance(problem, FunctionLoss) else None
     found = compare_along_directions(
-        partial(problem.cost, at), at, analytic, rtol=asked.rtol, atol=asked.atol, step=read_step(asked.step),
-        seed=seed, report=asked.runner.report,
+        costs.cost if costs else partial(problem.cost, at), at, analytic, rtol=asked.rtol, atol=asked.atol,
+        step=read_step(asked.step), seed=seed, report=asked.runner.report,
     )  # fmt: skip
-    problem.cost(at, at.flat)  # where a function that remembers its last parameters is left
+    notes = finish(costs, at.flat, found.base) if costs else ()
     report = make_report(found.comparison, analytic, found, at)
     diagnoses = diagnose_drawn(problem, analytic, found.drawn)
-    return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses)
+    return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)

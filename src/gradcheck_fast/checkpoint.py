@@ -71,7 +71,7 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str], problem: Mapping[str, str]) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"checkpoint: expected the path of a file, got {path!r}")
-        self._path = Path(path)
+        self._path = Path(path).resolve()  # the loss may change the directory
         self._problem = {"format": FORMAT, **problem}
         self._found: dict[str, NDArray[Any]] | None = None  # in the file, and not asked for yet
         self._records: dict[str, Record] = {}

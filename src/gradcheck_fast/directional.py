@@ -41,6 +41,8 @@ class Directional(NamedTuple):
         What would have been seen, in a sentence.
     drawn : dict
         The entries that were differenced, of each block and array that is wrong in all of them, by its label.
+    base : float
+        The cost at the parameters.
     """
 
     comparison: Comparison
@@ -48,6 +50,7 @@ class Directional(NamedTuple):
     evaluations: int
     coverage: str
     drawn: dict[str, Drawn]
+    base: float
     method: str = "directional"
     kinks: None = None
 
@@ -95,7 +98,7 @@ def compare_along_directions(
             tolerance = Tolerance.of_dtype(np.dtype(np.float32) if single else analytic.dtypes[name])
         found.append(_check_array(probe, table, tolerance, step))
         report(begin / max(params.flat.size, 1))
-    return _summary(found, analytic, probe.evaluations, step, (rtol or 0.0, atol or 0.0))
+    return _summary(found, analytic, probe, step, (rtol or 0.0, atol or 0.0))
 
 
 def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float | None) -> _Found:
@@ -134,7 +137,7 @@ def _where(table: Table, located: Located) -> NDArray[np.bool_]:
 
 
 def _summary(
-    found: list[_Found], analytic: Packed, evaluations: int, step: float | None, tolerance: tuple[float, float]
+    found: list[_Found], analytic: Packed, probe: Probe, step: float | None, tolerance: tuple[float, float]
 ) -> Directional:
     known = any(array.located.entries or array.located.drawn for array in found)
     numerical, excess = np.full(analytic.flat.size, nan), np.full(analytic.flat.size, -inf)
@@ -158,7 +161,7 @@ def _summary(
     drawn = {}
     for name, array in zip(analytic.shapes, found, strict=True):
         drawn.update(_drawn(name, array, analytic.flat))
-    return Directional(comparison, step, evaluations, _coverage(results), drawn)
+    return Directional(comparison, step, probe.evaluations, _coverage(results), drawn, probe.base)
 
 
 def _result(

@@ -155,6 +155,9 @@ class Pool:
     def _current(self) -> Executor:
         if self._executor is None and self._make:
             self._executor = self._make()
+            if not hasattr(self._executor, "submit"):
+                made, self._executor = self._executor, None
+                raise TypeError(f"executor: the function that was given made {made!r}, which is no executor")
             self._own.append(self._executor)
         return cast("Executor", self._executor)
 
@@ -209,7 +212,26 @@ def _remote(token: str, packed: bytes | None, begin: int, end: int) -> tuple[flo
         if packed is None:
             return None
         place.append(pickle.loads(packed))
-    return _timed(place[0], begin, end)
+    try:
+        return _timed(place[0], begin, end)
+    except Exception as error:
+        if not _breaks_pools(error):
+            raise
+        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        raise RuntimeError(f"loss: it raised {type(error).__name__}: {error}{notes}") from error
+
+
+def _breaks_pools(error: Exception) -> bool:
+    """Whether an error can be sent to another process, but not read there: a pool takes that for a death."""
+    try:
+        sent = pickle.dumps(error)
+    except Exception:  # pools know what to do
+        return False
+    try:
+        pickle.loads(sent)
+    except Exception:
+        return True
+    return False
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from . import _compare
 from .complexsteps import by_complex_steps, confirmed_steps, within_bars
 from .differences import (
     EPSILON,
+    PLAIN_STEP,
     SMALLER_STEP,
     Kinks,
     Numerical,
@@ -65,14 +66,22 @@ class FunctionLoss:
         return self._costs_of(params).cost(theta)
 
     def fingerprint(self, params: Packed) -> str:
-        """What tells this loss from others: its value at `params`, to the last bit."""
-        return self.cost(params, params.flat).hex()
+        """What tells this loss from others: its values at `params` and close by, to the last bit.
+
+        The first alone would not do: at parameters of zero many losses have the same.
+        """
+        theta = params.flat
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], theta.size)
+        near = theta + signs * PLAIN_STEP * np.maximum(1.0, np.abs(theta))
+        return " ".join(self.cost(params, at).hex() for at in (near, theta))
 
     def faster(self, method: str, seconds: float) -> str:
         """What would take less than these seconds."""
+        if method == "directional":
+            return "a gf.Network that computes the same takes far less"
         return (
-            "gradcheck(..., method='directional') takes ten evaluations per array, executor= spreads all over more "
-            "processes, and a gf.Network that computes the same takes far less"
+            "gf.gradcheck(..., method='directional') takes far less, and so does a gf.Network that computes the same; "
+            "executor= spreads it over more processes"
         )
 
     def central_differences(
@@ -172,12 +181,16 @@ class _Central:
 
 
 def _finish(point: Point, base: float) -> tuple[str, ...]:
+    return finish(point.costs, point.theta, base) if len(point.theta) else point.costs.notes
+
+
+def finish(costs: Costs, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
     """Leaves the function at the unchanged parameters; says so if its value there is another than before."""
-    again = point.base()
-    if again == base:
-        return point.costs.notes
+    again = costs.cost(theta)
+    if again == base or (np.isnan(again) and np.isnan(base)):
+        return costs.notes
     return (
-        *point.costs.notes,
+        *costs.notes,
         f"the loss is not deterministic: two calls at the same parameters gave {base!r} and {again!r}. "
         "Fix its seed, and switch off dropout and random batches",
     )

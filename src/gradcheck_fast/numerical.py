@@ -159,9 +159,9 @@ def read_step(step: object) -> float | None:
 
 def make_runner(
     problem: Problem, params: Packed, method: str, step: float | None, n_threads: int | None, progress: Progress,
-    executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None,
+    executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None, drawn: str = "all",
 ) -> Runner:  # fmt: skip
-    """Who does the work for a problem; see `numerical_gradient`."""
+    """Who does the work for a problem; see `numerical_gradient`. `drawn` says which of the entries are asked for."""
     meter = Meter(progress, lambda seconds: problem.faster(method, seconds))
     kept = None
     if checkpoint is not None:
@@ -173,6 +173,7 @@ def make_runner(
                 "value of the parameters": digest(params.flat),
                 "method": str(method),
                 "step": str(step),
+                "sample": drawn,
             },
         )
     return Runner(n_threads, meter, executor, kept)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The share of wrong entries that the report speaks of.
 SHARE = 0.01
+#: Arrays of no more entries are small: they are covered in full.
+SMALL = 64
 
 
 class Sample(NamedTuple):
@@ -78,7 +80,7 @@ class _SampledCosts:
 
 def read_sample(sample: object) -> int | float:
     """`sample`, a number of entries or a share of them; an error names it if it is neither."""
-    if isinstance(sample, float):
+    if isinstance(sample, (float, np.floating)):
         share = number("sample", sample, positive=True)
         if share > 1.0:
             raise ValueError(f"sample: expected a share up to 1.0, or a whole number of entries, got {sample}")
@@ -87,12 +89,16 @@ def read_sample(sample: object) -> int | float:
 
 
 def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
-    """Draws entries without repetition, of each array as many; all of vectors and of arrays that have no more."""
+    """Draws entries without repetition, of each array as many; all of vectors and of small arrays.
+
+    A vector is what has one axis, besides such of length 1. One that is all there is, is no bias: it is drawn from.
+    """
     generator = np.random.default_rng(seed)
     entries, counts, begin = [], {}, 0
     for name, shape in shapes.items():
         size = prod(shape)
-        wanted = size if len(shape) < 2 else ceil(sample * size) if isinstance(sample, float) else min(sample, size)
+        in_full = size <= SMALL or (len(shapes) > 1 and size in (1, *shape))
+        wanted = size if in_full else ceil(sample * size) if isinstance(sample, float) else min(sample, size)
         own = np.arange(size) if wanted == size else np.sort(generator.choice(size, wanted, replace=False))
         entries.append(begin + own)
         counts[name] = wanted
@@ -105,25 +111,41 @@ def restricted(problem: FunctionLoss, params: Packed, sample: Sample) -> Functio
     return FunctionLoss(lambda _: _SampledCosts(problem.costs_at(params), params.flat, sample.entries))
 
 
-def whole(comparison: Comparison, params: Packed, sample: Sample) -> Comparison:
-    """The comparison of sampled entries as one of all: NaN, and an excess of -inf, where nothing was compared."""
+def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Comparison:
+    """The comparison of sampled entries as one of all: NaN, and an excess of -inf, where nothing was compared.
+
+    Entries of the analytic gradient that are not finite are wrong, drawn or not: no evaluation is needed to see them.
+    """
+    not_finite = ~np.isfinite(analytic.flat)
+    not_finite[sample.entries] = False
+    more = {name: int(np.count_nonzero(part)) for name, part in split(not_finite, analytic.shapes)}
 
     def spread(values: NDArray[np.float64], fill: float) -> NDArray[np.float64]:
-        result = np.full(params.flat.size, fill)
+        result = np.full(analytic.flat.size, fill)
         result[sample.entries] = values
         return result
 
+    excess = spread(comparison.excess, -inf)
+    excess[not_finite] = inf
     return comparison._replace(
-        arrays=tuple(_of_array(array, params.shapes[array.name]) for array in comparison.arrays),
-        excess=spread(comparison.excess, -inf),
+        arrays=tuple(_of_array(array, analytic.shapes[array.name], more[array.name]) for array in comparison.arrays),
+        relative_error=nan if not_finite.any() else comparison.relative_error,
+        excess=excess,
         numerical=spread(comparison.numerical, nan),
         bars=None if comparison.bars is None else spread(comparison.bars, nan),
     )
 
 
-def _of_array(array: ArrayResult, shape: Shape) -> ArrayResult:
+def _of_array(array: ArrayResult, shape: Shape, not_finite: int) -> ArrayResult:
+    """The same for the whole array, of which so many entries that were not drawn are not finite."""
     size = prod(shape)
-    return array if array.size == size else replace(array, shape=shape, size=size, drawn=array.size)
+    if array.size == size:
+        return array
+    array = replace(array, shape=shape, size=size, drawn=array.size)
+    if not not_finite:
+        return array
+    wrong, drawn = array.wrong + not_finite, array.checked + not_finite
+    return replace(array, wrong=wrong, drawn=drawn, relative_error=nan, empty=False)
 
 
 def drawn_of(comparison: Comparison, params: Packed, analytic: Packed, shapes: Mapping[str, Shape]) -> dict[str, Drawn]:
@@ -138,9 +160,9 @@ def drawn_of(comparison: Comparison, params: Packed, analytic: Packed, shapes: M
     return {name: part for name, part in found.items() if np.isfinite(part.analytic + part.numerical).all()}
 
 
-def coverage(arrays: tuple[ArrayResult, ...]) -> str:
+def coverage(shapes: Mapping[str, Shape], sample: Sample) -> str:
     """What would have been seen: n entries drawn of an array all miss the wrong ones with (1 - share)^n at most."""
-    fewest = min((array.checked for array in arrays if array.drawn is not None), default=0)
+    fewest = min((count for name, count in sample.counts.items() if count < prod(shapes[name])), default=0)
     if not fewest:
         return ""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .check import Options
     from .report import Report
 
+#: The process that imported this; others are its forked children.
+_PROCESS = os.getpid()
 _DTYPES = (torch.float16, torch.float32, torch.float64)
 
 
@@ -152,6 +155,7 @@ class _Call:
 
     def _run(self, arrays: Sequence[Any]) -> tuple[list[torch.Tensor | None], Sequence[Any]]:
         """The tensors that the arrays become, and what the function gives for them."""
+        _survive_a_fork()
         dtype = torch.float64 if all(a is None or np.asarray(a).dtype == np.float64 for a in arrays) else None
         tensors, arguments = [], []
         for array, argument in zip(arrays, self._arguments, strict=True):
@@ -191,6 +195,7 @@ class _Case:
 
     def loss(self, params: Mapping[str, Any]) -> float:
         """At `params`, of a case that is in float64."""
+        _survive_a_fork()
         with torch.no_grad():
             value = self._value(self._like_own(params))
         require_float64("loss_fn", np.dtype(str(value.dtype).removeprefix("torch.")))
@@ -231,6 +236,12 @@ def _copied(tree: Any, dtype: torch.dtype | None = None) -> Any:
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().to_dense().cpu().numpy()
     return array
+
+
+def _survive_a_fork() -> None:
+    """In a forked child PyTorch waits for ever for the threads that it had before, unless it is told to use none."""
+    if os.getpid() != _PROCESS:
+        torch.set_num_threads(1)
 
 
 def _requires_grad(value: Any) -> bool:
