@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -213,6 +214,56 @@ def test_without_a_method_they_are_not_taken_on_trust(loss):
 
 
 # ---- vectorised functions
+
+
+@pytest.mark.parametrize("strength", [1e-3, 1e-4, 1e-5])
+def test_a_small_part_that_is_not_analytic_is_not_left_out(strength):
+    """A penalty by a norm is real for complex weights: complex steps would pass over it."""
+    w = np.random.default_rng(0).normal(size=(5, 4))
+    loss = lambda w: np.sum(np.tanh(w) ** 2) + 0.5 * strength * np.linalg.norm(w) ** 2
+    true = 2 * np.tanh(w) * (1 - np.tanh(w) ** 2) + strength * w
+    assert np.abs(gf.numerical_gradient(loss, w) - true).max() < 1e-9
+    with pytest.raises(ValueError, match="not analytic"):
+        gf.numerical_gradient(loss, w, method="complex")
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "complex", "directional"])
+def test_whatever_the_method_a_function_that_writes_or_changes_is_named(method):
+    def writes(p):
+        p *= 2
+        return np.sum(p**2)
+
+    drift = iter(range(1000))
+    x = np.ones(3)
+    assert "writes into its argument" in gf.gradcheck(writes, 8 * x, x, method=method).notes[0]
+    changes = gf.gradcheck(lambda p: np.sum(p**2) + 1e-12 * next(drift), 2 * x, x, method=method)
+    assert "not deterministic" in changes.notes[0]
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "complex"])
+def test_whatever_the_method_a_cost_that_is_not_finite_is_an_error(method):
+    with pytest.raises(ValueError, match="it is nan at these parameters"):
+        gf.numerical_gradient(lambda p: p.sum() * np.nan, np.ones(2), method=method)
+
+
+def test_a_vectorised_function_that_writes_is_named():
+    def writes(p):
+        p *= 2
+        return np.sum(p**2, axis=1)
+
+    assert "writes into its argument" in gf.gradcheck(writes, 8 * np.ones(3), np.ones(3), vectorized=True).notes[0]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of exceptions")
+def test_an_exception_of_a_vectorised_function_says_where():
+    def raises(p):
+        if (p > 1).any():
+            raise KeyError("unchanged")
+        return np.sum(p**2, axis=1)
+
+    with pytest.raises(KeyError, match="unchanged") as caught:
+        gf.numerical_gradient(raises, np.ones(3), vectorized=True)
+    assert "params[0] to params[" in caught.value.__notes__[0]
 
 
 def batch(p):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -182,11 +181,15 @@ def _along_directions(asked: _Asked, seed: int) -> Report:
     problem, at, analytic, *_ = asked
     if asked.error_bars:
         raise ValueError("error_bars: random directions find none for single entries; leave it out")
+    if isinstance(problem, FunctionLoss):
+        cost, finish = problem.watched(at, asked.runner)
+    else:
+        cost, finish = lambda theta: problem.cost(at, theta), tuple
     found = compare_along_directions(
-        partial(problem.cost, at), at, analytic, rtol=asked.rtol, atol=asked.atol, step=read_step(asked.step),
+        cost, at, analytic, rtol=asked.rtol, atol=asked.atol, step=read_step(asked.step),
         seed=seed, report=asked.runner.report,
     )  # fmt: skip
-    problem.cost(at, at.flat)  # where a function that remembers its last parameters is left
+    notes = finish()
     report = make_report(found.comparison, analytic, found, at)
     diagnoses = diagnose_drawn(problem, analytic, found.drawn)
-    return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses)
+    return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)

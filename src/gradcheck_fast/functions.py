@@ -64,6 +64,13 @@ class FunctionLoss:
         """The cost at a flat vector."""
         return self._costs_of(params).cost(theta)
 
+    def watched(
+        self, params: Packed, runner: Runner
+    ) -> tuple[Callable[[NDArray[np.float64]], float], Callable[[], tuple[str, ...]]]:
+        """The cost at a flat vector, and what to call at the end: it gives what should be known of the function."""
+        point = Point(self._costs_of(params), params.flat, runner)
+        return point.costs.cost, partial(_finish, point, point.base())
+
     def fingerprint(self, params: Packed) -> str:
         """What tells this loss from others: its value at `params`, to the last bit."""
         return self.cost(params, params.flat).hex()
@@ -77,11 +84,11 @@ class FunctionLoss:
     ) -> Numerical:
         require_one_of(self.methods, method)
         point = Point(self._costs_of(params), params.flat, runner)
-        if method == "complex":
-            return by_complex_steps(point, step)
         base = point.base()
         if not np.isfinite(base):
             raise ValueError(f"loss: it is {base} at these parameters; where it is not finite it has no gradient")
+        if method == "complex":
+            return by_complex_steps(point, step)._replace(finish=partial(_finish, point, base))
         if method == "auto" and step is None and not kinks:
             return _as_well_as_can_be(point, base)
         return _with_what_bars_need(point, base, step, kinks)
