@@ -266,6 +266,51 @@ def test_an_exception_of_a_vectorised_function_says_where():
     assert "params[0] to params[" in caught.value.__notes__[0]
 
 
+def small_network(seed):
+    """A loss, its gradient in the dtype of the parameters, and parameters in float32."""
+    rng = np.random.default_rng(seed)
+    X, y = 30 * rng.normal(size=(5, 4)), rng.normal(size=(5, 3))
+
+    def run(p):
+        x = X.astype(p[0].dtype)
+        a = 1 / (1 + np.exp(-x @ p[0]))
+        out = np.tanh(a @ p[1])
+        d2 = (out - y.astype(out.dtype)) * (1 - out**2)
+        return np.sum((out - y) ** 2) / 2, [x.T @ (d2 @ p[1].T * a * (1 - a)), a.T @ d2]
+
+    params = [(scale * rng.normal(size=shape)).astype(np.float32) for scale, shape in ((0.2, (4, 5)), (2, (5, 3)))]
+    return lambda p: run(p)[0], lambda p: run(p)[1], params
+
+
+def test_rounding_in_float32_is_no_mistake():
+    """Units that are nearly saturated cancel digits: their gradient in float64 says how many."""
+    with np.errstate(over="ignore"):
+        failed = [seed for seed in range(40) if gf.gradcheck(*small_network(seed)).wrong]
+    assert failed == []
+
+
+def test_an_error_in_float32_is_found_all_the_same():
+    for seed in range(10):
+        loss, gradient, params = small_network(seed)
+
+        def wrong(p, gradient=gradient):
+            first, second = gradient(p)
+            first[np.unravel_index(np.argmax(np.abs(first)), first.shape)] *= 1.001
+            return [first, second]
+
+        with np.errstate(over="ignore"):
+            assert gf.gradcheck(loss, wrong, params).wrong == 1
+
+
+def test_a_gradient_of_float32_only_is_checked_as_it_is():
+    def only(p):
+        if p.dtype != np.float32:
+            raise TypeError("float32 only")
+        return 2.01 * p
+
+    assert gf.gradcheck(lambda p: np.sum(p**2), only, np.ones(3, np.float32)).wrong == 3
+
+
 def batch(p):
     assert p["W"].ndim == 3 and p["b"].ndim == 1
     return np.sum(np.sin(p["W"]), axis=(1, 2)) + p["b"] ** 2
