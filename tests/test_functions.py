@@ -311,6 +311,14 @@ def test_a_gradient_of_float32_only_is_checked_as_it_is():
     assert gf.gradcheck(lambda p: np.sum(p**2), only, np.ones(3, np.float32)).wrong == 3
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_loss_of_less_than_float64_is_named(dtype):
+    report = gf.gradcheck(lambda p: dtype(np.sum(p**2)), 2 * np.ones(3), np.ones(3))
+    assert report.notes == (
+        f"the loss gives {dtype.__name__}, though it was given float64: hardly any digits are left in differences",
+    )
+
+
 def batch(p):
     assert p["W"].ndim == 3 and p["b"].ndim == 1
     return np.sum(np.sin(p["W"]), axis=(1, 2)) + p["b"] ** 2

@@ -23,6 +23,7 @@ _WRITES = (
     "the loss writes into its argument. It was given copies, so nothing is lost here; but called with your own arrays "
     "it changes them"
 )
+_COARSE = ("float16", "float32", "bfloat16")
 #: What NumPy says where a complex number is made real; its place has moved.
 _COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
 
@@ -54,15 +55,19 @@ class PythonCosts:
         self._unpack = params.unpack
         self._shapes = params.shapes
         self._writes = False
+        self._dtype = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (_WRITES,) if self._writes else ()
+        coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
+        return (_WRITES,) * self._writes + (coarse,) * (self._dtype in _COARSE)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta.copy()
-        value = real_number(self._function(self._unpack(given)))
+        found = self._function(self._unpack(given))
+        value = real_number(found)
         self._writes |= given.tobytes() != theta.tobytes()
+        self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
         return value
 
     def costs(
