@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -213,6 +214,109 @@ def test_without_a_method_they_are_not_taken_on_trust(loss):
 
 
 # ---- vectorised functions
+
+
+@pytest.mark.parametrize("strength", [1e-3, 1e-4, 1e-5])
+def test_a_small_part_that_is_not_analytic_is_not_left_out(strength):
+    """A penalty by a norm is real for complex weights: complex steps would pass over it."""
+    w = np.random.default_rng(0).normal(size=(5, 4))
+    loss = lambda w: np.sum(np.tanh(w) ** 2) + 0.5 * strength * np.linalg.norm(w) ** 2
+    true = 2 * np.tanh(w) * (1 - np.tanh(w) ** 2) + strength * w
+    assert np.abs(gf.numerical_gradient(loss, w) - true).max() < 1e-9
+    with pytest.raises(ValueError, match="not analytic"):
+        gf.numerical_gradient(loss, w, method="complex")
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "complex", "directional"])
+def test_whatever_the_method_a_function_that_writes_or_changes_is_named(method):
+    def writes(p):
+        p *= 2
+        return np.sum(p**2)
+
+    drift = iter(range(1000))
+    x = np.ones(3)
+    assert "writes into its argument" in gf.gradcheck(writes, 8 * x, x, method=method).notes[0]
+    changes = gf.gradcheck(lambda p: np.sum(p**2) + 1e-12 * next(drift), 2 * x, x, method=method)
+    assert "not deterministic" in changes.notes[0]
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "complex"])
+def test_whatever_the_method_a_cost_that_is_not_finite_is_an_error(method):
+    with pytest.raises(ValueError, match="it is nan at these parameters"):
+        gf.numerical_gradient(lambda p: p.sum() * np.nan, np.ones(2), method=method)
+
+
+def test_a_vectorised_function_that_writes_is_named():
+    def writes(p):
+        p *= 2
+        return np.sum(p**2, axis=1)
+
+    assert "writes into its argument" in gf.gradcheck(writes, 8 * np.ones(3), np.ones(3), vectorized=True).notes[0]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of exceptions")
+def test_an_exception_of_a_vectorised_function_says_where():
+    def raises(p):
+        if (p > 1).any():
+            raise KeyError("unchanged")
+        return np.sum(p**2, axis=1)
+
+    with pytest.raises(KeyError, match="unchanged") as caught:
+        gf.numerical_gradient(raises, np.ones(3), vectorized=True)
+    assert "params[0] to params[" in caught.value.__notes__[0]
+
+
+def small_network(seed):
+    """A loss, its gradient in the dtype of the parameters, and parameters in float32."""
+    rng = np.random.default_rng(seed)
+    X, y = 30 * rng.normal(size=(5, 4)), rng.normal(size=(5, 3))
+
+    def run(p):
+        x = X.astype(p[0].dtype)
+        a = 1 / (1 + np.exp(-x @ p[0]))
+        out = np.tanh(a @ p[1])
+        d2 = (out - y.astype(out.dtype)) * (1 - out**2)
+        return np.sum((out - y) ** 2) / 2, [x.T @ (d2 @ p[1].T * a * (1 - a)), a.T @ d2]
+
+    params = [(scale * rng.normal(size=shape)).astype(np.float32) for scale, shape in ((0.2, (4, 5)), (2, (5, 3)))]
+    return lambda p: run(p)[0], lambda p: run(p)[1], params
+
+
+def test_rounding_in_float32_is_no_mistake():
+    """Units that are nearly saturated cancel digits: their gradient in float64 says how many."""
+    with np.errstate(over="ignore"):
+        failed = [seed for seed in range(40) if gf.gradcheck(*small_network(seed)).wrong]
+    assert failed == []
+
+
+def test_an_error_in_float32_is_found_all_the_same():
+    for seed in range(10):
+        loss, gradient, params = small_network(seed)
+
+        def wrong(p, gradient=gradient):
+            first, second = gradient(p)
+            first[np.unravel_index(np.argmax(np.abs(first)), first.shape)] *= 1.001
+            return [first, second]
+
+        with np.errstate(over="ignore"):
+            assert gf.gradcheck(loss, wrong, params).wrong == 1
+
+
+def test_a_gradient_of_float32_only_is_checked_as_it_is():
+    def only(p):
+        if p.dtype != np.float32:
+            raise TypeError("float32 only")
+        return 2.01 * p
+
+    assert gf.gradcheck(lambda p: np.sum(p**2), only, np.ones(3, np.float32)).wrong == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_loss_of_less_than_float64_is_named(dtype):
+    report = gf.gradcheck(lambda p: dtype(np.sum(p**2)), 2 * np.ones(3), np.ones(3))
+    assert report.notes == (
+        f"the loss gives {dtype.__name__}, though it was given float64: hardly any digits are left in differences",
+    )
 
 
 def batch(p):

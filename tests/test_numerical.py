@@ -69,6 +69,7 @@ def test_functions_are_given_float64(dtype):
     "wrap", [float, np.float64, np.float32, np.array, lambda v: np.array([[v]]), int],
     ids=["float", "float64", "float32", "0-d", "1x1", "int"],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:the loss gives float32")
 def test_what_counts_as_one_number(wrap):
     assert gf.numerical_gradient(lambda x: wrap(4 * x), 1.0, step=0.5) == 4.0
 

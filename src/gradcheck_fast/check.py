@@ -15,6 +15,7 @@ from .functions import FunctionLoss, finish
 from .names import integer, number
 from .numerical import as_problem, differentiate, make_runner, read_step
 from .report import Report, make_report
+from .rounded import RoundedGradient
 from .sampling import coverage, draw, drawn_of, read_sample, restricted, whole
 from .trees import copy, pack_as
 
@@ -38,7 +39,8 @@ class Options(TypedDict, total=False):
     n_threads: int | None
     progress: Progress
     error_bars: bool
-    vectorized: bool
+    executor: Executor | Callable[[], Executor] | None
+    checkpoint: str | PathLike[str] | None
 
 
 def gradcheck(
@@ -69,7 +71,9 @@ def gradcheck(
         `callback` takes.
     gradient : tree of arrays, or callable
         The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
-        other functions in that of `params`); or the function of `params` that gives it.
+        other functions in that of `params`); or the function of `params` that gives it. That of a Python function, with
+        a gradient of less than float64, is called once more with `params` in float64 if something looks wrong: how far
+        the two differ is due to rounding.
     params : tree of arrays
         Where the gradient was taken. Not modified.
     method : {"auto", "units", "incremental", "direct", "complex", "directional"}
@@ -125,6 +129,8 @@ def gradcheck(
         for name, option in (("executor", executor), ("checkpoint", checkpoint)):
             if option is not None:
                 raise ValueError(f"{name}: method 'directional' needs few evaluations, one after another; leave it out")
+    elif sample is None and callable(gradient) and isinstance(problem, FunctionLoss) and _is_coarse(analytic):
+        problem = RoundedGradient(problem, given, partial(_in_double, gradient, at, given))
     drawn = "all" if sample is None else f"{read_sample(sample)}, seed {seed}"
     with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, drawn) as runner:
         asked = _Asked(problem, at, analytic, runner, method, step, rtol, atol, error_bars)
@@ -137,6 +143,19 @@ def gradcheck(
     if value is not None:
         report = replace(report, notes=(*report.notes, *compare_costs(value, problem.cost(at, at.flat))))
     return replace(report, seconds=perf_counter() - started)
+
+
+def _is_coarse(analytic: Packed) -> bool:
+    """Whether some of a gradient is of less than float64."""
+    return any(dtype.kind == "f" and dtype.itemsize < 8 for dtype in analytic.dtypes.values())
+
+
+def _in_double(gradient: Callable[[Tree], Tree], params: Packed, given: Tree) -> Tree:
+    """What the gradient function gives for float64 parameters; what it gave before if it knows its own dtype only."""
+    try:
+        return gradient(params.unpack(params.flat.copy()))
+    except Exception:
+        return given
 
 
 class _Asked(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _compare
 from .differences import EPSILON, JITTER
-from .errorbars import COST_ROUNDINGS, Bars, error_bars, reaching_over_kinks, refined_bars, typical
+from .errorbars import COST_ROUNDINGS, Bars, error_bars, in_proportion, reaching_over_kinks, refined_bars, typical
 from .trees import Packed, Tree, pack, pack_as
 
 if TYPE_CHECKING:
@@ -287,6 +287,10 @@ def compare(
         comparison = _judge(analytic, numerical, found, within_bars)
         if any(array.wrong for array in comparison.arrays):
             roundings = np.broadcast_to(numerical.roundings(), n.shape)
+            if numerical.coarse_roundings is not None and _wrong_and_coarse(comparison, analytic):
+                change = numerical.coarse_roundings()
+                spread = np.fmax(typical(change, analytic.shapes), in_proportion(change, n, analytic.shapes))
+                roundings = np.maximum(roundings, np.fmax(change, spread))
             comparison = _judge(analytic, numerical, found, within_bars)
     bars = reaching_over_kinks(known, numerical.kinks) if np.isfinite(known).any() else None
     return comparison._replace(bars=bars)
@@ -316,6 +320,12 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
 def _coarse(eps: float) -> float:
     """1 for a dtype whose rounding of what cancels in an entry may be more than plain differences can see, else 0."""
     return float(eps > EPSILON)
+
+
+def _wrong_and_coarse(comparison: Comparison, analytic: Packed) -> bool:
+    """Whether an array of a coarse dtype looks wrong."""
+    dtypes = (analytic.dtypes[array.name] for array in comparison.arrays if array.wrong)
+    return any(_coarse(float(_finfo(dtype).eps)) for dtype in dtypes)
 
 
 def _finfo(dtype: np.dtype[Any]) -> np.finfo[Any]:

@@ -21,6 +21,8 @@ EXACT_STEP = 2.0**-40
 EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
 #: By how much of its size a parameter is moved to see what rounding does: more than the roundings of a sum.
 JITTER = 12.0 * EPSILON
+#: The same for what a coarser dtype rounds, that of float32: it shows in plain differences.
+COARSE_JITTER = 12.0 * float(np.finfo(np.float32).eps)
 #: The second step, in first steps: no power of two, or nothing would be rounded differently; and so large that what
 #: changes is more than the truncation of the first, be that of the order of h or h².
 SECOND_STEP = 3.0
@@ -81,6 +83,9 @@ class Numerical(NamedTuple):
         Gives the gradient as well as can be, from one with error bars.
     finish : callable
         To be called at the end; gives what should be known of the function.
+    coarse_roundings : callable, optional
+        In plain arithmetic: how far each entry moves when all parameters are moved by some roundings of float32, over
+        the relative size of that. For gradients of a coarser dtype than float64; asked for as `roundings` are.
     """
 
     gradient: NDArray[np.float64]
@@ -94,6 +99,7 @@ class Numerical(NamedTuple):
     refine: Callable[[NDArray[np.intp]], Refined] | None = None
     polish: Callable[[Refined], Refined] | None = None
     finish: Callable[[], tuple[str, ...]] = tuple
+    coarse_roundings: Callable[[], NDArray[np.float64]] | None = None
 
 
 class Refined(NamedTuple):
@@ -103,11 +109,11 @@ class Refined(NamedTuple):
     bars: NDArray[np.float64]
 
 
-def jitter(theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Every parameter moved by JITTER of its size, up or down at random but the same each time."""
+def jitter(theta: NDArray[np.float64], size: float = JITTER) -> NDArray[np.float64]:
+    """Every parameter moved by `size` of its own, up or down at random but the same each time."""
     bits = np.frombuffer(np.random.default_rng(0).bytes(-(-len(theta) // 8)), np.uint8)
     up = np.unpackbits(bits, count=len(theta))
-    factors: NDArray[np.float64] = np.array([1.0 - JITTER, 1.0 + JITTER])[up]
+    factors: NDArray[np.float64] = np.array([1.0 - size, 1.0 + size])[up]
     return theta * factors
 
 

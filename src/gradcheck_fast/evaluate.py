@@ -23,6 +23,7 @@ _WRITES = (
     "the loss writes into its argument. It was given copies, so nothing is lost here; but called with your own arrays "
     "it changes them"
 )
+_COARSE = ("float16", "float32", "bfloat16")
 #: What NumPy says where a complex number is made real; its place has moved.
 _COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
 
@@ -54,15 +55,19 @@ class PythonCosts:
         self._unpack = params.unpack
         self._shapes = params.shapes
         self._writes = False
+        self._dtype = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (_WRITES,) if self._writes else ()
+        coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
+        return (_WRITES,) * self._writes + (coarse,) * (self._dtype in _COARSE)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta.copy()
-        value = real_number(self._function(self._unpack(given)))
+        found = self._function(self._unpack(given))
+        value = real_number(found)
         self._writes |= given.tobytes() != theta.tobytes()
+        self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
         return value
 
     def costs(
@@ -76,9 +81,7 @@ class PythonCosts:
                 cost = function(unpack(moved))
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
-            self._say_where(
-                error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}"
-            )
+            _say_where(error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}")
             raise
         return np.array(found, np.float64)
 
@@ -98,13 +101,9 @@ class PythonCosts:
                     moved[entry] += 1j * h[k]
                     found[k] = complex_number(self._function(self._unpack(moved))).imag / h[k]
         except Exception as error:
-            self._say_where(error, f"{entry_name(self._shapes, entry)} was complex")
+            _say_where(error, f"{entry_name(self._shapes, entry)} was complex")
             raise
         return found
-
-    def _say_where(self, error: Exception, where: str) -> None:
-        if hasattr(error, "add_note"):  # Python 3.11
-            error.add_note(f"gradcheck_fast: raised by the loss while {where}")
 
 
 class BatchCosts:
@@ -113,10 +112,18 @@ class BatchCosts:
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
         self._unpack = params.unpack
-        self.notes: tuple[str, ...] = ()
+        self._shapes = params.shapes
+        self._writes = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (_WRITES,) if self._writes else ()
 
     def cost(self, theta: NDArray[np.float64]) -> float:
-        return float(self._values(theta[np.newaxis].copy())[0])
+        given = theta[np.newaxis].copy()
+        value = float(self._values(given)[0])
+        self._writes |= given.tobytes() != theta.tobytes()
+        return value
 
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
@@ -127,7 +134,12 @@ class BatchCosts:
             some = entries[begin : begin + rows]
             batch = np.tile(theta, (len(some), 1))
             batch[np.arange(len(some)), some] = values[begin : begin + rows]
-            parts.append(self._values(batch))
+            try:
+                parts.append(self._values(batch))
+            except Exception as error:
+                first, last = (entry_name(self._shapes, int(k)) for k in (some[0], some[-1]))
+                _say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
+                raise
         return np.concatenate(parts)
 
     def _values(self, batch: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,6 +155,11 @@ class BatchCosts:
                 f"loss: with vectorized=True, expected it to return {len(batch)} real numbers, one for each set of "
                 f"parameters in the batch, shape ({len(batch)},); got {shape}"
             ) from None
+
+
+def _say_where(error: Exception, where: str) -> None:
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(f"gradcheck_fast: raised by the loss while {where}")
 
 
 def real_number(value: Any) -> float:

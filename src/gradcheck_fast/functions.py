@@ -11,6 +11,7 @@ import numpy as np
 from . import _compare
 from .complexsteps import by_complex_steps, confirmed_steps, within_bars
 from .differences import (
+    COARSE_JITTER,
     EPSILON,
     PLAIN_STEP,
     SMALLER_STEP,
@@ -89,11 +90,11 @@ class FunctionLoss:
     ) -> Numerical:
         require_one_of(self.methods, method)
         point = Point(self._costs_of(params), params.flat, runner)
-        if method == "complex":
-            return by_complex_steps(point, step)
         base = point.base()
         if not np.isfinite(base):
             raise ValueError(f"loss: it is {base} at these parameters; where it is not finite it has no gradient")
+        if method == "complex":
+            return by_complex_steps(point, step)._replace(finish=partial(_finish, point, base))
         if method == "auto" and step is None and not kinks:
             return _as_well_as_can_be(point, base)
         return _with_what_bars_need(point, base, step, kinks)
@@ -128,6 +129,12 @@ def _with_what_bars_need(point: Point, base: float, step: float | None, kinks: b
     def again(times: float) -> NDArray[np.float64]:
         return _Central(point.quietly()._replace(theta=jitter(point.theta)), point.entries, step, times).gradient
 
+    def coarse_roundings() -> NDArray[np.float64]:
+        moved = _Central(point.quietly()._replace(theta=jitter(point.theta, COARSE_JITTER)), point.entries, step)
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = np.abs(moved.gradient - central.gradient) / COARSE_JITTER
+        return np.where(np.isfinite(change), change, 0.0)
+
     return Numerical(
         central.gradient,
         "direct",
@@ -135,6 +142,7 @@ def _with_what_bars_need(point: Point, base: float, step: float | None, kinks: b
         step,
         again,
         lambda: largest / central.width,
+        coarse_roundings=coarse_roundings,
         kinks=_kinks(point, step, central, base, largest) if kinks else None,
         refine=central.refined if step is None else None,
         polish=partial(within_bars, point.quietly()) if step is None and point.takes_complex else None,
