@@ -88,8 +88,6 @@ class CallbackLoss(FunctionLoss):
 
     def faster(self, method: str, seconds: float) -> str:
         """What would take less than these seconds."""
-        if method == "directional":
-            return "a faster loss takes less"
         return (
             "gf.gradcheck(..., method='directional') takes far less, and threadsafe=True, if that is so, lets it use "
             "all cores"

@@ -78,8 +78,6 @@ class FunctionLoss:
 
     def faster(self, method: str, seconds: float) -> str:
         """What would take less than these seconds."""
-        if method == "directional":
-            return "a gf.Network that computes the same takes far less"
         return (
             "gf.gradcheck(..., method='directional') takes far less, and so does a gf.Network that computes the same; "
             "executor= spreads it over more processes"

@@ -162,7 +162,8 @@ def make_runner(
     executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None, drawn: str = "all",
 ) -> Runner:  # fmt: skip
     """Who does the work for a problem; see `numerical_gradient`. `drawn` says which of the entries are asked for."""
-    meter = Meter(progress, lambda seconds: problem.faster(method, seconds))
+    # along directions the fraction is of the arrays, which take as long as they are wrong: no time follows from it
+    meter = Meter(progress, None if method == "directional" else lambda seconds: problem.faster(method, seconds))
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(
