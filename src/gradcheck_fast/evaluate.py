@@ -66,7 +66,7 @@ class PythonCosts:
         given = theta.copy()
         found = self._function(self._unpack(given))
         value = real_number(found)
-        self._writes |= not np.array_equal(given.view(np.int64), theta.view(np.int64))
+        self._writes |= not np.array_equal(given.ravel().view(np.int64), theta.view(np.int64))
         self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
         return value
 
@@ -122,7 +122,7 @@ class BatchCosts:
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta[np.newaxis].copy()
         value = float(self._values(given)[0])
-        self._writes |= not np.array_equal(given.view(np.int64), theta.view(np.int64))
+        self._writes |= not np.array_equal(given.ravel().view(np.int64), theta.view(np.int64))
         return value
 
     def costs(
