@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from .differences import (
 )
 from .evaluate import BatchCosts, PythonCosts
 from .names import choose
-from .noise import noise_level
+from .noise import Noise, noise_around
 from .point import Point
 from .steps import NOISES, QUICK, THOROUGH, Ladder, Level, refine
 from .trees import pack
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Differences are doubted if the slopes to both sides differ by more than this part of them.
 DOUBT = 3e-3
+#: Values that are multiples of so many of their roundings were rounded on purpose.
+ROUNDED = 1e3
 
 
 class FunctionLoss:
@@ -144,7 +146,7 @@ def _with_what_bars_need(point: Point, base: float, step: float | None, kinks: b
         kinks=_kinks(point, step, central, base, largest) if kinks else None,
         refine=central.refined if step is None else None,
         polish=partial(within_bars, point.quietly()) if step is None and point.takes_complex else None,
-        finish=partial(_finish, point, base),
+        finish=lambda: (*_finish(point, base), *central.notes),
     )
 
 
@@ -158,10 +160,24 @@ class _Central:
             self.gradient: NDArray[np.float64] = (self.values[0] - self.values[1]) / self.width
         self._entries = entries
         self._point = point.quietly()
+        self._noise: Noise | None = None
 
     def refined(self, some: NDArray[np.intp]) -> Refined:
         """Some of them with the steps that suit them, and error bars that do not reach over kinks."""
-        return self._refine(some, self._noise if len(some) else 0.0, THOROUGH)
+        if len(some) and self._noise is None:
+            self._noise = noise_around(self._point.theta, self._point.costs.cost)
+        return self._refine(some, self._noise.level if self._noise else 0.0, THOROUGH)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed of the values, if they were looked at."""
+        quantum = self._noise.quantum if self._noise else 0.0
+        if not quantum > ROUNDED * EPSILON * np.abs(self.values).max(initial=0.0):
+            return ()
+        return (
+            f"the values of the loss are rounded, to multiples of {quantum:.2g} or so: differences show nothing less. "
+            "Give the loss as it was computed",
+        )
 
     def repaired(self, base: float) -> NDArray[np.float64]:
         """All of them, with smaller steps where the function bends too much for the first."""
@@ -173,10 +189,6 @@ class _Central:
         repaired = self.gradient.copy()
         repaired[doubted] = self._refine(doubted, 0.0, QUICK).derivatives
         return repaired
-
-    @cached_property
-    def _noise(self) -> float:
-        return noise_level(self._point.costs.cost, self._point.theta)
 
     def _refine(self, some: NDArray[np.intp], noise: float, ladder: Ladder) -> Refined:
         entries = self._entries[some]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .differences import PLAIN_STEP
+from .differences import EPSILON, PLAIN_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,37 +20,93 @@ ROUNDINGS_APART, APART = 2.0**-46, PLAIN_STEP / 16.0
 #: A function that turns quickly, or a kink, may look like noise; but not as much, to a factor, on a line so many times
 #: shorter.
 CLOSER, STILL_THERE = 64.0, 8.0
+#: Noise is the same in differences of all orders, to a factor; of a function, the highest are the least.
+ALIKE = 8.0
 #: What is more than this part of the values is the function itself, unless it is there between neighbours, too.
 MOST_NOISE = 1e-4
+#: Rounded values are looked for with points so far apart at most; what are some roundings apart is the same.
+WIDEST, SAME = 0.1, 8.0 * EPSILON
+#: How far, in parts of them, multiples of what they are rounded to may be off.
+GRID = 1e-6
 
 
-def noise_level(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> float:
-    """An estimate of the size of a function's noise around `theta`, from a few values on short lines.
+class Noise(NamedTuple):
+    """An estimate of the size of a function's noise; and what its values are rounded to multiples of, 0 if nothing."""
 
-    Of a smooth function, high differences of equally distant values are noise alone: the k-th has the variance of the
-    noise times binomial(2k, k). (Hamming, Introduction to Applied Numerical Analysis, 1971; Moré and Wild, Estimating
-    computational noise, SIAM J. Sci. Comput. 33, 2011.)
-    """
-    direction = np.random.default_rng(0).choice((-1.0, 1.0), len(theta)) * np.maximum(1.0, np.abs(theta))
+    level: float
+    quantum: float = 0.0
 
-    def on_a_line(spacing: float) -> tuple[float, float]:
-        """How much of the values would be noise, and their size."""
-        # not through `theta` itself, which often lies on kinks and jumps: zeros, ties
-        values = np.array([cost(theta + k * spacing * direction) for k in range(1, POINTS + 1)])
-        if not np.isfinite(values).all():
-            return 0.0, 0.0
-        size, sizes, variance = float(np.abs(values).max()), [], 1.0
-        for k in range(1, HIGHEST_ORDER + 1):
-            values = np.diff(values)
-            variance *= 2.0 * (2 * k - 1) / k  # binomial(2k, k)
-            sizes.append(float(np.sqrt(np.mean(values**2) / variance)))
-        return max(sizes[LOWEST_ORDER - 1 :]), size
 
-    between_neighbours, _ = on_a_line(ROUNDINGS_APART)
-    level, size = on_a_line(APART)
+def noise_around(theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]], float]) -> Noise:
+    """The noise of a function around `theta`, from a few values on short lines."""
+    signs, size = np.random.default_rng(0).choice((-1.0, 1.0), len(theta)), np.abs(theta)
+    own, direction = signs * np.where(size > 0.0, size, 1.0), signs * np.maximum(1.0, size)
+
+    @cache
+    def values(spacing: float) -> NDArray[np.float64]:
+        return _along(cost, theta, spacing * direction)
+
+    def seen(spacing: float) -> list[float]:
+        # twice: of rounded values as many may lie between any two points
+        return [max(pair) for pair in zip(_by_order(values(spacing)), _by_order(values(spacing / 2**0.5)), strict=True)]
+
+    between_neighbours = max(_by_order(_along(cost, theta, ROUNDINGS_APART * own)))
+    quantum = _quantum(values)
+    if quantum:
+        return Noise(max(quantum, between_neighbours), quantum)
+    orders = seen(APART)
+    level = max(orders)
     if level <= STILL_THERE * between_neighbours:
-        return max(level, between_neighbours)
-    if level > MOST_NOISE * size:
-        return between_neighbours
-    closer, _ = on_a_line(APART / CLOSER)
-    return max(level, closer) if level <= STILL_THERE * closer else between_neighbours
+        return Noise(max(level, between_neighbours))
+    if level > ALIKE * min(orders) or level > MOST_NOISE * np.abs(values(APART)).max():
+        return Noise(between_neighbours)
+    closer = max(seen(APART / CLOSER))
+    return Noise(max(level, closer) if level <= STILL_THERE * closer else between_neighbours)
+
+
+def _along(
+    cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], step: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The values at equally distant points beside `theta`, which itself often lies on kinks and jumps: zeros, ties."""
+    return np.array([cost(theta + k * step) for k in range(1, POINTS + 1)])
+
+
+def _by_order(values: NDArray[np.float64]) -> list[float]:
+    """How much of equally distant values would be noise, by differences of several orders; 0 if one is not finite.
+
+    Of a smooth function, high differences are noise alone: the k-th has the variance of the noise times
+    binomial(2k, k). (Hamming, Introduction to Applied Numerical Analysis, 1971; Moré and Wild, Estimating computational
+    noise, SIAM J. Sci. Comput. 33, 2011.)
+    """
+    if not np.isfinite(values).all():
+        return [0.0] * (HIGHEST_ORDER - LOWEST_ORDER + 1)
+    found, variance = [], 1.0
+    for k in range(1, HIGHEST_ORDER + 1):
+        values = np.diff(values)
+        variance *= 2.0 * (2 * k - 1) / k  # binomial(2k, k)
+        found.append(float(np.sqrt(np.mean(values**2) / variance)))
+    return found[LOWEST_ORDER - 1 :]
+
+
+def _quantum(values_on: Callable[[float], NDArray[np.float64]]) -> float:
+    """What the values are rounded to multiples of; 0 if they are not. `values_on` gives those at points so far apart.
+
+    Values that are rounded stay the same for a while, if one looks close enough, and then change by multiples.
+    """
+    spacing = APART / CLOSER
+    while spacing < WIDEST:
+        values = values_on(spacing)
+        if not np.isfinite(values).all():
+            break
+        sizes = np.abs(np.diff(values))
+        jumps = sizes > SAME * np.abs(values).max()
+        if jumps.sum() >= 2:
+            quantum = sizes[jumps].min()
+            multiples = np.where(jumps, sizes / quantum, 0.0)
+            on_a_grid = np.abs(multiples - np.round(multiples)) <= GRID * multiples
+            if on_a_grid.all() and np.ptp(np.round(multiples)) > 0.0:
+                return float(quantum)
+        if jumps.all():
+            break
+        spacing *= 2.0 if jumps.any() else 4.0
+    return 0.0

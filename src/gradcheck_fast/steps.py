@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .differences import EPSILON, LARGEST_STEP, SMALLEST_STEP, Refined
+from .differences import EPSILON, LARGEST_STEP, PLAIN_STEP, SMALLEST_STEP, Refined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,22 +21,37 @@ if TYPE_CHECKING:
 CHANGES, NOISES = 1.5, 4.0
 #: More is not wanted: an error bar of this part of an entry.
 PRECISE = 1e-9
+#: From one step to the next smaller, differences that converge change by less than this part of the change before.
+CONVERGING = 0.5
 
 #: Gives, for some entries and steps h, E(p + h), E(p - h) and the distance of the two points: three rows.
 Pairs: TypeAlias = Callable[["NDArray[np.intp]", "NDArray[np.float64]"], "NDArray[np.float64]"]
 
 
 class Ladder(NamedTuple):
-    """The ratio of each step to the next, and how many larger and smaller ones than the first may be tried."""
+    """Which steps are tried.
+
+    Attributes
+    ----------
+    ratio : float
+        Of each step to the next. Not whole: to a periodic function a step and a multiple of it may be all the same.
+    larger, smaller : int
+        How many larger and smaller ones than the first, at most.
+    doubt : float
+        Where an error bar is more than this part of a difference, a step in proportion to the parameter is tried, too.
+    """
 
     ratio: float
     larger: int
     smaller: int
+    doubt: float
 
 
-THOROUGH = Ladder(4.0, 7, 13)
+#: A bar of more than this part of it may have a better one on another ladder.
+WIDE = 1e-3
+THOROUGH = Ladder(4.3, 7, 13, 0.0)
 #: Looks for less truncation only, not for less noise.
-QUICK = Ladder(32.0, 0, 5)
+QUICK = Ladder(40.3, 0, 4, WIDE)
 
 
 class Level(NamedTuple):
@@ -68,6 +83,9 @@ def refine(
 ) -> Refined:  # fmt: skip
     """Finds for each entry the step of the least error.
 
+    A function may change over the size of a parameter, however small that is; larger steps pass over what it does
+    there, and agree with each other. So the last word has a step in proportion to the parameter.
+
     Parameters
     ----------
     pairs : callable
@@ -83,48 +101,74 @@ def refine(
     ladder : Ladder
         The steps.
     """
-    best = Refined(first.differences.copy(), np.full(len(entries), np.inf))
 
-    def at(which: NDArray[np.intp], exponent: int) -> Level:
-        return Level.of(pairs(entries[which], h[which] * ladder.ratio**exponent), theta[which], noise)
+    def climb(some: NDArray[np.intp], h: NDArray[np.float64], first: Level) -> Refined:
+        at = lambda which, h: Level.of(pairs(entries[some[which]], h), theta[some[which]], noise)
+        return _climb(at, h, first, scale[some], noise, ladder)
 
-    def improve(which: NDArray[np.intp], smaller: Level, larger: Level) -> NDArray[np.bool_]:
-        """Takes the differences with the smaller of two steps where they are the best so far.
+    best = climb(np.arange(len(entries)), h, first)
+    own, size = PLAIN_STEP * np.abs(theta), np.fmax(np.abs(best.derivatives), scale)
+    doubted = best.bars > ladder.doubt * size
+    some = np.flatnonzero((own > SMALLEST_STEP) & (own < h / ladder.ratio) & doubted)
+    seen = Level.of(pairs(entries[some], own[some]), theta[some], noise)
+    with np.errstate(invalid="ignore"):
+        refuted = ~(np.abs(seen.differences - best.derivatives[some]) <= best.bars[some] + seen.noise)
+    again = refuted | (best.bars > WIDE * size)[some]
+    some, refuted = some[again], refuted[again]
+    found = climb(some, own[some], seen.some(again))
+    better = (found.bars < np.abs(found.derivatives)) & (refuted | (found.bars < best.bars[some]))
+    best.derivatives[some[better]], best.bars[some[better]] = found.derivatives[better], found.bars[better]
+    return best
 
-        Returns where the two differ by noise alone.
+
+def _climb(
+    at: Callable[[NDArray[np.intp], NDArray[np.float64]], Level], h: NDArray[np.float64], first: Level,
+    scale: NDArray[np.float64], noise: float, ladder: Ladder,
+) -> Refined:  # fmt: skip
+    """The steps of a ladder, larger or smaller than `h`; `at` gives the differences of some entries with some steps."""
+    best = Refined(first.differences.copy(), np.full(len(h), np.inf))
+
+    def improve(which: NDArray[np.intp], smaller: Level, larger: Level) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        """Takes the differences with the smaller of two steps where they are the best so far, or refute these.
+
+        Returns where the two differ by noise alone, and by how much they differ.
         """
         with np.errstate(invalid="ignore", over="ignore"):
             change = np.abs(smaller.differences - larger.differences)
             bars = CHANGES * change + smaller.noise
-            better = bars < best.bars[which]  # not where NaN
+            off = np.abs(smaller.differences - best.derivatives[which])
+            better = (bars < best.bars[which]) | (off > best.bars[which] + smaller.noise)  # not where NaN
             only_noise = np.asarray(change <= smaller.noise + larger.noise)
         best.derivatives[which[better]] = smaller.differences[better]
         best.bars[which[better]] = bars[better]
-        return only_noise
+        return only_noise, change
 
     def go_on(which: NDArray[np.intp], last: Level, exponent: int) -> NDArray[np.bool_]:
         """Where a better difference is wanted, and there is a step for it."""
         enough = PRECISE * np.fmax(np.abs(best.derivatives[which]), scale[which])
-        flat = (last.differences == 0.0) & (first.differences[which] == 0.0) & (exponent > 0)
+        flat = (last.differences == 0.0) & (first.differences[which] == 0.0) & (exponent > 0) & (noise == 0.0)
         with np.errstate(over="ignore"):
             next_step = h[which] * ladder.ratio**exponent
         possible = (next_step > SMALLEST_STEP) & (next_step < LARGEST_STEP)
         return np.asarray((best.bars[which] > enough) & ~flat & possible)
 
-    everything = np.arange(len(entries))
-    larger, growing = first, np.zeros(len(entries), np.bool_)
+    everything = np.arange(len(h))
+    larger, growing, changed = first, np.zeros(len(h), np.bool_), np.full(len(h), np.inf)
     if ladder.larger:
-        larger = at(everything, 1)
-        growing = improve(everything, first, larger)
+        larger = at(everything, h * ladder.ratio)
+        growing, changed = improve(everything, first, larger)
     for sign, start, begin, end in ((1, growing, 2, ladder.larger), (-1, ~growing, 1, ladder.smaller)):
-        which, last = everything[start], (larger if sign > 0 else first).some(start)
+        which, last, changes = everything[start], (larger if sign > 0 else first).some(start), changed[start]
         for exponent in range(begin, end + 1):
             wanted = go_on(which, last, sign * exponent)
-            which, last = which[wanted], last.some(wanted)
+            which, last, changes = which[wanted], last.some(wanted), changes[wanted]
             if not len(which):
                 break
-            found = at(which, sign * exponent)
-            only_noise = improve(which, *((last, found) if sign > 0 else (found, last)))
+            found = at(which, h[which] * ladder.ratio ** (sign * exponent))
+            only_noise, change = improve(which, *((last, found) if sign > 0 else (found, last)))
+            if sign < 0 and exponent == end:  # what does not converge is not known
+                lost = which[~only_noise & ~(change < CONVERGING * changes)]
+                best.derivatives[lost], best.bars[lost] = first.differences[lost], np.inf
             same_way = only_noise == (sign > 0)
-            which, last = which[same_way], found.some(same_way)
+            which, last, changes = which[same_way], found.some(same_way), change[same_way]
     return best
