@@ -219,6 +219,9 @@ _SURE_ROUNDINGS = 8.0
 _SURE, _CLEAR = 1e-8, 1e-6
 #: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
 _ANALYTIC_ROUNDINGS = 12.0
+#: A unit that is nearly saturated loses as many digits of 1 - a² in a coarse dtype as its gradient is smaller than it
+#: would be elsewhere. So no entry has less rounding than the largest of all, times this.
+_SATURATED = 3.0
 #: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
 _UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
 
@@ -287,10 +290,11 @@ def compare(
         comparison = _judge(analytic, numerical, found, within_bars)
         if any(array.wrong for array in comparison.arrays):
             roundings = np.broadcast_to(numerical.roundings(), n.shape)
-            if numerical.coarse_roundings is not None and _wrong_and_coarse(comparison, analytic):
-                change = numerical.coarse_roundings()
+            change = numerical.coarse_roundings() if _wrong_and_coarse(comparison, analytic) else None
+            if change is not None:
                 spread = np.fmax(typical(change, analytic.shapes), in_proportion(change, n, analytic.shapes))
                 roundings = np.maximum(roundings, np.fmax(change, spread))
+                roundings = np.maximum(roundings, _SATURATED * np.abs(n[np.isfinite(n)]).max(initial=0.0))
             comparison = _judge(analytic, numerical, found, within_bars)
     bars = reaching_over_kinks(known, numerical.kinks) if np.isfinite(known).any() else None
     return comparison._replace(bars=bars)

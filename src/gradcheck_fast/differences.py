@@ -83,9 +83,10 @@ class Numerical(NamedTuple):
         Gives the gradient as well as can be, from one with error bars.
     finish : callable
         To be called at the end; gives what should be known of the function.
-    coarse_roundings : callable, optional
+    coarse_roundings : callable
         In plain arithmetic: how far each entry moves when all parameters are moved by some roundings of float32, over
-        the relative size of that. For gradients of a coarser dtype than float64; asked for as `roundings` are.
+        the relative size of that. For gradients of a coarser dtype than float64; asked for as `roundings` are. None: it
+        is not known, or not needed, since `roundings` say it all.
     """
 
     gradient: NDArray[np.float64]
@@ -99,7 +100,7 @@ class Numerical(NamedTuple):
     refine: Callable[[NDArray[np.intp]], Refined] | None = None
     polish: Callable[[Refined], Refined] | None = None
     finish: Callable[[], tuple[str, ...]] = tuple
-    coarse_roundings: Callable[[], NDArray[np.float64]] | None = None
+    coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None
 
 
 class Refined(NamedTuple):

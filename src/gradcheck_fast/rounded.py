@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,11 +47,20 @@ class RoundedGradient:
 
     def central_differences(self, params: Packed, **options: Any) -> Numerical:
         found = self._problem.central_differences(params, **options)
-        return found._replace(roundings=lambda: self._roundings(params))
 
-    def _roundings(self, params: Packed) -> NDArray[np.float64]:
+        @cache
+        def exact() -> Packed:
+            return pack_as(self._in_double(), params.shapes, finite=False)
+
+        in_double = lambda: all(dtype == np.float64 for dtype in exact().dtypes.values())
+        return found._replace(
+            roundings=lambda: self._roundings(params, exact()),
+            coarse_roundings=lambda: None if in_double() else found.coarse_roundings(),
+        )
+
+    def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""
-        own, exact = (pack_as(tree, params.shapes, finite=False) for tree in (self._gradient, self._in_double()))
+        own = pack_as(self._gradient, params.shapes, finite=False)
         sizes = [int(np.prod(shape)) for shape in own.shapes.values()]
         units = [float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps) for dtype in own.dtypes.values()]
         with np.errstate(invalid="ignore", over="ignore"):
