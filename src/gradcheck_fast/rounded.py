@@ -52,11 +52,11 @@ class RoundedGradient:
         def exact() -> Packed:
             return pack_as(self._in_double(), params.shapes, finite=False)
 
-        in_double = lambda: all(dtype == np.float64 for dtype in exact().dtypes.values())
-        return found._replace(
-            roundings=lambda: self._roundings(params, exact()),
-            coarse_roundings=lambda: None if in_double() else found.coarse_roundings(),
-        )
+        def in_plain_arithmetic() -> NDArray[np.float64] | None:
+            in_double = all(dtype == np.float64 for dtype in exact().dtypes.values())
+            return None if in_double else found.coarse_roundings()
+
+        return found._replace(roundings=lambda: self._roundings(params, exact()), coarse_roundings=in_plain_arithmetic)
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""
