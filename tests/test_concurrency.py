@@ -1,15 +1,14 @@
 """Threads, processes, signals, memory: none of them changes a result, and none of them is surprising."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
 import pytest
+from processes import seconds_to_end_after_ctrl_c
 
 import gradcheck_fast as gf
 from gradcheck_fast import _kernels, methods
@@ -228,16 +227,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("method", METHODS)
 def test_ctrl_c_ends_a_long_check_within_a_second(method):
     process = start(LONG, method)
-    try:
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.7)
-        pressed = time.time()
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert output != "finished\n", "the check was over before Ctrl-C"
-    assert float(output) - pressed < 1.0
+    assert seconds_to_end_after_ctrl_c(process, 0.7) < 1.0
 
 
 MEMORY = """

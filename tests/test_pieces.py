@@ -42,18 +42,8 @@ def test_a_piece_ends_where_a_gap_does():
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """A clock that moves only when told."""
-
-    class Clock:
-        now = 0.0
-
-        def __call__(self):
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(pieces, "perf_counter", clock)
-    return clock
+def clock(clock_of):
+    return clock_of(pieces)
 
 
 def taking(clock, seconds_each):

@@ -15,18 +15,8 @@ from gradcheck_fast.progress import Meter, duration
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """A clock that moves only when told."""
-
-    class Clock:
-        now = 0.0
-
-        def __call__(self):
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(progress, "perf_counter", clock)
-    return clock
+def clock(clock_of):
+    return clock_of(progress)
 
 
 # ---- what progress= takes

@@ -1,0 +1,56 @@
+"""What tests of several modules need to run."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+
+import pytest
+from compiled import COMPILER, FLAGS, HERE
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    if shutil.which(COMPILER) is None:
+        pytest.skip(f"there is no C compiler, {COMPILER}")
+    library = tmp_path_factory.mktemp("callbacks") / "callbacks.so"
+    subprocess.run([COMPILER, *FLAGS, HERE / "callbacks.c", "-o", library, "-lm"], check=True)
+    return str(library)
+
+
+@pytest.fixture(scope="module")
+def library(path):
+    return ctypes.CDLL(path)
+
+
+@pytest.fixture(scope="module")
+def one_thread_of_torch():
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def seed_of_torch():
+    pytest.importorskip("torch").manual_seed(0)
+
+
+@pytest.fixture
+def clock_of(monkeypatch):
+    """A function that gives a module a clock that moves only when told."""
+
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    def clock_of(module):
+        clock = Clock()
+        monkeypatch.setattr(module, "perf_counter", clock)
+        return clock
+
+    return clock_of
