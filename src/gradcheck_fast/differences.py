@@ -63,7 +63,7 @@ class Numerical(NamedTuple):
     gradient : ndarray, shape (size,)
     method : str
     exact : bool
-        Whether it was found in difference arithmetic.
+        Whether no two costs were subtracted: by difference arithmetic, or complex steps.
     step : float or None
         None: chosen for each parameter.
     again : callable, optional
