@@ -30,7 +30,7 @@ def make_loss():
     )
     X, y = random.normal(size=(300, 20)), random.integers(5, size=300)
     loss, engine = net.loss(X, y), net.loss(X, y)._engine
-    assert min(engine.work(engine.unit_routes), engine.work(engine.parameter_routes)) > 2 * methods.SERIAL_WORK
+    assert min(engine.work("units"), engine.work("incremental")) > 2 * methods.SERIAL_WORK
     return loss, net.init(11)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 
 import gradcheck_fast as gf
@@ -202,6 +203,24 @@ def test_options_are_those_of_gradcheck():
     assert (report.method, report.step) == ("incremental", 2.0**-20)
     assert report.error_bars["weight"].shape == (3, 4)
     assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    "after, way, method", [([], COMPILED, "incremental"), ([nn.LayerNorm(5)], "LayerNorm", "direct")]
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_sample_has_the_numbers_of_a_complete_check(after, way, method, dtype):
+    module = nn.Sequential(nn.Linear(40, 10), nn.Tanh(), nn.Linear(10, 5), *after).to(dtype)
+    module[2].weight.requires_grad_(False)
+    case = (module, nn.MSELoss(), data(6, 40, dtype=dtype), data(6, 5, dtype=dtype))
+    complete, part = (gf.torch.gradcheck(*case, method=method, **some) for some in ({}, {"sample": 30, "seed": 5}))
+    assert part.ok, str(part)
+    assert way in part.notes[-1]
+    assert [(array.name, array.checked) for array in part.arrays][:2] == [("0.weight", 30), ("0.bias", 10)]
+    known = ~np.isnan(part.numerical["0.weight"])
+    assert known.sum() == 30
+    expected = complete.numerical["0.weight"][known]
+    np.testing.assert_allclose(part.numerical["0.weight"][known], expected, rtol=0 if way == COMPILED else 1e-6)
 
 
 def test_kinks_are_those_of_the_parameters_where_they_are():

@@ -34,6 +34,8 @@ class CallbackCosts:
     Cython function that needs the lock.
     """
 
+    takes_complex, uses_threads = False, True
+
     def __init__(self, function: CompiledFunction, threadsafe: bool, shapes: Mapping[str, Shape]) -> None:
         self._function = function
         self._threadsafe = threadsafe
@@ -86,7 +88,7 @@ class CallbackLoss(FunctionLoss):
         packed = self.pack(params)
         return self.cost(packed, packed.flat)
 
-    def faster(self, method: str, seconds: float) -> str:
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """What would take less than these seconds."""
         return (
             "gf.gradcheck(..., method='directional') takes far less, and threadsafe=True, if that is so, lets it use "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -32,6 +32,14 @@ class Costs(Protocol):
     """How a function is evaluated. It can be pickled, if the function can."""
 
     @property
+    def takes_complex(self) -> bool:
+        """Whether the function could take complex numbers, if it was written so; then it has `complex_steps`."""
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether `costs` makes use of more than one thread."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was noticed of the function so far, and should be known."""
 
@@ -49,6 +57,8 @@ class PythonCosts:
 
     Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
     """
+
+    takes_complex, uses_threads = True, False
 
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
@@ -109,6 +119,8 @@ class PythonCosts:
 class BatchCosts:
     """A Python function of many trees at once: of arrays with one more axis, the first, over the trees."""
 
+    takes_complex, uses_threads = False, False
+
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
         self._unpack = params.unpack
@@ -155,6 +167,39 @@ class BatchCosts:
                 f"loss: with vectorized=True, expected it to return {len(batch)} real numbers, one for each set of "
                 f"parameters in the batch, shape ({len(batch)},); got {shape}"
             ) from None
+
+
+class PartCosts:
+    """A function of some of its parameters, in the order of `entries`; the others stay as they are in `theta`."""
+
+    def __init__(self, costs: Costs, theta: NDArray[np.float64], entries: NDArray[np.intp]) -> None:
+        self._costs = costs
+        self._theta = theta
+        self._entries = entries
+        self.takes_complex, self.uses_threads = costs.takes_complex, costs.uses_threads
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._costs.notes
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        return self._costs.cost(self._whole(theta))
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        return self._costs.costs(self._whole(theta), self._entries[entries], values, n_threads)
+
+    def complex_steps(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        costs = cast("PythonCosts", self._costs)
+        return costs.complex_steps(self._whole(theta), self._entries[entries], h)
+
+    def _whole(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole = self._theta.copy()
+        whole[self._entries] = theta
+        return whole
 
 
 def _say_where(error: Exception, where: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from .evaluate import PythonCosts
+from .evaluate import PartCosts
 from .runner import Job
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .evaluate import Costs
+    from .evaluate import Costs, PythonCosts
     from .runner import Runner
 
 
@@ -31,10 +31,9 @@ class Point(NamedTuple):
         """The numbers of all entries."""
         return np.arange(len(self.theta))
 
-    @property
-    def takes_complex(self) -> bool:
-        """Whether the function could take complex numbers, if it was written so."""
-        return isinstance(self.costs, PythonCosts)
+    def of(self, entries: NDArray[np.intp]) -> Point:
+        """The same function of some parameters only."""
+        return self._replace(costs=PartCosts(self.costs, self.theta, entries), theta=self.theta[entries])
 
     def quietly(self) -> Point:
         """The same without reports."""
@@ -77,7 +76,7 @@ class Point(NamedTuple):
             found[..., begin:end] = values
 
         here = lambda begin, end: put(begin, end, share(begin, end))
-        smallest = 1 if self.takes_complex else self.runner.n_threads  # Python functions use one thread
+        smallest = self.runner.n_threads if self.costs.uses_threads else 1
         self.runner.run(Job((*what, self.theta), shape[-1], (found,), here, share, put, smallest))
         return found
 

@@ -56,7 +56,7 @@ def check_vjp(
     seed : int
         Of the random numbers.
     **options
-        As for `gradcheck`: step, rtol, atol, progress, error_bars.
+        As for `gradcheck`: step, rtol, atol, progress, error_bars, sample.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def check_vjp(
         own = gradient(cotangent, function.params)
         in_double = lambda: gradient(function.own.unpack(v), function.in_double)
         problem = RoundedGradient(python_loss(lambda params: v @ function.flat(params)), own, in_double)
-        return gradcheck(problem, own, function.params, **options)
+        return gradcheck(problem, own, function.params, seed=seed, **options)
 
     return _first_failing(check, directions, seed)
 
@@ -133,7 +133,7 @@ def check_jvp(
         own = tangent(tangents, function.params)
         in_double = lambda: tangent(at.unpack(t), function.in_double)
         problem = RoundedGradient(_Along(function, t), own, in_double)
-        return gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), **options)
+        return gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), seed=seed, **options)
 
     return _first_failing(check, directions, seed)
 
@@ -225,12 +225,13 @@ class _Along:
     def fingerprint(self, params: Packed) -> str:
         return digest(self._function.at.flat, params.flat, self._direction)
 
-    def faster(self, method: str, seconds: float) -> str:
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         return "it is two calls of f"
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, kinks: bool = False, **_: Any
-    ) -> Numerical:
+        self, params: Packed, *, method: str, step: float | None, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None, **_: Any,
+    ) -> Numerical:  # fmt: skip
         require_one_of(self.methods, method)
         h, here, theta = PLAIN_STEP if step is None else step, params.flat, self._function.at.flat
         with np.errstate(invalid="ignore", over="ignore"):
@@ -251,7 +252,8 @@ class _Along:
                 found: NDArray[np.float64] = (plus - minus) / (2.0 * times * h)
             return found
 
-        return Numerical(gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met)
+        found = Numerical(gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met)
+        return found if entries is None else found.of(entries)
 
     def _values(self, theta: NDArray[np.float64], h: float) -> Iterator[NDArray[np.float64]]:
         """The outputs at +h and at -h."""

@@ -44,9 +44,12 @@ class RoundedGradient:
         self.fingerprint = problem.fingerprint
         self.faster = problem.faster
 
-    def central_differences(self, params: Packed, **options: Any) -> Numerical:
-        found = self._problem.central_differences(params, **options)
-        return found._replace(roundings=lambda: self._roundings(params))
+    def central_differences(
+        self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
+    ) -> Numerical:
+        found = self._problem.central_differences(params, entries=entries, **options)
+        some = slice(None) if entries is None else entries
+        return found._replace(roundings=lambda: self._roundings(params)[some])
 
     def _roundings(self, params: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""

@@ -1,4 +1,4 @@
-"""A random part of the entries: for functions of many parameters of which every entry costs two evaluations."""
+"""A random part of the entries: for many parameters, where every entry takes its time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from .compare import Comparison
 from .diagnosis import Drawn
-from .functions import FunctionLoss
 from .names import number, positive_integer
 from .trees import Packed, split
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .compare import ArrayResult
-    from .evaluate import Costs
     from .trees import Shape
 
 #: The share of wrong entries that the report speaks of.
@@ -38,10 +36,13 @@ class Sample(NamedTuple):
         Where they lie in the flat vector, in order.
     counts : dict
         How many there are of each array, by name.
+    asked : str
+        What was asked for.
     """
 
     entries: NDArray[np.intp]
     counts: dict[str, int]
+    asked: str
 
     def of(self, packed: Packed) -> Packed:
         """These entries only. An array that is not covered in full is a vector."""
@@ -50,32 +51,6 @@ class Sample(NamedTuple):
             for name, shape in packed.shapes.items()
         }
         return Packed(packed.flat[self.entries], shapes, packed.dtypes, lambda flat: dict(split(flat, shapes)))
-
-
-class _SampledCosts:
-    """A function of some of its parameters; the others stay as they are."""
-
-    def __init__(self, costs: Costs, theta: NDArray[np.float64], entries: NDArray[np.intp]) -> None:
-        self._costs = costs
-        self._theta = theta
-        self._entries = entries
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self._costs.notes
-
-    def cost(self, theta: NDArray[np.float64]) -> float:
-        return self._costs.cost(self._whole(theta))
-
-    def costs(
-        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
-    ) -> NDArray[np.float64]:
-        return self._costs.costs(self._whole(theta), self._entries[entries], values, n_threads)
-
-    def _whole(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        whole = self._theta.copy()
-        whole[self._entries] = theta
-        return whole
 
 
 def read_sample(sample: object) -> int | float:
@@ -103,12 +78,7 @@ def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
         entries.append(begin + own)
         counts[name] = wanted
         begin += size
-    return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts)
-
-
-def restricted(problem: FunctionLoss, params: Packed, sample: Sample) -> FunctionLoss:
-    """The same function of the sampled parameters only."""
-    return FunctionLoss(lambda _: _SampledCosts(problem.costs_at(params), params.flat, sample.entries))
+    return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts, f"{sample}, seed {seed}")
 
 
 def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Comparison:
