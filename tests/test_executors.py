@@ -179,6 +179,30 @@ def test_towards_the_end_the_shares_are_small_for_everyone_to_have_some(monkeypa
     assert max(sizes[-5:]) <= 5
 
 
+# ---- threads of other libraries
+
+
+def times_threads_of_blas(x):
+    """Its slope says how many threads NumPy's BLAS may use where it is called."""
+    info = pytest.importorskip("threadpoolctl").threadpool_info()
+    return float(x.sum()) * max(
+        (library["num_threads"] for library in info if library["user_api"] == "blas"), default=1
+    )
+
+
+@pytest.mark.skipif(times_threads_of_blas(np.ones(1)) < 2, reason="BLAS has one thread here anyway")
+def test_blas_uses_one_thread_in_workers_and_what_it_did_elsewhere(processes):
+    slope = lambda **options: gf.numerical_gradient(times_threads_of_blas, np.ones(3), method="direct", **options)
+    own = slope()
+    np.testing.assert_allclose(slope(executor=processes), 1.0)
+    np.testing.assert_allclose(slope(executor=processes, n_threads=2), 2.0)
+    for here in (Inline(), ThreadPoolExecutor(1)):
+        with here:
+            np.testing.assert_allclose(slope(executor=here), own)
+    at_rest = processes.submit(times_threads_of_blas, np.ones(1)).result()
+    assert at_rest == times_threads_of_blas(np.ones(1))
+
+
 # ---- what is sent
 
 

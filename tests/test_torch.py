@@ -6,7 +6,9 @@ import copy
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -658,3 +660,17 @@ with ProcessPoolExecutor(1, get_context("fork")) as executor:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, timeout=120)
+
+
+def times_threads(x):
+    return float(x.sum()) * torch.get_num_threads()
+
+
+def test_pytorch_uses_one_thread_in_each_worker():
+    before = torch.get_num_threads()
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (3,)) as executor:
+        for options, threads in (({}, 1.0), ({"n_threads": 2}, 2.0)):
+            found = gf.numerical_gradient(times_threads, np.ones(3), method="direct", executor=executor, **options)
+            np.testing.assert_allclose(found, threads)
+        assert executor.submit(torch.get_num_threads).result() == 3
+    assert torch.get_num_threads() == before

@@ -92,8 +92,8 @@ def numerical_gradient(
     step : float, optional
         h. Default: 2**-40 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
-        Default: the CPUs that this process may use; with an executor 1, in each worker. The result does not depend on
-        it.
+        Default: the CPUs that this process may use; with an executor 1, in each worker, also of PyTorch and, where
+        threadpoolctl is installed, of BLAS. The result does not depend on it.
     progress : bool or callable, optional
         True: a line on stderr. A function is called with the fraction done. In any case a `LongRunWarning` is given
         where more than a minute is to be expected.

@@ -96,7 +96,7 @@ class Runner:
         if executor is not None:
             from .executors import Pool  # only who has an executor waits for the import of multiprocessing
 
-            self._pool = Pool(executor)
+            self._pool = Pool(executor, self.n_threads)
         self._checkpoint = checkpoint
 
     def __enter__(self) -> Runner:
