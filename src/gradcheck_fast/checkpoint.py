@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -146,10 +147,11 @@ class Checkpoint:
             return {}
         except OSError as error:
             raise _named(error, "read", self._path) from error
-        except Exception as error:
+        except Exception:  # whatever NumPy says to it: that would be advice for other files
             raise ValueError(
-                f"checkpoint: {self._path} is no checkpoint, or damaged ({error}); give another path, or remove it"
-            ) from error
+                f"checkpoint: {self._path} is no checkpoint of gradcheck_fast, or a damaged one; give another path, "
+                "or remove it"
+            ) from None
         others = [
             name if len(f"{found.get(name)}{value}") > SHORT else f"{name} ({found.get(name)} there, {value} here)"
             for name, value in self._problem.items()
@@ -164,10 +166,10 @@ class Checkpoint:
 
 
 def _write(path: Path, entries: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a file that is complete, or none."""
-    beside = path.with_name(f"{path.name}.tmp")
+    """Writes a file that is complete, or none; another run may be writing the same."""
+    beside = path.with_name(f"{path.name}.{token_hex(4)}.tmp")
     try:
-        with open(beside, "wb") as file:
+        with open(beside, "xb") as file:
             np.savez(file, **entries)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
