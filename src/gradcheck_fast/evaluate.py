@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 #: Numbers in a batch that a vectorised function is given at once (32 MiB of float64).
 BATCH_NUMBERS = 4 * 1024 * 1024
-_WRITES = (
-    "the loss writes into its argument. It was given copies, so nothing is lost here; but called with your own arrays "
-    "it changes them"
-)
 _COARSE = ("float16", "float32", "bfloat16")
 #: What NumPy says where a complex number is made real; its place has moved.
 _COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
+
+
+def writes(what: str) -> str:
+    """What to say of a function that changes what it is given."""
+    return (
+        f"{what} writes into its argument. It was given copies, so nothing is lost here; but called with your own "
+        "arrays it changes them"
+    )
 
 
 class Costs(Protocol):
@@ -70,7 +74,7 @@ class PythonCosts:
     @property
     def notes(self) -> tuple[str, ...]:
         coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
-        return (_WRITES,) * self._writes + (coarse,) * (self._dtype in _COARSE)
+        return (writes("the loss"),) * self._writes + (coarse,) * (self._dtype in _COARSE)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta.copy()
@@ -83,16 +87,18 @@ class PythonCosts:
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
-        function, unpack, found, entry, value = self._function, self._unpack, [], -1, 0.0
+        function, unpack, found, entry, value, written = self._function, self._unpack, [], -1, 0.0, False
         try:
             for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
                 moved = theta.copy()
                 moved[entry] = value
                 cost = function(unpack(moved))
+                written |= moved.item(entry) != value  # what it did not change at `theta` it may change here
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
             _say_where(error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}")
             raise
+        self._writes |= written
         return np.array(found, np.float64)
 
     def complex_steps(
@@ -129,7 +135,7 @@ class BatchCosts:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (_WRITES,) if self._writes else ()
+        return (writes("the loss"),) if self._writes else ()
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta[np.newaxis].copy()
@@ -145,9 +151,11 @@ class BatchCosts:
         for begin in range(0, len(entries), rows):
             some = entries[begin : begin + rows]
             batch = np.tile(theta, (len(some), 1))
-            batch[np.arange(len(some)), some] = values[begin : begin + rows]
+            moved = np.arange(len(some)), some
+            batch[moved] = values[begin : begin + rows]
             try:
                 parts.append(self._values(batch))
+                self._writes |= bool((batch[moved] != values[begin : begin + rows]).any())
             except Exception as error:
                 first, last = (entry_name(self._shapes, int(k)) for k in (some[0], some[-1]))
                 _say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
