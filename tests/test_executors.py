@@ -408,8 +408,14 @@ class DiesOfTask33(Executor):
 
 def test_the_tasks_that_kill_every_worker_are_named_and_not_their_neighbours(monkeypatch):
     monkeypatch.setattr(executors, "SHARE_SECONDS", 0.0)
-    with pytest.raises(RuntimeError, match=r"^executor: its workers died 3 times while doing tasks 33 to 33 of 61"):
+    with pytest.raises(RuntimeError, match=r"^executor: its workers died 3 times while differencing w\[11, 0\], the"):
         gradient(function, PARAMS, method="direct", executor=DiesOfTask33)
+
+
+def test_of_a_network_the_message_says_which_part():
+    loss, params = make_network()
+    with pytest.raises(RuntimeError, match=r"died 3 times while doing part 1 to \d+ of \d+ of the work, the last time"):
+        gradient(loss, params, method="incremental", executor=lambda: Inline(deaths=3))
 
 
 def dies_once(marker, here, params):

@@ -13,7 +13,7 @@ from .arrays import first_index, format_index
 from .functions import FunctionLoss
 from .names import true_or_false
 from .pointers import CompiledFunction, compiled_function
-from .trees import split
+from .trees import entry_name, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,9 @@ class CallbackCosts:
         self._shapes = shapes
         self._seconds = 0.0  # that an evaluation took when last measured
         self.notes: tuple[str, ...] = ()
+
+    def name(self, entry: int) -> str:
+        return entry_name(self._shapes, entry)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         own = theta.copy()

@@ -47,6 +47,9 @@ class Costs(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What was noticed of the function so far, and should be known."""
 
+    def name(self, entry: int) -> str:
+        """What an entry of the flat vector is called."""
+
     def cost(self, theta: NDArray[np.float64]) -> float:
         """The cost at a flat vector."""
 
@@ -76,6 +79,9 @@ class PythonCosts:
         coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
         return (writes("the loss"),) * self._writes + (coarse,) * (self._dtype in _COARSE)
 
+    def name(self, entry: int) -> str:
+        return entry_name(self._shapes, entry)
+
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta.copy()
         found = self._function(self._unpack(given))
@@ -96,7 +102,7 @@ class PythonCosts:
                 written |= moved.item(entry) != value  # what it did not change at `theta` it may change here
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
-            _say_where(error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}")
+            _say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
             raise
         self._writes |= written
         return np.array(found, np.float64)
@@ -117,7 +123,7 @@ class PythonCosts:
                     moved[entry] += 1j * h[k]
                     found[k] = complex_number(self._function(self._unpack(moved))).imag / h[k]
         except Exception as error:
-            _say_where(error, f"{entry_name(self._shapes, entry)} was complex")
+            _say_where(error, f"{self.name(entry)} was complex")
             raise
         return found
 
@@ -136,6 +142,9 @@ class BatchCosts:
     @property
     def notes(self) -> tuple[str, ...]:
         return (writes("the loss"),) if self._writes else ()
+
+    def name(self, entry: int) -> str:
+        return entry_name(self._shapes, entry)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta[np.newaxis].copy()
@@ -157,7 +166,7 @@ class BatchCosts:
                 parts.append(self._values(batch))
                 self._writes |= bool((batch[moved] != values[begin : begin + rows]).any())
             except Exception as error:
-                first, last = (entry_name(self._shapes, int(k)) for k in (some[0], some[-1]))
+                first, last = (self.name(int(k)) for k in (some[0], some[-1]))
                 _say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
                 raise
         return np.concatenate(parts)
@@ -189,6 +198,9 @@ class PartCosts:
     @property
     def notes(self) -> tuple[str, ...]:
         return self._costs.notes
+
+    def name(self, entry: int) -> str:
+        return self._costs.name(int(self._entries[entry]))
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         return self._costs.cost(self._whole(theta))

@@ -181,9 +181,8 @@ class Pool:
             self._executor = self._renewed(executor, error)
         if share.deaths + 1 == MOST_DEATHS:
             raise RuntimeError(
-                f"executor: its workers died {MOST_DEATHS} times while doing tasks {share.begin} to {share.end - 1} of "
-                f"{job.tasks} ({job.what[0]}), the last time of nothing else; does the loss crash there, or is memory "
-                "short?"
+                f"executor: its workers died {MOST_DEATHS} times while {job.said(share.begin, share.end)}, the last "
+                "time with nothing else going on; does the loss crash there, or is memory short?"
             ) from error
         return share._replace(deaths=share.deaths + 1, with_work=False)
 
