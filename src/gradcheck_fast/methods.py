@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from .rounding import add_roundings
 from .routes import WORK_ELEMENTWISE, Routes
 from .runner import Job
-from .runs import Memory, Run, Sums
+from .runs import Memory, Run, Sums, What
 from .threads import resolve
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class Engine:
                 add_roundings(self._program, run.chunk, sensitivities, self._isa, sums.gradient)
         return sums.gradient
 
-    def share(self, number: int, theta: NDArray[np.float64], what: _What, n_threads: int, begin: int, end: int) -> Some:
+    def share(self, number: int, theta: NDArray[np.float64], what: What, n_threads: int, begin: int, end: int) -> Some:
         """What the tasks begin..end of a chunk of the samples give, for another process."""
         n_threads = resolve(n_threads)
         with self._memory() as memory:
@@ -254,7 +254,7 @@ class Engine:
         entries: NDArray[np.intp] | None = None,
     ) -> Iterator[Run]:  # fmt: skip
         """All units or parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
-        what = _What(h, name != "incremental", kinks, entries)
+        what = What(h, name != "incremental", kinks, entries)
         key = (name, theta, h, kinks, entries)
         with self._memory() as memory:
             packed = self._pack(memory, theta, runner.n_threads)
@@ -332,7 +332,7 @@ class Engine:
         self._idle.append(memory)
 
     def _prepare(
-        self, memory: Memory, chunk: _engine.Chunk, packed: NDArray[np.float64], what: _What, n_threads: int
+        self, memory: Memory, chunk: _engine.Chunk, packed: NDArray[np.float64], what: What, n_threads: int
     ) -> Run:
         """A method with the tape of a chunk, and nothing found yet."""
         h, by_units, kinks, entries = what
@@ -393,22 +393,13 @@ class Engine:
         return costs
 
 
-class _What(NamedTuple):
-    """What is to be perturbed, how far, and whether kinks are counted; `entries`: these parameters only."""
-
-    h: float
-    by_units: bool
-    kinks: bool
-    entries: NDArray[np.intp] | None
-
-
 @dataclass(frozen=True)
 class _Share:
     """`Engine.share` of a chunk: other processes get that chunk of the samples only."""
 
     engine: Engine
     number: int
-    options: tuple[NDArray[np.float64], _What, int]
+    options: tuple[NDArray[np.float64], What, int]
 
     def __call__(self, begin: int, end: int) -> Some:
         return self.engine.share(self.number, *self.options, begin, end)

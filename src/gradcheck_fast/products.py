@@ -14,7 +14,7 @@ from .check import gradcheck
 from .differences import PLAIN_STEP, SMALLER_STEP, Numerical, find_kinks, jitter, may_be_kinks
 from .evaluate import writes
 from .functions import python_loss, require_one_of
-from .names import positive_integer
+from .names import integer
 from .rounded import RoundedGradient
 from .trees import Packed, Tree, cast, pack, pack_as, walk
 
@@ -143,7 +143,7 @@ def _first_failing(
     check: Callable[[np.random.Generator], Report], function: _Function, directions: int, seed: int
 ) -> Report:
     rng = np.random.default_rng(seed)
-    for _ in range(positive_integer("directions", directions)):
+    for _ in range(integer("directions", directions, positive=True)):
         report = check(rng)
         if not report.ok:
             break

@@ -10,7 +10,7 @@ import numpy as np
 
 from .compare import Comparison
 from .diagnosis import Drawn
-from .names import number, positive_integer
+from .names import integer, number
 from .trees import Packed, split
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read_sample(sample: object) -> int | float:
         if share > 1.0:
             raise ValueError(f"sample: expected a share up to 1.0, or a whole number of entries, got {sample}")
         return share
-    return positive_integer("sample", sample)
+    return integer("sample", sample, positive=True)
 
 
 def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from . import _engine
-from .names import positive_integer
+from .names import integer
 
 _PROCESS = os.getpid()
 
@@ -37,7 +37,7 @@ def resolve(n_threads: int | None) -> int:
     TypeError, ValueError
         If `n_threads` is not a positive integer.
     """
-    wanted = available() if n_threads is None else positive_integer("n_threads", n_threads)
+    wanted = available() if n_threads is None else integer("n_threads", n_threads, positive=True)
     if not _engine.has_openmp or os.getpid() != _PROCESS:
         return 1
     return wanted if wanted <= MOST_THREADS else min(wanted, max(MOST_THREADS, 2 * (os.cpu_count() or 1)))
