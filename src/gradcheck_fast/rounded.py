@@ -54,8 +54,9 @@ class RoundedGradient:
     def _roundings(self, params: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""
         own, exact = (pack_as(tree, params.shapes, finite=False) for tree in (self._gradient, self._in_double()))
-        sizes = [int(np.prod(shape)) for shape in own.shapes.values()]
-        units = [float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps) for dtype in own.dtypes.values()]
         with np.errstate(invalid="ignore", over="ignore"):
-            roundings = np.abs(own.flat - exact.flat) / np.repeat(units, sizes)
+            roundings = np.abs(own.flat - exact.flat)
+            for name, part in own.arrays(roundings):
+                dtype = own.dtypes[name]
+                part /= np.finfo(dtype if dtype.kind == "f" else np.float64).eps
             return np.asarray(np.fmin(roundings, _MOST_ROUNDINGS * np.abs(exact.flat).max(initial=0.0)))

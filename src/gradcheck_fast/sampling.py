@@ -11,7 +11,7 @@ import numpy as np
 from .compare import Comparison
 from .diagnosis import Drawn
 from .names import integer, number
-from .trees import Packed, split
+from .trees import Packed, parts, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,15 +69,14 @@ def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
     A vector is what has one axis, besides such of length 1. One that is all there is, is no bias: it is drawn from.
     """
     generator = np.random.default_rng(seed)
-    entries, counts, begin = [], {}, 0
-    for name, shape in shapes.items():
-        size = prod(shape)
+    entries, counts = [], {}
+    for name, part, shape in parts(shapes):
+        size = part.stop - part.start
         in_full = size <= SMALL or (len(shapes) > 1 and size in (1, *shape))
         wanted = size if in_full else ceil(sample * size) if isinstance(sample, float) else min(sample, size)
         own = np.arange(size) if wanted == size else np.sort(generator.choice(size, wanted, replace=False))
-        entries.append(begin + own)
+        entries.append(part.start + own)
         counts[name] = wanted
-        begin += size
     return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts, f"{sample}, seed {seed}")
 
 
