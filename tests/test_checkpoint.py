@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -331,22 +332,30 @@ def test_the_file_is_put_in_place_as_a_whole(path, eager, monkeypatch):
 
 
 def test_two_runs_that_write_one_file_at_once_leave_it_whole(path, eager, monkeypatch):
-    """Each write here begins and ends while another is at it."""
-    savez, inside = np.savez, []
+    """While the first run writes, a second one begins, goes on from the file, and ends."""
+    savez, writes = np.savez, []
 
     def interrupted(file, **entries):
         savez(file, **entries)
-        if not inside:
-            inside.append(True)
-            gf.numerical_gradient(Function(), PARAMS, method="direct", checkpoint=path)
-            inside.clear()
+        writes.append(file.name)
+        if len(writes) == 2:
+            np.testing.assert_equal(run(checkpoint=path), expected)
 
+    run = partial(gf.numerical_gradient, Function(), PARAMS, method="direct")
+    expected = run()
     monkeypatch.setattr(np, "savez", interrupted)
-    expected = gf.numerical_gradient(Function(), PARAMS, method="direct")
-    for _ in range(2):
-        found = gf.numerical_gradient(Function(), PARAMS, method="direct", checkpoint=path)
-        np.testing.assert_equal(found, expected)
-        assert os.listdir(path.parent) == ["run.npz"]
+    np.testing.assert_equal(run(checkpoint=path), expected)
+    assert len(set(writes)) == len(writes) > 4
+    np.testing.assert_equal(run(checkpoint=path), expected)
+    assert os.listdir(path.parent) == ["run.npz"]
+
+
+def test_what_a_killed_run_left_beside_the_file_is_removed_and_nothing_else(path):
+    left, others = path.with_name("run.npz.0123abcd.tmp"), [path.with_name(n) for n in ("run.npz.old.tmp", "run.tmp")]
+    for file in (left, *others):
+        file.touch()
+    gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+    assert sorted(path.parent.iterdir()) == sorted([path, *others])
 
 
 def test_a_disk_that_is_full(tmp_path, eager):

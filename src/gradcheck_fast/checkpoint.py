@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from secrets import token_hex
 from time import perf_counter
@@ -137,6 +138,7 @@ class Checkpoint:
     def _read(self) -> dict[str, NDArray[Any]]:
         """What the file has; a new file, written to see whether it can be, has nothing."""
         self._due = perf_counter() + SAVE_SECONDS
+        _remove_left_behind(self._path)
         try:
             with open(self._path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 entries = dict(arrays.items())
@@ -173,10 +175,20 @@ def _write(path: Path, entries: Mapping[str, NDArray[Any]]) -> None:
             np.savez(file, **entries)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        try:
+            os.replace(beside, path)
+        except FileNotFoundError:  # another run that began just now took it for one left behind
+            _write(path, entries)
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Removes what runs that were killed while they wrote have left beside a file."""
+    for beside in path.parent.glob(f"{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        with suppress(OSError):
+            beside.unlink()
 
 
 def _named(error: OSError, what: str, path: Path) -> OSError:

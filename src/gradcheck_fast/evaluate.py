@@ -99,7 +99,8 @@ class PythonCosts:
                 moved = theta.copy()
                 moved[entry] = value
                 cost = function(unpack(moved))
-                written |= moved.item(entry) != value  # what it did not change at `theta` it may change here
+                # what it did not change at `theta` it may change here; a value of NaN is none
+                written |= moved.item(entry) != value == value
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
             _say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
@@ -164,7 +165,7 @@ class BatchCosts:
             batch[moved] = values[begin : begin + rows]
             try:
                 parts.append(self._values(batch))
-                self._writes |= bool((batch[moved] != values[begin : begin + rows]).any())
+                self._writes |= not np.array_equal(batch[moved], values[begin : begin + rows], equal_nan=True)
             except Exception as error:
                 first, last = (self.name(int(k)) for k in (some[0], some[-1]))
                 _say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
