@@ -315,7 +315,8 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
     return result;
 }
 
-/* The loops: y[stride + i] and y[2 stride + i] hold a and b. */
+/* The loops: y[stride + i] and y[2 stride + i] hold a and b. Of columns, too, each pair is as small as it is itself: what
+ * it gives does not depend on the pairs beside it. */
 #define PAIR_LOOP(NAME, CACHED, KNOWN)                                                                                \
     for (ptrdiff_t q = 0; q < panels; q++) {                                                                          \
         const double *zq = base + z + q * GF_PANEL, *yq = base + y + q * GF_PANEL;                                    \
@@ -329,9 +330,16 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
         }                                                                                                             \
     }
 #define COLUMN_LOOP(NAME, CACHED, KNOWN)                                                                              \
-    IGNORE_ALIASING for (int i = 0; i < GF_PANEL; i++) {                                                              \
-        up[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_plus[i]);                                    \
-        down[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_minus[i]);                                 \
+    if (among[KNOWN]) {                                                                                               \
+        IGNORE_ALIASING for (int i = 0; i < GF_PANEL; i++) {                                                          \
+            up[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_plus[i]);                                \
+            down[i] = NAME##_difference(KNOWN, at_z[i], at_y[i], a[i], b[i], d_minus[i]);                             \
+        }                                                                                                             \
+        for (int i = 0; i < some; i++)                                                                                \
+            if (known[i] == KNOWN) {                                                                                  \
+                out[p + i] = up[i];                                                                                   \
+                out[pairs->capacity + p + i] = down[i];                                                               \
+            }                                                                                                         \
     }
 #define DEFINE_LOOPS(NAME, CACHED, KINKS, FIRST, SECOND)                                                              \
     static void NAME##_values(ptrdiff_t n, const double *z, double *y, ptrdiff_t stride) {                            \
@@ -361,6 +369,8 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
         for (ptrdiff_t p = 0; p < pairs->count; p += GF_PANEL) {                                                      \
             double at_z[GF_PANEL] = {0}, at_y[GF_PANEL] = {0}, a[GF_PANEL] = {0}, b[GF_PANEL] = {0};                  \
             double d_plus[GF_PANEL] = {0}, d_minus[GF_PANEL] = {0}, up[GF_PANEL], down[GF_PANEL];                     \
+            range known[GF_PANEL];                                                                                    \
+            int among[3] = {0};                                                                                       \
             int some = (int)(pairs->count - p < GF_PANEL ? pairs->count - p : GF_PANEL);                              \
             for (int i = 0; i < some; i++) {                                                                          \
                 const double *base = pairs->tape + pairs->sample[p + i] * pairs->tape_stride + pairs->column[p + i];  \
@@ -370,14 +380,12 @@ static ALWAYS_INLINE pair pair_at(const gf_pairs *pairs, ptrdiff_t p, ptrdiff_t 
                 if (CACHED > 1) b[i] = base[y + 2 * stride];                                                          \
                 d_plus[i] = d[p + i];                                                                                 \
                 d_minus[i] = d[pairs->capacity + p + i];                                                              \
+                known[i] = range_of(d_plus[i] * d_plus[i] + d_minus[i] * d_minus[i]);                                 \
+                among[known[i]] = 1;                                                                                  \
             }                                                                                                         \
-            switch (range_of(sum_of_squares(1, d_plus, 0) + sum_of_squares(1, d_minus, 0))) {                         \
-                case TINY: COLUMN_LOOP(NAME, CACHED, TINY) break;                                                     \
-                case SMALL: COLUMN_LOOP(NAME, CACHED, SMALL) break;                                                   \
-                default: COLUMN_LOOP(NAME, CACHED, ANY)                                                               \
-            }                                                                                                         \
-            memcpy(out + p, up, (size_t)some * sizeof(double));                                                       \
-            memcpy(out + pairs->capacity + p, down, (size_t)some * sizeof(double));                                   \
+            COLUMN_LOOP(NAME, CACHED, TINY)                                                                           \
+            COLUMN_LOOP(NAME, CACHED, SMALL)                                                                          \
+            COLUMN_LOOP(NAME, CACHED, ANY)                                                                            \
         }                                                                                                             \
     }
 GF_ELEMENTWISE_OPERATIONS(DEFINE_LOOPS)

@@ -1,6 +1,7 @@
 """The command line: what it prints and its exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -61,6 +62,48 @@ def test_options_reach_gradcheck(write, capsys):
     assert (report["arrays"][0]["rtol"], report["arrays"][0]["atol"]) == (0.1, 0.0)
 
 
+MANY = """
+import numpy as np
+loss = lambda p: float(np.sum(p ** 2))
+params = np.arange(1000.0).reshape(20, 50)
+gradient = 2 * params
+"""
+
+
+@pytest.mark.parametrize(("sample", "checked"), [("10", 10), ("0.5", 500)])
+def test_a_sample_is_a_number_of_entries_or_a_share(write, sample, checked, capsys):
+    assert main(["check", write(MANY), "--sample", sample, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["checked"] == checked
+
+
+def test_the_seed_is_that_of_the_sample(write, capsys):
+    file = write(MANY + "gradient[7, 8] += 1.0\n")
+    found = {main(["check", file, "--sample", "300", "--seed", str(seed)]) for seed in range(10)}
+    assert found == {0, 1}
+
+
+def test_workers_are_other_processes(write, tmp_path, capsys):
+    pytest.importorskip("cloudpickle", reason="cloudpickle sends functions of files")
+    calls = tmp_path / "calls"
+    file = write(f"""import os
+{MANY}
+def loss(p):
+    with open({str(calls)!r}, "a") as file:
+        print(os.getpid(), file=file)
+    return float(np.sum(p ** 2))
+""")
+    assert main(["check", file, "--workers", "2", "--sample", "50"]) == 0
+    processes = calls.read_text().split()
+    assert {str(os.getpid())} < set(processes)
+    assert processes.count(str(os.getpid())) < 100 < len(processes)
+
+
+@pytest.mark.parametrize("option", [["--workers", "0"], ["--sample", "0"], ["--seed", "-1"]])
+def test_options_out_of_range_are_bad_input(write, option, capsys):
+    assert main(["check", write(RIGHT), *option]) == 2
+    assert f"{option[0].strip('-')}: expected" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -89,7 +132,9 @@ def test_a_missing_file_and_a_missing_name_are_bad_input(write, capsys):
     assert "did you mean 'gradient'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["chekc"], ["check"], ["check", "a.py", "--step", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["chekc"], ["check"], ["check", "a.py", "--step", "x"], ["check", "a.py", "--sample", "few"]]
+)
 def test_bad_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

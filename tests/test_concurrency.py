@@ -30,7 +30,7 @@ def make_loss(method="units"):
     )
     X, y = random.normal(size=(samples, 20)), random.integers(5, size=samples)
     loss, engine = net.loss(X, y), net.loss(X, y)._engine
-    assert min(engine.work(engine.unit_routes), engine.work(engine.parameter_routes)) > 1.5 * methods.SERIAL_WORK
+    assert min(engine.work("units"), engine.work("incremental")) > 1.5 * methods.SERIAL_WORK
     return loss, net.init(11)
 
 

@@ -179,6 +179,30 @@ def test_towards_the_end_the_shares_are_small_for_everyone_to_have_some(monkeypa
     assert max(sizes[-5:]) <= 5
 
 
+# ---- threads of other libraries
+
+
+def times_threads_of_blas(x):
+    """Its slope says how many threads NumPy's BLAS may use where it is called."""
+    info = pytest.importorskip("threadpoolctl").threadpool_info()
+    return float(x.sum()) * max(
+        (library["num_threads"] for library in info if library["user_api"] == "blas"), default=1
+    )
+
+
+@pytest.mark.skipif(times_threads_of_blas(np.ones(1)) < 2, reason="BLAS has one thread here anyway")
+def test_blas_uses_one_thread_in_workers_and_what_it_did_elsewhere(processes):
+    slope = lambda **options: gf.numerical_gradient(times_threads_of_blas, np.ones(3), method="direct", **options)
+    own = slope()
+    np.testing.assert_allclose(slope(executor=processes), 1.0)
+    np.testing.assert_allclose(slope(executor=processes, n_threads=2), 2.0)
+    for here in (Inline(), ThreadPoolExecutor(1)):
+        with here:
+            np.testing.assert_allclose(slope(executor=here), own)
+    at_rest = processes.submit(times_threads_of_blas, np.ones(1)).result()
+    assert at_rest == times_threads_of_blas(np.ones(1))
+
+
 # ---- what is sent
 
 
@@ -384,8 +408,14 @@ class DiesOfTask33(Executor):
 
 def test_the_tasks_that_kill_every_worker_are_named_and_not_their_neighbours(monkeypatch):
     monkeypatch.setattr(executors, "SHARE_SECONDS", 0.0)
-    with pytest.raises(RuntimeError, match=r"^executor: its workers died 3 times while doing tasks 33 to 33 of 61"):
+    with pytest.raises(RuntimeError, match=r"^executor: its workers died 3 times while differencing w\[11, 0\], the"):
         gradient(function, PARAMS, method="direct", executor=DiesOfTask33)
+
+
+def test_of_a_network_the_message_says_which_part():
+    loss, params = make_network()
+    with pytest.raises(RuntimeError, match=r"died 3 times while doing part 1 to \d+ of \d+ of the work, the last time"):
+        gradient(loss, params, method="incremental", executor=lambda: Inline(deaths=3))
 
 
 def dies_once(marker, here, params):

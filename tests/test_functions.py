@@ -255,6 +255,20 @@ def test_a_vectorised_function_that_writes_is_named():
     assert "writes into its argument" in gf.gradcheck(writes, 8 * np.ones(3), np.ones(3), vectorized=True).notes[0]
 
 
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_function_that_writes_only_where_parameters_are_perturbed_is_named(vectorized):
+    """In place it clips to what the unchanged parameters keep to."""
+
+    def clips(p):
+        np.clip(p, 0.0, 1.0, out=p)
+        return (p**2).sum(axis=-1) if vectorized else float((p**2).sum())
+
+    x = np.array([0.5, 1.0])
+    report = gf.gradcheck(clips, 2 * x, x, vectorized=vectorized)
+    assert "writes into its argument" in report.notes[0]
+    assert not gf.gradcheck(clips, 2 * x[:1], x[:1], vectorized=vectorized).notes
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of exceptions")
 def test_an_exception_of_a_vectorised_function_says_where():
     def raises(p):

@@ -213,7 +213,7 @@ def test_nan_in_a_product_is_wrong(check, product):
 
 
 @BOTH
-def test_what_the_functions_write_into_their_arguments_is_lost(check, product):
+def test_what_the_functions_write_into_their_arguments_is_lost_and_said(check, product):
     def careless(x, W, b):
         out = layer(x, W, b)
         for array in (x, W, b):
@@ -226,9 +226,25 @@ def test_what_the_functions_write_into_their_arguments_is_lost(check, product):
             array[...] = 7
         return result
 
-    inputs = layer_inputs()
-    assert check(careless, careless_product, inputs)
+    inputs, name = layer_inputs(), check.__name__.removeprefix("check_")
+    report = check(careless, careless_product, inputs)
+    assert report
     np.testing.assert_equal(inputs, layer_inputs())
+    assert [note.split(".")[0] for note in report.notes] == [
+        "f writes into its argument", f"{name} writes into its argument"
+    ]  # fmt: skip
+    assert not check(layer, product, inputs).notes
+
+
+@BOTH
+def test_a_product_that_writes_into_its_direction_alone_is_named(check, product):
+    def careless_product(direction, *inputs):
+        result = product(direction, *inputs)
+        (direction[0] if isinstance(direction, tuple) else direction)[0] += 1.0
+        return result
+
+    (note,) = check(layer, careless_product, layer_inputs()).notes
+    assert note.startswith(f"{check.__name__.removeprefix('check_')} writes into its argument")
 
 
 @pytest.mark.parametrize("check, name", [(gf.check_vjp, "vjp"), (gf.check_jvp, "jvp")])

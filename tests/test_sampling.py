@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import networks
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from networks import make
 
 import gradcheck_fast as gf
+from gradcheck_fast import methods
+from gradcheck_fast.runner import Runner
 from gradcheck_fast.sampling import draw
 
 
@@ -150,11 +153,6 @@ def test_samples_that_are_none(check, case, sample):
         check(case.gradient, sample=sample)
 
 
-def test_networks_need_no_sample(case):
-    with pytest.raises(ValueError, match="sample: it is for Python and compiled functions"):
-        gf.gradcheck(case.loss, case.gradient, case.params, sample=10)
-
-
 def test_small_arrays_and_biases_of_any_form_are_covered_in_full():
     shapes = {"W": (50, 40), "V": (5, 4, 3), "row": (1, 90), "column": (90, 1), "b": (90,), "s": ()}
     for sample in (5, 0.001):
@@ -195,3 +193,128 @@ def test_a_checkpoint_of_another_sample_is_refused(tmp_path):
 
 def test_a_share_may_be_any_float_of_numpy(check, case):
     assert counts(check(case.gradient, sample=np.float32(0.25))) == counts(check(case.gradient, sample=0.25))
+
+
+# ---- networks
+
+
+def rectified(samples=37):
+    """A network with inputs of very different sizes, values on kinks, and a penalty; its loss and parameters."""
+    random = np.random.default_rng(3)
+    net = gf.Network(
+        [gf.Dense(12, 70, "relu"), gf.Dense(70, 9, "gelu"), gf.Dense(9, 4)], cost=gf.CrossEntropy(), penalty=gf.L2(0.1)
+    )
+    X = random.normal(size=(samples, 12)) * 10.0 ** random.integers(-4, 4, size=12)
+    X[:3] = 0.0
+    return net.loss(X, random.integers(4, size=samples)), {**net.init(3), "b1": np.zeros(70)}
+
+
+def recurrent():
+    random = np.random.default_rng(4)
+    net = gf.Network([gf.LSTM(5, 20, peepholes=True), gf.Dense(20, 3)], cost=gf.SquaredError())
+    return net.loss(random.normal(size=(3, 6, 5)), random.normal(size=(3, 3))), net.init(4)
+
+
+@pytest.mark.parametrize("step", [None, 1e-5, 1e-3])
+@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("make_loss", [rectified, recurrent])
+def test_sampled_numbers_of_a_network_are_those_of_a_complete_check_to_the_last_bit(make_loss, method, step):
+    loss, params = make_loss()
+    gradient = gf.numerical_gradient(loss, params)
+    complete = gf.gradcheck(loss, gradient, params, method=method, step=step)
+    part = gf.gradcheck(loss, gradient, params, method=method, step=step, sample=50)
+    assert part.ok == complete.ok
+    assert part.checked < complete.checked
+    for name, array in part.numerical.items():
+        known = ~np.isnan(array)
+        np.testing.assert_array_equal(array[known], complete.numerical[name][known])
+
+
+@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+def test_kinks_at_sampled_entries_are_those_of_a_complete_run(method):
+    loss, params = rectified()
+    at, entries = loss.pack(params), draw(loss.network.shapes, 50, 0).entries
+    with Runner(1) as runner:
+        run = lambda **some: loss.central_differences(at, method=method, step=1e-3, runner=runner, kinks=True, **some)
+        complete, part = run().kinks, run(entries=entries).kinks
+    assert part.where.any()
+    np.testing.assert_array_equal(part.low, complete.low[entries])
+    np.testing.assert_array_equal(part.high, complete.high[entries])
+
+
+def test_the_result_does_not_depend_on_chunks_and_workers(monkeypatch):
+    loss, params = rectified()
+    gradient = gf.numerical_gradient(loss, params)
+    check = lambda loss, **options: flat(
+        gf.gradcheck(loss, gradient, params, method=options.pop("method"), sample=50, **options).numerical
+    )
+    expected = {method: check(loss, method=method) for method in ("incremental", "direct")}
+    monkeypatch.setattr(methods, "FEWEST_SAMPLES", 8)
+    monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)
+    with ThreadPoolExecutor(2) as executor:
+        for method, numbers in expected.items():
+            np.testing.assert_array_equal(check(loss, method=method, executor=executor), numbers)
+            np.testing.assert_allclose(check(rectified()[0], method=method), numbers, rtol=1e-9, atol=1e-11)
+
+
+def flat(tree):
+    return np.concatenate([array.ravel() for array in tree.values()])
+
+
+@pytest.mark.parametrize("method", ["incremental", "direct"])
+def test_only_drawn_parameters_of_a_network_are_perturbed(method):
+    loss, _ = rectified()
+    entries = draw(loss.network.shapes, 20, 0).entries
+    part = len(entries) / sum(map(np.prod, loss.network.shapes.values()))
+    work = loss._engine.work(method, entries) / loss._engine.work(method)
+    assert part < 0.2
+    assert work == pytest.approx(part, rel=0.5)
+
+
+def test_auto_perturbs_units_unless_the_drawn_parameters_are_less_work():
+    (dense, params), (lstm, weights) = rectified(), recurrent()
+    method = lambda loss, params, **some: gf.gradcheck(loss, gf.numerical_gradient(loss, params), params, **some).method
+    assert method(dense, params, sample=600) == "units"
+    assert method(lstm, weights) == "units"
+    assert method(lstm, weights, sample=1) == "incremental"
+
+
+@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+def test_wrong_entries_of_a_network_s_gradient(method):
+    loss, params = recurrent()
+    gradient = gf.numerical_gradient(loss, params)
+    gradient["Wh1"] *= 2.0
+    report = gf.gradcheck(loss, gradient, params, method=method, sample=100)
+    assert (report.verdict, report.wrong) == ("FAIL", 100)
+    assert any("the gradient of Wh1 is doubled" in found.cause for found in report.diagnoses)
+
+
+def test_a_longer_way_is_not_recommended(monkeypatch):
+    """With few entries drawn, `units` is not what takes less."""
+    loss, _ = recurrent()
+    assert "method='units'" in loss.faster("direct", 100.0)
+    assert "method='incremental'" in loss.faster("direct", 100.0, np.arange(3))
+
+
+def test_a_float32_gradient_of_a_function_is_judged_by_its_rounding(case):
+    """Digits that cancel are told from mistakes by the same gradient in float64, with a sample, too."""
+    weights = np.linspace(1.0, 2.0, 200)
+
+    def gradient(params):
+        x = params["w"]
+        return {"w": weights.astype(x.dtype) * ((np.cos(x) + x.dtype.type(1e4)) - x.dtype.type(1e4))}
+
+    params = {"w": np.linspace(0.0, 1.0, 200, dtype=np.float32)}
+    loss = lambda p: float(weights @ np.sin(p["w"]))
+    assert gf.gradcheck(loss, gradient(params), params, sample=50).wrong
+    report = gf.gradcheck(loss, gradient, params, sample=50)
+    assert (report.wrong, report.checked) == (0, 50)
+
+
+def test_complex_steps_for_a_sample():
+    x = np.linspace(0.0, 1.0, 1000)
+    seen = []
+    loss = lambda p: seen.append(p.dtype.kind) or np.sum(np.sin(p))
+    report = gf.gradcheck(loss, np.cos(x), x, method="complex", sample=50)
+    assert (report.ok, report.method, report.checked) == (True, "complex", 50)
+    assert seen.count("c") == 50

@@ -6,7 +6,10 @@ import copy
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
+import numpy as np
 import pytest
 from torch_data import COMPILED, Reader, assert_right, classes, data, double
 
@@ -128,6 +131,24 @@ def test_a_target_that_is_broadcast_is_as_pytorch_has_it():
     with pytest.warns(UserWarning, match="target size"):
         report = gf.torch.gradcheck(double(nn.Linear(4, 1)), nn.MSELoss(), data(6, 4), data(6))
     assert_right(report, "the network that describes it has the cost", 1e-7)
+
+
+@pytest.mark.parametrize(
+    "after, way, method", [([], COMPILED, "incremental"), ([nn.LayerNorm(5)], "LayerNorm", "direct")]
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_sample_has_the_numbers_of_a_complete_check(after, way, method, dtype):
+    module = nn.Sequential(nn.Linear(40, 10), nn.Tanh(), nn.Linear(10, 5), *after).to(dtype)
+    module[2].weight.requires_grad_(False)
+    case = (module, nn.MSELoss(), data(6, 40, dtype=dtype), data(6, 5, dtype=dtype))
+    complete, part = (gf.torch.gradcheck(*case, method=method, **some) for some in ({}, {"sample": 30, "seed": 5}))
+    assert part.ok, str(part)
+    assert way in part.notes[-1]
+    assert [(array.name, array.checked) for array in part.arrays][:2] == [("0.weight", 30), ("0.bias", 10)]
+    known = ~np.isnan(part.numerical["0.weight"])
+    assert known.sum() == 30
+    expected = complete.numerical["0.weight"][known]
+    np.testing.assert_allclose(part.numerical["0.weight"][known], expected, rtol=0 if way == COMPILED else 1e-6)
 
 
 # ---- what is wrong is found
@@ -348,3 +369,17 @@ with ProcessPoolExecutor(1, get_context("fork")) as executor:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, timeout=120)
+
+
+def times_threads(x):
+    return float(x.sum()) * torch.get_num_threads()
+
+
+def test_pytorch_uses_one_thread_in_each_worker():
+    before = torch.get_num_threads()
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (3,)) as executor:
+        for options, threads in (({}, 1.0), ({"n_threads": 2}, 2.0)):
+            found = gf.numerical_gradient(times_threads, np.ones(3), method="direct", executor=executor, **options)
+            np.testing.assert_allclose(found, threads)
+        assert executor.submit(torch.get_num_threads).result() == 3
+    assert torch.get_num_threads() == before

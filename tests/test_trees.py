@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from gradcheck_fast.trees import copy, pack, pack_as, split
+from gradcheck_fast.trees import copy, pack, pack_as, parts, split
 
 Layer = namedtuple("Layer", ["W", "b"])
 
@@ -285,6 +285,13 @@ def test_copy_is_the_same_tree_of_other_arrays(tree):
 @pytest.mark.parametrize("dtype", ["f2", "f4", "i8"])
 def test_copy_keeps_dtypes(dtype):
     assert copy([W.astype(dtype)])[0].dtype == np.dtype(dtype)
+
+
+def test_parts_are_where_the_arrays_lie():
+    found = list(parts({"a": (2, 2), "none": (0, 3), "b": (), "c": (2,)}))
+    assert found == [
+        ("a", slice(0, 4), (2, 2)), ("none", slice(4, 4), (0, 3)), ("b", slice(4, 5), ()), ("c", slice(5, 7), (2,))
+    ]  # fmt: skip
 
 
 def test_split_gives_views():

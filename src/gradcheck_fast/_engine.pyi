@@ -93,4 +93,5 @@ def incremental(
     crossed: NDArray[np.intp],
     begin: int,
     end: int,
+    chosen: NDArray[np.intp] | None = None,
 ) -> None: ...

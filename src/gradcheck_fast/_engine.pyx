@@ -354,35 +354,38 @@ cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begi
 def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
                 Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
                 double[::1] gradient, double[:, ::1] slopes, Py_ssize_t[::1] crossed, Py_ssize_t begin,
-                Py_ssize_t end):
+                Py_ssize_t end, const Py_ssize_t[::1] chosen=None):
     """gradient += the central difference of the cost at each parameter, for the tasks begin..end.
 
-    `gradient` is flat; `slopes` and `crossed` as for `units`.
+    A task is a range of a route's parameters or, if only some are `chosen`, a range of these; `gradient` is flat;
+    `slopes` and `crossed` as for `units`.
     """
     cdef Py_ssize_t k
+    cdef const Py_ssize_t *some = NULL if chosen is None or chosen.shape[0] == 0 else &chosen[0]
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
         crossed[k] += incremental_task(
-            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &gradient[0],
+            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], some, chunk, h, &gradient[0],
             &slopes[0, 0] if slopes.shape[0] else NULL, slopes.shape[1], &scratch[threadid(), 0],
             &numbers[threadid(), 0])
 
 
 cdef Py_ssize_t incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
-                                 Chunk chunk, double h, double *gradient, double *slopes, Py_ssize_t size,
-                                 double *scratch, Py_ssize_t *numbers) noexcept nogil:
+                                 const Py_ssize_t *chosen, Chunk chunk, double h, double *gradient, double *slopes,
+                                 Py_ssize_t size, double *scratch, Py_ssize_t *numbers) noexcept nogil:
     """The k-th parameter is W[k % rows, k // rows]: what lies side by side uses the same row of the next matrix.
 
     A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair.
     """
     cdef Pairs pairs
-    cdef Py_ssize_t k, n, i, j, factor, crossed = 0
+    cdef Py_ssize_t k, own, n, i, j, factor, crossed = 0
     cdef const Block *block = &program.blocks[route.parameter]
     cdef const Term *term = NULL if route.skip == NOTHING else &program.terms[route.skip]
     lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
     for n in range(task.first, task.last):
         for k in range(task.begin, task.end):
-            i = k % block.rows
-            j = k // block.rows
+            own = k if chosen == NULL else chosen[k]
+            i = own % block.rows
+            j = own // block.rows
             if term != NULL:
                 factor = program.steps[term.step].offset + (j if term.diagonal else i)
                 if chunk.tape_view[n, factor] == 0.0:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Arrays: TypeAlias = dict[str, Any]
 
 #: Costs of the same function, found in float64 in two ways, differ by less.
-_SAME_COST = 1e-10
+_SAME_FUNCTION = 1e-10
 
 #: The loss of a network that describes what another library has.
 Compiled: TypeAlias = "NetworkLoss | Transposed"
@@ -64,7 +64,7 @@ def choose_loss(
         described = describe()
         at = described.pack(params)
         cost = described.cost(at, at.flat)
-        if not math.isclose(value, cost, rel_tol=_SAME_COST, abs_tol=_SAME_COST):
+        if not math.isclose(value, cost, rel_tol=_SAME_FUNCTION, abs_tol=_SAME_FUNCTION):
             raise Unknown(f"the network that describes it has the cost {cost:.10g}, not {value:.10g}")
     except Unknown as unknown:
         if method in ("units", "incremental"):
@@ -100,7 +100,6 @@ class Transposed:
         self._shapes = {name: loss.network.shapes[name][::-1] for name in names}
         self.samples = loss.samples
         self.methods = loss.methods
-        self.faster = loss.faster
 
     def fingerprint(self, params: Packed) -> str:
         return digest(self._loss.fingerprint(params), self._at, self._order)
@@ -112,24 +111,21 @@ class Transposed:
     def pack(self, params: Tree) -> Packed:
         return pack_as(params, self._shapes)
 
-    def central_differences(self, params: Packed, **options: Any) -> Numerical:
-        found = self._loss.central_differences(self._loss.pack(self._whole(params.flat)), **options)
-        again, kinks = found.again, found.kinks
-        if kinks is not None:
-            kinks = kinks._replace(low=kinks.low[self._order], high=kinks.high[self._order])
-        return found._replace(
-            gradient=found.gradient[self._order],
-            again=None if again is None else lambda times: again(times)[self._order],
-            noise=lambda: self._part(found.noise()),
-            roundings=lambda: self._part(found.roundings()),
-            kinks=kinks,
-        )
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
+        return self._loss.faster(method, seconds, self._of_loss(entries))
+
+    def central_differences(
+        self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
+    ) -> Numerical:
+        whole = self._loss.pack(self._whole(params.flat))
+        return self._loss.central_differences(whole, entries=self._of_loss(entries), **options)
+
+    def _of_loss(self, entries: NDArray[np.intp] | None) -> NDArray[np.intp]:
+        """Where the parameters here, or some of them, lie in the network's flat vector."""
+        return self._order if entries is None else self._order[entries]
 
     def _whole(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
         """The network's flat vector, from that of the parameters here."""
         whole = self._at.copy()
         whole[self._order] = part
         return whole
-
-    def _part(self, whole: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
-        return whole[self._order] if isinstance(whole, np.ndarray) else whole

@@ -13,7 +13,7 @@ from .arrays import first_index, format_index
 from .functions import FunctionLoss
 from .names import true_or_false
 from .pointers import CompiledFunction, compiled_function
-from .trees import split
+from .trees import entry_name, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,12 +34,17 @@ class CallbackCosts:
     Cython function that needs the lock.
     """
 
+    takes_complex, uses_threads = False, True
+
     def __init__(self, function: CompiledFunction, threadsafe: bool, shapes: Mapping[str, Shape]) -> None:
         self._function = function
         self._threadsafe = threadsafe
         self._shapes = shapes
         self._seconds = 0.0  # that an evaluation took when last measured
         self.notes: tuple[str, ...] = ()
+
+    def name(self, entry: int) -> str:
+        return entry_name(self._shapes, entry)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         own = theta.copy()
@@ -86,7 +91,7 @@ class CallbackLoss(FunctionLoss):
         packed = self.pack(params)
         return self.cost(packed, packed.flat)
 
-    def faster(self, method: str, seconds: float) -> str:
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """What would take less than these seconds."""
         return (
             "gf.gradcheck(..., method='directional') takes far less, and threadsafe=True, if that is so, lets it use "

@@ -16,7 +16,7 @@ from .names import integer, number
 from .numerical import as_problem, differentiate, make_runner, read_step
 from .report import Report, make_report
 from .rounded import RoundedGradient
-from .sampling import coverage, draw, drawn_of, read_sample, restricted, whole
+from .sampling import coverage, draw, drawn_of, read_sample, whole
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .numerical import Loss, Problem
     from .progress import Progress
     from .runner import Runner
+    from .sampling import Sample
     from .trees import Packed, Tree
 
 
@@ -41,6 +42,13 @@ class Options(TypedDict, total=False):
     error_bars: bool
     executor: Executor | Callable[[], Executor] | None
     checkpoint: str | PathLike[str] | None
+    sample: int | float | None
+
+
+class SeededOptions(Options, total=False):
+    """The same where nothing else is random."""
+
+    seed: int
 
 
 def gradcheck(
@@ -96,7 +104,9 @@ def gradcheck(
         the network described is another than yours, or a factor differs.
     sample : int or float, optional
         Compare only so many entries of each array, or this share of them, drawn at random; of small arrays, and of
-        vectors beside other arrays, all. Not for ``directional``, which needs no sample, nor for the loss of a network.
+        vectors beside other arrays, all. Only these are differenced, but for ``units``, which finds all at once:
+        ``auto`` takes that where it does less work than ``incremental`` for the drawn ones. Not for ``directional``,
+        which compares every entry anyway.
     seed : int
         Of the random directions, or of the sample. The same seed gives the same report.
 
@@ -129,15 +139,15 @@ def gradcheck(
         for name, option in (("executor", executor), ("checkpoint", checkpoint)):
             if option is not None:
                 raise ValueError(f"{name}: method 'directional' needs few evaluations, one after another; leave it out")
-    elif sample is None and callable(gradient) and isinstance(problem, FunctionLoss) and _is_coarse(analytic):
+    elif callable(gradient) and isinstance(problem, FunctionLoss) and _is_coarse(analytic):
         problem = RoundedGradient(problem, given, partial(_in_double, gradient, at, given))
-    drawn = "all" if sample is None else f"{read_sample(sample)}, seed {seed}"
-    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, drawn) as runner:
+    picked = None if sample is None else draw(at.shapes, read_sample(sample), seed)
+    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, picked) as runner:
         asked = _Asked(problem, at, analytic, runner, method, step, rtol, atol, error_bars)
         if method == "directional":
             report = _along_directions(asked, seed)
-        elif sample is not None:
-            report = _of_sample(asked, read_sample(sample), seed)
+        elif picked is not None:
+            report = _of_sample(asked, picked)
         else:
             report = _of_all(asked)
     if value is not None:
@@ -182,14 +192,13 @@ def _of_all(asked: _Asked) -> Report:
     return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report
 
 
-def _of_sample(asked: _Asked, sample: int | float, seed: int) -> Report:
+def _of_sample(asked: _Asked, picked: Sample) -> Report:
     """Some entries of each array."""
     problem, at, analytic, *_ = asked
-    if not isinstance(problem, FunctionLoss):
-        raise ValueError("sample: it is for Python and compiled functions, not for this loss; leave it out")
-    picked = draw(at.shapes, sample, seed)
     own, given = picked.of(at), picked.of(analytic)
-    numerical = differentiate(restricted(problem, at, picked), own, asked.method, asked.step, asked.runner, kinks=True)
+    numerical = differentiate(
+        problem, at, asked.method, asked.step, asked.runner, kinks=True, entries=picked.entries
+    )  # fmt: skip
     comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
     report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
     diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes))

@@ -6,7 +6,9 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
+from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +138,7 @@ class Checkpoint:
     def _read(self) -> dict[str, NDArray[Any]]:
         """What the file has; a new file, written to see whether it can be, has nothing."""
         self._due = perf_counter() + SAVE_SECONDS
+        _remove_left_behind(self._path)
         try:
             with open(self._path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 entries = dict(arrays.items())
@@ -146,10 +149,11 @@ class Checkpoint:
             return {}
         except OSError as error:
             raise _named(error, "read", self._path) from error
-        except Exception as error:
+        except Exception:  # whatever NumPy says to it: that would be advice for other files
             raise ValueError(
-                f"checkpoint: {self._path} is no checkpoint, or damaged ({error}); give another path, or remove it"
-            ) from error
+                f"checkpoint: {self._path} is no checkpoint of gradcheck_fast, or a damaged one; give another path, "
+                "or remove it"
+            ) from None
         others = [
             name if len(f"{found.get(name)}{value}") > SHORT else f"{name} ({found.get(name)} there, {value} here)"
             for name, value in self._problem.items()
@@ -164,17 +168,27 @@ class Checkpoint:
 
 
 def _write(path: Path, entries: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a file that is complete, or none."""
-    beside = path.with_name(f"{path.name}.tmp")
+    """Writes a file that is complete, or none; another run may be writing the same."""
+    beside = path.with_name(f"{path.name}.{token_hex(4)}.tmp")
     try:
-        with open(beside, "wb") as file:
+        with open(beside, "xb") as file:
             np.savez(file, **entries)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        try:
+            os.replace(beside, path)
+        except FileNotFoundError:  # another run that began just now took it for one left behind
+            _write(path, entries)
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Removes what runs that were killed while they wrote have left beside a file."""
+    for beside in path.parent.glob(f"{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        with suppress(OSError):
+            beside.unlink()
 
 
 def _named(error: OSError, what: str, path: Path) -> OSError:

@@ -10,15 +10,18 @@ import os
 import runpy
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__, bench, demo
 from .check import gradcheck
 from .names import nearest
 from .report import Report
 from .text import as_json
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 RIGHT, WRONG, BAD_INPUT = 0, 1, 2
 PARTS = ("loss", "gradient", "params")
@@ -80,12 +83,37 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--step", type=float, help="h (default: chosen by the method)")
     check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
     check.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")
+    check.add_argument(
+        "--sample",
+        type=_number_or_share,
+        metavar="N",
+        help="compare only so many entries of each array, drawn at random, or a share of them such as 0.01",
+    )
+    check.add_argument("--seed", type=int, default=0, help="of the sample, or of the random directions (default: 0)")
     check.add_argument("--threads", type=int, help="threads (default: the CPUs this process may use)")
+    check.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="share the work out to so many processes, each of one thread unless --threads says more; functions that "
+        "FILE.py defines itself are sent to them by cloudpickle",
+    )
     check.add_argument("--checkpoint", metavar="FILE", help="keep what is found in this file, and go on from there")
     check.add_argument("--save", metavar="FILE", help="write the report to this file, too: .html or .json")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.set_defaults(run=_check)
     return parser
+
+
+def _number_or_share(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number of entries or a share of them, got {text!r}") from None
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -114,7 +142,10 @@ def _check(arguments: argparse.Namespace) -> int:
             atol=arguments.atol,
             n_threads=arguments.threads,
             progress=sys.stderr.isatty(),
+            executor=None if arguments.workers is None else _processes(arguments.workers),
             checkpoint=arguments.checkpoint,
+            sample=arguments.sample,
+            seed=arguments.seed,
         )
     except InputError:
         raise
@@ -130,6 +161,16 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.save:
         _save(report, arguments.save)
     return RIGHT if report.ok else WRONG
+
+
+def _processes(workers: int) -> Callable[[], Executor]:
+    """Makes a pool of new processes: those forked from one that has threads may wait for ever."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    if workers < 1:
+        raise InputError(f"--workers: expected a positive integer, got {workers}")
+    return lambda: ProcessPoolExecutor(workers, get_context("spawn"))
 
 
 def _save(report: Report, path: str) -> None:

@@ -38,7 +38,7 @@ def by_complex_steps(point: Point, step: float | None) -> Numerical:
     ValueError
         If the function is of another kind, or a central difference along a line contradicts.
     """
-    if not point.takes_complex:
+    if not point.costs.takes_complex:
         raise ValueError("method: 'complex' needs a Python function of one set of parameters; use 'direct'")
     gradient = _steps(point, point.entries, step)
     _require_analytic(point, gradient)
@@ -52,7 +52,7 @@ def confirmed_steps(point: Point, base: float) -> NDArray[np.float64]:
 
     `base` is the cost at the unchanged parameters: a difference to one side is enough.
     """
-    if not point.takes_complex:
+    if not point.costs.takes_complex:
         return np.full(len(point.theta), np.nan)
     with np.errstate(all="ignore"):
         few, rest = np.split(point.entries, [min(FEW, len(point.theta))])

@@ -54,6 +54,10 @@ class Kinks(NamedTuple):
         met: NDArray[np.bool_] = (self.low != 0.0) | (self.high != 0.0)
         return met
 
+    def of(self, entries: NDArray[np.intp]) -> Kinks:
+        """Those of some entries; how many were crossed besides is not known apart."""
+        return self._replace(low=self.low[entries], high=self.high[entries])
+
 
 class Numerical(NamedTuple):
     """A numerical gradient and how it was found.
@@ -101,6 +105,21 @@ class Numerical(NamedTuple):
     polish: Callable[[Refined], Refined] | None = None
     finish: Callable[[], tuple[str, ...]] = tuple
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None
+
+    def of(self, entries: NDArray[np.intp]) -> Numerical:
+        """The same of some entries, or in another order; of a gradient that is not to be refined."""
+        again, noise, roundings, kinks = self.again, self.noise, self.roundings, self.kinks
+
+        def picked(found: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
+            return found[entries] if isinstance(found, np.ndarray) else found
+
+        return self._replace(
+            gradient=self.gradient[entries],
+            again=None if again is None else lambda times: again(times)[entries],
+            noise=lambda: picked(noise()),
+            roundings=lambda: picked(roundings()),
+            kinks=None if kinks is None else kinks.of(entries),
+        )
 
 
 class Refined(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -19,21 +19,36 @@ if TYPE_CHECKING:
 
 #: Numbers in a batch that a vectorised function is given at once (32 MiB of float64).
 BATCH_NUMBERS = 4 * 1024 * 1024
-_WRITES = (
-    "the loss writes into its argument. It was given copies, so nothing is lost here; but called with your own arrays "
-    "it changes them"
-)
 _COARSE = ("float16", "float32", "bfloat16")
 #: What NumPy says where a complex number is made real; its place has moved.
 _COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
+
+
+def writes(what: str) -> str:
+    """What to say of a function that changes what it is given."""
+    return (
+        f"{what} writes into its argument. It was given copies, so nothing is lost here; but called with your own "
+        "arrays it changes them"
+    )
 
 
 class Costs(Protocol):
     """How a function is evaluated. It can be pickled, if the function can."""
 
     @property
+    def takes_complex(self) -> bool:
+        """Whether the function could take complex numbers, if it was written so; then it has `complex_steps`."""
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether `costs` makes use of more than one thread."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was noticed of the function so far, and should be known."""
+
+    def name(self, entry: int) -> str:
+        """What an entry of the flat vector is called."""
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         """The cost at a flat vector."""
@@ -50,6 +65,8 @@ class PythonCosts:
     Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
     """
 
+    takes_complex, uses_threads = True, False
+
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
         self._unpack = params.unpack
@@ -60,7 +77,10 @@ class PythonCosts:
     @property
     def notes(self) -> tuple[str, ...]:
         coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
-        return (_WRITES,) * self._writes + (coarse,) * (self._dtype in _COARSE)
+        return (writes("the loss"),) * self._writes + (coarse,) * (self._dtype in _COARSE)
+
+    def name(self, entry: int) -> str:
+        return entry_name(self._shapes, entry)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta.copy()
@@ -73,16 +93,19 @@ class PythonCosts:
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
-        function, unpack, found, entry, value = self._function, self._unpack, [], -1, 0.0
+        function, unpack, found, entry, value, written = self._function, self._unpack, [], -1, 0.0, False
         try:
             for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
                 moved = theta.copy()
                 moved[entry] = value
                 cost = function(unpack(moved))
+                # what it did not change at `theta` it may change here; a value of NaN is none
+                written |= moved.item(entry) != value == value
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
-            _say_where(error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}")
+            _say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
             raise
+        self._writes |= written
         return np.array(found, np.float64)
 
     def complex_steps(
@@ -101,13 +124,15 @@ class PythonCosts:
                     moved[entry] += 1j * h[k]
                     found[k] = complex_number(self._function(self._unpack(moved))).imag / h[k]
         except Exception as error:
-            _say_where(error, f"{entry_name(self._shapes, entry)} was complex")
+            _say_where(error, f"{self.name(entry)} was complex")
             raise
         return found
 
 
 class BatchCosts:
     """A Python function of many trees at once: of arrays with one more axis, the first, over the trees."""
+
+    takes_complex, uses_threads = False, False
 
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
@@ -117,7 +142,10 @@ class BatchCosts:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (_WRITES,) if self._writes else ()
+        return (writes("the loss"),) if self._writes else ()
+
+    def name(self, entry: int) -> str:
+        return entry_name(self._shapes, entry)
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta[np.newaxis].copy()
@@ -133,11 +161,13 @@ class BatchCosts:
         for begin in range(0, len(entries), rows):
             some = entries[begin : begin + rows]
             batch = np.tile(theta, (len(some), 1))
-            batch[np.arange(len(some)), some] = values[begin : begin + rows]
+            moved = np.arange(len(some)), some
+            batch[moved] = values[begin : begin + rows]
             try:
                 parts.append(self._values(batch))
+                self._writes |= not np.array_equal(batch[moved], values[begin : begin + rows], equal_nan=True)
             except Exception as error:
-                first, last = (entry_name(self._shapes, int(k)) for k in (some[0], some[-1]))
+                first, last = (self.name(int(k)) for k in (some[0], some[-1]))
                 _say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
                 raise
         return np.concatenate(parts)
@@ -155,6 +185,42 @@ class BatchCosts:
                 f"loss: with vectorized=True, expected it to return {len(batch)} real numbers, one for each set of "
                 f"parameters in the batch, shape ({len(batch)},); got {shape}"
             ) from None
+
+
+class PartCosts:
+    """A function of some of its parameters, in the order of `entries`; the others stay as they are in `theta`."""
+
+    def __init__(self, costs: Costs, theta: NDArray[np.float64], entries: NDArray[np.intp]) -> None:
+        self._costs = costs
+        self._theta = theta
+        self._entries = entries
+        self.takes_complex, self.uses_threads = costs.takes_complex, costs.uses_threads
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._costs.notes
+
+    def name(self, entry: int) -> str:
+        return self._costs.name(int(self._entries[entry]))
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        return self._costs.cost(self._whole(theta))
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        return self._costs.costs(self._whole(theta), self._entries[entries], values, n_threads)
+
+    def complex_steps(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        costs = cast("PythonCosts", self._costs)
+        return costs.complex_steps(self._whole(theta), self._entries[entries], h)
+
+    def _whole(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole = self._theta.copy()
+        whole[self._entries] = theta
+        return whole
 
 
 def _say_where(error: Exception, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections import deque
@@ -15,6 +16,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from contextlib import nullcontext
 from functools import lru_cache, partial
 from hashlib import sha256
 from time import perf_counter
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .pieces import cut, first_size, next_size
 from .progress import calls_inside
+from .threads import limited, resolve
 
 if TYPE_CHECKING:
     from .pieces import Range
@@ -53,6 +56,14 @@ class _Sent(NamedTuple):
     when: float
 
 
+class _Order(NamedTuple):
+    """What a worker is told with each share: which work it is of, who sends it, and how many threads to use."""
+
+    token: str
+    sender: str
+    n_threads: int
+
+
 class Pool:
     """An executor, and what to do when its workers die.
 
@@ -61,6 +72,8 @@ class Pool:
     executor : Executor or callable
         Anything with the interface of `concurrent.futures.Executor`, which stays the caller's to shut down; or a
         function that makes one, called again when it breaks, and shut down in the end.
+    n_threads : int
+        What other libraries may use in each worker that is another process.
 
     Raises
     ------
@@ -68,7 +81,8 @@ class Pool:
         If it is neither.
     """
 
-    def __init__(self, executor: Executor | Callable[[], Executor]) -> None:
+    def __init__(self, executor: Executor | Callable[[], Executor], n_threads: int = 1) -> None:
+        self._n_threads = n_threads
         self._make: Callable[[], Executor] | None = None
         self._executor: Executor | None = None
         self._own: list[Executor] = []
@@ -134,7 +148,7 @@ class Pool:
     def _sender(self, job: Job) -> Callable[[Executor, _Share], Future[Any]]:
         """How a share of a job is handed to an executor."""
         packed = b"" if isinstance(self._current(), ThreadPoolExecutor) else _pickled(job.share)
-        token = sha256(packed).hexdigest()
+        order = _Order(sha256(packed).hexdigest(), _this_process(), self._n_threads)
 
         def send(executor: Executor, share: _Share) -> Future[Any]:
             future: Future[Any]
@@ -142,7 +156,7 @@ class Pool:
                 future = executor.submit(_timed, job.share, share.begin, share.end)
             else:
                 along = packed if share.with_work or len(packed) <= LIGHT else None
-                future = executor.submit(_remote, token, along, share.begin, share.end)
+                future = executor.submit(_remote, order, along, share.begin, share.end)
             if not isinstance(future, Future):
                 raise TypeError(
                     f"executor: its submit() gave {future!r}, expected a concurrent.futures.Future; "
@@ -167,9 +181,8 @@ class Pool:
             self._executor = self._renewed(executor, error)
         if share.deaths + 1 == MOST_DEATHS:
             raise RuntimeError(
-                f"executor: its workers died {MOST_DEATHS} times while doing tasks {share.begin} to {share.end - 1} of "
-                f"{job.tasks} ({job.what[0]}), the last time of nothing else; does the loss crash there, or is memory "
-                "short?"
+                f"executor: its workers died {MOST_DEATHS} times while {job.said(share.begin, share.end)}, the last "
+                "time with nothing else going on; does the loss crash there, or is memory short?"
             ) from error
         return share._replace(deaths=share.deaths + 1, with_work=False)
 
@@ -205,15 +218,25 @@ def _pickled(share: Callable[[int, int], Any]) -> bytes:
         ) from error
 
 
-def _remote(token: str, packed: bytes | None, begin: int, end: int) -> tuple[float, Any] | None:
+#: Of this process and its forked children; on another machine a process may have the same number.
+_IMPORTED = os.urandom(8).hex()
+
+
+def _this_process() -> str:
+    return f"{_IMPORTED} {os.getpid()}"
+
+
+def _remote(order: _Order, packed: bytes | None, begin: int, end: int) -> tuple[float, Any] | None:
     """Runs in a worker. Does a share of the work that `packed` describes, or says by None that it has not got it."""
-    place = _place(token)
+    place = _place(order.token)
     if not place:
         if packed is None:
             return None
         place.append(pickle.loads(packed))
+    here = order.sender == _this_process()  # the caller's own threads are not ours to limit
     try:
-        return _timed(place[0], begin, end)
+        with nullcontext() if here else limited(resolve(order.n_threads)):
+            return _timed(place[0], begin, end)
     except Exception as error:
         if not _breaks_pools(error):
             raise

@@ -78,7 +78,7 @@ class FunctionLoss:
         near = theta + signs * PLAIN_STEP * np.maximum(1.0, np.abs(theta))
         return " ".join(self.cost(params, at).hex() for at in (near, theta))
 
-    def faster(self, method: str, seconds: float) -> str:
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """What would take less than these seconds."""
         return (
             "gf.gradcheck(..., method='directional') takes far less, and so does a gf.Network that computes the same; "
@@ -86,10 +86,13 @@ class FunctionLoss:
         )
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
-    ) -> Numerical:
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None,
+    ) -> Numerical:  # fmt: skip
         require_one_of(self.methods, method)
         point = Point(self._costs_of(params), params.flat, runner)
+        if entries is not None:
+            point = point.of(entries)
         base = point.base()
         if not np.isfinite(base):
             raise ValueError(f"loss: it is {base} at these parameters; where it is not finite it has no gradient")
@@ -145,7 +148,7 @@ def _with_what_bars_need(point: Point, base: float, step: float | None, kinks: b
         coarse_roundings=coarse_roundings,
         kinks=_kinks(point, step, central, base, largest) if kinks else None,
         refine=central.refined if step is None else None,
-        polish=partial(within_bars, point.quietly()) if step is None and point.takes_complex else None,
+        polish=partial(within_bars, point.quietly()) if step is None and point.costs.takes_complex else None,
         finish=lambda: (*_finish(point, base), *central.notes),
     )
 

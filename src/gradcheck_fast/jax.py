@@ -24,7 +24,7 @@ except ImportError:  # older versions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .check import Options
+    from .check import SeededOptions
     from .report import Report
 
 
@@ -32,7 +32,7 @@ def gradcheck(
     loss: Callable[[Any], Any],
     params: Any,
     gradient: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[SeededOptions],
 ) -> Report:
     """Checks the gradient of a JAX function of a pytree, entry by entry.
 
@@ -49,7 +49,7 @@ def gradcheck(
         A pytree like `params`, or a function of `params` that gives one. By default, ``jax.grad(loss)``: then the rules
         of `jax.custom_vjp` and `jax.custom_jvp` are what is checked.
     **options
-        As for `gradcheck_fast.gradcheck`: step, rtol, atol, progress, error_bars.
+        As for `gradcheck_fast.gradcheck`: step, rtol, atol, progress, error_bars, sample, seed.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from . import _kernels
-from .names import choose, positive_integer, true_or_false
+from .names import choose, integer, true_or_false
 
 if TYPE_CHECKING:
     from .parameters import Array, Parameter
@@ -110,8 +110,8 @@ class Dense:
     state_widths: ClassVar[dict[str, int]] = {}
 
     def __post_init__(self) -> None:
-        positive_integer("Dense: inputs", self.inputs)
-        positive_integer("Dense: outputs", self.outputs)
+        integer("Dense: inputs", self.inputs, positive=True)
+        integer("Dense: outputs", self.outputs, positive=True)
         choose("Dense: activation", self.activation, activations())
         true_or_false("Dense: bias", self.bias)
         if self.name is not None and not (isinstance(self.name, str) and self.name):

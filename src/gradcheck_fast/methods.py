@@ -21,7 +21,7 @@ from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from .rounding import add_roundings
 from .routes import WORK_ELEMENTWISE, Routes
 from .runner import Job
-from .runs import Memory, Run, Sums
+from .runs import Memory, Run, Sums, What
 from .threads import resolve
 
 if TYPE_CHECKING:
@@ -109,15 +109,15 @@ class Engine:
     def parameter_routes(self) -> Routes:
         return Routes.of_parameters(self._program)
 
-    def work(self, routes: Routes) -> float:
-        """Estimated operations of a method, by its routes."""
-        return self.samples * routes.work_per_sample
-
-    def method_work(self, method: str) -> float:
-        """The same of a method by its name."""
+    def work(self, method: str, entries: NDArray[np.intp] | None = None) -> float:
+        """Estimated operations of a method, for all parameters or some; `units` finds all in any case."""
+        if method == "units":
+            return self.samples * self.unit_routes.work_per_sample
         if method == "direct":
-            return 2.0 * self._program.size * self._forward_work(self.samples)
-        return self.work(self.unit_routes if method == "units" else self.parameter_routes)
+            size = self._program.size if entries is None else len(entries)
+            return 2.0 * size * self._forward_work(self.samples)
+        routes = self.parameter_routes
+        return self.samples * (routes.work_per_sample if entries is None else routes.work_of(entries))
 
     def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
         """The cost of all samples at the flat parameters `theta`."""
@@ -138,46 +138,49 @@ class Engine:
         return out
 
     def direct(
-        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], runner: Runner
-    ) -> NDArray[np.float64]:
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], runner: Runner,
+        entries: NDArray[np.intp] | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
         """Two whole forward passes per parameter, `plus` and `minus` in its place, in plain arithmetic.
 
-        Returns the changes of the cost, not divided by anything.
+        Returns the changes of the cost, not divided by anything. With `entries`, `plus` and `minus` are of these.
         """
-        costs = np.zeros((2, self._program.size))
-        fill = self._direct_costs(theta, plus, minus, costs, runner.n_threads)
-        share = partial(self.share_of_costs, theta, plus, minus, runner.n_threads)
+        costs = np.zeros((2, len(plus)))
+        fill = self._direct_costs(theta, plus, minus, entries, costs, runner.n_threads)
+        share = partial(self.share_of_costs, theta, plus, minus, entries, runner.n_threads)
 
         def put(begin: int, end: int, found: NDArray[np.float64]) -> None:
             costs[:, begin:end] = found
 
-        what = ("direct", theta, plus, minus)
-        runner.run(Job(what, self._program.size, (costs,), fill, share, put, runner.n_threads))
+        what = ("direct", theta, plus, minus, entries)
+        runner.run(Job(what, len(plus), (costs,), fill, share, put, runner.n_threads))
         with np.errstate(invalid="ignore"):  # infinite costs: the gradient is NaN, and reported as such
             changes: NDArray[np.float64] = costs[0] - costs[1]
         return changes
 
     def share_of_costs(
-        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], n_threads: int,
-        begin: int, end: int,
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64],
+        entries: NDArray[np.intp] | None, n_threads: int, begin: int, end: int,
     ) -> NDArray[np.float64]:  # fmt: skip
         """The costs of some parameters in `direct`, for another process: shape (2, end - begin)."""
-        costs = np.zeros((2, self._program.size))
-        self._direct_costs(theta, plus, minus, costs, resolve(n_threads))(begin, end)
+        costs = np.zeros((2, len(plus)))
+        self._direct_costs(theta, plus, minus, entries, costs, resolve(n_threads))(begin, end)
         return costs[:, begin:end]
 
     def _direct_costs(
         self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64],
-        costs: NDArray[np.float64], n_threads: int,
+        entries: NDArray[np.intp] | None, costs: NDArray[np.float64], n_threads: int,
     ) -> Callable[[int, int], None]:  # fmt: skip
         """A function that adds to the costs of some parameters."""
         program = self._program
-        if 4.0 * self.samples * program.size * program.size < SERIAL_WORK:
+        if 4.0 * self.samples * program.size * len(plus) < SERIAL_WORK:
             n_threads = 1
         with self._memory() as memory:
             private = np.stack([self._pack(memory, theta, n_threads)] * n_threads)
         tapes = aligned(n_threads, self._chunk_samples(DIRECT_DOUBLES), program.tape_stride)
         positions = program.packing.positions(program.size)
+        if entries is not None:
+            positions = positions[entries]
 
         def fill(begin: int, end: int) -> None:
             for chunk in self._chunks(tapes[0]):
@@ -188,9 +191,10 @@ class Engine:
         return fill
 
     def incremental(
-        self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False
-    ) -> tuple[NDArray[np.float64], Kinks | None]:
-        """Every parameter perturbed on its own by +h and -h, in difference arithmetic.
+        self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None,
+    ) -> tuple[NDArray[np.float64], Kinks | None]:  # fmt: skip
+        """Every parameter perturbed on its own by +h and -h, in difference arithmetic; or some, the others get 0.
 
         Returns
         -------
@@ -199,7 +203,7 @@ class Engine:
             None if none were crossed, or they were not to be counted.
         """
         sums = Sums(self._program.size, kinks)
-        for run in self._runs("incremental", theta, h, runner, sums, kinks=kinks):
+        for run in self._runs("incremental", theta, h, runner, sums, kinks=kinks, entries=entries):
             sums.gradient += run.found
             if run.crossed:
                 sums.crossed += run.crossed
@@ -236,29 +240,27 @@ class Engine:
                 add_roundings(self._program, run.chunk, sensitivities, self._isa, sums.gradient)
         return sums.gradient
 
-    def share(
-        self, number: int, theta: NDArray[np.float64], h: float, by_units: bool, kinks: bool, n_threads: int,
-        begin: int, end: int,
-    ) -> Some:  # fmt: skip
+    def share(self, number: int, theta: NDArray[np.float64], what: What, n_threads: int, begin: int, end: int) -> Some:
         """What the tasks begin..end of a chunk of the samples give, for another process."""
         n_threads = resolve(n_threads)
         with self._memory() as memory:
             packed = self._pack(memory, theta, n_threads)
-            run = self._prepare(memory, memory.chunks[number], packed, h, n_threads, by_units, kinks)
+            run = self._prepare(memory, memory.chunks[number], packed, what, n_threads)
             run.perturb(begin, end)
             return run.some(begin, end)
 
     def _runs(
-        self, what: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Sums, *, kinks: bool
-    ) -> Iterator[Run]:
-        """All units or all parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
-        by_units = what != "incremental"
-        key = (what, theta, h, kinks)
+        self, name: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Sums, *, kinks: bool,
+        entries: NDArray[np.intp] | None = None,
+    ) -> Iterator[Run]:  # fmt: skip
+        """All units or parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
+        what = What(h, name != "incremental", kinks, entries)
+        key = (name, theta, h, kinks, entries)
         with self._memory() as memory:
             packed = self._pack(memory, theta, runner.n_threads)
             for number, part in runner.series(key, len(memory.chunks), sums.arrays):
-                run = self._prepare(memory, memory.chunks[number], packed, h, runner.n_threads, by_units, kinks)
-                share = _Share(self, number, (theta, h, by_units, kinks, runner.n_threads))
+                run = self._prepare(memory, memory.chunks[number], packed, what, runner.n_threads)
+                share = _Share(self, number, (theta, what, runner.n_threads))
                 part.run(run.job((*key, number), share))
                 yield run
 
@@ -330,15 +332,15 @@ class Engine:
         self._idle.append(memory)
 
     def _prepare(
-        self, memory: Memory, chunk: _engine.Chunk, packed: NDArray[np.float64], h: float, n_threads: int,
-        by_units: bool, kinks: bool,
-    ) -> Run:  # fmt: skip
+        self, memory: Memory, chunk: _engine.Chunk, packed: NDArray[np.float64], what: What, n_threads: int
+    ) -> Run:
         """A method with the tape of a chunk, and nothing found yet."""
-        routes = self.unit_routes if by_units else self.parameter_routes
-        if self.work(routes) < SERIAL_WORK:
+        h, by_units, kinks, entries = what
+        if self.work("units" if by_units else "incremental", entries) < SERIAL_WORK:
             n_threads = 1
         self._fill(chunk, packed, n_threads)
-        tasks = routes.tasks(chunk.count)
+        routes = self.unit_routes if by_units else self.parameter_routes
+        tasks = routes.tasks(chunk.count, entries)
         size = len(chunk.tape) * self._units if by_units else self._program.size
         # what is found of parameters is too much to be kept for the next call
         new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
@@ -346,7 +348,7 @@ class Engine:
         return Run(
             memory,
             chunk,
-            _engine.units if by_units else _engine.incremental,
+            _engine.units if by_units else partial(_engine.incremental, chosen=tasks.chosen),
             self._compiled_unit_routes if by_units else self._compiled_parameter_routes,
             packed,
             memory.get("scratch", n_threads, routes.scratch),
@@ -397,7 +399,7 @@ class _Share:
 
     engine: Engine
     number: int
-    options: tuple[NDArray[np.float64], float, bool, bool, int]
+    options: tuple[NDArray[np.float64], What, int]
 
     def __call__(self, begin: int, end: int) -> Some:
         return self.engine.share(self.number, *self.options, begin, end)

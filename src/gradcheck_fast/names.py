@@ -39,26 +39,16 @@ def true_or_false(what: str, value: object) -> bool:
     return value
 
 
-def integer(what: str, value: object) -> int:
-    """`value` as an int of at least 0; TypeError or ValueError naming `what` otherwise."""
+def integer(what: str, value: object, *, positive: bool = False) -> int:
+    """`value` as an int of at least 0, or 1 if `positive`; TypeError or ValueError naming `what` otherwise."""
+    expected = "a positive integer" if positive else "an integer of at least 0"
     try:
-        number = index(value)  # type: ignore[arg-type]
+        result = index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{what}: expected an integer of at least 0, got {value!r}") from None
-    if number < 0 or isinstance(value, bool):
-        raise ValueError(f"{what}: expected an integer of at least 0, got {value!r}")
-    return number
-
-
-def positive_integer(what: str, value: object) -> int:
-    """`value` as an int of at least 1; TypeError or ValueError naming `what` otherwise."""
-    try:
-        number = index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{what}: expected a positive integer, got {value!r}") from None
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(f"{what}: expected a positive integer, got {value!r}")
-    return number
+        raise TypeError(f"{what}: expected {expected}, got {value!r}") from None
+    if result < positive or isinstance(value, bool):
+        raise ValueError(f"{what}: expected {expected}, got {value!r}")
+    return result
 
 
 def number(what: str, value: object, *, positive: bool = False, signed: bool = False) -> float:

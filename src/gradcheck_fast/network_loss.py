@@ -125,70 +125,82 @@ class NetworkLoss:
         engine = self._engine
         return digest(self.network, engine.inputs, engine.targets)
 
-    def faster(self, method: str, seconds: float) -> str:
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """What would take less than these seconds."""
-        method, cheaper = self._cheaper if method == "auto" else method, self._cheaper
+        cheaper = self._cheaper(entries)
+        method = cheaper if method == "auto" else method
         if method == cheaper:
             return "with fewer samples it takes less, and executor= spreads it over more processes"
-        part = self._engine.method_work(cheaper) / self._engine.method_work(method)
+        part = self._engine.work(cheaper, entries) / self._engine.work(method, entries)
         return f"method={cheaper!r} would take about {duration(part * seconds)}"
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
-    ) -> Numerical:
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None,
+    ) -> Numerical:  # fmt: skip
         """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
         method = choose("method", method, ("auto", *self.methods))
         if method == "auto":
-            method = self._cheaper
-        theta = params.flat
-        roundings = lambda: self._engine.roundings(theta, runner.quietly("roundings"))
+            method = self._cheaper(entries)
+        if entries is not None and (method == "units" or len(entries) == len(params.flat)):
+            return self.central_differences(params, method=method, step=step, runner=runner, kinks=kinks).of(entries)
+        theta, some = params.flat, slice(None) if entries is None else entries
+        roundings = lambda: self._engine.roundings(theta, runner.quietly("roundings"))[some]
         if method == "direct":
-            gradient = self._direct(theta, step, 1.0, runner)
-            again = lambda times: self._direct(jitter(theta), step, times, runner.quietly())
+            gradient = self._direct(theta, step, 1.0, runner, entries)
+            again = lambda times: self._direct(jitter(theta), step, times, runner.quietly(), entries)
             width = plain_steps(theta, step)[2]
-            noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width
-            quietly = runner.quietly("kinks")
-            found = self._kinks(theta, float(width.max(initial=0.0)) / 2.0, quietly, gradient) if kinks else None
+            noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width[some]
+            quietly, h = runner.quietly("kinks"), float(width.max(initial=0.0)) / 2.0
+            found = self._kinks(theta, h, quietly, gradient, entries) if kinks else None
             return Numerical(gradient, method, False, step, again, noise, roundings, found)
         for h in EXACT_STEPS if step is None else (step,):
-            gradient, found = self._exact(method, theta, h, runner, kinks)
+            gradient, found = self._exact(method, theta, h, runner, kinks, entries)
             if _compare.largest(gradient)[1]:  # all are finite
                 break
-        again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False)[0]
+        again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False, entries)[0]
         return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
 
-    @cached_property
-    def _cheaper(self) -> str:
-        return min(("units", "incremental"), key=self._engine.method_work)
+    def _cheaper(self, entries: NDArray[np.intp] | None) -> str:
+        return min(("units", "incremental"), key=lambda method: self._engine.work(method, entries))
 
     def _exact(
-        self, method: str, theta: NDArray[np.float64], h: float, runner: Runner, kinks: bool
-    ) -> tuple[NDArray[np.float64], Kinks | None]:
-        perturb = self._engine.units if method == "units" else self._engine.incremental
-        gradient, found = perturb(theta, h, runner, kinks=kinks)
+        self, method: str, theta: NDArray[np.float64], h: float, runner: Runner, kinks: bool,
+        entries: NDArray[np.intp] | None,
+    ) -> tuple[NDArray[np.float64], Kinks | None]:  # fmt: skip
+        if method == "units":
+            gradient, found = self._engine.units(theta, h, runner, kinks=kinks)
+        else:
+            gradient, found = self._engine.incremental(theta, h, runner, kinks=kinks, entries=entries)
         if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
             with np.errstate(over="ignore", invalid="ignore"):
                 gradient += self._decay * theta
-        return gradient, found
+        if entries is None:
+            return gradient, found
+        return gradient[entries], found.of(entries) if found else None
 
     def _direct(
-        self, theta: NDArray[np.float64], step: float | None, times: float, runner: Runner
-    ) -> NDArray[np.float64]:
-        plus, minus, width = plain_steps(theta, step, times)
-        changes = self._engine.direct(theta, plus, minus, runner)
+        self, theta: NDArray[np.float64], step: float | None, times: float, runner: Runner,
+        entries: NDArray[np.intp] | None,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        some = slice(None) if entries is None else entries
+        plus, minus, width = plain_steps(theta[some], step, times)
+        changes = self._engine.direct(theta, plus, minus, runner, entries)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.network.penalty:
-                changes += 0.5 * self._decay * plus**2 - 0.5 * self._decay * minus**2
+                decay = self._decay[some]
+                changes += 0.5 * decay * plus**2 - 0.5 * decay * minus**2
         return np.divide(changes, width, out=changes)
 
     def _kinks(
-        self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64]
-    ) -> Kinks | None:
+        self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64],
+        entries: NDArray[np.intp] | None,
+    ) -> Kinks | None:  # fmt: skip
         """Those that `direct`, which gave `gradient`, crosses with steps up to h: difference arithmetic sees them."""
-        _, crossed = self._exact("incremental", theta, h, runner, True)
+        _, crossed = self._exact("incremental", theta, h, runner, True, entries)
         if crossed is None:
             return None
-        sharp, here = self._exact("units", theta, EXACT_STEPS[0], runner, True)
+        sharp, here = self._exact("incremental", theta, EXACT_STEPS[0], runner, True, entries)
         slopes = (sharp, sharp) if here is None else (sharp + here.low, sharp + here.high)
         low, high = (np.where(crossed.where, slope - gradient, 0.0) for slope in slopes)
         return Kinks(crossed.crossed, low, high)

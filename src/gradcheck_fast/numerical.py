@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .differences import Numerical
     from .progress import Progress
+    from .sampling import Sample
     from .trees import Packed, Tree
 
 #: Any function of the parameters; it may be called with a tree of private arrays, as often as is needed.
@@ -49,13 +50,14 @@ class Problem(Protocol):
     def fingerprint(self, params: Packed) -> str:
         """What tells this loss from others: a checkpoint is for one of them."""
 
-    def faster(self, method: str, seconds: float) -> str:
-        """What would take less than `method`, which takes so many seconds."""
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
+        """What would take less than `method`, which takes so many seconds (for these entries)."""
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False
-    ) -> Numerical:
-        """(E(p + h) - E(p - h)) / 2h for every entry of `params`."""
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None,
+    ) -> Numerical:  # fmt: skip
+        """(E(p + h) - E(p - h)) / 2h for every entry of `params`, or for those with these numbers, which all differ."""
 
 
 def numerical_gradient(
@@ -90,8 +92,8 @@ def numerical_gradient(
     step : float, optional
         h. Default: 2**-40 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
-        Default: the CPUs that this process may use; with an executor 1, in each worker. The result does not depend on
-        it.
+        Default: the CPUs that this process may use; with an executor 1, in each worker, also of PyTorch and, where
+        threadpoolctl is installed, of BLAS. The result does not depend on it.
     progress : bool or callable, optional
         True: a line on stderr. A function is called with the fraction done. In any case a `LongRunWarning` is given
         where more than a minute is to be expected.
@@ -138,13 +140,16 @@ def numerical_gradient(
 
 
 def differentiate(
-    problem: Problem, params: Packed, method: str, step: float | None, runner: Runner, *, kinks: bool = False
-) -> Numerical:
+    problem: Problem, params: Packed, method: str, step: float | None, runner: Runner, *, kinks: bool = False,
+    entries: NDArray[np.intp] | None = None,
+) -> Numerical:  # fmt: skip
     """The gradient as a flat vector, and what else is known of it; see `numerical_gradient`."""
     if method == "directional":
         raise ValueError("method: 'directional' checks a gradient without finding one; it is for gf.gradcheck only")
     step = read_step(step)
-    return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks)
+    return problem.central_differences(
+        params, method=method, step=step, runner=runner, kinks=kinks, entries=entries
+    )  # fmt: skip
 
 
 def read_step(step: object) -> float | None:
@@ -159,11 +164,14 @@ def read_step(step: object) -> float | None:
 
 def make_runner(
     problem: Problem, params: Packed, method: str, step: float | None, n_threads: int | None, progress: Progress,
-    executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None, drawn: str = "all",
+    executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None,
+    sample: Sample | None = None,
 ) -> Runner:  # fmt: skip
-    """Who does the work for a problem; see `numerical_gradient`. `drawn` says which of the entries are asked for."""
+    """Who does the work for a problem, or for a sample of its entries; see `numerical_gradient`."""
     # along directions the fraction is of the arrays, which take as long as they are wrong: no time follows from it
-    meter = Meter(progress, None if method == "directional" else lambda seconds: problem.faster(method, seconds))
+    entries = sample.entries if sample else None
+    faster = None if method == "directional" else lambda seconds: problem.faster(method, seconds, entries)
+    meter = Meter(progress, faster)
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(
@@ -174,7 +182,7 @@ def make_runner(
                 "value of the parameters": digest(params.flat),
                 "method": str(method),
                 "step": str(step),
-                "sample": drawn,
+                "sample": sample.asked if sample else "all",
             },
         )
     return Runner(n_threads, meter, executor, kept)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .compare import relative_error
 from .heatmap import HeatMap, heat_maps
-from .names import choose, number, positive_integer
+from .names import choose, integer, number
 from .numerical import as_problem, differentiate
 from .runner import Runner
 from .text import format_shape, wrong_of
@@ -43,7 +43,7 @@ _NO_ERROR = 1e-17  # where an error of exactly 0 is drawn on a logarithmic axis
 def plot_report(report: Report, most: int) -> Figure:
     """What `Report.plot` draws."""
     pyplot = _pyplot()
-    maps = heat_maps(report, positive_integer("most", most), cells=_CELLS)
+    maps = heat_maps(report, integer("most", most, positive=True), cells=_CELLS)
     columns = max(1, ceil(sqrt(len(maps))))
     rows = max(1, ceil(len(maps) / columns))
     width, scatter_width = max(4.2, 2.1 * columns), 5.0
@@ -112,7 +112,7 @@ def plot_step_sweep(
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths).flat
     if not analytic.size:
         raise ValueError("params: there are no entries to compare")
-    picked = np.unique(np.linspace(0, analytic.size - 1, positive_integer("entries", entries)).astype(np.intp))
+    picked = np.unique(np.linspace(0, analytic.size - 1, integer("entries", entries, positive=True)).astype(np.intp))
 
     def plain(h: float) -> NDArray[np.float64]:
         return np.array([_slope(lambda theta: problem.cost(at, theta), at.flat, k, h) for k in picked])

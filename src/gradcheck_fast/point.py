@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from .evaluate import PythonCosts
+from .evaluate import PartCosts
 from .runner import Job
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .evaluate import Costs
+    from .evaluate import Costs, PythonCosts
     from .runner import Runner
 
 
@@ -31,10 +31,9 @@ class Point(NamedTuple):
         """The numbers of all entries."""
         return np.arange(len(self.theta))
 
-    @property
-    def takes_complex(self) -> bool:
-        """Whether the function could take complex numbers, if it was written so."""
-        return isinstance(self.costs, PythonCosts)
+    def of(self, entries: NDArray[np.intp]) -> Point:
+        """The same function of some parameters only."""
+        return self._replace(costs=PartCosts(self.costs, self.theta, entries), theta=self.theta[entries])
 
     def quietly(self) -> Point:
         """The same without reports."""
@@ -47,7 +46,7 @@ class Point(NamedTuple):
     def moved(self, entries: NDArray[np.intp], points: NDArray[np.float64]) -> NDArray[np.float64]:
         """The costs with each of some entries in other places: `points` and the result have the shape (k, size)."""
         share = partial(_moved, self.costs, self.theta, entries, points, self.runner.n_threads)
-        return self._run(("moved", entries, points), points.shape, share)
+        return self._run(("moved", entries, points), points.shape, share, entries)
 
     def pairs(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
         """The costs at p + h and p - h, and the distance of these points: shape (3, size)."""
@@ -58,7 +57,7 @@ class Point(NamedTuple):
     def complex_steps(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
         """The derivatives of some entries by complex steps, as far as the function is analytic."""
         share = partial(_complex_steps, cast("PythonCosts", self.costs), self.theta, entries, h)
-        return self._run(("complex steps", entries, h), (len(entries),), share)
+        return self._run(("complex steps", entries, h), (len(entries),), share, entries)
 
     def steps_and_costs(
         self, entries: NDArray[np.intp], h: NDArray[np.float64], values: NDArray[np.float64]
@@ -66,19 +65,25 @@ class Point(NamedTuple):
         """Complex steps, NaN if the function takes none, and the costs with each entry at `values`: two rows."""
         costs = cast("PythonCosts", self.costs)
         share = partial(_steps_and_costs, costs, self.theta, entries, h, values)
-        return self._run(("steps and costs", entries, h, values), (2, len(entries)), share)
+        return self._run(("steps and costs", entries, h, values), (2, len(entries)), share, entries)
 
     def _run(
-        self, what: tuple[Any, ...], shape: tuple[int, ...], share: Callable[[int, int], NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
+        self, what: tuple[Any, ...], shape: tuple[int, ...], share: Callable[[int, int], NDArray[np.float64]],
+        entries: NDArray[np.intp],
+    ) -> NDArray[np.float64]:  # fmt: skip
         found = np.empty(shape)
 
         def put(begin: int, end: int, values: NDArray[np.float64]) -> None:
             found[..., begin:end] = values
 
         here = lambda begin, end: put(begin, end, share(begin, end))
-        smallest = 1 if self.takes_complex else self.runner.n_threads  # Python functions use one thread
-        self.runner.run(Job((*what, self.theta), shape[-1], (found,), here, share, put, smallest))
+
+        def doing(begin: int, end: int) -> str:
+            first, last = (self.costs.name(int(k)) for k in entries[[begin, end - 1]])
+            return f"differencing {first}" if first == last else f"differencing {first} to {last}"
+
+        smallest = self.runner.n_threads if self.costs.uses_threads else 1
+        self.runner.run(Job((*what, self.theta), shape[-1], (found,), here, share, put, smallest, doing=doing))
         return found
 
 

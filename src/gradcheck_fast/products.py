@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from .arrays import digest, require_float64
 from .check import gradcheck
 from .differences import PLAIN_STEP, SMALLER_STEP, Numerical, find_kinks, jitter, may_be_kinks
+from .evaluate import writes
 from .functions import python_loss, require_one_of
-from .names import positive_integer
+from .names import integer
 from .rounded import RoundedGradient
 from .trees import Packed, Tree, cast, pack, pack_as, walk
 
@@ -56,7 +58,7 @@ def check_vjp(
     seed : int
         Of the random numbers.
     **options
-        As for `gradcheck`: step, rtol, atol, progress, error_bars.
+        As for `gradcheck`: step, rtol, atol, progress, error_bars, sample.
 
     Returns
     -------
@@ -72,8 +74,7 @@ def check_vjp(
     _require_callable("vjp", vjp)
 
     def gradient(cotangent: Tree, params: Trees) -> Trees:
-        given = vjp(deepcopy(cotangent["output"]), *function.arguments(params))
-        return function.by_name("vjp", given)
+        return function.by_name("vjp", function.call("vjp", vjp, params, cotangent["output"]))
 
     def check(rng: np.random.Generator) -> Report:
         cotangent = cast(function.own.unpack(rng.standard_normal(function.own.flat.size)), function.own_outputs)
@@ -81,9 +82,9 @@ def check_vjp(
         own = gradient(cotangent, function.params)
         in_double = lambda: gradient(function.own.unpack(v), function.in_double)
         problem = RoundedGradient(python_loss(lambda params: v @ function.flat(params)), own, in_double)
-        return gradcheck(problem, own, function.params, **options)
+        return gradcheck(problem, own, function.params, seed=seed, **options)
 
-    return _first_failing(check, directions, seed)
+    return _first_failing(check, function, directions, seed)
 
 
 def check_jvp(
@@ -123,7 +124,7 @@ def check_jvp(
     _require_callable("jvp", jvp)
 
     def tangent(tangents: Trees, params: Trees) -> Trees:
-        return {"output": jvp(function.as_given(deepcopy(tangents)), *function.arguments(params))}
+        return {"output": function.call("jvp", jvp, params, function.as_given(tangents))}
 
     def check(rng: np.random.Generator) -> Report:
         at = function.at
@@ -133,18 +134,20 @@ def check_jvp(
         own = tangent(tangents, function.params)
         in_double = lambda: tangent(at.unpack(t), function.in_double)
         problem = RoundedGradient(_Along(function, t), own, in_double)
-        return gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), **options)
+        return gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), seed=seed, **options)
 
-    return _first_failing(check, directions, seed)
+    return _first_failing(check, function, directions, seed)
 
 
-def _first_failing(check: Callable[[np.random.Generator], Report], directions: int, seed: int) -> Report:
+def _first_failing(
+    check: Callable[[np.random.Generator], Report], function: _Function, directions: int, seed: int
+) -> Report:
     rng = np.random.default_rng(seed)
-    for _ in range(positive_integer("directions", directions)):
+    for _ in range(integer("directions", directions, positive=True)):
         report = check(rng)
         if not report.ok:
             break
-    return report
+    return replace(report, notes=(*report.notes, *map(writes, function.writers)))
 
 
 class _Function:
@@ -160,11 +163,15 @@ class _Function:
         What the function gives, called ``output``; and `own`, the same packed.
     outputs : Packed
         What it gives where the parameters are in float64.
+    writers : list of str
+        Which of the functions that were called write into their arguments.
     """
 
     def __init__(self, f: Callable[..., Tree], inputs: Any) -> None:
         _require_callable("f", f)
         self._f = f
+        self._looked_at: set[str] = set()
+        self.writers: list[str] = []
         self._many = isinstance(inputs, tuple)
         given = deepcopy(inputs if self._many else (inputs,))
         names = [f"inputs[{k}]" for k in range(len(given))] if self._many else ["inputs"]
@@ -186,9 +193,20 @@ class _Function:
         """All outputs in one vector."""
         return pack_as(self._call(params), self.outputs.shapes, "f", finite=False).flat
 
-    def arguments(self, params: Trees) -> list[Any]:
-        """The arguments with these parameters, as copies."""
-        return [deepcopy(params.get(name, tree)) for name, tree in self._given.items()]
+    def call(self, what: str, function: Callable[..., Any], params: Trees, *first: Any) -> Any:
+        """What a function gives for copies of the arguments with these parameters, and of what comes `first`.
+
+        Whether it writes into them is looked at the first time.
+        """
+        given = [*first, *(params.get(name, tree) for name, tree in self._given.items())]
+        arguments = deepcopy(given)
+        found = function(*arguments)
+        if what not in self._looked_at:
+            self._looked_at.add(what)
+            before, after = ([leaf for _, leaf in walk(tree)] for tree in (given, arguments))
+            if len(before) != len(after) or any(map(_differ, before, after)):
+                self.writers.append(what)
+        return found
 
     def by_name(self, what: str, given: Any) -> Trees:
         """What is `given` for each argument, by the names of the parameters."""
@@ -205,7 +223,7 @@ class _Function:
         return trees if self._many else trees[0]
 
     def _call(self, params: Trees) -> Trees:
-        return {"output": self._f(*self.arguments(params))}
+        return {"output": self.call("f", self._f, params)}
 
 
 class _Along:
@@ -225,12 +243,13 @@ class _Along:
     def fingerprint(self, params: Packed) -> str:
         return digest(self._function.at.flat, params.flat, self._direction)
 
-    def faster(self, method: str, seconds: float) -> str:
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         return "it is two calls of f"
 
     def central_differences(
-        self, params: Packed, *, method: str, step: float | None, kinks: bool = False, **_: Any
-    ) -> Numerical:
+        self, params: Packed, *, method: str, step: float | None, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None, **_: Any,
+    ) -> Numerical:  # fmt: skip
         require_one_of(self.methods, method)
         h, here, theta = PLAIN_STEP if step is None else step, params.flat, self._function.at.flat
         with np.errstate(invalid="ignore", over="ignore"):
@@ -251,12 +270,19 @@ class _Along:
                 found: NDArray[np.float64] = (plus - minus) / (2.0 * times * h)
             return found
 
-        return Numerical(gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met)
+        found = Numerical(gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met)
+        return found if entries is None else found.of(entries)
 
     def _values(self, theta: NDArray[np.float64], h: float) -> Iterator[NDArray[np.float64]]:
         """The outputs at +h and at -h."""
         for point in (theta + h * self._direction, theta - h * self._direction):
             yield self._function.flat(self._function.at.unpack(point))
+
+
+def _differ(before: Any, after: Any) -> bool:
+    """Whether two arrays of numbers differ in some bit; of what is none nothing is known."""
+    is_known = isinstance(before, np.ndarray) and before.dtype.kind in "biufc"
+    return is_known and digest(before) != digest(np.asarray(after))
 
 
 def _is_floating(name: str, tree: Tree) -> bool:

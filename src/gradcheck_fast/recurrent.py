@@ -13,7 +13,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from .layers import Signal, activations, row_blocks
-from .names import choose, positive_integer, true_or_false
+from .names import choose, integer, true_or_false
 
 if TYPE_CHECKING:
     from .parameters import Array, Parameter
@@ -112,8 +112,8 @@ class Recurrent(ABC):
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
-        positive_integer(f"{kind}: inputs", self.inputs)
-        positive_integer(f"{kind}: hidden", self.hidden)
+        integer(f"{kind}: inputs", self.inputs, positive=True)
+        integer(f"{kind}: hidden", self.hidden, positive=True)
         if self.bias != "double":
             true_or_false(f'{kind}: bias (or "double")', self.bias)
         choose(f"{kind}: joint", self.joint, ("", "xh", "hx"))

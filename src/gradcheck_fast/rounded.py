@@ -45,8 +45,11 @@ class RoundedGradient:
         self.fingerprint = problem.fingerprint
         self.faster = problem.faster
 
-    def central_differences(self, params: Packed, **options: Any) -> Numerical:
-        found = self._problem.central_differences(params, **options)
+    def central_differences(
+        self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
+    ) -> Numerical:
+        found = self._problem.central_differences(params, entries=entries, **options)
+        some = slice(None) if entries is None else entries
 
         @cache
         def exact() -> Packed:
@@ -56,13 +59,16 @@ class RoundedGradient:
             in_double = all(dtype == np.float64 for dtype in exact().dtypes.values())
             return None if in_double else found.coarse_roundings()
 
-        return found._replace(roundings=lambda: self._roundings(params, exact()), coarse_roundings=in_plain_arithmetic)
+        return found._replace(
+            roundings=lambda: self._roundings(params, exact())[some], coarse_roundings=in_plain_arithmetic
+        )
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""
         own = pack_as(self._gradient, params.shapes, finite=False)
-        sizes = [int(np.prod(shape)) for shape in own.shapes.values()]
-        units = [float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps) for dtype in own.dtypes.values()]
         with np.errstate(invalid="ignore", over="ignore"):
-            roundings = np.abs(own.flat - exact.flat) / np.repeat(units, sizes)
+            roundings = np.abs(own.flat - exact.flat)
+            for name, part in own.arrays(roundings):
+                dtype = own.dtypes[name]
+                part /= np.finfo(dtype if dtype.kind == "f" else np.float64).eps
             return np.asarray(np.fmin(roundings, _MOST_ROUNDINGS * np.abs(exact.flat).max(initial=0.0)))

@@ -42,11 +42,23 @@ WORK_ELEMENTWISE = 30
 
 
 class Tasks(NamedTuple):
-    """Tasks for the engine; the estimated operations up to and including each, and of the costliest."""
+    """Tasks for the engine.
+
+    Attributes
+    ----------
+    table : ndarray
+    work : ndarray
+        The estimated operations up to and including each.
+    most : float
+        Those of the costliest.
+    chosen : ndarray of int, optional
+        The parameters, route after route, of which the tasks are ranges; None: all of each route.
+    """
 
     table: NDArray[np.void]
     work: NDArray[np.float64]
     most: float
+    chosen: NDArray[np.intp] | None = None
 
 
 class Routes:
@@ -111,41 +123,71 @@ class Routes:
             isa,
         )
 
-    def tasks(self, samples: int) -> Tasks:
-        """Everything to be perturbed for so many samples, cut into tasks of some blocks."""
+    def tasks(self, samples: int, entries: NDArray[np.intp] | None = None) -> Tasks:
+        """Everything to be perturbed for so many samples, cut into tasks of some blocks.
+
+        With `entries`, numbers of the flat vector, it is these parameters.
+        """
+        if entries is not None:
+            chosen = self._chosen(entries)
+            ends = np.cumsum([0, *map(len, chosen)]).tolist()
+            tables = [self._parameter_tasks(n, ends[n], ends[n + 1], samples) for n in range(len(chosen))]
+            return self._as_tasks(tables)._replace(chosen=np.concatenate(chosen))
         if samples not in self._tasks:
-            cut = self._unit_tasks if self.by_units else self._parameter_tasks
-            tables = [cut(number, samples) for number in range(len(self._routes))]
-            table = np.concatenate([np.empty(0, TASK), *tables])
-            pairs = (table["end"] - table["begin"]) * (table["last"] - table["first"])
-            work = 2.0 * (np.array(self.work)[table["route"]] + 1.0) * pairs
-            self._tasks[samples] = Tasks(table, np.cumsum(work), float(work.max(initial=1.0)))
+            routes = enumerate(self.counts)
+            if self.by_units:
+                tables = [self._unit_tasks(number, count, samples) for number, count in routes]
+            else:
+                tables = [self._parameter_tasks(number, 0, count, samples) for number, count in routes]
+            self._tasks[samples] = self._as_tasks(tables)
         return self._tasks[samples]
 
-    def _unit_tasks(self, number: int, samples: int) -> NDArray[np.void]:
+    def _chosen(self, entries: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+        """Which parameters of each route some entries are, in the order in which the engine counts them."""
+        chosen = []
+        for p in self._program.parameters:
+            row, column = np.divmod(entries - p.array.offset, p.array.columns)
+            i, j = row - p.row, column - p.column
+            chosen.append(np.sort((j * p.rows + i)[(i >= 0) & (i < p.rows) & (j >= 0) & (j < p.columns)]))
+        return chosen
+
+    def _as_tasks(self, tables: list[NDArray[np.void]]) -> Tasks:
+        table = np.concatenate([np.empty(0, TASK), *tables])
+        pairs = (table["end"] - table["begin"]) * (table["last"] - table["first"])
+        work = 2.0 * (np.array(self.work)[table["route"]] + 1.0) * pairs
+        return Tasks(table, np.cumsum(work), float(work.max(initial=1.0)))
+
+    def _unit_tasks(self, number: int, count: int, samples: int) -> NDArray[np.void]:
         """A block of columns for one sample after the other: the rows of the next matrix then stay in the cache."""
         tasks = []
-        for begin in range(0, self.counts[number], self._pairs):
-            end = min(self.counts[number], begin + self._pairs)
+        for begin in range(0, count, self._pairs):
+            end = min(count, begin + self._pairs)
             several = max(1, BLOCKS_PER_TASK * self._pairs // (end - begin))
             tasks += [
                 (number, begin, end, first, min(samples, first + several)) for first in range(0, samples, several)
             ]
         return np.array(tasks, TASK)
 
-    def _parameter_tasks(self, number: int, samples: int) -> NDArray[np.void]:
+    def _parameter_tasks(self, number: int, first: int, last: int, samples: int) -> NDArray[np.void]:
         """Some parameters, down one column and then the next, each for all samples."""
         several = max(PARAMETERS_AT_ONCE, BLOCKS_PER_TASK * self._pairs // samples)
-        begins = np.arange(0, self.counts[number], several)
+        begins = np.arange(first, last, several)
         table = np.empty(len(begins), TASK)
         table["route"], table["first"], table["last"] = number, 0, samples
-        table["begin"], table["end"] = begins, np.append(begins[1:], self.counts[number])[: len(begins)]
+        table["begin"], table["end"] = begins, np.append(begins[1:], last)[: len(begins)]
         return table
 
     @cached_property
     def work_per_sample(self) -> float:
         """Estimated operations of everything."""
-        perturbing = sum(2.0 * count * work for count, work in zip(self.counts, self.work, strict=True))
+        return self._work_of(self.counts)
+
+    def work_of(self, entries: NDArray[np.intp]) -> float:
+        """Estimated operations of some parameters, per sample."""
+        return self._work_of([len(some) for some in self._chosen(entries)])
+
+    def _work_of(self, counts: list[int]) -> float:
+        perturbing = sum(2.0 * count * work for count, work in zip(counts, self.work, strict=True))
         return perturbing + self.gathering
 
     def _add(

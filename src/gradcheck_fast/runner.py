@@ -43,6 +43,8 @@ class Job(NamedTuple):
         Tasks to be done at once, at least; and to begin with, for all of them may take long.
     work : ndarray, shape (tasks,), optional
         Estimated operations up to and including each task, where they are not alike.
+    doing : callable, optional
+        ``doing(begin, end)`` says what these tasks are, as in "while differencing W[0, 1]".
     """
 
     what: tuple[Any, ...]
@@ -54,6 +56,11 @@ class Job(NamedTuple):
     smallest: int = 1
     largest: float = float("inf")
     work: NDArray[np.float64] | None = None
+    doing: Callable[[int, int], str] | None = None
+
+    def said(self, begin: int, end: int) -> str:
+        """What some tasks are, for people."""
+        return self.doing(begin, end) if self.doing else f"doing part {begin + 1} to {end} of {self.tasks} of the work"
 
     def part(self, begin: int, end: int) -> float:
         """Which part of the work some tasks are."""
@@ -96,7 +103,7 @@ class Runner:
         if executor is not None:
             from .executors import Pool  # only who has an executor waits for the import of multiprocessing
 
-            self._pool = Pool(executor)
+            self._pool = Pool(executor, self.n_threads)
         self._checkpoint = checkpoint
 
     def __enter__(self) -> Runner:

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 SURE_SPEED = 4e9
 
 
+class What(NamedTuple):
+    """What is to be perturbed, how far, and whether kinks are counted; `entries`: these parameters only."""
+
+    h: float
+    by_units: bool
+    kinks: bool
+    entries: NDArray[np.intp] | None
+
+
 class Some(NamedTuple):
     """What some tasks found: where it is not zero, and how many kinks each crossed."""
 

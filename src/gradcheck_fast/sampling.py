@@ -1,4 +1,4 @@
-"""A random part of the entries: for functions of many parameters of which every entry costs two evaluations."""
+"""A random part of the entries: for many parameters, where every entry takes its time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 
 from .compare import Comparison
 from .diagnosis import Drawn
-from .functions import FunctionLoss
-from .names import number, positive_integer
-from .trees import Packed, split
+from .names import integer, number
+from .trees import Packed, parts, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .compare import ArrayResult
-    from .evaluate import Costs
     from .trees import Shape
 
 #: The share of wrong entries that the report speaks of.
@@ -38,10 +36,13 @@ class Sample(NamedTuple):
         Where they lie in the flat vector, in order.
     counts : dict
         How many there are of each array, by name.
+    asked : str
+        What was asked for.
     """
 
     entries: NDArray[np.intp]
     counts: dict[str, int]
+    asked: str
 
     def of(self, packed: Packed) -> Packed:
         """These entries only. An array that is not covered in full is a vector."""
@@ -52,32 +53,6 @@ class Sample(NamedTuple):
         return Packed(packed.flat[self.entries], shapes, packed.dtypes, lambda flat: dict(split(flat, shapes)))
 
 
-class _SampledCosts:
-    """A function of some of its parameters; the others stay as they are."""
-
-    def __init__(self, costs: Costs, theta: NDArray[np.float64], entries: NDArray[np.intp]) -> None:
-        self._costs = costs
-        self._theta = theta
-        self._entries = entries
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self._costs.notes
-
-    def cost(self, theta: NDArray[np.float64]) -> float:
-        return self._costs.cost(self._whole(theta))
-
-    def costs(
-        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
-    ) -> NDArray[np.float64]:
-        return self._costs.costs(self._whole(theta), self._entries[entries], values, n_threads)
-
-    def _whole(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        whole = self._theta.copy()
-        whole[self._entries] = theta
-        return whole
-
-
 def read_sample(sample: object) -> int | float:
     """`sample`, a number of entries or a share of them; an error names it if it is neither."""
     if isinstance(sample, (float, np.floating)):
@@ -85,7 +60,7 @@ def read_sample(sample: object) -> int | float:
         if share > 1.0:
             raise ValueError(f"sample: expected a share up to 1.0, or a whole number of entries, got {sample}")
         return share
-    return positive_integer("sample", sample)
+    return integer("sample", sample, positive=True)
 
 
 def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
@@ -94,21 +69,15 @@ def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
     A vector is what has one axis, besides such of length 1. One that is all there is, is no bias: it is drawn from.
     """
     generator = np.random.default_rng(seed)
-    entries, counts, begin = [], {}, 0
-    for name, shape in shapes.items():
-        size = prod(shape)
+    entries, counts = [], {}
+    for name, part, shape in parts(shapes):
+        size = part.stop - part.start
         in_full = size <= SMALL or (len(shapes) > 1 and size in (1, *shape))
         wanted = size if in_full else ceil(sample * size) if isinstance(sample, float) else min(sample, size)
         own = np.arange(size) if wanted == size else np.sort(generator.choice(size, wanted, replace=False))
-        entries.append(begin + own)
+        entries.append(part.start + own)
         counts[name] = wanted
-        begin += size
-    return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts)
-
-
-def restricted(problem: FunctionLoss, params: Packed, sample: Sample) -> FunctionLoss:
-    """The same function of the sampled parameters only."""
-    return FunctionLoss(lambda _: _SampledCosts(problem.costs_at(params), params.flat, sample.entries))
+    return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts, f"{sample}, seed {seed}")
 
 
 def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Comparison:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
 from . import _engine
-from .names import positive_integer
+from .names import integer
 
 _PROCESS = os.getpid()
 
@@ -34,10 +37,27 @@ def resolve(n_threads: int | None) -> int:
     TypeError, ValueError
         If `n_threads` is not a positive integer.
     """
-    wanted = available() if n_threads is None else positive_integer("n_threads", n_threads)
+    wanted = available() if n_threads is None else integer("n_threads", n_threads, positive=True)
     if not _engine.has_openmp or os.getpid() != _PROCESS:
         return 1
     return wanted if wanted <= MOST_THREADS else min(wanted, max(MOST_THREADS, 2 * (os.cpu_count() or 1)))
+
+
+@contextmanager
+def limited(n_threads: int) -> Iterator[None]:
+    """Inside, PyTorch and (where threadpoolctl is installed) BLAS use so many threads; they are not loaded for that."""
+    with ExitStack() as after:
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            after.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(n_threads)
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:
+            pass
+        else:
+            after.enter_context(threadpool_limits(n_threads))
+        yield
 
 
 def available() -> int:

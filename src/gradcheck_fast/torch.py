@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from .check import Options
+    from .check import Options, SeededOptions
     from .report import Report
 
 #: The process that imported this; others are its forked children.
@@ -36,7 +36,7 @@ def gradcheck(
     loss_fn: Callable[..., torch.Tensor],
     inputs: torch.Tensor | tuple[Any, ...],
     targets: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[SeededOptions],
 ) -> Report:
     """Checks the gradient that ``loss_fn(module(inputs), targets).backward()`` gives to the parameters of a module.
 
@@ -56,7 +56,7 @@ def gradcheck(
         What the module is called with; a tuple is several arguments.
     targets : optional
     **options
-        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars.
+        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, sample, seed.
 
     Returns
     -------

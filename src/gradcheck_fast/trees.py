@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, repeat
+from itertools import repeat
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -54,22 +54,27 @@ class Packed:
         return split(flat, self.shapes)
 
 
+def parts(shapes: Mapping[str, Shape]) -> Iterator[tuple[str, slice, Shape]]:
+    """The name of each array, where it lies in the flat vector, and its shape."""
+    begin = 0
+    for name, shape in shapes.items():
+        end = begin + prod(shape)
+        yield name, slice(begin, end), shape
+        begin = end
+
+
 def entry_name(shapes: Mapping[str, Shape], k: int) -> str:
     """What entry k of the flat vector is called: ``W1[3, 4]``."""
-    for name, shape in shapes.items():
-        if k < prod(shape):
-            return name + format_index(tuple(int(i) for i in np.unravel_index(k, shape))) if shape else name
-        k -= prod(shape)
+    for name, part, shape in parts(shapes):
+        if k < part.stop:
+            return name + format_index(tuple(map(int, np.unravel_index(k - part.start, shape)))) if shape else name
     raise IndexError(k)
 
 
 def split(flat: NDArray[Any], shapes: Mapping[str, Shape]) -> Iterator[tuple[str, NDArray[Any]]]:
     """Views of the consecutive arrays of a flat vector; of many, one a row, arrays with that axis first."""
-    begin, batch = 0, flat.shape[:-1]
-    for name, shape in shapes.items():
-        end = begin + prod(shape)
-        yield name, flat[..., begin:end].reshape(batch + shape)
-        begin = end
+    for name, part, shape in parts(shapes):
+        yield name, flat[..., part].reshape(flat.shape[:-1] + shape)
 
 
 def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
@@ -230,8 +235,8 @@ class _Unpack:
     @cached_property
     def _parts(self) -> list[tuple[slice, Shape]]:
         """Where the arrays lie in the vector, in the order of the tree."""
-        ends = dict(zip(self._shapes, accumulate(map(prod, self._shapes.values())), strict=True))
-        return [(slice(ends[name] - prod(self._shapes[name]), ends[name]), self._shapes[name]) for name in self._names]
+        places = {name: (part, shape) for name, part, shape in parts(self._shapes)}
+        return [places[name] for name in self._names]
 
     @cached_property
     def _form(self) -> Callable[[list[NDArray[Any]]], Tree]:

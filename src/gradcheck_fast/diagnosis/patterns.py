@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ..trees import split
 from .hypotheses import ENTRIES, Case, Hypothesis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .hypotheses import Arrays, Values
+    from .hypotheses import Values
 
 #: Evidence of arrays that are right but for the order.
 _REORDERED = "the numerical gradient in that order"
@@ -176,6 +177,7 @@ def flattened_in_another_order(case: Case) -> Iterator[Hypothesis]:
     names = list(case.numerical)
     if len(case.params) < 2:
         return
+    shapes = {name: array.shape for name, array in case.numerical.items()}
     vectors = [name for name in names if case.params[name].ndim < 2]
     orders = {
         "all matrices, then all biases": [name for name in names if name not in vectors] + vectors,
@@ -186,16 +188,9 @@ def flattened_in_another_order(case: Case) -> Iterator[Hypothesis]:
         if order != names:
             flat = np.concatenate([np.ravel(case.numerical[name]) for name in order])
             yield Hypothesis(f"the arrays follow each other in another order: {how} ({', '.join(order)})",
-                             dict(_cut(flat, case.numerical)), _REORDERED)  # fmt: skip
+                             dict(split(flat, shapes)), _REORDERED)  # fmt: skip
     flat = np.concatenate([np.ravel(case.numerical[name], order="F") for name in names])
-    yield Hypothesis("the arrays were flattened column after column", dict(_cut(flat, case.numerical)), _REORDERED)
-
-
-def _cut(flat: Values, like: Arrays) -> Iterator[tuple[str, Values]]:
-    begin = 0
-    for name, array in like.items():
-        yield name, flat[begin : begin + array.size].reshape(array.shape)
-        begin += array.size
+    yield Hypothesis("the arrays were flattened column after column", dict(split(flat, shapes)), _REORDERED)
 
 
 def gates_in_another_order(case: Case) -> Iterator[Hypothesis]:
