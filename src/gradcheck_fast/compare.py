@@ -12,7 +12,7 @@ import numpy as np
 from . import _compare
 from .differences import EPSILON, JITTER
 from .errorbars import COST_ROUNDINGS, Bars, error_bars, in_proportion, reaching_over_kinks, refined_bars, typical
-from .trees import Packed, Tree, pack, pack_as
+from .trees import Packed, Tree, pack, pack_as, parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -308,10 +308,7 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
     a, n = analytic.flat, numerical.gradient
     close = COST_ROUNDINGS * EPSILON * np.broadcast_to(numerical.noise(), n.shape) + _SURE * np.abs(n)
     unsure = np.empty(len(n), np.bool_)
-    begin = 0
-    for name, shape in analytic.shapes.items():
-        part = slice(begin, begin + math.prod(shape))
-        begin = part.stop
+    for name, part, _ in parts(analytic.shapes):
         size = np.abs(n[part])
         eps = float(_finfo(analytic.dtypes[name]).eps)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -352,10 +349,7 @@ def _judge(
     low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
-    begin = 0
-    for name, shape in analytic.shapes.items():
-        part = slice(begin, begin + math.prod(shape))
-        begin = part.stop
+    for name, part, shape in parts(analytic.shapes):
         rtol, atol, allowance = tolerance(part, shape, _finfo(analytic.dtypes[name]))
         own, other, ratio = a[part], n[part], excess[part]
         error, wrong, at_kink, undecided, small = _compare.judge(

@@ -8,13 +8,13 @@ array in proportion to its size.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import _compare
 from .differences import EPSILON, SECOND_STEP, SMALLER_STEP
+from .trees import parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,10 +112,7 @@ def in_proportion(
 ) -> NDArray[np.float64]:
     """x times what the whole array changes by, in proportion to its size: rows and columns may be of few entries."""
     result = np.zeros_like(x)
-    begin = 0
-    for shape in shapes.values():
-        part = slice(begin, begin + math.prod(shape))
-        begin = part.stop
+    for _, part, _ in parts(shapes):
         size = _compare.root_mean_square(x[part])
         if size > 0.0:
             result[part] = np.abs(x[part]) * (_compare.root_mean_square(change[part]) / size)
@@ -128,10 +125,7 @@ def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> ND
     Of a vector, its own; an array of more axes has a column for each entry of the last. What is not finite is left out.
     """
     result = np.empty_like(x)
-    begin = 0
-    for shape in shapes.values():
-        part = slice(begin, begin + math.prod(shape))
-        begin = part.stop
+    for _, part, shape in parts(shapes):
         if not part.stop > part.start:
             continue
         if len(shape) < 2:
