@@ -163,6 +163,18 @@ class Runner:
         other._report = lambda fraction: report((number + fraction) / count)
         return other
 
+    def saying(self, fraction: Callable[[], float | None]) -> Runner:
+        """The same, which says of a job not which part of it is done, but what `fraction()` is, unless that is None."""
+        other, report = copy(self), self._report
+
+        def say(_: float) -> None:
+            said = fraction()
+            if said is not None:
+                report(said)
+
+        other._report = say
+        return other
+
     def quietly(self, name: str = "second run") -> Runner:
         """For what is found besides: a line of progress says its name, a function of the fraction hears nothing."""
         other = copy(self)
