@@ -43,7 +43,7 @@ class Problem(Protocol):
     def pack(self, params: Tree) -> Packed:
         """A tree of parameters as a flat vector."""
 
-    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at `theta`, a flat vector like that of `params`."""
 
     def fingerprint(self, params: Packed) -> str:
