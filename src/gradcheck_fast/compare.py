@@ -218,7 +218,7 @@ _SURE_ROUNDINGS = 8.0
 #: is less than the other part of what is typical.
 _SURE, _CLEAR = 1e-8, 1e-6
 #: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
-_ANALYTIC_ROUNDINGS = 12.0
+ANALYTIC_ROUNDINGS = 12.0
 #: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
 _UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
 
@@ -279,7 +279,7 @@ def compare(
                 condition = bars / JITTER
             else:
                 condition = np.maximum(np.abs(own), _coarse(eps) * typical(own, {"": shape}))
-            allowance = bars + _ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
+            allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
             lost = float(dtype.smallest_subnormal) + _UNDERFLOWS * min(float(dtype.tiny), _TINY)
             return _Tolerance(0.0, lost, allowance)
 

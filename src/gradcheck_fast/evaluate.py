@@ -81,7 +81,7 @@ class PythonCosts:
                 cost = function(unpack(moved))
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
-            _say_where(error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}")
+            say_where(error, f"{entry_name(self._shapes, entry)} was {value!r} instead of {float(theta[entry])!r}")
             raise
         return np.array(found, np.float64)
 
@@ -101,7 +101,7 @@ class PythonCosts:
                     moved[entry] += 1j * h[k]
                     found[k] = complex_number(self._function(self._unpack(moved))).imag / h[k]
         except Exception as error:
-            _say_where(error, f"{entry_name(self._shapes, entry)} was complex")
+            say_where(error, f"{entry_name(self._shapes, entry)} was complex")
             raise
         return found
 
@@ -138,7 +138,7 @@ class BatchCosts:
                 parts.append(self._values(batch))
             except Exception as error:
                 first, last = (entry_name(self._shapes, int(k)) for k in (some[0], some[-1]))
-                _say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
+                say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
                 raise
         return np.concatenate(parts)
 
@@ -157,7 +157,8 @@ class BatchCosts:
             ) from None
 
 
-def _say_where(error: Exception, where: str) -> None:
+def say_where(error: Exception, where: str) -> None:
+    """Notes on an error of the loss what was done to the parameters."""
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(f"gradcheck_fast: raised by the loss while {where}")
 

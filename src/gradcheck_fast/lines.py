@@ -27,17 +27,21 @@ small by chance would have had to be so many times over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache, cached_property, partial
 from math import inf, isfinite, prod, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .compare import ANALYTIC_ROUNDINGS
 from .differences import EPSILON
 from .heatmap import as_matrix_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .replay import Answer, Answers
 
 #: An error of the stated size is seen with this probability.
 CONFIDENCE = 0.999
@@ -51,8 +55,8 @@ ROUNDINGS = 4.0
 BAR = 3.0
 #: The smallest and largest h, in root mean squares of the array's parameters.
 SMALLEST, LARGEST = 2.0**-32, 2.0**-4
-#: Roundings, of its dtype, that a right analytic gradient may have, relative to ‖g‖; a normal number of 4 is rare.
-_ANALYTIC_ROUNDINGS, _RARE = 12.0, 4.0
+#: A normal number of 4 is rare.
+_RARE = 4.0
 #: How far lines may be from the best step before another is taken, and the largest change of it.
 _BALANCED, _LARGEST_CHANGE = 8.0, 256.0
 _CHUNK = 1 << 16
@@ -124,62 +128,75 @@ class Table:
 #: A part of a table: rows and columns.
 Part = tuple[slice, slice]
 WHOLE: Part = (slice(None), slice(None))
+#: Makes a direction in a part.
+Direction = Callable[[], "NDArray[np.float64]"]
 
 
 class Probe:
     """Evaluates the cost where a part of one array is moved.
 
+    Parameters
+    ----------
+    cost : callable
+        The cost at a flat vector.
+    theta : ndarray
+        The parameters.
+    base : float
+        The cost there.
+    answers : Answers
+        Who is asked for evaluations.
+
     Attributes
     ----------
     base : float
-        The cost at the parameters.
-    evaluations : int
-        How often the cost was evaluated.
     noise : float
         The size of the third differences that rounding makes.
     """
 
-    def __init__(self, cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> None:
+    def __init__(
+        self, cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], base: float, answers: Answers
+    ) -> None:
         self._cost = cost
-        self._theta = theta.copy()
-        self.evaluations = 0
-        self.base = self._evaluate()
+        self._theta = theta
+        self._answers = answers
+        self.base = base
         with np.errstate(over="ignore", invalid="ignore"):
-            single = self.base == float(np.float32(self.base)) != float(np.float16(self.base))
+            single = base == float(np.float32(base)) != float(np.float16(base))
         epsilon = float(np.finfo(np.float32).eps) if single else EPSILON
-        self.noise = ROUNDINGS * epsilon * abs(self.base)
+        self.noise = ROUNDINGS * epsilon * abs(base)
 
     @property
     def accuracy(self) -> float:
         """How well slopes are to be found, relative to ‖g‖: to half of the digits of the cost."""
         return 2.0 * sqrt(self.noise / (ROUNDINGS * abs(self.base)) if self.base else EPSILON)
 
-    def line(self, table: Table, part: Part, r: NDArray[np.float64], h: float) -> Line:
-        """The cost along r, a direction in a part of the array."""
-        here, there = table.theta[part], self._theta[table.place].reshape(table.shape)[part]
-        g = table.gradient[part]
-        costs, projected = [], []
-        for times in (1.0, -1.0, 2.0):
-            np.multiply(r, times * h, out=there)
-            there += here
-            # what rounding has left of the step
-            projected.append(_project(g, there, here))
-            costs.append(self._evaluate())
-        there[...] = here
-        plus, minus, twice = costs
+    def line(self, table: Table, part: Part, direction: Direction, h: float) -> Line:
+        """The cost along a direction in a part of the array; it is not made if the answers are known."""
+        find = partial(self._evaluate, table, part, cache(direction))
+        (plus, ahead), (minus, behind), (twice, _) = (self._answers.next(step, find) for step in (h, -h, 2.0 * h))
         with np.errstate(all="ignore"):
             third = abs((twice - plus) - 2.0 * (plus - self.base) + (self.base - minus))
             slope = (plus - minus) / (2.0 * h)
-        return Line(h, (projected[0] - projected[1]) / (2.0 * h), slope, third if isfinite(third) else inf)
+        return Line(h, (ahead - behind) / (2.0 * h), slope, third if isfinite(third) else inf)
+
+    def _evaluate(self, table: Table, part: Part, direction: Direction, step: float) -> Answer:
+        """The cost after a step, and the g·r of what rounding has left of the step."""
+        here, there = table.theta[part], self._moved[table.place].reshape(table.shape)[part]
+        try:
+            np.multiply(direction(), step, out=there)
+            there += here
+            return float(self._cost(self._moved)), _project(table.gradient[part], there, here)
+        finally:
+            there[...] = here
+
+    @cached_property
+    def _moved(self) -> NDArray[np.float64]:
+        return self._theta.copy()
 
     def step(self, accuracy: float, scale: float) -> float:
         """The smallest h at which rounding alone makes a bar of this accuracy, within reason."""
         wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
         return min(max(wanted, SMALLEST * scale), LARGEST * scale)
-
-    def _evaluate(self) -> float:
-        self.evaluations += 1
-        return float(self._cost(self._theta))
 
 
 class Tested(NamedTuple):
@@ -237,7 +254,7 @@ class Tolerance(NamedTuple):
     def of_dtype(cls, dtype: np.dtype[Any]) -> Tolerance:
         """What rounding does to a right gradient."""
         precision = np.finfo(dtype if dtype.kind == "f" else np.dtype(np.float64))
-        return cls(_ANALYTIC_ROUNDINGS * float(precision.eps), _ANALYTIC_ROUNDINGS * float(precision.tiny))
+        return cls(ANALYTIC_ROUNDINGS * float(precision.eps), ANALYTIC_ROUNDINGS * float(precision.tiny))
 
 
 def quantile(directions: int) -> float:
@@ -262,7 +279,7 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
 
     def add(h: float) -> Line:
         number = table.new_direction()
-        lines[number] = probe.line(table, WHOLE, table.direction(number), h)
+        lines[number] = probe.line(table, WHOLE, partial(table.direction, number), h)
         return lines[number]
 
     wanted = probe.accuracy * size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from .arrays import digest
@@ -159,11 +159,12 @@ def read_step(step: object) -> float | None:
 
 def make_runner(
     problem: Problem, params: Packed, method: str, step: float | None, n_threads: int | None, progress: Progress,
-    executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None, drawn: str = "all",
+    executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None,
+    asked_for: Mapping[str, str] | None = None,
 ) -> Runner:  # fmt: skip
-    """Who does the work for a problem; see `numerical_gradient`. `drawn` says which of the entries are asked for."""
-    # along directions the fraction is of the arrays, which take as long as they are wrong: no time follows from it
-    meter = Meter(progress, None if method == "directional" else lambda seconds: problem.faster(method, seconds))
+    """Who does the work for a problem; see `numerical_gradient`. `asked_for` is what else it depends on, by name."""
+    along = "executor= does several arrays at once" if method == "directional" else ""
+    meter = Meter(progress, lambda seconds: along or problem.faster(method, seconds))
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(
@@ -174,7 +175,8 @@ def make_runner(
                 "value of the parameters": digest(params.flat),
                 "method": str(method),
                 "step": str(step),
-                "sample": drawn,
+                "sample": "all",
+                **(asked_for or {}),
             },
         )
     return Runner(n_threads, meter, executor, kept)

@@ -111,11 +111,6 @@ class Runner:
         if self._checkpoint and error is None:
             self._checkpoint.save()
 
-    @property
-    def report(self) -> Callable[[float], object]:
-        """What is told the fraction done."""
-        return self._report
-
     def run(self, job: Job) -> None:
         """Does a job, or what a checkpoint does not have of it yet."""
         if not job.tasks:
