@@ -176,6 +176,30 @@ def test_a_scalar():
     assert check(lambda x: x**2, 3.1, 1.5).arrays[0].entries == ((),)
 
 
+def test_small_arrays_take_three_evaluations_for_each_entry():
+    params = {"a": 1.0, "b": np.ones(2), "c": np.ones((1, 3)), "d": np.ones(4)}
+    loss = lambda p: float(sum(np.sum(np.sin(array)) for array in p.values()))
+    gradient = {name: np.cos(array) for name, array in params.items()}
+    report = check(loss, gradient, params)
+    assert report.ok
+    assert report.evaluations == 1 + 3 + 6 + 9 + 9
+    gradient["c"] = gradient["c"] * [1.0, 1.0, 1.1]
+    report = check(loss, gradient, params)
+    assert statuses(report) == {"a": "right", "b": "right", "c": "wrong", "d": "right"}
+    assert report.arrays[2].entries == ((0, 2),)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-12, 1e-6])
+def test_an_error_in_tiny_biases_is_found(case, scale):
+    params = {**case.params, "b1": scale * case.params["b1"]}
+    gradient = backprop(case.net, params, case.X, case.y)
+    report = check(case.loss, gradient, params)
+    assert report.ok
+    assert report.arrays[1].power < 1e-5
+    gradient["b1"][7] *= 1.0 + 1e-3
+    assert check(case.loss, gradient, params).arrays[1].entries == ((7,),)
+
+
 @pytest.mark.parametrize(
     ("name", "also"), [("W1", ""), ("b1", " (averaged over the samples where it should be summed)")]
 )

@@ -269,6 +269,16 @@ def test_fractions_rise_while_an_array_is_halved(one_by_one):
     assert len(set(fractions)) > 40
 
 
+def test_a_right_gradient_is_told_as_far_as_it_is(one_by_one):
+    """By the nine evaluations that three directions take, and fewer of a number."""
+    params = {"A": np.ones((5, 5)), "b": np.ones(5), "c": 1.0}
+    loss, gradient = lambda p: float(np.sum(p["A"]) + np.sum(p["b"]) + p["c"]), dict(params)
+    fractions = []
+    assert check(loss, gradient, params, progress=fractions.append)
+    done = 21 * np.array(fractions)
+    np.testing.assert_allclose(done, np.round(done), atol=1e-9, err_msg="of 9 + 9 + 3 evaluations")
+
+
 def slow_motion(seconds, **options):
     """On a clock that is moved by the loss."""
     now = [0.0]

@@ -146,7 +146,7 @@ class _Asked(NamedTuple):
     def expected(self, number: int, given: int) -> int:
         """How many evaluations an array takes, at least, that has had so many: right or wrong."""
         size = prod(self.arrays[number].shape)
-        right = _EVALUATIONS * DIRECTIONS
+        right = _EVALUATIONS * min(size, DIRECTIONS)
         if given < right:
             return right
         return right + max(given, _EVALUATIONS * (DIRECTIONS + MORE + size.bit_length()))

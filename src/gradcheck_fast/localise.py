@@ -212,7 +212,7 @@ class _Localiser:
             line = self._probe.line(self._table, part, direction, step)
             self._thirds.append(line.third)
             bar = line.bar(max(self._probe.noise, median(self._thirds[-_RECENT:])))
-            better = better_step(self._probe, line, accuracy)
+            better = better_step(self._probe, line, accuracy, self._table.largest)
             if bar < _NARROW * abs(line.residual) or better == step or self._step is not None:
                 break
             step = better
