@@ -7,6 +7,7 @@ import pytest
 
 from gradcheck_fast import lines
 from gradcheck_fast.lines import Line, Probe, Table, Tolerance, check_along, quantile
+from gradcheck_fast.replay import Answers
 
 ROWS, COLUMNS = 12, 9
 RIGHT = Tolerance.of_dtype(np.dtype(np.float64))
@@ -20,10 +21,21 @@ def smooth():
     return lambda theta: float(np.sin(theta) @ amplitudes) + 3.0, np.cos(at) * amplitudes, at
 
 
+def probe_of(cost, at, answers=None):
+    return Probe(cost, at, cost(at), answers or Answers())
+
+
 def check(cost, gradient, at, seed=0, step=None, tolerance=RIGHT):
     table = Table((ROWS, COLUMNS), 0, at, gradient, (seed, 0))
-    probe = Probe(cost, at)
+    probe = probe_of(cost, at)
     return check_along(probe, table, tolerance, step), probe
+
+
+def check_vector(cost, gradient, at, seed=0):
+    """What is said of a vector, and in how many evaluations."""
+    answers = Answers()
+    table = Table(at.shape, 0, at, gradient, (seed, 0))
+    return check_along(probe_of(cost, at, answers), table, RIGHT, None), len(answers.found)
 
 
 def errors(rng):
@@ -39,9 +51,9 @@ def errors(rng):
 
 
 def test_a_right_gradient_takes_nine_evaluations_besides_the_first(smooth):
-    tested, probe = check(*smooth)
+    tested, evaluations = check_vector(*smooth)
     assert not tested.wrong
-    assert probe.evaluations == 1 + 9
+    assert evaluations == 9
     assert tested.power < 1e-6
 
 
@@ -83,7 +95,7 @@ def test_the_bar_covers_a_kink_wherever_it_lies():
     for u in np.linspace(-3.0, 3.0, 601):
         cost = lambda theta, u=u: 1.0 + float(theta[0] + np.maximum(theta[0] - u, 0.0))
         table = Table((1,), 0, np.zeros(1), np.ones(1), (0, 0))
-        line = Probe(cost, np.zeros(1)).line(table, lines.WHOLE, np.ones((1, 1)), 1.0)
+        line = probe_of(cost, np.zeros(1)).line(table, lines.WHOLE, lambda: np.ones((1, 1)), 1.0)
         true = 1.0 + (u < 0.0)
         covered.append(abs(line.slope - true) <= line.bar(0.0) + 1e-12)
     assert np.mean(covered) > 0.93
@@ -94,7 +106,8 @@ def test_steps_of_rounded_parameters_are_taken_as_they_are():
     at = np.array([1e8, -1e8, 3e7, 1e8])
     gradient = np.array([1.0, 2.0, -3.0, 4.0])
     table = Table((4,), 0, at, gradient, (0, 0))
-    line = Probe(lambda theta: float(gradient @ (theta - at)), at).line(table, lines.WHOLE, np.full((1, 4), 0.7), 1e-8)
+    probe = probe_of(lambda theta: float(gradient @ (theta - at)), at)
+    line = probe.line(table, lines.WHOLE, lambda: np.full((1, 4), 0.7), 1e-8)
     assert line.residual == 0.0
     assert line.slope != pytest.approx(0.7 * gradient.sum(), rel=1e-3)
 
@@ -132,6 +145,94 @@ def test_a_step_that_is_too_large_is_seen_in_the_bars(smooth):
         assert tested.power > 1e-2
 
 
+# ---- arrays of few entries
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_few_entries_are_moved_one_by_one(size):
+    at, seen = np.linspace(0.5, 1.5, size), []
+    cost = lambda theta: seen.append(theta.copy()) or float(np.sin(theta).sum())
+    tested, evaluations = check_vector(cost, np.cos(at), at)
+    assert not tested.wrong
+    assert evaluations == 3 * size
+    assert (np.count_nonzero(np.array(seen) != at, axis=1) <= 1).all()
+    assert tested.power < 1e-7
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_an_error_in_few_entries_of_the_stated_size_is_never_missed(size):
+    """It was measured: no probability is involved."""
+    at = np.linspace(0.5, 1.5, size)
+    cost, gradient = lambda theta: 1.0 + float(np.sin(theta).sum()), np.cos(at)
+    for seed in range(300):
+        error = np.random.default_rng(seed).normal(size=size)
+        wrong = gradient + error * (10.0 ** -(4 + seed % 5)) / np.linalg.norm(error)
+        tested, _ = check_vector(cost, wrong, at, seed)
+        size_of_error = np.linalg.norm(wrong - gradient) / np.linalg.norm(wrong)
+        assert tested.wrong or tested.power >= size_of_error
+
+
+def test_the_error_of_few_entries_is_measured_as_it_is():
+    at = np.array([0.5, 1.0, 1.5])
+    wrong = np.cos(at) + np.array([0.0, 1e-2, 0.0])
+    tested, _ = check_vector(lambda theta: float(np.sin(theta).sum()), wrong, at)
+    assert tested.wrong
+    assert np.sqrt(tested.squares[0]) == pytest.approx(1e-2, rel=1e-5)
+    assert tested.number > 0, "along a direction in which the other entries show, too"
+
+
+def test_no_false_alarm_where_few_entries_are_near_kinks():
+    for seed in range(300):
+        at = np.random.default_rng(seed).normal(size=2)
+        kinks = at + 1e-7 * np.random.default_rng(seed).normal(size=2)
+        cost = lambda theta, kinks=kinks: 1.0 + float(np.maximum(theta - kinks, 0.0).sum())
+        assert not check_vector(cost, (at > kinks) * 1.0, at, seed)[0].wrong
+
+
+# ---- arrays of tiny parameters
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-9, 1e-5, 1e-2])
+def test_steps_grow_where_tiny_parameters_show_only_rounding(scale):
+    """Biases beside weights of ordinary size: the step follows the cost, not what they happen to be."""
+    at = scale * np.random.default_rng(0).normal(size=40)
+    tested, evaluations = check_vector(lambda theta: 1.0 + float(np.sin(theta + 1.0).sum()), np.cos(at + 1.0), at)
+    assert not tested.wrong
+    assert tested.power < 5e-6
+    assert evaluations <= 9 + 3 * 3
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-6])
+@pytest.mark.parametrize("distance", [1.0, 1e-3])
+def test_steps_do_not_grow_where_the_parameters_have_another_unit(unit, distance):
+    """At a distance of some units the cost is another one; near its minimum that shows less, but it does."""
+    at = unit * (1.0 + distance * np.random.default_rng(0).normal(size=40))
+    x = at / unit - 1.0
+    cost = lambda theta: 1.0 + float(np.sum(np.cosh(theta / unit - 1.0)))
+    tested, evaluations = check_vector(cost, np.sinh(x) / unit, at)
+    assert not tested.wrong
+    assert max(line.step for line in tested.lines) < unit / 16
+    assert tested.power < 1e-4
+    assert evaluations == 9
+
+
+def test_a_step_that_has_grown_too_far_is_taken_back():
+    """Small parameters so near a minimum that at first nothing is seen, and then how the cost bends."""
+    random = np.random.default_rng(0)
+    at, x = 1e-4 * random.normal(size=40), 1e-7 * random.normal(size=40)
+    tested, _ = check_vector(lambda theta: 1.0 + float(np.sum(np.cosh(theta - at + x))), np.sinh(x), at)
+    assert not tested.wrong
+    assert tested.power < 0.1
+
+
+def test_what_has_no_effect_is_not_moved_further_and_further():
+    at, seen = np.full(40, 1e-6), []
+    tested, evaluations = check_vector(lambda theta: seen.append(np.abs(theta).max()) or 1.0, np.zeros(40), at)
+    assert tested.silent
+    assert evaluations <= 9 + 3 * 3
+    assert max(seen) < 1.0
+
+
 def test_tolerance(smooth):
     cost, gradient, at = smooth
     wrong = gradient * (1.0 + 1e-4)
@@ -146,7 +247,7 @@ def test_costs_that_are_not_finite_beside_the_parameters():
     at = np.array([1.0, 1e-12, 2.0])
     table = Table((3,), 0, at, 1.0 / np.array([1.0, 1.0, 2.0]), (0, 0))
     with np.errstate(invalid="ignore"):
-        tested = check_along(Probe(lambda theta: float(np.log(theta).sum()), at), table, RIGHT, None)
+        tested = check_along(probe_of(lambda theta: float(np.log(theta).sum()), at), table, RIGHT, None)
     assert not tested.wrong
     assert tested.power == np.inf
 
@@ -162,7 +263,7 @@ def test_entries_left_out_are_not_moved(smooth):
     where = np.zeros((ROWS, COLUMNS), bool)
     where[3] = True
     table.leave_out(where)
-    check_along(Probe(lambda theta: seen.append(theta.copy()) or cost(theta), at), table, RIGHT, None)
+    check_along(probe_of(lambda theta: seen.append(theta.copy()) or cost(theta), at), table, RIGHT, None)
     moved = np.any(np.array(seen) != at, axis=0).reshape(ROWS, COLUMNS)
     np.testing.assert_array_equal(moved, ~where)
 
@@ -171,7 +272,7 @@ def test_an_array_is_moved_alone():
     at = np.arange(1.0, 11.0)
     seen = []
     table = Table((2, 3), 3, at, np.ones(10), (0, 0))
-    check_along(Probe(lambda theta: seen.append(theta.copy()) or float(theta.sum()), at), table, RIGHT, None)
+    check_along(probe_of(lambda theta: seen.append(theta.copy()) or float(theta.sum()), at), table, RIGHT, None)
     moved = np.any(np.array(seen) != at, axis=0)
     assert np.flatnonzero(moved).tolist() == list(range(3, 9))
     np.testing.assert_array_equal(at, np.arange(1.0, 11.0))

@@ -104,9 +104,9 @@ class Transposed:
     def fingerprint(self, params: Packed) -> str:
         return digest(self._loss.fingerprint(params), self._at, self._order)
 
-    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         whole = self._whole(theta)
-        return self._loss.cost(self._loss.pack(whole), whole)
+        return self._loss.cost(self._loss.pack(whole), whole, n_threads)
 
     def pack(self, params: Tree) -> Packed:
         return pack_as(params, self._shapes)

@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
+from .arrays import digest
 from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
 from .directional import compare_along_directions
@@ -90,7 +91,8 @@ def gradcheck(
         rows, columns or blocks are found. `Report.coverage` states how large an error would have been seen.
     step, n_threads, progress, vectorized, executor, checkpoint
         As for `numerical_gradient`. Along directions h is how far each parameter is moved, times a normal number; the
-        default is chosen for each array.
+        default is chosen for each array. A worker does an array at a time, and a checkpoint is of one gradient,
+        tolerance and seed.
     rtol, atol : float, optional
         An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
         `atol` is given. By default an entry is right if it is within its error bar plus the rounding that a sum of its
@@ -136,13 +138,18 @@ def gradcheck(
     if method == "directional":
         if sample is not None:
             raise ValueError("sample: method 'directional' compares every entry; leave one of the two out")
-        for name, option in (("executor", executor), ("checkpoint", checkpoint)):
-            if option is not None:
-                raise ValueError(f"{name}: method 'directional' needs few evaluations, one after another; leave it out")
+        if error_bars:
+            raise ValueError("error_bars: random directions find none for single entries; leave it out")
     elif callable(gradient) and isinstance(problem, FunctionLoss) and _is_coarse(analytic):
         problem = RoundedGradient(problem, given, partial(_in_double, gradient, at, given))
     picked = None if sample is None else draw(at.shapes, read_sample(sample), seed)
-    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, picked) as runner:
+    asked_for = {}
+    if method == "directional":  # what is evaluated depends on all of these
+        asked_for = {
+            "gradient": digest(analytic.flat, *analytic.dtypes.values()), "seed": str(seed), "rtol": str(rtol),
+            "atol": str(atol),
+        }  # fmt: skip
+    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, picked, asked_for) as runner:
         asked = _Asked(problem, at, analytic, runner, method, step, rtol, atol, error_bars)
         if method == "directional":
             report = _along_directions(asked, seed)
@@ -208,12 +215,10 @@ def _of_sample(asked: _Asked, picked: Sample) -> Report:
 def _along_directions(asked: _Asked, seed: int) -> Report:
     """All entries at once, along random directions."""
     problem, at, analytic, *_ = asked
-    if asked.error_bars:
-        raise ValueError("error_bars: random directions find none for single entries; leave it out")
     costs = problem.costs_at(at) if isinstance(problem, FunctionLoss) else None
     found = compare_along_directions(
-        costs.cost if costs else partial(problem.cost, at), at, analytic, rtol=asked.rtol, atol=asked.atol,
-        step=read_step(asked.step), seed=seed, report=asked.runner.report,
+        costs.cost if costs else partial(problem.cost, at, n_threads=asked.runner.n_threads), at, analytic,
+        rtol=asked.rtol, atol=asked.atol, step=read_step(asked.step), seed=seed, runner=asked.runner,
     )  # fmt: skip
     notes = finish(costs, at.flat, found.base) if costs else ()
     report = make_report(found.comparison, analytic, found, at)

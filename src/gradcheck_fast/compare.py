@@ -218,7 +218,7 @@ _SURE_ROUNDINGS = 8.0
 #: is less than the other part of what is typical.
 _SURE, _CLEAR = 1e-8, 1e-6
 #: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
-_ANALYTIC_ROUNDINGS = 12.0
+ANALYTIC_ROUNDINGS = 12.0
 #: A unit that is nearly saturated loses as many digits of 1 - a² in a coarse dtype as its gradient is smaller than it
 #: would be elsewhere. So no entry has less rounding than the largest of all, times this.
 _SATURATED = 3.0
@@ -282,7 +282,7 @@ def compare(
                 condition = bars / JITTER
             else:
                 condition = np.maximum(np.abs(own), _coarse(eps) * typical(own, {"": shape}))
-            allowance = bars + _ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
+            allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
             lost = float(dtype.smallest_subnormal) + _UNDERFLOWS * min(float(dtype.tiny), _TINY)
             return _Tolerance(0.0, lost, allowance)
 

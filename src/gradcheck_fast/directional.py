@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, floor, inf, log10, nan, sqrt
+from math import ceil, floor, inf, log10, nan, prod, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,20 +11,27 @@ import numpy as np
 from .compare import ArrayResult, Block, Comparison
 from .diagnosis import Drawn
 from .diagnosis.hypotheses import is_float32
-from .lines import CONFIDENCE, Probe, Table, Tolerance, check_along
+from .evaluate import say_where
+from .lines import CONFIDENCE, DIRECTIONS, MORE, Probe, Table, Tolerance, check_along
 from .localise import Located, inside, locate
+from .replay import Answers, all_answers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .lines import Tested
     from .localise import Checked
-    from .trees import Packed
+    from .runner import Runner
+    from .trees import Packed, Shape
 
 #: How often what was found is left out, and the rest of the array checked again.
 _ROUNDS = 8
 #: An array in which a gradient wrong by as much as itself could have been missed is inconclusive.
 _POWERLESS = 1.0
+#: Evaluations of the cost for each direction.
+_EVALUATIONS = 3
+#: What a stretch of an array's check takes: at least so long, and for each parameter, all of which are sent to workers.
+_STRETCH_SECONDS, _SECONDS_PER_PARAMETER = 1.0, 1e-6
 
 
 class Directional(NamedTuple):
@@ -67,7 +74,7 @@ class _Found(NamedTuple):
 
 def compare_along_directions(
     cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, *,
-    rtol: float | None, atol: float | None, step: float | None, seed: int, report: Callable[[float], object],
+    rtol: float | None, atol: float | None, step: float | None, seed: int, runner: Runner,
 ) -> Directional:  # fmt: skip
     """Compares array by array; see `lines` for the mathematics, `localise` for how wrong entries are found.
 
@@ -83,22 +90,66 @@ def compare_along_directions(
         h, the standard deviation of how far each parameter is moved. None: chosen for each array.
     seed : int
         Of the random directions.
-    report : callable
-        Gets the fraction done.
+    runner : Runner
+        Each array is a task, in stretches. The result does not depend on who does them: the answers of all arrays are
+        found first, and then gone through once more.
     """
-    probe = Probe(cost, params.flat)
-    single = is_float32(analytic.flat)
-    found: list[_Found] = []
-    begin = 0
-    for number, (name, shape) in enumerate(analytic.shapes.items()):
-        table = Table(shape, begin, params.flat, analytic.flat, (seed, number))
-        begin = table.place.stop
-        tolerance = Tolerance(rtol or 0.0, atol or 0.0)
-        if rtol is None and atol is None:
-            tolerance = Tolerance.of_dtype(np.dtype(np.float32) if single else analytic.dtypes[name])
-        found.append(_check_array(probe, table, tolerance, step))
-        report(begin / max(params.flat.size, 1))
-    return _summary(found, analytic, probe, step, (rtol or 0.0, atol or 0.0))
+    single, given = is_float32(analytic.flat), Tolerance(rtol or 0.0, atol or 0.0)
+    arrays, begin = [], 0
+    for name, shape in analytic.shapes.items():
+        own = Tolerance.of_dtype(np.dtype(np.float32) if single else analytic.dtypes[name])
+        arrays.append(_Array(name, shape, begin, own if rtol is None and atol is None else given))
+        begin += prod(shape)
+    asked = _Asked(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
+    answers = all_answers(
+        asked.check, len(arrays), runner, what="arrays along directions", expected=asked.expected,
+        seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
+    )  # fmt: skip
+    found = [asked.check(number, Answers(known)) for number, known in enumerate(answers)]
+    return _summary(found, analytic, asked.base, 1 + sum(map(len, answers)), step, given)
+
+
+class _Array(NamedTuple):
+    """One array, and where it begins in the flat vectors."""
+
+    name: str
+    shape: Shape
+    begin: int
+    tolerance: Tolerance
+
+
+class _Asked(NamedTuple):
+    """What is to be checked."""
+
+    cost: Callable[[NDArray[np.float64]], float]
+    base: float
+    theta: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    arrays: tuple[_Array, ...]
+    step: float | None
+    seed: int
+
+    def check(self, number: int, answers: Answers) -> _Found:
+        """One of the arrays."""
+        name, shape, begin, tolerance = self.arrays[number]
+
+        def cost(theta: NDArray[np.float64]) -> float:
+            try:
+                return self.cost(theta)
+            except Exception as error:
+                say_where(error, f"{name} was moved along a random direction")
+                raise
+
+        table = Table(shape, begin, self.theta, self.gradient, (self.seed, number))
+        return _check_array(Probe(cost, self.theta, self.base, answers), table, tolerance, self.step)
+
+    def expected(self, number: int, given: int) -> int:
+        """How many evaluations an array takes, at least, that has had so many: right or wrong."""
+        size = prod(self.arrays[number].shape)
+        right = _EVALUATIONS * min(size, DIRECTIONS)
+        if given < right:
+            return right
+        return right + max(given, _EVALUATIONS * (DIRECTIONS + MORE + size.bit_length()))
 
 
 def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float | None) -> _Found:
@@ -137,7 +188,7 @@ def _where(table: Table, located: Located) -> NDArray[np.bool_]:
 
 
 def _summary(
-    found: list[_Found], analytic: Packed, probe: Probe, step: float | None, tolerance: tuple[float, float]
+    found: list[_Found], analytic: Packed, base: float, evaluations: int, step: float | None, tolerance: Tolerance
 ) -> Directional:
     known = any(array.located.entries or array.located.drawn for array in found)
     numerical, excess = np.full(analytic.flat.size, nan), np.full(analytic.flat.size, -inf)
@@ -161,12 +212,10 @@ def _summary(
     drawn = {}
     for name, array in zip(analytic.shapes, found, strict=True):
         drawn.update(_drawn(name, array, analytic.flat))
-    return Directional(comparison, step, probe.evaluations, _coverage(results), drawn, probe.base)
+    return Directional(comparison, step, evaluations, _coverage(results), drawn, base)
 
 
-def _result(
-    name: str, shape: tuple[int, ...], array: _Found, largest: float, tolerance: tuple[float, float]
-) -> ArrayResult:
+def _result(name: str, shape: Shape, array: _Found, largest: float, tolerance: Tolerance) -> ArrayResult:
     """The result of one array. What is neither found nor left out is as the last directions say."""
     size, last, blocks = array.table.theta.size, array.last, array.located.blocks
     wrong = array.not_finite + len(array.located.entries) + sum(block.estimate for block in blocks)
@@ -194,13 +243,15 @@ def _relative_error(tests: list[Tested]) -> float:
 
 def _coverage(results: list[ArrayResult]) -> str:
     """What would have been seen. Said of arrays of which it can be said; the others are inconclusive or empty."""
-    powers = [array.power for array in results if array.power is not None and array.power <= _POWERLESS]
+    powers = {array.name: array.power for array in results if array.power is not None and array.power <= _POWERLESS}
     if not powers:
         return ""
     which = "any one array" if len(powers) == len(results) else f"any one of {len(powers)} of the arrays"
+    which = next(iter(powers)) if len(powers) == 1 else which
     elsewhere = " besides what was found" if any(array.wrong for array in results) else ""
+    smallest = _rounded_up(max(powers.values()))
     return (
-        f"an error of relative size >= {_rounded_up(max(powers)):.1e} in {which}{elsewhere} would have been seen with "
+        f"an error of relative size >= {smallest:.1e} in {which}{elsewhere} would have been seen with "
         f"probability >= {CONFIDENCE}"
     )
 

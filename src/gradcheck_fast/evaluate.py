@@ -103,7 +103,7 @@ class PythonCosts:
                 written |= moved.item(entry) != value == value
                 found.append(cost if isinstance(cost, float) else real_number(cost))
         except Exception as error:
-            _say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
+            say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
             raise
         self._writes |= written
         return np.array(found, np.float64)
@@ -124,7 +124,7 @@ class PythonCosts:
                     moved[entry] += 1j * h[k]
                     found[k] = complex_number(self._function(self._unpack(moved))).imag / h[k]
         except Exception as error:
-            _say_where(error, f"{self.name(entry)} was complex")
+            say_where(error, f"{self.name(entry)} was complex")
             raise
         return found
 
@@ -168,7 +168,7 @@ class BatchCosts:
                 self._writes |= not np.array_equal(batch[moved], values[begin : begin + rows], equal_nan=True)
             except Exception as error:
                 first, last = (self.name(int(k)) for k in (some[0], some[-1]))
-                _say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
+                say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
                 raise
         return np.concatenate(parts)
 
@@ -223,7 +223,8 @@ class PartCosts:
         return whole
 
 
-def _say_where(error: Exception, where: str) -> None:
+def say_where(error: Exception, where: str) -> None:
+    """Notes on an error of the loss what was done to the parameters."""
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(f"gradcheck_fast: raised by the loss while {where}")
 

@@ -64,7 +64,7 @@ class FunctionLoss:
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
-    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at a flat vector."""
         return self._costs_of(params).cost(theta)
 

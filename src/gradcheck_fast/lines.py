@@ -12,13 +12,15 @@ with the probability P(\\|N(0, 1)\\| <= x)^m exactly.
 that was measured. However steps and bars came about, c <= x ‖e‖ has no more than the probability above. How many
 directions are taken is decided on the way, in one of four manners; x is such that each has the probability 0.00025
 (0.079 for m = 3), so that an error of ‖e‖ >= c/x would have been seen with probability >= 0.999. Divided by ‖g‖ this is
-the `power` of an array: every array has its own, so that a large one cannot hide a small one.
+the `power` of an array: every array has its own, so that a large one cannot hide a small one. The entries of an array
+that has no more than three are moved one by one instead: ‖e‖ is then known, to its bar.
 
 **Steps and bars.** The cost is evaluated at θ + hr, θ - hr and θ + 2hr. With E(θ), known once for all, these give D and
 a third difference, E(2h) - 3E(h) + 3E(0) - E(-h): rounding makes it √20 times that of one evaluation, truncation 6h
 times that of D, and a kink between -h and 2h about 2h times the error that it makes in D. The bar is a multiple of what
 is typical of the array's lines, over 2h. A step that moves many rectifiers crosses kinks; so h is the smallest that
-keeps rounding down to 2√ε ‖g‖, and smaller yet where a pilot shows that this is too large.
+keeps rounding down to 2√ε ‖g‖, and smaller yet where a pilot shows that this is too large. It begins with a small part
+of the array's parameters; but these may be tiny beside all that matters, and where only rounding is seen it grows.
 
 **No alarm without more evidence.** Where a residual is beyond its bar, fresh directions are taken, until a bar that is
 small by chance would have had to be so many times over.
@@ -27,17 +29,21 @@ small by chance would have had to be so many times over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache, cached_property, partial
 from math import inf, isfinite, prod, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .compare import ANALYTIC_ROUNDINGS
 from .differences import EPSILON
 from .heatmap import as_matrix_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .replay import Answer, Answers
 
 #: An error of the stated size is seen with this probability.
 CONFIDENCE = 0.999
@@ -49,12 +55,13 @@ DIRECTIONS, MORE = 3, 8
 ROUNDINGS = 4.0
 #: Bars are so many times the error that a typical third difference stands for.
 BAR = 3.0
-#: The smallest and largest h, in root mean squares of the array's parameters.
+#: The smallest and largest h to begin with, in root mean squares of the array's parameters.
 SMALLEST, LARGEST = 2.0**-32, 2.0**-4
-#: Roundings, of its dtype, that a right analytic gradient may have, relative to ‖g‖; a normal number of 4 is rare.
-_ANALYTIC_ROUNDINGS, _RARE = 12.0, 4.0
-#: How far lines may be from the best step before another is taken, and the largest change of it.
-_BALANCED, _LARGEST_CHANGE = 8.0, 256.0
+#: A normal number of 4 is rare.
+_RARE = 4.0
+#: How far lines may be from the best step before another is taken; the largest change of it; and the largest growth to
+#: a step that no pilot has tried.
+_BALANCED, _LARGEST_CHANGE, _UNTRIED = 8.0, 256.0, 16.0
 _CHUNK = 1 << 16
 
 
@@ -88,6 +95,8 @@ class Table:
         The analytic one; 0 in the entries that are left out.
     left_out : ndarray of bool, or None
         Entries that no direction moves: those already found to be wrong.
+    scale : float
+        What h is measured by: the root mean square of the parameters, or what has turned out to be needed.
     """
 
     def __init__(
@@ -108,13 +117,29 @@ class Table:
         self.left_out = where if self.left_out is None else self.left_out | where
         self.gradient = np.where(self.left_out, 0.0, self.gradient)
 
+    @property
+    def largest(self) -> float:
+        """The h up to which it may grow."""
+        return max(self.scale, LARGEST)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The numbers of directions that move one entry each, of all, if these are no more than `DIRECTIONS`."""
+        moved = self.theta.size if self.left_out is None else int(np.count_nonzero(~self.left_out))
+        return tuple(range(-moved, 0)) if moved <= DIRECTIONS else ()
+
     def new_direction(self) -> int:
         """The number of a direction that was not used before."""
         self._drawn += 1
         return self._drawn
 
     def direction(self, number: int) -> NDArray[np.float64]:
-        """Independent standard normal numbers, the same for the same number."""
+        """Independent standard normal numbers, the same for the same number; or one of the axes, as long as these."""
+        if number < 0:
+            moved = np.flatnonzero(np.ones(self.shape, np.bool_) if self.left_out is None else ~self.left_out)
+            axis = np.zeros(self.shape)
+            axis.flat[moved[number]] = sqrt(len(moved))
+            return axis
         r = np.random.default_rng((*self._seed, number)).standard_normal(self.shape)
         if self.left_out is not None:
             r[self.left_out] = 0.0
@@ -124,62 +149,75 @@ class Table:
 #: A part of a table: rows and columns.
 Part = tuple[slice, slice]
 WHOLE: Part = (slice(None), slice(None))
+#: Makes a direction in a part.
+Direction = Callable[[], "NDArray[np.float64]"]
 
 
 class Probe:
     """Evaluates the cost where a part of one array is moved.
 
+    Parameters
+    ----------
+    cost : callable
+        The cost at a flat vector.
+    theta : ndarray
+        The parameters.
+    base : float
+        The cost there.
+    answers : Answers
+        Who is asked for evaluations.
+
     Attributes
     ----------
     base : float
-        The cost at the parameters.
-    evaluations : int
-        How often the cost was evaluated.
     noise : float
         The size of the third differences that rounding makes.
     """
 
-    def __init__(self, cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> None:
+    def __init__(
+        self, cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], base: float, answers: Answers
+    ) -> None:
         self._cost = cost
-        self._theta = theta.copy()
-        self.evaluations = 0
-        self.base = self._evaluate()
+        self._theta = theta
+        self._answers = answers
+        self.base = base
         with np.errstate(over="ignore", invalid="ignore"):
-            single = self.base == float(np.float32(self.base)) != float(np.float16(self.base))
+            single = base == float(np.float32(base)) != float(np.float16(base))
         epsilon = float(np.finfo(np.float32).eps) if single else EPSILON
-        self.noise = ROUNDINGS * epsilon * abs(self.base)
+        self.noise = ROUNDINGS * epsilon * abs(base)
 
     @property
     def accuracy(self) -> float:
         """How well slopes are to be found, relative to ‖g‖: to half of the digits of the cost."""
         return 2.0 * sqrt(self.noise / (ROUNDINGS * abs(self.base)) if self.base else EPSILON)
 
-    def line(self, table: Table, part: Part, r: NDArray[np.float64], h: float) -> Line:
-        """The cost along r, a direction in a part of the array."""
-        here, there = table.theta[part], self._theta[table.place].reshape(table.shape)[part]
-        g = table.gradient[part]
-        costs, projected = [], []
-        for times in (1.0, -1.0, 2.0):
-            np.multiply(r, times * h, out=there)
-            there += here
-            # what rounding has left of the step
-            projected.append(_project(g, there, here))
-            costs.append(self._evaluate())
-        there[...] = here
-        plus, minus, twice = costs
+    def line(self, table: Table, part: Part, direction: Direction, h: float) -> Line:
+        """The cost along a direction in a part of the array; it is not made if the answers are known."""
+        find = partial(self._evaluate, table, part, cache(direction))
+        (plus, ahead), (minus, behind), (twice, _) = (self._answers.next(step, find) for step in (h, -h, 2.0 * h))
         with np.errstate(all="ignore"):
             third = abs((twice - plus) - 2.0 * (plus - self.base) + (self.base - minus))
             slope = (plus - minus) / (2.0 * h)
-        return Line(h, (projected[0] - projected[1]) / (2.0 * h), slope, third if isfinite(third) else inf)
+        return Line(h, (ahead - behind) / (2.0 * h), slope, third if isfinite(third) else inf)
+
+    def _evaluate(self, table: Table, part: Part, direction: Direction, step: float) -> Answer:
+        """The cost after a step, and the g·r of what rounding has left of the step."""
+        here, there = table.theta[part], self._moved[table.place].reshape(table.shape)[part]
+        try:
+            np.multiply(direction(), step, out=there)
+            there += here
+            return float(self._cost(self._moved)), _project(table.gradient[part], there, here)
+        finally:
+            there[...] = here
+
+    @cached_property
+    def _moved(self) -> NDArray[np.float64]:
+        return self._theta.copy()
 
     def step(self, accuracy: float, scale: float) -> float:
         """The smallest h at which rounding alone makes a bar of this accuracy, within reason."""
         wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
         return min(max(wanted, SMALLEST * scale), LARGEST * scale)
-
-    def _evaluate(self) -> float:
-        self.evaluations += 1
-        return float(self._cost(self._theta))
 
 
 class Tested(NamedTuple):
@@ -189,12 +227,13 @@ class Tested(NamedTuple):
     ----------
     wrong : bool
     lines : tuple of Line
+        Along the axes, if these were taken; else along all directions.
     bar : float
-        The widest of their error bars.
+        The widest error bar.
     power : float
         An error of this size, relative to ‖g‖, would have been seen with probability `CONFIDENCE`.
     number : int
-        The direction with the largest residual,
+        The direction with the largest residual, of those that move all entries if there are any,
     residual : float
         which is this.
     """
@@ -237,7 +276,7 @@ class Tolerance(NamedTuple):
     def of_dtype(cls, dtype: np.dtype[Any]) -> Tolerance:
         """What rounding does to a right gradient."""
         precision = np.finfo(dtype if dtype.kind == "f" else np.dtype(np.float64))
-        return cls(_ANALYTIC_ROUNDINGS * float(precision.eps), _ANALYTIC_ROUNDINGS * float(precision.tiny))
+        return cls(ANALYTIC_ROUNDINGS * float(precision.eps), ANALYTIC_ROUNDINGS * float(precision.tiny))
 
 
 def quantile(directions: int) -> float:
@@ -259,21 +298,19 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
     """
     size = _norm(table.gradient)
     lines: dict[int, Line] = {}
+    axes = table.axes
 
-    def add(h: float) -> Line:
-        number = table.new_direction()
-        lines[number] = probe.line(table, WHOLE, table.direction(number), h)
+    def add(number: int, h: float) -> Line:
+        lines[number] = probe.line(table, WHOLE, partial(table.direction, number), h)
         return lines[number]
 
-    wanted = probe.accuracy * size
-    h = probe.step(wanted, table.scale) if step is None else step
-    pilot = add(h)
-    if step is None:
-        h = better_step(probe, pilot, wanted)
-    if h != pilot.step:  # the pilot is no good, and a third one after it would be too many
+    pilot, h = _pilot(probe, table, probe.accuracy * size, step, add)
+    # a pilot that is no good goes, and a third line after it would be too many; nor does one count that others led to
+    if h != pilot.step or len(lines) > 1:
         lines.clear()
-    for _ in range(DIRECTIONS - 1):
-        add(h)
+    for number in axes or [table.new_direction() for _ in range(DIRECTIONS - 1)]:
+        if number not in lines:
+            add(number, h)
     typical = _typical(lines.values())
     if 4.0 * h < pilot.step and pilot.step * typical > h * pilot.third:
         # bars became wider: it is rounding, not truncation or kinks
@@ -283,26 +320,46 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
     bars = _bars(probe, lines)
     if any(abs(line.residual) > bars[number] + allowed for number, line in lines.items()):
         for _ in range(MORE):
-            add(h)
+            add(table.new_direction(), h)
         bars = _bars(probe, lines)
     wide = max(bars.values())
     together = sqrt(sum(line.residual**2 for line in lines.values()) / len(lines))
-    largest = max(abs(line.residual) for line in lines.values()) + wide
-    number = max(lines, key=lambda number: abs(lines[number].residual))
+    number = max(lines, key=lambda number: (number > 0, abs(lines[number].residual)))
+    own = [lines[axis] for axis in axes] or list(lines.values())
+    if axes:
+        unseen = sqrt(sum((abs(line.residual) + wide) ** 2 for line in own) / len(own))
+    else:
+        unseen = (abs(lines[number].residual) + wide) / quantile(len(lines))
     return Tested(
         wrong=len(lines) > DIRECTIONS and together > wide + allowed,
-        lines=tuple(lines.values()),
+        lines=tuple(own),
         bar=wide,
-        power=largest / (quantile(len(lines)) * size) if size and isfinite(wide) else inf,
+        power=unseen / size if size and isfinite(wide) else inf,
         number=number,
         residual=lines[number].residual,
     )
 
 
-def better_step(probe: Probe, line: Line, accuracy: float) -> float:
+def _pilot(
+    probe: Probe, table: Table, accuracy: float, step: float | None, add: Callable[[int, float], Line]
+) -> tuple[Line, float]:
+    """A first line, and the h that it should have had; another first line, if that is too far off."""
+    h = probe.step(accuracy, table.scale) if step is None else step
+    while True:
+        pilot = add(table.axes[0] if table.axes else table.new_direction(), h)
+        if step is not None:
+            return pilot, h
+        h = better_step(probe, pilot, accuracy, table.largest)
+        if h <= _UNTRIED * pilot.step:
+            table.scale = max(table.scale, h / LARGEST)
+            return pilot, h
+
+
+def better_step(probe: Probe, line: Line, accuracy: float, largest: float) -> float:
     """The step that the line should have had: its own, if there is little to be gained.
 
-    Rounding makes an error n/h, truncation one c of the order of h²: they balance at h (n / hc)^(1/3).
+    Rounding makes an error n/h, truncation one c of the order of h²: they balance at h (n / hc)^(1/3). Where there is
+    only rounding, the step becomes as large as the accuracy needs, up to `largest`.
     """
     h = line.step
     rounding, measured = BAR * probe.noise / (2.0 * h), BAR * line.third / (2.0 * h)
@@ -310,8 +367,9 @@ def better_step(probe: Probe, line: Line, accuracy: float) -> float:
         return h / _LARGEST_CHANGE
     if measured > _BALANCED * max(rounding, accuracy):
         return h * max(float(np.cbrt(rounding / measured)), 1.0 / _LARGEST_CHANGE)
-    if rounding > _BALANCED * accuracy:  # the step was as large as the parameters allow
-        return h * sqrt(_LARGEST_CHANGE)
+    if rounding > _BALANCED * accuracy:
+        growth = min(rounding / accuracy, _LARGEST_CHANGE) if accuracy else _LARGEST_CHANGE
+        return max(h, min(growth * h, largest))
     return h
 
 

@@ -24,7 +24,7 @@ from .lines import better_step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .lines import Line, Part, Probe, Table, Tolerance
+    from .lines import Direction, Line, Part, Probe, Table, Tolerance
 
 #: More wrong entries, or rows, or columns, are not listed one by one.
 MOST = 32
@@ -150,7 +150,7 @@ class _Localiser:
         g, p = float(self._table.gradient[row, column]), float(self._table.theta[row, column])
         accuracy = min(_ENTRY_ACCURACY * max(abs(g), self._size), _NARROW * error)
         step = self._step or min(self._probe.step(accuracy, 1.0), PLAIN_STEP * max(1.0, abs(p)))
-        line, bar = self._measure(part, np.ones((1, 1)), step, accuracy)
+        line, bar = self._measure(part, lambda: np.ones((1, 1)), step, accuracy)
         tolerance = bar + self._tolerance.of_entry(max(abs(g), self._size))
         excess = abs(line.residual) / tolerance if tolerance else inf if line.residual else 0.0
         return Checked(row, column, line.slope, bar, excess)
@@ -191,27 +191,28 @@ class _Localiser:
     def _look(self, part: Part, sought: float) -> float:
         key = tuple((side.start, side.stop) for side in part)
         if key not in self._seen:
-            self._seen[key] = self._find(part, self._r[part], sought)
+            self._seen[key] = self._find(part, lambda: self._r[part], sought)
         return self._seen[key]
 
     def _look_again(self, part: Part) -> bool:
         """Whether a row or column is wrong, by another direction, in which its errors will not cancel again."""
         r = self._random.standard_normal(self._table.theta[part].shape)
         r[self._r[part] == 0.0] = 0.0
-        return self._find(part, r, _NARROW * self._size * sqrt(r.size)) != 0.0
+        return self._find(part, lambda: r, _NARROW * self._size * sqrt(r.size)) != 0.0
 
-    def _find(self, part: Part, r: NDArray[np.float64], sought: float) -> float:
+    def _find(self, part: Part, direction: Direction, sought: float) -> float:
         accuracy = _FINE * abs(sought)
-        line, bar = self._measure(part, r, self._step or self._probe.step(accuracy, self._table.scale), accuracy)
+        step = self._step or self._probe.step(accuracy, self._table.scale)
+        line, bar = self._measure(part, direction, step, accuracy)
         return line.residual if abs(line.residual) > bar + self._tolerance.of_part(self._table, part) else 0.0
 
-    def _measure(self, part: Part, r: NDArray[np.float64], step: float, accuracy: float) -> tuple[Line, float]:
+    def _measure(self, part: Part, direction: Direction, step: float, accuracy: float) -> tuple[Line, float]:
         """A line with its bar, by a better step where the bar is too wide."""
         for _ in range(_ATTEMPTS):
-            line = self._probe.line(self._table, part, r, step)
+            line = self._probe.line(self._table, part, direction, step)
             self._thirds.append(line.third)
             bar = line.bar(max(self._probe.noise, median(self._thirds[-_RECENT:])))
-            better = better_step(self._probe, line, accuracy)
+            better = better_step(self._probe, line, accuracy, self._table.largest)
             if bar < _NARROW * abs(line.residual) or better == step or self._step is not None:
                 break
             step = better

@@ -111,10 +111,10 @@ class NetworkLoss:
         packed = self.pack(params)
         return self.cost(packed, packed.flat)
 
-    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at a flat vector `theta`."""
         penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
-        return self._engine.cost(theta, resolve(None)) + penalty
+        return self._engine.cost(theta, resolve(n_threads)) + penalty
 
     def pack(self, params: Tree) -> Packed:
         """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""

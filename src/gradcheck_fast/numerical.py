@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from .arrays import digest
@@ -44,7 +44,7 @@ class Problem(Protocol):
     def pack(self, params: Tree) -> Packed:
         """A tree of parameters as a flat vector."""
 
-    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at `theta`, a flat vector like that of `params`."""
 
     def fingerprint(self, params: Packed) -> str:
@@ -165,13 +165,15 @@ def read_step(step: object) -> float | None:
 def make_runner(
     problem: Problem, params: Packed, method: str, step: float | None, n_threads: int | None, progress: Progress,
     executor: Executor | Callable[[], Executor] | None, checkpoint: str | PathLike[str] | None,
-    sample: Sample | None = None,
+    sample: Sample | None = None, asked_for: Mapping[str, str] | None = None,
 ) -> Runner:  # fmt: skip
-    """Who does the work for a problem, or for a sample of its entries; see `numerical_gradient`."""
-    # along directions the fraction is of the arrays, which take as long as they are wrong: no time follows from it
+    """Who does the work for a problem, or for a sample of its entries; see `numerical_gradient`.
+
+    `asked_for` is what else it depends on, by name.
+    """
+    along = "executor= does several arrays at once" if method == "directional" else ""
     entries = sample.entries if sample else None
-    faster = None if method == "directional" else lambda seconds: problem.faster(method, seconds, entries)
-    meter = Meter(progress, faster)
+    meter = Meter(progress, lambda seconds: along or problem.faster(method, seconds, entries))
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(
@@ -183,6 +185,7 @@ def make_runner(
                 "method": str(method),
                 "step": str(step),
                 "sample": sample.asked if sample else "all",
+                **(asked_for or {}),
             },
         )
     return Runner(n_threads, meter, executor, kept)

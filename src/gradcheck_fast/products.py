@@ -237,7 +237,7 @@ class _Along:
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
-    def cost(self, params: Packed, theta: NDArray[np.float64]) -> float:
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         raise ValueError("f: it is checked along one direction as it is; there is no cost of which to take others")
 
     def fingerprint(self, params: Packed) -> str:

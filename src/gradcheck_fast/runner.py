@@ -118,11 +118,6 @@ class Runner:
         if self._checkpoint and error is None:
             self._checkpoint.save()
 
-    @property
-    def report(self) -> Callable[[float], object]:
-        """What is told the fraction done."""
-        return self._report
-
     def run(self, job: Job) -> None:
         """Does a job, or what a checkpoint does not have of it yet."""
         if not job.tasks:
@@ -168,6 +163,18 @@ class Runner:
         """The same, whose fractions are of one of so many parts."""
         other, report = copy(self), self._report
         other._report = lambda fraction: report((number + fraction) / count)
+        return other
+
+    def saying(self, fraction: Callable[[], float | None]) -> Runner:
+        """The same, which says of a job not which part of it is done, but what `fraction()` is, unless that is None."""
+        other, report = copy(self), self._report
+
+        def say(_: float) -> None:
+            said = fraction()
+            if said is not None:
+                report(said)
+
+        other._report = say
         return other
 
     def quietly(self, name: str = "second run") -> Runner:
