@@ -210,7 +210,19 @@ def test_an_array_of_zeros_gives_nothing_to_check():
 
 
 def test_what_is_less_than_its_error_bars_gives_nothing_to_check():
-    assert one(np.array([1e-9, 2e-9]), [1.1e-9, 2.1e-9], change=1e-8).arrays[0].status == "nothing to check"
+    """Beside arrays that are much larger than these; else nothing is known of it."""
+    for size, status in ((1.0, "nothing to check"), (1e-5, "inconclusive")):
+        tree = {"W": np.full(2, size), "b": np.array([1e-9, 2e-9])}
+        W, b = one(tree, [size, size, 1.1e-9, 2.1e-9], change=1e-8).arrays
+        assert b.status == status
+    assert one(np.array([1e-9, 2e-9]), [1.1e-9, 2.1e-9], change=1e-8).arrays[0].status == "inconclusive"
+
+
+@pytest.mark.parametrize("analytic, status", [(1e-3, "inconclusive"), (0.0, "nothing to check")])
+def test_an_array_of_which_nothing_is_known_is_inconclusive_where_something_is_claimed(analytic, status):
+    change = np.array([0.0, 0.0, np.inf, np.inf])
+    tree = {"W": np.ones(2), "b": np.full(2, analytic)}
+    assert one(tree, [1.0, 1.0, 0.0, 0.0], change=change).arrays[1].status == status
 
 
 def test_error_bars_on_demand():

@@ -147,6 +147,22 @@ def test_arrays_with_nothing_to_check(case):
     assert (only.verdict, only.coverage) == ("INCONCLUSIVE", "")
 
 
+@pytest.mark.parametrize("slope, status", [(1.0, "inconclusive"), (0.0, "nothing to check")])
+def test_an_array_that_is_lost_in_noise_is_inconclusive_where_something_is_claimed(slope, status):
+    random = np.random.default_rng(0)
+    params = {"W": random.normal(size=(20, 30)), "b": random.normal(size=30)}
+
+    def loss(p):
+        bits = np.concatenate([p["W"].ravel(), p["b"]]).view(np.uint64)
+        noise = np.random.default_rng(
+            int(np.bitwise_xor.reduce(bits * np.arange(1, 1261, 2, dtype=np.uint64)))
+        ).normal()
+        return 1e3 * np.sum(p["W"] ** 2) + slope * np.sum(p["b"]) + noise
+
+    report = check(loss, {"W": 2e3 * params["W"], "b": np.full(30, slope)}, params)
+    assert statuses(report) == {"W": "right", "b": status}
+
+
 def test_a_gradient_that_was_forgotten_is_wrong(case):
     report = check(case.loss, {**case.gradient, "W1": np.zeros((40, 30))}, case.params)
     assert report.wrong == 40 * 30

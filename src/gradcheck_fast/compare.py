@@ -123,8 +123,8 @@ class ArrayResult:
         Entries whose error bar, or the rounding due to the gradient's dtype, is too wide to decide, or whose numerical
         gradient is not finite; in an array in which there is something to check.
     empty : bool
-        Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries: nothing that
-        is wrong would surely have been seen.
+        Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries, and yours or the
+        bars are next to nothing: nothing that is wrong would surely have been seen.
     drawn : int, optional
         How many entries were drawn at random and compared; None: all were.
     power : float, optional
@@ -222,6 +222,9 @@ ANALYTIC_ROUNDINGS = 12.0
 #: A unit that is nearly saturated loses as many digits of 1 - a² in a coarse dtype as its gradient is smaller than it
 #: would be elsewhere. So no entry has less rounding than the largest of all, times this.
 _SATURATED = 3.0
+#: An array that is less than its error bars has nothing to check, if these or its gradient are so small a part of the
+#: whole gradient; else nothing is known of it.
+NEGLIGIBLE = 1e-6
 #: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
 _UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
 
@@ -349,6 +352,7 @@ def _judge(
     low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
+    negligible = NEGLIGIBLE * _compare.root_mean_square(n)
     for name, part, shape in parts(analytic.shapes):
         rtol, atol, allowance = tolerance(part, shape, _finfo(analytic.dtypes[name]))
         own, other, ratio = a[part], n[part], excess[part]
@@ -357,6 +361,8 @@ def _judge(
             _compare.root_mean_square(other), ratio,
         )  # fmt: skip
         empty = not wrong and small + at_kink == own.size
+        if empty and negligible:  # that much may be there, or is claimed to be, is more than nothing
+            empty = found.bars[part].max(initial=0.0) <= negligible or np.abs(own).max(initial=0.0) <= negligible
         results.append(
             ArrayResult(
                 name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink,

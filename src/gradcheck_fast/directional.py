@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .compare import ArrayResult, Block, Comparison
+from .compare import NEGLIGIBLE, ArrayResult, Block, Comparison
 from .diagnosis import Drawn
 from .diagnosis.hypotheses import is_float32
 from .evaluate import say_where
@@ -194,6 +194,8 @@ def _summary(
     numerical, excess = np.full(analytic.flat.size, nan), np.full(analytic.flat.size, -inf)
     bars = np.full(analytic.flat.size, nan) if known else None
     results: list[ArrayResult] = []
+    tests = [array.first for array in found if array.first is not None]
+    negligible = NEGLIGIBLE * max((test.sizes[1] for test in tests), default=0.0)
     for (name, shape), array in zip(analytic.shapes.items(), found, strict=True):
         own = array.table.place
         if array.not_finite:
@@ -205,8 +207,7 @@ def _summary(
             if bars is not None:
                 bars[at] = entry.bar
             largest = max(largest, abs(float(analytic.flat[at]) - entry.numerical))
-        results.append(_result(name, shape, array, largest, tolerance))
-    tests = [array.first for array in found if array.first is not None]
+        results.append(_result(name, shape, array, largest, tolerance, negligible))
     ratio = nan if any(array.not_finite for array in found) else _relative_error(tests)
     comparison = Comparison(tuple(results), ratio, excess, numerical, bars)
     drawn = {}
@@ -215,7 +216,9 @@ def _summary(
     return Directional(comparison, step, evaluations, _coverage(results), drawn, base)
 
 
-def _result(name: str, shape: Shape, array: _Found, largest: float, tolerance: Tolerance) -> ArrayResult:
+def _result(
+    name: str, shape: Shape, array: _Found, largest: float, tolerance: Tolerance, negligible: float
+) -> ArrayResult:
     """The result of one array. What is neither found nor left out is as the last directions say."""
     size, last, blocks = array.table.theta.size, array.last, array.located.blocks
     wrong = array.not_finite + len(array.located.entries) + sum(block.estimate for block in blocks)
@@ -226,7 +229,8 @@ def _result(name: str, shape: Shape, array: _Found, largest: float, tolerance: T
     entries = tuple(tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(flat))
     ratio = nan if array.not_finite else _relative_error([array.first])
     powerless = not wrong and last.power > _POWERLESS
-    empty = powerless and last.silent
+    little = not negligible or min(last.sizes[0], last.bar) <= negligible
+    empty = powerless and last.silent and little
     return ArrayResult(
         name, shape, ratio, largest, wrong, size, *tolerance, inconclusive=size if powerless and not empty else 0,
         empty=empty, power=last.power, entries=entries, blocks=blocks,

@@ -251,6 +251,12 @@ class Tested(NamedTuple):
         return all(abs(line.slope) <= self.bar for line in self.lines)
 
     @property
+    def sizes(self) -> tuple[float, float]:
+        """Estimates of ‖a‖ and ‖n‖."""
+        analytic, slope = np.array([(line.analytic, line.slope) for line in self.lines]).T
+        return float(np.sqrt(np.mean(analytic**2))), float(np.sqrt(np.mean(slope**2)))
+
+    @property
     def squares(self) -> tuple[float, float]:
         """Estimates of ‖a - n‖² and ‖a + n‖²: in each direction both have that expectation."""
         difference, total = np.array([(line.residual, line.analytic + line.slope) for line in self.lines]).T
