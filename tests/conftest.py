@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+import work
 from compiled import COMPILER, FLAGS, HERE
 
 
@@ -54,3 +55,9 @@ def clock_of(monkeypatch):
         return clock
 
     return clock_of
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with work.pool() as executor:
+        yield executor

@@ -276,3 +276,22 @@ def random_network(rng, costs=tuple(COSTS)) -> Case:
 
 def flat(tree) -> np.ndarray:
     return np.concatenate([np.ravel(array) for array in tree.values()])
+
+
+def four_layers(name):
+    """Square matrices only, so that each can be transposed."""
+    return {
+        "regression": lambda: make(
+            np.random.default_rng(1), [5] * 5, ["tanh", "softplus", "sigmoid", "identity"], "squared", "batchmean"
+        ),
+        "classification": lambda: make(
+            np.random.default_rng(2), [5] * 5, ["relu", "tanh", "silu", "identity"], "class_logits", "batchmean"
+        ),
+        "penalised": lambda: make(
+            np.random.default_rng(3), [5] * 5, ["sigmoid", "tanh", "elu", "tanh"], "huber", penalty=gf.L2(0.1)
+        ),
+    }[name]()
+
+
+def wrong_arrays(report):
+    return [array.name for array in report.arrays if array.wrong]

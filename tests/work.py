@@ -1,0 +1,80 @@
+"""Losses to be shared out to workers, and executors that do so."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+import numpy as np
+
+import gradcheck_fast as gf
+
+PARAMS = {"w": np.linspace(-1.0, 1.0, 60).reshape(20, 3), "b": 1.5}
+METHODS = ("direct", "incremental", "units")
+
+
+def function(params):
+    return float(np.sum(np.tanh(params["w"]) ** 3) * params["b"])
+
+
+def make_network(samples=40):
+    random = np.random.default_rng(5)
+    net = gf.Network([gf.Dense(6, 30, "relu"), gf.Dense(30, 4)], cost=gf.CrossEntropy(), penalty=gf.L2(0.1))
+    X = random.normal(size=(samples, 6))
+    X[:3] = 0.0  # on kinks, but for the biases
+    return net.loss(X, random.integers(4, size=samples)), net.init(5)
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(array) for array in tree.values()])
+
+
+def gradient(loss, params, **options):
+    return flat(gf.numerical_gradient(loss, params, **options))
+
+
+EXPECTED = gradient(function, PARAMS)
+
+
+def pool(workers=2):
+    return ProcessPoolExecutor(workers, get_context("spawn"))
+
+
+class Inline(Executor):
+    """Does everything at once, and remembers what it was sent. Its first `deaths` shares, or those that `kills` says,
+    break it."""
+
+    def __init__(self, deaths=0, kills=lambda begin, end: False):
+        self.deaths, self.kills, self.sent, self.is_shut_down = deaths, kills, [], False
+
+    def submit(self, do, *arguments):
+        future = Future()
+        self.sent.append(arguments)
+        if self.deaths > 0 or self.kills(*arguments[-2:]):
+            self.deaths -= 1
+            future.set_exception(BrokenProcessPool("a worker died"))
+            return future
+        try:
+            future.set_result(pickle.loads(pickle.dumps(do(*arguments))))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait=True):
+        self.is_shut_down = True
+
+    @property
+    def ranges(self):
+        return [arguments[-2:] for arguments in self.sent]
+
+
+class Mine(Exception):
+    pass
+
+
+def raises(params):
+    if params["w"].flat[7] > PARAMS["w"].flat[7]:
+        raise Mine("entry 7")
+    return function(params)
