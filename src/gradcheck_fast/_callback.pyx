@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-# cython: freethreading_compatible=True
+# not freethreading_compatible: what is not thread-safe is called with the interpreter lock held
 """Calls compiled functions: the loop over perturbed parameters. And what a capsule holds."""
 import numpy as np
 

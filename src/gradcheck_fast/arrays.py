@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+#: Of fewer float32 numbers in an array of float64 chance may be the reason.
+_FEW = 4
+
+
 def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[Any]:
     """`value` as an array of integers or floating-point numbers, not copied if it is one.
 
@@ -32,13 +36,30 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
     raise TypeError(f"{what}: expected real numbers (integers, or floats up to float64), got dtype {array.dtype}{hint}")
 
 
+def is_coarse(dtype: np.dtype[Any]) -> bool:
+    """Whether it is one of floating-point numbers of less than float64."""
+    return dtype.kind == "f" and dtype.itemsize < 8
+
+
+def finfo(dtype: np.dtype[Any]) -> np.finfo[Any]:
+    """What is known of floating-point numbers of this dtype; integers are read as float64."""
+    return np.finfo(dtype if dtype.kind == "f" else np.float64)
+
+
 def require_float64(what: str, dtype: np.dtype[Any]) -> None:
     """TypeError where a function that was given float64 computes in less."""
-    if dtype.kind == "f" and dtype.itemsize < 8:
+    if is_coarse(dtype):
         raise TypeError(
             f"{what}: gives {dtype}, though it was given float64; differences of such numbers have hardly any digits. "
             "Compute in the dtype of what is given"
         )
+
+
+def is_float32(numbers: NDArray[np.float64]) -> bool:
+    """Whether all are float32 numbers, and not for being simple ones such as 0 and ½."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        simple = int((numbers == numbers.astype(np.float16)).sum())
+        return bool((numbers == numbers.astype(np.float32)).all()) and len(numbers) - simple >= _FEW
 
 
 def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
@@ -52,6 +73,11 @@ def require_finite(what: str, array: NDArray[Any]) -> None:
     if not finite.all():
         index = first_index(~finite)
         raise ValueError(f"{what}: {array[index]} at index {format_index(index)}; expected finite numbers")
+
+
+def same_bits(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
+    """Whether two arrays have the same numbers, to the sign of a zero and what kind of NaN."""
+    return np.array_equal(a.ravel().view(np.int64), b.ravel().view(np.int64))
 
 
 def format_index(index: tuple[int, ...]) -> str:
@@ -68,4 +94,5 @@ def digest(*values: Any) -> str:
             found.update(np.ascontiguousarray(value).data)
         else:
             found.update(repr(value).encode())
+        found.update(b"\0")
     return found.hexdigest()

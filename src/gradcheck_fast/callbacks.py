@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import _callback
-from .arrays import first_index, format_index
+from .arrays import first_index, format_index, same_bits
 from .functions import FunctionLoss
 from .names import true_or_false
 from .pointers import CompiledFunction, compiled_function
@@ -49,9 +49,8 @@ class CallbackCosts:
     def cost(self, theta: NDArray[np.float64]) -> float:
         own = theta.copy()
         value = _callback.cost(self._function.address, self._function.user_data, own, self._threadsafe)
-        written = own.view(np.int64) != theta.view(np.int64)
-        if written.any():
-            raise self._writes(written)
+        if not same_bits(own, theta):
+            raise self._writes(own.view(np.int64) != theta.view(np.int64))
         return value
 
     def costs(

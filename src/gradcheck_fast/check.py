@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from .arrays import digest
+from .arrays import digest, is_coarse
 from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
 from .directional import compare_along_directions
@@ -164,7 +164,7 @@ def gradcheck(
 
 def _is_coarse(analytic: Packed) -> bool:
     """Whether some of a gradient is of less than float64."""
-    return any(dtype.kind == "f" and dtype.itemsize < 8 for dtype in analytic.dtypes.values())
+    return any(map(is_coarse, analytic.dtypes.values()))
 
 
 def _in_double(gradient: Callable[[Tree], Tree], params: Packed, given: Tree) -> Tree:
@@ -203,9 +203,7 @@ def _of_sample(asked: _Asked, picked: Sample) -> Report:
     """Some entries of each array."""
     problem, at, analytic, *_ = asked
     own, given = picked.of(at), picked.of(analytic)
-    numerical = differentiate(
-        problem, at, asked.method, asked.step, asked.runner, kinks=True, entries=picked.entries
-    )  # fmt: skip
+    numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True, entries=picked.entries)
     comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
     report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
     diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _compare
+from .arrays import finfo, is_coarse
 from .differences import EPSILON, JITTER
 from .errorbars import COST_ROUNDINGS, Bars, error_bars, in_proportion, reaching_over_kinks, refined_bars, typical
 from .trees import Packed, Tree, pack, pack_as, parts
@@ -63,7 +64,7 @@ class Block(NamedTuple):
     def label(self) -> str:
         """Where it is, such as ``rows 4-7 x column 2``; empty if it is all of the array."""
         sides = zip(("row", "column"), (self.rows, self.columns), self.extent, strict=True)
-        return " x ".join(_side(*side) for side in sides if _total(side[1]) < side[2])
+        return " x ".join(_side(what, found) for what, found, extent in sides if _total(found) < extent)
 
     @property
     def evidence(self) -> str:
@@ -92,10 +93,22 @@ def _total(stretches: tuple[tuple[int, int], ...]) -> int:
     return sum(end - begin for begin, end in stretches)
 
 
-def _side(what: str, stretches: tuple[tuple[int, int], ...], extent: int) -> str:
+def _side(what: str, stretches: tuple[tuple[int, int], ...]) -> str:
     parts = [f"{begin}" if end == begin + 1 else f"{begin}-{end - 1}" for begin, end in stretches]
     parts = [*parts[:6], f"and {len(parts) - 6} more"] if len(parts) > 6 else parts
     return f"{what}{'s' * (_total(stretches) > 1)} {', '.join(parts)}"
+
+
+class Drawn(NamedTuple):
+    """Entries of one array that were differenced one by one: its name, and for each entry three numbers.
+
+    They are columns, of shape (entries, 1), if the array is a matrix.
+    """
+
+    array: str
+    params: NDArray[np.float64]
+    analytic: NDArray[np.float64]
+    numerical: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -284,7 +297,8 @@ def compare(
             if numerical.exact:  # they show how the problem answers to rounding
                 condition = bars / JITTER
             else:
-                condition = np.maximum(np.abs(own), _coarse(eps) * typical(own, {"": shape}))
+                # what cancels in an entry is rounded, too; in float64 that is less than plain differences can see
+                condition = np.maximum(np.abs(own), (eps > EPSILON) * typical(own, {"": shape}))
             allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
             lost = float(dtype.smallest_subnormal) + _UNDERFLOWS * min(float(dtype.tiny), _TINY)
             return _Tolerance(0.0, lost, allowance)
@@ -293,7 +307,8 @@ def compare(
         comparison = _judge(analytic, numerical, found, within_bars)
         if any(array.wrong for array in comparison.arrays):
             roundings = np.broadcast_to(numerical.roundings(), n.shape)
-            change = numerical.coarse_roundings() if _wrong_and_coarse(comparison, analytic) else None
+            coarse = any(array.wrong and is_coarse(analytic.dtypes[array.name]) for array in comparison.arrays)
+            change = numerical.coarse_roundings() if coarse else None
             if change is not None:
                 spread = np.fmax(typical(change, analytic.shapes), in_proportion(change, n, analytic.shapes))
                 roundings = np.maximum(roundings, np.fmax(change, spread))
@@ -313,27 +328,13 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
     unsure = np.empty(len(n), np.bool_)
     for name, part, _ in parts(analytic.shapes):
         size = np.abs(n[part])
-        eps = float(_finfo(analytic.dtypes[name]).eps)
+        dtype = analytic.dtypes[name]
+        eps = float(finfo(dtype).eps)
         with np.errstate(invalid="ignore", over="ignore"):
-            rounding = _SURE_ROUNDINGS * eps * np.maximum(size, _coarse(eps) * _compare.root_mean_square(n[part]))
+            rounding = _SURE_ROUNDINGS * eps * np.maximum(size, is_coarse(dtype) * _compare.root_mean_square(n[part]))
             agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & (close[part] <= _CLEAR * size + rounding)
         unsure[part] = ~(agree | ~np.isfinite(a[part]))
     return close, unsure
-
-
-def _coarse(eps: float) -> float:
-    """1 for a dtype whose rounding of what cancels in an entry may be more than plain differences can see, else 0."""
-    return float(eps > EPSILON)
-
-
-def _wrong_and_coarse(comparison: Comparison, analytic: Packed) -> bool:
-    """Whether an array of a coarse dtype looks wrong."""
-    dtypes = (analytic.dtypes[array.name] for array in comparison.arrays if array.wrong)
-    return any(_coarse(float(_finfo(dtype).eps)) for dtype in dtypes)
-
-
-def _finfo(dtype: np.dtype[Any]) -> np.finfo[Any]:
-    return np.finfo(dtype if dtype.kind == "f" else np.float64)
 
 
 class _Tolerance(NamedTuple):
@@ -354,7 +355,7 @@ def _judge(
     excess = np.empty_like(n)
     negligible = NEGLIGIBLE * _compare.root_mean_square(n)
     for name, part, shape in parts(analytic.shapes):
-        rtol, atol, allowance = tolerance(part, shape, _finfo(analytic.dtypes[name]))
+        rtol, atol, allowance = tolerance(part, shape, finfo(analytic.dtypes[name]))
         own, other, ratio = a[part], n[part], excess[part]
         error, wrong, at_kink, undecided, small = _compare.judge(
             own, other, found.bars[part], allowance, low[part], high[part], rtol, atol,

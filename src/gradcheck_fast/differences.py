@@ -81,7 +81,7 @@ class Numerical(NamedTuple):
     kinks : Kinks, optional
         None: none were met, or they were not looked for.
     refine : callable, optional
-        Gives some entries (an array of their numbers) with better steps, and error bars (`steps.Refined`). Where there
+        Gives some entries (an array of their numbers) with better steps, and error bars (`Refined`). Where there
         is none, `again` tells what error bars are made of.
     polish : callable, optional
         Gives the gradient as well as can be, from one with error bars.
@@ -138,7 +138,7 @@ def jitter(theta: NDArray[np.float64], size: float = JITTER) -> NDArray[np.float
 
 
 def plain_steps(
-    theta: NDArray[np.float64], step: float | None, times: float = 1.0
+    theta: NDArray[np.float64], step: float | None, name: Callable[[int], str], times: float = 1.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """What to put in each parameter's place, and by what to divide: p + h, p - h, 2h.
 
@@ -148,6 +148,8 @@ def plain_steps(
     step : float or None
         None: h = ∛ε max(1, |p|), which balances truncation against rounding (Press et al., Numerical Recipes, 5.7),
         and the divisor is the distance of the two rounded points. Given: that h, as it stands in textbooks.
+    name : callable
+        What the parameter of a number is called.
     times : float
         Takes so many times the step.
 
@@ -161,7 +163,7 @@ def plain_steps(
     lost = plus == minus
     if lost.any():
         k = int(np.argmax(lost))
-        raise ValueError(f"step: {h[k]:.6g} is lost in a parameter of {theta[k]:.6g} (entry {k}); use a larger step")
+        raise ValueError(f"step: {h[k]:.6g} is lost in {name(k)} = {theta[k]:.6g}; use a larger step")
     return plus, minus, plus - minus if step is None else 2.0 * h
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .compare import NEGLIGIBLE, ArrayResult, Block, Comparison
-from .diagnosis import Drawn
-from .diagnosis.hypotheses import is_float32
+from .arrays import is_float32
+from .compare import NEGLIGIBLE, ArrayResult, Block, Comparison, Drawn
 from .evaluate import say_where
 from .lines import CONFIDENCE, DIRECTIONS, MORE, Probe, Table, Tolerance, check_along
 from .localise import Located, inside, locate
 from .replay import Answers, all_answers
+from .trees import parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,11 +95,10 @@ def compare_along_directions(
         found first, and then gone through once more.
     """
     single, given = is_float32(analytic.flat), Tolerance(rtol or 0.0, atol or 0.0)
-    arrays, begin = [], 0
-    for name, shape in analytic.shapes.items():
+    arrays = []
+    for name, part, shape in parts(analytic.shapes):
         own = Tolerance.of_dtype(np.dtype(np.float32) if single else analytic.dtypes[name])
-        arrays.append(_Array(name, shape, begin, own if rtol is None and atol is None else given))
-        begin += prod(shape)
+        arrays.append(_Array(name, shape, part, own if rtol is None and atol is None else given))
     asked = _Asked(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
     answers = all_answers(
         asked.check, len(arrays), runner, what="arrays along directions", expected=asked.expected,
@@ -110,11 +109,11 @@ def compare_along_directions(
 
 
 class _Array(NamedTuple):
-    """One array, and where it begins in the flat vectors."""
+    """One array, and where it lies in the flat vectors."""
 
     name: str
     shape: Shape
-    begin: int
+    part: slice
     tolerance: Tolerance
 
 
@@ -131,7 +130,7 @@ class _Asked(NamedTuple):
 
     def check(self, number: int, answers: Answers) -> _Found:
         """One of the arrays."""
-        name, shape, begin, tolerance = self.arrays[number]
+        name, shape, part, tolerance = self.arrays[number]
 
         def cost(theta: NDArray[np.float64]) -> float:
             try:
@@ -140,7 +139,7 @@ class _Asked(NamedTuple):
                 say_where(error, f"{name} was moved along a random direction")
                 raise
 
-        table = Table(shape, begin, self.theta, self.gradient, (self.seed, number))
+        table = Table(shape, part.start, self.theta, self.gradient, (self.seed, number))
         return _check_array(Probe(cost, self.theta, self.base, answers), table, tolerance, self.step)
 
     def expected(self, number: int, given: int) -> int:
@@ -162,9 +161,9 @@ def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float |
         return _Found(table, count)
     first = last = check_along(probe, table, tolerance, step)
     located = Located()
-    rounds = 0
-    while last.wrong and rounds < _ROUNDS:
-        rounds += 1
+    for _ in range(_ROUNDS):
+        if not last.wrong:
+            break
         size = sqrt(sum(line.slope**2 for line in last.lines) / len(last.lines) / table.theta.size)
         more = locate(probe, table, tolerance, number=last.number, residual=last.residual, size=size, step=step)
         located = located.and_more(more)
@@ -253,11 +252,9 @@ def _coverage(results: list[ArrayResult]) -> str:
     which = "any one array" if len(powers) == len(results) else f"any one of {len(powers)} of the arrays"
     which = next(iter(powers)) if len(powers) == 1 else which
     elsewhere = " besides what was found" if any(array.wrong for array in results) else ""
-    smallest = _rounded_up(max(powers.values()))
-    return (
-        f"an error of relative size >= {smallest:.1e} in {which}{elsewhere} would have been seen with "
-        f"probability >= {CONFIDENCE}"
-    )
+    largest = max(powers.values())
+    size = f"an error of relative size >= {_rounded_up(largest):.1e}" if largest else "any error"
+    return f"{size} in {which}{elsewhere} would have been seen with probability >= {CONFIDENCE}"
 
 
 def _rounded_up(x: float) -> float:
@@ -269,18 +266,18 @@ def _rounded_up(x: float) -> float:
 def _drawn(name: str, array: _Found, analytic: NDArray[np.float64]) -> dict[str, Drawn]:
     """The entries of each wrong block, and of an array of which nothing is right, under the name of the part."""
     located = array.located
-    parts: dict[str, list[Checked]] = {}
+    wrong: dict[str, list[Checked]] = {}
     if len(located.entries) == array.table.theta.size:
-        parts[name] = list(located.entries)
+        wrong[name] = list(located.entries)
     for block in located.blocks:
         if 0 < block.wrong == block.drawn:
             rows, columns = (inside(*side) for side in zip((block.rows, block.columns), block.extent, strict=True))
             own = [entry for entry in located.drawn if rows[entry.row] and columns[entry.column]]
-            parts[", ".join(filter(None, (name, block.label)))] = own
+            wrong[", ".join(filter(None, (name, block.label)))] = own
     own_analytic, theta = analytic[array.table.place].reshape(array.table.shape), array.table.theta
     form = (-1, 1) if array.table.shape[0] > 1 else (-1,)
     found = {}
-    for label, entries in parts.items():
+    for label, entries in wrong.items():
         places = tuple(np.array([(entry.row, entry.column) for entry in entries]).T)
         numerical = np.array([entry.numerical for entry in entries])
         found[label] = Drawn(name, *(x.reshape(form) for x in (theta[places], own_analytic[places], numerical)))

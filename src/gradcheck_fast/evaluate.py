@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from .arrays import same_bits
 from .trees import entry_name
 
 if TYPE_CHECKING:
@@ -59,13 +60,10 @@ class Costs(Protocol):
         """The costs where of `theta` only one entry is another: ``theta[entries[k]] = values[k]``, for each k."""
 
 
-class PythonCosts:
-    """A Python function of a tree of arrays.
+class _TreeCosts:
+    """What is noticed of a Python function of trees: whether it writes into its argument, and what it computes in."""
 
-    Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
-    """
-
-    takes_complex, uses_threads = True, False
+    uses_threads = False
 
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
@@ -82,12 +80,25 @@ class PythonCosts:
     def name(self, entry: int) -> str:
         return entry_name(self._shapes, entry)
 
+    def _look(self, given: NDArray[np.float64], theta: NDArray[np.float64], found: Any) -> None:
+        """What it was `given`, which was `theta`, is looked at afterwards; and what was `found`."""
+        self._writes |= not same_bits(given, theta)
+        self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
+
+
+class PythonCosts(_TreeCosts):
+    """A Python function of a tree of arrays.
+
+    Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
+    """
+
+    takes_complex = True
+
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta.copy()
         found = self._function(self._unpack(given))
         value = real_number(found)
-        self._writes |= not np.array_equal(given.ravel().view(np.int64), theta.view(np.int64))
-        self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
+        self._look(given, theta, found)
         return value
 
     def costs(
@@ -129,28 +140,16 @@ class PythonCosts:
         return found
 
 
-class BatchCosts:
+class BatchCosts(_TreeCosts):
     """A Python function of many trees at once: of arrays with one more axis, the first, over the trees."""
 
-    takes_complex, uses_threads = False, False
-
-    def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
-        self._function = function
-        self._unpack = params.unpack
-        self._shapes = params.shapes
-        self._writes = False
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return (writes("the loss"),) if self._writes else ()
-
-    def name(self, entry: int) -> str:
-        return entry_name(self._shapes, entry)
+    takes_complex = False
 
     def cost(self, theta: NDArray[np.float64]) -> float:
         given = theta[np.newaxis].copy()
-        value = float(self._values(given)[0])
-        self._writes |= not np.array_equal(given.ravel().view(np.int64), theta.view(np.int64))
+        found = self._function(self._unpack(given))
+        value = float(_real_numbers(found, 1)[0])
+        self._look(given, theta, found)
         return value
 
     def costs(
@@ -164,27 +163,13 @@ class BatchCosts:
             moved = np.arange(len(some)), some
             batch[moved] = values[begin : begin + rows]
             try:
-                parts.append(self._values(batch))
+                parts.append(_real_numbers(self._function(self._unpack(batch)), len(some)))
                 self._writes |= not np.array_equal(batch[moved], values[begin : begin + rows], equal_nan=True)
             except Exception as error:
                 first, last = (self.name(int(k)) for k in (some[0], some[-1]))
                 say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
                 raise
         return np.concatenate(parts)
-
-    def _values(self, batch: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = self._function(self._unpack(batch))
-        try:
-            array = np.asarray(found)
-            if array.size != len(batch) or array.ndim < 1 or array.dtype.kind not in "iuf":
-                raise TypeError
-            return array.reshape(len(batch)).astype(np.float64)
-        except Exception:
-            shape: Sequence[int] | str = getattr(found, "shape", type(found).__name__)
-            raise TypeError(
-                f"loss: with vectorized=True, expected it to return {len(batch)} real numbers, one for each set of "
-                f"parameters in the batch, shape ({len(batch)},); got {shape}"
-            ) from None
 
 
 class PartCosts:
@@ -246,6 +231,21 @@ def real_number(value: Any) -> float:
         got = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) and value.size > 4 else repr(value)
         hint = "; did it forget to return it?" if value is None else ""
         raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
+
+
+def _real_numbers(value: Any, count: int) -> NDArray[np.float64]:
+    """What a vectorised loss returned for so many trees."""
+    try:
+        array = np.asarray(value)
+        if array.size != count or array.ndim < 1 or array.dtype.kind not in "iuf":
+            raise TypeError
+        return array.reshape(count).astype(np.float64)
+    except Exception:
+        shape: Sequence[int] | str = getattr(value, "shape", type(value).__name__)
+        raise TypeError(
+            f"loss: with vectorized=True, expected it to return {count} real numbers, one for each set of parameters in "
+            f"the batch, shape ({count},); got {shape}"
+        ) from None
 
 
 def complex_number(value: Any) -> complex:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -189,9 +190,9 @@ class Pool:
     def _renewed(self, broken: Executor, error: BrokenExecutor) -> Executor | None:
         if self._make is not None:
             return None
-        if type(broken) is ProcessPoolExecutor:
-            names = "_max_workers", "_mp_context", "_initializer", "_initargs"
-            self._own.append(ProcessPoolExecutor(*(getattr(broken, name) for name in names)))
+        options = _options(broken) if type(broken) is ProcessPoolExecutor else None
+        if options is not None:
+            self._own.append(ProcessPoolExecutor(**options))
         else:
             warnings.warn(
                 f"executor: {type(broken).__name__} broke ({error}); the rest is done in this process. Give a function "
@@ -201,6 +202,16 @@ class Pool:
             )
             self._own.append(ThreadPoolExecutor(1))
         return self._own[-1]
+
+
+def _options(pool: ProcessPoolExecutor) -> dict[str, Any] | None:
+    """What a pool was made with, as far as it knows it itself."""
+    names = ["max_workers", "mp_context", "initializer", "initargs"]
+    names += ["max_tasks_per_child"] * (sys.version_info >= (3, 11))
+    try:
+        return {name: getattr(pool, f"_{name}") for name in names}
+    except AttributeError:
+        return None
 
 
 def _pickled(share: Callable[[int, int], Any]) -> bytes:

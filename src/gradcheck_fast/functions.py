@@ -157,7 +157,9 @@ class _Central:
     """Central differences of some entries with their first steps, to be made better where that is asked for."""
 
     def __init__(self, point: Point, entries: NDArray[np.intp], step: float | None, times: float = 1.0) -> None:
-        plus, minus, self.width = plain_steps(point.theta[entries], step, times)
+        plus, minus, self.width = plain_steps(
+            point.theta[entries], step, lambda k: point.costs.name(int(entries[k])), times
+        )
         self.values = point.moved(entries, np.stack([plus, minus]))
         with np.errstate(invalid="ignore", over="ignore"):
             self.gradient: NDArray[np.float64] = (self.values[0] - self.values[1]) / self.width
@@ -222,8 +224,8 @@ def _kinks(
 ) -> Kinks | None:
     """Entries with another slope to either side, which is there with a much smaller step as well."""
     theta = point.theta
-    plus, minus, _ = plain_steps(theta, step)
-    nearer_plus, nearer_minus, width = plain_steps(theta, step, 1.0 / SMALLER_STEP)
+    plus, minus, _ = plain_steps(theta, step, point.costs.name)
+    nearer_plus, nearer_minus, width = plain_steps(theta, step, point.costs.name, 1.0 / SMALLER_STEP)
     nearer = np.full((2, len(theta)), np.nan)
     with np.errstate(invalid="ignore", over="ignore"):
         right, left = (central.values[0] - base) / (plus - theta), (base - central.values[1]) / (theta - minus)

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .arrays import finfo
 from .compare import ANALYTIC_ROUNDINGS
 from .differences import EPSILON
 from .heatmap import as_matrix_shape
@@ -133,6 +134,10 @@ class Table:
         self._drawn += 1
         return self._drawn
 
+    def generator(self, *numbers: int) -> np.random.Generator:
+        """Random numbers, the same for the same numbers, and of this array alone."""
+        return np.random.default_rng((*self._seed, *numbers))
+
     def direction(self, number: int) -> NDArray[np.float64]:
         """Independent standard normal numbers, the same for the same number; or one of the axes, as long as these."""
         if number < 0:
@@ -140,7 +145,7 @@ class Table:
             axis = np.zeros(self.shape)
             axis.flat[moved[number]] = sqrt(len(moved))
             return axis
-        r = np.random.default_rng((*self._seed, number)).standard_normal(self.shape)
+        r = self.generator(number).standard_normal(self.shape)
         if self.left_out is not None:
             r[self.left_out] = 0.0
         return r
@@ -281,7 +286,7 @@ class Tolerance(NamedTuple):
     @classmethod
     def of_dtype(cls, dtype: np.dtype[Any]) -> Tolerance:
         """What rounding does to a right gradient."""
-        precision = np.finfo(dtype if dtype.kind == "f" else np.dtype(np.float64))
+        precision = finfo(dtype)
         return cls(ANALYTIC_ROUNDINGS * float(precision.eps), ANALYTIC_ROUNDINGS * float(precision.tiny))
 
 

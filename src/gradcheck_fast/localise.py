@@ -121,7 +121,7 @@ class _Localiser:
         self._size = size
         self._step = step
         self._r = table.direction(number)
-        self._random = np.random.default_rng(number)
+        self._random = table.generator(number, 1)
         self._thirds: list[float] = []
         self._seen: dict[tuple[tuple[int, int], ...], float] = {}
 

@@ -173,7 +173,7 @@ class Engine:
     ) -> Callable[[int, int], None]:  # fmt: skip
         """A function that adds to the costs of some parameters."""
         program = self._program
-        if 4.0 * self.samples * program.size * len(plus) < SERIAL_WORK:
+        if self.work("direct", entries) < SERIAL_WORK:
             n_threads = 1
         with self._memory() as memory:
             private = np.stack([self._pack(memory, theta, n_threads)] * n_threads)
@@ -255,7 +255,7 @@ class Engine:
     ) -> Iterator[Run]:  # fmt: skip
         """All units or parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
         what = What(h, name != "incremental", kinks, entries)
-        key = (name, theta, h, kinks, entries)
+        key = (name, theta, *what)
         with self._memory() as memory:
             packed = self._pack(memory, theta, runner.n_threads)
             for number, part in runner.series(key, len(memory.chunks), sums.arrays):

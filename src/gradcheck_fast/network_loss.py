@@ -16,7 +16,7 @@ from .names import choose
 from .progress import duration
 from .recurrent import Recurrent
 from .threads import resolve
-from .trees import Packed, Tree, pack_as
+from .trees import Packed, Tree, entry_name, pack_as
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +149,7 @@ class NetworkLoss:
         if method == "direct":
             gradient = self._direct(theta, step, 1.0, runner, entries)
             again = lambda times: self._direct(jitter(theta), step, times, runner.quietly(), entries)
-            width = plain_steps(theta, step)[2]
+            width = plain_steps(theta, step, self._name)[2]
             noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width[some]
             quietly, h = runner.quietly("kinks"), float(width.max(initial=0.0)) / 2.0
             found = self._kinks(theta, h, quietly, gradient, entries) if kinks else None
@@ -160,6 +160,9 @@ class NetworkLoss:
                 break
         again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False, entries)[0]
         return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
+
+    def _name(self, entry: int) -> str:
+        return entry_name(self.network.shapes, entry)
 
     def _cheaper(self, entries: NDArray[np.intp] | None) -> str:
         return min(("units", "incremental"), key=lambda method: self._engine.work(method, entries))
@@ -184,7 +187,8 @@ class NetworkLoss:
         entries: NDArray[np.intp] | None,
     ) -> NDArray[np.float64]:  # fmt: skip
         some = slice(None) if entries is None else entries
-        plus, minus, width = plain_steps(theta[some], step, times)
+        name = self._name if entries is None else lambda k: self._name(int(entries[k]))
+        plus, minus, width = plain_steps(theta[some], step, name, times)
         changes = self._engine.direct(theta, plus, minus, runner, entries)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.network.penalty:

@@ -147,9 +147,7 @@ def differentiate(
     if method == "directional":
         raise ValueError("method: 'directional' checks a gradient without finding one; it is for gf.gradcheck only")
     step = read_step(step)
-    return problem.central_differences(
-        params, method=method, step=step, runner=runner, kinks=kinks, entries=entries
-    )  # fmt: skip
+    return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks, entries=entries)
 
 
 def read_step(step: object) -> float | None:

@@ -68,7 +68,7 @@ class Meter:
         left = (now - began) * (1.0 - fraction) / (fraction - first)
         if self._line:
             self._line.write(fraction, left, now)
-        if self._faster and now - began + left > LONG_SECONDS:
+        if self._faster and fraction < 1.0 and now - began + left > LONG_SECONDS:
             seconds, faster, self._faster = now - began + left, self._faster, None
             text = f"this takes about {duration(seconds)}; {faster(seconds)}"
             warnings.warn(text, LongRunWarning, stacklevel=calls_inside())

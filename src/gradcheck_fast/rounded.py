@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays import finfo
 from .trees import Packed, Tree, pack_as
 
 if TYPE_CHECKING:
@@ -69,6 +70,5 @@ class RoundedGradient:
         with np.errstate(invalid="ignore", over="ignore"):
             roundings = np.abs(own.flat - exact.flat)
             for name, part in own.arrays(roundings):
-                dtype = own.dtypes[name]
-                part /= np.finfo(dtype if dtype.kind == "f" else np.float64).eps
+                part /= finfo(own.dtypes[name]).eps
             return np.asarray(np.fmin(roundings, _MOST_ROUNDINGS * np.abs(exact.flat).max(initial=0.0)))

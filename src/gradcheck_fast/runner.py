@@ -132,6 +132,7 @@ class Runner:
         fraction = 1.0 - sum(job.part(*gap) for gap in missing) if record else 0.0
         if not left:
             self._report(1.0)
+            return
         do = self._pool.share_out if self._pool else in_pieces
         with closing(do(job, missing)) as ranges:
             for begin, end in ranges:

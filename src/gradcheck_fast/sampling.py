@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .compare import Comparison
-from .diagnosis import Drawn
+from .compare import Comparison, Drawn
 from .names import integer, number
 from .trees import Packed, parts, split
 

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..arrays import is_float32
+from ..compare import Drawn
 from ..trees import split
 from . import patterns, recurrence, slopes, weights
-from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, is_float32, make_case
+from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
 from .view import Mutant, View, merged
 
 if TYPE_CHECKING:
@@ -50,18 +52,6 @@ class Diagnosis(NamedTuple):
     cause: str
     evidence: str
     arrays: tuple[str, ...]
-
-
-class Drawn(NamedTuple):
-    """Entries of one array that were differenced one by one: its name, and for each entry three numbers.
-
-    They are columns, of shape (entries, 1), if the array is a matrix.
-    """
-
-    array: str
-    params: NDArray[np.float64]
-    analytic: NDArray[np.float64]
-    numerical: NDArray[np.float64]
 
 
 class _Explanation(NamedTuple):

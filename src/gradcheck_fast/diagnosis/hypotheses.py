@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..arrays import is_float32
 from ..differences import EPSILON
 from ..network_loss import NetworkLoss
 from ..recurrent import Recurrent
@@ -156,10 +157,3 @@ def _precision(analytic: Packed) -> int:
     """The bytes of the numbers in which the gradient was computed: by the dtypes, or as the numbers show."""
     declared = min((dtype.itemsize for dtype in analytic.dtypes.values() if dtype.kind == "f"), default=8)
     return 4 if declared == 8 and is_float32(analytic.flat) else declared
-
-
-def is_float32(numbers: Values) -> bool:
-    """Whether all are float32 numbers, and not for being simple ones such as 0 and ½."""
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        simple = int((numbers == numbers.astype(np.float16)).sum())
-        return bool((numbers == numbers.astype(np.float32)).all()) and len(numbers) - simple >= ENTRIES
