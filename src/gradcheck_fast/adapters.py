@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .arrays import digest
+from .evaluate import Unnoticed
 from .functions import python_loss
 from .rounded import RoundedGradient
 from .trees import Packed, Tree, pack_as, split
@@ -107,6 +109,9 @@ class Transposed:
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         whole = self._whole(theta)
         return self._loss.cost(self._loss.pack(whole), whole, n_threads)
+
+    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
+        return Unnoticed(partial(self.cost, params, n_threads=n_threads))
 
     def pack(self, params: Tree) -> Packed:
         return pack_as(params, self._shapes)

@@ -84,6 +84,7 @@ class CallbackLoss(FunctionLoss):
     def __init__(self, function: CompiledFunction, threadsafe: bool) -> None:
         super().__init__(lambda params: CallbackCosts(function, threadsafe, params.shapes))
         self._function = function
+        self._threadsafe = threadsafe
 
     def __call__(self, params: Tree) -> float:
         """The cost at these parameters, any tree of arrays."""
@@ -92,10 +93,8 @@ class CallbackLoss(FunctionLoss):
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """What would take less than these seconds."""
-        return (
-            "gf.gradcheck(..., method='directional') takes far less, and threadsafe=True, if that is so, lets it use "
-            "all cores"
-        )
+        all_cores = "" if self._threadsafe else ", and threadsafe=True, if that is so, lets it use all cores"
+        return f"gf.gradcheck(..., method='directional') takes far less{all_cores}"
 
     def __reduce__(self) -> NoReturn:
         self._function.__reduce__()

@@ -13,8 +13,8 @@ from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
 from .directional import compare_along_directions
 from .functions import FunctionLoss, finish
-from .names import integer, number
-from .numerical import as_problem, differentiate, make_runner, read_step
+from .names import choose, integer, number
+from .numerical import METHODS, as_problem, differentiate, make_runner, read_step
 from .report import Report, make_report
 from .rounded import RoundedGradient
 from .sampling import coverage, draw, drawn_of, read_sample, whole
@@ -31,24 +31,29 @@ if TYPE_CHECKING:
     from .trees import Packed, Tree
 
 
-class Options(TypedDict, total=False):
-    """The options of `gradcheck` that what is built on it hands on."""
+class CommonOptions(TypedDict, total=False):
+    """The options of `gradcheck` that all that is built on it hands on."""
 
     method: str
     step: float | None
     rtol: float | None
     atol: float | None
-    n_threads: int | None
-    progress: Progress
     error_bars: bool
-    executor: Executor | Callable[[], Executor] | None
-    checkpoint: str | PathLike[str] | None
     sample: int | float | None
 
 
-class SeededOptions(Options, total=False):
-    """The same where nothing else is random."""
+class SharedOptions(CommonOptions, total=False):
+    """Those of work that others may do."""
 
+    n_threads: int | None
+    progress: Progress
+    executor: Executor | Callable[[], Executor] | None
+
+
+class Options(SharedOptions, total=False):
+    """Those of one loss, where nothing else is random."""
+
+    checkpoint: str | PathLike[str] | None
     seed: int
 
 
@@ -129,7 +134,8 @@ def gradcheck(
     rtol = None if rtol is None else number("rtol", rtol)
     atol = None if atol is None else number("atol", atol)
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
-    seed = integer("seed", seed)
+    seed, step = integer("seed", seed), read_step(step)
+    method = choose("method", method, (*METHODS, "directional"))
     problem = as_problem(loss, vectorized)
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
@@ -213,12 +219,11 @@ def _of_sample(asked: _Asked, picked: Sample) -> Report:
 def _along_directions(asked: _Asked, seed: int) -> Report:
     """All entries at once, along random directions."""
     problem, at, analytic, *_ = asked
-    costs = problem.costs_at(at) if isinstance(problem, FunctionLoss) else None
+    costs = problem.costs_at(at, asked.runner.n_threads)
     found = compare_along_directions(
-        costs.cost if costs else partial(problem.cost, at, n_threads=asked.runner.n_threads), at, analytic,
-        rtol=asked.rtol, atol=asked.atol, step=read_step(asked.step), seed=seed, runner=asked.runner,
-    )  # fmt: skip
-    notes = finish(costs, at.flat, found.base) if costs else ()
+        costs.cost, at, analytic, rtol=asked.rtol, atol=asked.atol, step=asked.step, seed=seed, runner=asked.runner
+    )
+    notes = finish(costs, at.flat, found.base)
     report = make_report(found.comparison, analytic, found, at)
     diagnoses = diagnose_drawn(problem, analytic, found.drawn)
     return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)

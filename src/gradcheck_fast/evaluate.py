@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -33,8 +33,26 @@ def writes(what: str) -> str:
     )
 
 
-class Costs(Protocol):
-    """How a function is evaluated. It can be pickled, if the function can."""
+class Cost(Protocol):
+    """How a loss is evaluated as a whole."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed of the function so far, and should be known."""
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        """The cost at a flat vector."""
+
+
+class Unnoticed(NamedTuple):
+    """A cost of which nothing can be noticed: our own."""
+
+    cost: Callable[[NDArray[np.float64]], float]
+    notes: tuple[str, ...] = ()
+
+
+class Costs(Cost, Protocol):
+    """How a function is evaluated with one entry moved. It can be pickled, if the function can."""
 
     @property
     def takes_complex(self) -> bool:
@@ -44,15 +62,8 @@ class Costs(Protocol):
     def uses_threads(self) -> bool:
         """Whether `costs` makes use of more than one thread."""
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was noticed of the function so far, and should be known."""
-
     def name(self, entry: int) -> str:
         """What an entry of the flat vector is called."""
-
-    def cost(self, theta: NDArray[np.float64]) -> float:
-        """The cost at a flat vector."""
 
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
@@ -243,8 +254,8 @@ def _real_numbers(value: Any, count: int) -> NDArray[np.float64]:
     except Exception:
         shape: Sequence[int] | str = getattr(value, "shape", type(value).__name__)
         raise TypeError(
-            f"loss: with vectorized=True, expected it to return {count} real numbers, one for each set of parameters in "
-            f"the batch, shape ({count},); got {shape}"
+            f"loss: with vectorized=True, expected it to return {count} real numbers, one for each set of parameters "
+            f"in the batch, shape ({count},); got {shape}"
         ) from None
 
 

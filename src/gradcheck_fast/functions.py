@@ -33,7 +33,7 @@ from .trees import pack
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .evaluate import Costs
+    from .evaluate import Cost, Costs
     from .runner import Runner
     from .trees import Packed, Tree
 
@@ -57,7 +57,7 @@ class FunctionLoss:
     def __init__(self, costs_of: Callable[[Packed], Costs]) -> None:
         self._costs_of = costs_of
 
-    def costs_at(self, params: Packed) -> Costs:
+    def costs_at(self, params: Packed, n_threads: int) -> Costs:
         """How the function is evaluated at flat vectors like that of `params`."""
         return self._costs_of(params)
 
@@ -207,7 +207,7 @@ def _finish(point: Point, base: float) -> tuple[str, ...]:
     return finish(point.costs, point.theta, base) if len(point.theta) else point.costs.notes
 
 
-def finish(costs: Costs, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
+def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
     """Leaves the function at the unchanged parameters; says so if its value there is another than before."""
     again = costs.cost(theta)
     if again == base or (np.isnan(again) and np.isnan(base)):

@@ -24,7 +24,7 @@ except ImportError:  # older versions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .check import SeededOptions
+    from .check import Options
     from .report import Report
 
 
@@ -32,7 +32,7 @@ def gradcheck(
     loss: Callable[[Any], Any],
     params: Any,
     gradient: Any = None,
-    **options: Unpack[SeededOptions],
+    **options: Unpack[Options],
 ) -> Report:
     """Checks the gradient of a JAX function of a pytree, entry by entry.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from . import _compare
 from .arrays import digest
 from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
+from .evaluate import Unnoticed
 from .methods import Engine
 from .names import choose
 from .progress import duration
@@ -115,6 +116,10 @@ class NetworkLoss:
         """The cost at a flat vector `theta`."""
         penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
         return self._engine.cost(theta, resolve(n_threads)) + penalty
+
+    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
+        """How it is evaluated, on so many threads."""
+        return Unnoticed(partial(self.cost, params, n_threads=n_threads))
 
     def pack(self, params: Tree) -> Packed:
         """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""

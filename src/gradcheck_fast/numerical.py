@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .differences import Numerical
+    from .evaluate import Cost
     from .progress import Progress
     from .sampling import Sample
     from .trees import Packed, Tree
 
+#: What finds a gradient, of one loss or another.
+METHODS = ("auto", "units", "incremental", "direct", "complex")
 #: Any function of the parameters; it may be called with a tree of private arrays, as often as is needed.
 Loss: TypeAlias = Callable[[Any], Any]
 
@@ -46,6 +49,9 @@ class Problem(Protocol):
 
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at `theta`, a flat vector like that of `params`."""
+
+    def costs_at(self, params: Packed, n_threads: int) -> Cost:
+        """How it is evaluated at such vectors, and what was noticed then."""
 
     def fingerprint(self, params: Packed) -> str:
         """What tells this loss from others: a checkpoint is for one of them."""
@@ -123,7 +129,7 @@ def numerical_gradient(
     OSError
         If the checkpoint cannot be read or written.
     """
-    problem = as_problem(loss, vectorized)
+    step, problem = read_step(step), as_problem(loss, vectorized)
     packed = problem.pack(params)
     with make_runner(problem, packed, method, step, n_threads, progress, executor, checkpoint) as runner:
         numerical = differentiate(problem, packed, method, step, runner, kinks=error_bars)
@@ -146,7 +152,6 @@ def differentiate(
     """The gradient as a flat vector, and what else is known of it; see `numerical_gradient`."""
     if method == "directional":
         raise ValueError("method: 'directional' checks a gradient without finding one; it is for gf.gradcheck only")
-    step = read_step(step)
     return problem.central_differences(params, method=method, step=step, runner=runner, kinks=kinks, entries=entries)
 
 
@@ -192,15 +197,11 @@ def make_runner(
 def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
     """`loss` itself where it knows how to be differenced, else wrapped."""
     vectorized = true_or_false("vectorized", vectorized)
-    problem: Problem | None = None
-    if hasattr(loss, "central_differences") and hasattr(loss, "pack"):
-        problem = cast("Problem", loss)
-    elif is_compiled(loss):
-        problem = CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
-    if problem is None:
+    knows_how = hasattr(loss, "central_differences") and hasattr(loss, "pack")
+    if not knows_how and not is_compiled(loss):
         if not callable(loss):
             raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
         return python_loss(loss, vectorized)
     if vectorized:
         raise ValueError("vectorized: only Python functions take many sets of parameters at once")
-    return problem
+    return cast("Problem", loss) if knows_how else CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from .arrays import digest, require_float64
-from .check import gradcheck
+from .check import CommonOptions, SharedOptions, gradcheck
 from .differences import PLAIN_STEP, SMALLER_STEP, Numerical, find_kinks, jitter, may_be_kinks
-from .evaluate import writes
+from .evaluate import Unnoticed, writes
 from .functions import python_loss, require_one_of
 from .names import integer
 from .rounded import RoundedGradient
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from .check import Options
     from .report import Report
 
 #: Trees by name.
@@ -36,7 +36,7 @@ def check_vjp(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[Options],
+    **options: Unpack[SharedOptions],
 ) -> Report:
     """Checks a vector-Jacobian product, the backward pass of a function, for random cotangents.
 
@@ -58,7 +58,8 @@ def check_vjp(
     seed : int
         Of the random numbers.
     **options
-        As for `gradcheck`: step, rtol, atol, progress, error_bars, sample.
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample, n_threads, progress, executor. Each cotangent
+        is a loss of its own, so there is no checkpoint.
 
     Returns
     -------
@@ -70,6 +71,7 @@ def check_vjp(
     TypeError, ValueError
         If an argument does not fit, or what `f` or `vjp` gives; the message names it. Nothing has been changed then.
     """
+    _require_known("check_vjp", options, SharedOptions)
     function = _Function(f, inputs)
     _require_callable("vjp", vjp)
 
@@ -94,7 +96,7 @@ def check_jvp(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[Options],
+    **options: Unpack[CommonOptions],
 ) -> Report:
     """Checks a Jacobian-vector product, the forward-mode derivative of a function, for random tangents.
 
@@ -102,8 +104,10 @@ def check_jvp(
 
     Parameters
     ----------
-    f, inputs, directions, seed, **options
+    f, inputs, directions, seed
         As for `check_vjp`.
+    **options
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample. It takes a few calls of `f`.
     jvp : callable
         ``jvp(tangents, *inputs)`` gives an array, or a tree of arrays, of the form of ``f(*inputs)``. `tangents` is a
         tuple with a tangent for each input, None for one that is no tree of floating-point arrays; for `inputs` that
@@ -120,6 +124,7 @@ def check_jvp(
     TypeError, ValueError
         As `check_vjp`.
     """
+    _require_known("check_jvp", options, CommonOptions)
     function = _Function(f, inputs)
     _require_callable("jvp", jvp)
 
@@ -134,9 +139,16 @@ def check_jvp(
         own = tangent(tangents, function.params)
         in_double = lambda: tangent(at.unpack(t), function.in_double)
         problem = RoundedGradient(_Along(function, t), own, in_double)
-        return gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), seed=seed, **options)
+        report = gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), seed=seed, **options)
+        return replace(report, step=report.step or PLAIN_STEP)
 
     return _first_failing(check, function, directions, seed)
+
+
+def _require_known(what: str, options: Mapping[str, Any], known: type) -> None:
+    for name in options:
+        if name not in known.__annotations__:
+            raise TypeError(f"{what}: it has no option {name!r}; its options are {', '.join(known.__annotations__)}")
 
 
 def _first_failing(
@@ -239,6 +251,9 @@ class _Along:
 
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         raise ValueError("f: it is checked along one direction as it is; there is no cost of which to take others")
+
+    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
+        return Unnoticed(partial(self.cost, params))
 
     def fingerprint(self, params: Packed) -> str:
         return digest(self._function.at.flat, params.flat, self._direction)

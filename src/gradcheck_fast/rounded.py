@@ -43,6 +43,7 @@ class RoundedGradient:
         self.methods = problem.methods
         self.pack = problem.pack
         self.cost = problem.cost
+        self.costs_at = problem.costs_at
         self.fingerprint = problem.fingerprint
         self.faster = problem.faster
 

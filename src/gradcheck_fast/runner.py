@@ -39,8 +39,10 @@ class Job(NamedTuple):
         ``share(begin, end)`` finds what these tasks give, and changes nothing. It can be pickled, if the loss can.
     put : callable
         ``put(begin, end, found)`` writes what `share` found into `results`.
-    smallest, largest : float
-        Tasks to be done at once, at least; and to begin with, for all of them may take long.
+    smallest : int
+        Tasks to be done at once, at least.
+    largest : float
+        And at most, in a piece; infinite: nothing is known of how long they take, so few are done first.
     work : ndarray, shape (tasks,), optional
         Estimated operations up to and including each task, where they are not alike.
     doing : callable, optional
@@ -162,24 +164,28 @@ class Runner:
 
     def _part(self, number: int, count: int) -> Runner:
         """The same, whose fractions are of one of so many parts."""
-        other, report = copy(self), self._report
-        other._report = lambda fraction: report((number + fraction) / count)
-        return other
+        report = self._report
+        return self._telling(lambda fraction: report((number + fraction) / count))
 
     def saying(self, fraction: Callable[[], float | None]) -> Runner:
         """The same, which says of a job not which part of it is done, but what `fraction()` is, unless that is None."""
-        other, report = copy(self), self._report
+        report = self._report
 
         def say(_: float) -> None:
             said = fraction()
             if said is not None:
                 report(said)
 
-        other._report = say
-        return other
+        return self._telling(say)
 
     def quietly(self, name: str = "second run") -> Runner:
         """For what is found besides: a line of progress says its name, a function of the fraction hears nothing."""
+        meter = self._meter.aside(name)
+        other = self._telling(meter)
+        other._meter = meter
+        return other
+
+    def _telling(self, report: Callable[[float], object]) -> Runner:
         other = copy(self)
-        other._report = other._meter = self._meter.aside(name)
+        other._report = report
         return other

@@ -21,7 +21,7 @@ from .network_loss import NetworkLoss
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .check import SeededOptions
+    from .check import Options
     from .report import Report
 
 _ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
@@ -33,7 +33,7 @@ _COSTS: dict[str, Cost] = {
 }
 
 
-def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options: Unpack[SeededOptions]) -> Report:
+def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options: Unpack[Options]) -> Report:
     """Checks the gradient that an estimator's `_backprop` gives at its ``coefs_`` and ``intercepts_``.
 
     The penalty, ``alpha``, is part of it. The compiled engine is used where the estimator computes what scikit-learn's

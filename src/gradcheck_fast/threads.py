@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from . import _engine
 from .names import integer
@@ -46,18 +47,45 @@ def resolve(n_threads: int | None) -> int:
 @contextmanager
 def limited(n_threads: int) -> Iterator[None]:
     """Inside, PyTorch and (where threadpoolctl is installed) BLAS use so many threads; they are not loaded for that."""
-    with ExitStack() as after:
-        torch = sys.modules.get("torch")
-        if torch is not None:
-            after.callback(torch.set_num_threads, torch.get_num_threads())
-            torch.set_num_threads(n_threads)
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError:
-            pass
-        else:
-            after.enter_context(threadpool_limits(n_threads))
+    with _LIMITS.lock:
+        if not _LIMITS.inside:
+            _LIMITS.after = _limit(n_threads)
+        _LIMITS.inside += 1
+    try:
         yield
+    finally:
+        with _LIMITS.lock:
+            _LIMITS.inside -= 1
+            if not _LIMITS.inside:
+                _LIMITS.after.close()
+
+
+class _Limits:
+    """Of this process: the first thread that limits the others' threads does so for all, the last one restores them."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.inside = 0
+        self.after = ExitStack()
+
+
+_LIMITS = _Limits()
+
+
+def _limit(n_threads: int) -> ExitStack:
+    """Sets the numbers of threads; what it returns restores them."""
+    after = ExitStack()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(n_threads)
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        pass
+    else:
+        after.enter_context(threadpool_limits(n_threads))
+    return after
 
 
 def available() -> int:

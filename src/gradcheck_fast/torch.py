@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-    from .check import Options, SeededOptions
+    from .check import Options, SharedOptions
     from .report import Report
 
 #: The process that imported this; others are its forked children.
@@ -36,7 +36,7 @@ def gradcheck(
     loss_fn: Callable[..., torch.Tensor],
     inputs: torch.Tensor | tuple[Any, ...],
     targets: Any = None,
-    **options: Unpack[SeededOptions],
+    **options: Unpack[Options],
 ) -> Report:
     """Checks the gradient that ``loss_fn(module(inputs), targets).backward()`` gives to the parameters of a module.
 
@@ -93,7 +93,7 @@ def check_function(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[Options],
+    **options: Unpack[SharedOptions],
 ) -> Report:
     """Checks the backward of a `torch.autograd.Function`, or of any function of tensors, for random cotangents.
 

@@ -24,8 +24,6 @@ from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
 from .view import Mutant, View, merged
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..differences import Numerical
     from ..numerical import Problem
     from ..trees import Packed
