@@ -223,3 +223,9 @@ def test_the_header_declares_the_signature(tmp_path, language, standard):
         source.write_text(f"#include <gradcheck_fast.h>\n{linkage}gradcheck_fast_loss loss;\n{result} loss{body}\n")
         done = subprocess.run([*command, f"-I{gf.get_include()}", "-fsyntax-only", source], capture_output=True)
         assert (done.returncode == 0) == compiles, done.stderr
+
+
+def test_what_takes_less_is_not_what_is_done_already():
+    function = PROTOTYPE(lambda theta, n, data: 0.0)
+    said = {safe: gf.callback(function, threadsafe=safe).faster("direct", 100.0) for safe in (False, True)}
+    assert "threadsafe=True" in said[False] and "threadsafe" not in said[True]

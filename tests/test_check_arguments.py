@@ -215,3 +215,8 @@ def test_a_cost_that_is_none(value):
         return
     with pytest.raises((TypeError, ValueError), match="loss_value"):
         gf.gradcheck(case.loss, case.gradient, case.params, loss_value=value)
+
+
+def test_a_method_that_is_misspelt():
+    with pytest.raises(ValueError, match="method: unknown name 'Directional', did you mean 'directional'"):
+        gf.gradcheck(np.sum, np.ones(3), np.ones(3), method="Directional")

@@ -464,3 +464,11 @@ def test_a_loss_that_changes_the_directory(tmp_path, monkeypatch):
     gf.numerical_gradient(wanders, np.ones(3), checkpoint="run.npz")
     assert (tmp_path / "run.npz").exists()
     assert not os.listdir(tmp_path / "elsewhere")
+
+
+def test_a_run_that_is_done_starts_nothing_and_the_step_is_the_same_number(tmp_path):
+    loss, x = lambda p: float(np.sum(p**2)), np.ones(4)
+    kept = {"method": "direct", "checkpoint": tmp_path / "c.npz"}
+    expected = gf.numerical_gradient(loss, x, step=1.0, **kept)
+    fail = lambda: pytest.fail("an executor was made")
+    np.testing.assert_array_equal(gf.numerical_gradient(loss, x, step=1, executor=fail, **kept), expected)

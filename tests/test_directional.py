@@ -471,3 +471,11 @@ def test_a_loss_that_is_random_or_writes_into_its_argument_is_named():
     assert report.ok
     assert "writes into its argument" in report.notes[0]
     assert gf.gradcheck(lambda p: np.sum(p**2), 2 * x, x, method="directional").notes == ()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 30])
+def test_differences_without_any_error(size):
+    """A linear loss at zeros: nothing is rounded, and no error is too small to be seen."""
+    report = check(lambda p: 4.0 * np.sum(p), np.full(size, 4.0), np.zeros(size))
+    assert report.verdict == "PASS", str(report)
+    assert "any error in params would have been seen" in report.coverage or size == 30

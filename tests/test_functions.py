@@ -354,6 +354,12 @@ def test_a_loss_of_less_than_float64_is_named(dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_vectorised_loss_of_less_than_float64_is_named(dtype):
+    report = gf.gradcheck(lambda p: np.sum(p**2, axis=1).astype(dtype), 2 * np.ones(3), np.ones(3), vectorized=True)
+    assert f"the loss gives {dtype.__name__}" in report.notes[0]
+
+
 def batch(p):
     assert p["W"].ndim == 3 and p["b"].ndim == 1
     return np.sum(np.sin(p["W"]), axis=(1, 2)) + p["b"] ** 2

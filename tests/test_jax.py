@@ -134,3 +134,15 @@ def test_arguments_that_do_not_fit():
         gf.jax.gradcheck(lambda p: p["w"].sum(), {"w": w}, {"w": w[:, None]})
     with pytest.raises(ValueError, match="method: 'units' needs the loss of"):
         gf.jax.gradcheck(loss, make_params(), method="units")
+
+
+def test_what_is_noticed_of_a_function_is_said_along_directions_too():
+    drift = iter(range(10**6))
+
+    def drifting(w):
+        return jnp.sum(w**2) + 1e-12 * next(drift)
+
+    w = np.ones(5)
+    for method in ("auto", "directional"):
+        report = gf.jax.gradcheck(drifting, w, gradient=2 * w, method=method)
+        assert any("not deterministic" in note for note in report.notes), method

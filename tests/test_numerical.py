@@ -303,3 +303,11 @@ def test_returned_arrays_are_the_callers():
     for array in gf.numerical_gradient(compiled, case.params).values():
         array[...] = 0.0
     np.testing.assert_equal(first, kept)
+
+
+def test_a_step_that_is_lost_in_a_network():
+    net = gf.Network(gf.Dense(2, 1), cost=gf.SquaredError())
+    params = net.init(0)
+    params["W1"][1, 0] = 1e20
+    with pytest.raises(ValueError, match=r"step: 0.001 is lost in W1\[1, 0\] = 1e\+20"):
+        gf.numerical_gradient(net.loss(np.ones((3, 2)), np.ones((3, 1))), params, method="direct", step=1e-3)

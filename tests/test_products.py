@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -284,3 +285,21 @@ def test_shapes_that_a_vjp_must_give():
 def test_shapes_that_a_jvp_must_give():
     with pytest.raises(ValueError, match=r"gradient: output.*expected the shape \(5, 4\), got \(4, 5\)"):
         gf.check_jvp(layer, lambda t, *inputs: layer_jvp(t, *inputs).T, layer_inputs())
+
+
+def test_options_that_have_no_effect_are_refused(tmp_path):
+    x = np.ones(3)
+    vjp, jvp = lambda v, x: np.cos(x) * v, lambda t, x: np.cos(x) * t
+    with pytest.raises(TypeError, match="check_vjp: it has no option 'checkpoint'; its options are method, step"):
+        gf.check_vjp(np.sin, vjp, x, checkpoint=tmp_path / "c.npz")
+    for option in ("checkpoint", "executor", "progress", "n_threads"):
+        with pytest.raises(TypeError, match=f"check_jvp: it has no option '{option}'"):
+            gf.check_jvp(np.sin, jvp, x, **{option: None})
+    with ThreadPoolExecutor(2) as executor:
+        assert gf.check_vjp(np.sin, vjp, x, executor=executor)
+
+
+def test_the_step_of_a_jacobian_vector_product_is_one():
+    jvp = lambda t, x: np.cos(x) * t
+    assert gf.check_jvp(np.sin, jvp, np.ones(3)).step == pytest.approx(6.06e-6, rel=1e-2)
+    assert gf.check_jvp(np.sin, jvp, np.ones(3), step=1e-4).step == 1e-4

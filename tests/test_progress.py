@@ -210,3 +210,12 @@ def test_progress_does_not_change_the_result():
         gf.numerical_gradient(case.loss, case.params, progress=lambda fraction: None),
         gf.numerical_gradient(case.loss, case.params),
     )
+
+
+def test_no_run_is_warned_of_that_is_over(clock):
+    meter = Meter(None, lambda seconds: "nothing")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        meter(0.5)
+        clock.now = 71.0
+        meter(1.0)

@@ -318,3 +318,12 @@ def test_complex_steps_for_a_sample():
     report = gf.gradcheck(loss, np.cos(x), x, method="complex", sample=50)
     assert (report.ok, report.method, report.checked) == (True, "complex", 50)
     assert seen.count("c") == 50
+
+
+def test_a_step_that_is_lost_is_lost_in_a_parameter_with_a_name():
+    params = {"a": np.ones(5), "w": np.ones(1000)}
+    params["w"][777] = 1e20
+    loss = lambda p: np.sum(p["a"]) + np.sum(p["w"])
+    for some in ({}, {"sample": 900}):
+        with pytest.raises(ValueError, match=r"step: 0.001 is lost in w\[777\] = 1e\+20; use a larger step"):
+            gf.gradcheck(loss, params, params, step=1e-3, seed=4, **some)

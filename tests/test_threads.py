@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,3 +162,18 @@ print("survived")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout == "survived\n", done.stderr
+
+
+def test_threads_of_a_worker_that_limit_others_restore_them_together(monkeypatch):
+    """As the threads of a Dask worker do: A begins, B begins, A ends, B ends."""
+    torch = SimpleNamespace(threads=4, get_num_threads=lambda: torch.threads)
+    torch.set_num_threads = lambda count: setattr(torch, "threads", count)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    a, b = threads.limited(1), threads.limited(1)
+    for step, expected in ((a.__enter__, 1), (b.__enter__, 1)):
+        step()
+        assert torch.threads == expected
+    a.__exit__(None, None, None)
+    assert torch.threads == 1
+    b.__exit__(None, None, None)
+    assert torch.threads == 4

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,7 @@ INTERRUPTED = """
 import signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 import numpy as np
 import gradcheck_fast as gf
 
@@ -223,3 +225,12 @@ def test_mpi(tmp_path):
     environment = {**os.environ, **root, **few_cores}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="max_tasks_per_child is newer")
+def test_a_pool_is_made_anew_as_it_was():
+    with ProcessPoolExecutor(2, get_context("spawn"), print, ("ready",), max_tasks_per_child=3) as executor:
+        made = executors.Pool(executor)._renewed(executor, BrokenProcessPool())
+        names = ("_max_workers", "_mp_context", "_initializer", "_initargs", "_max_tasks_per_child")
+        assert [getattr(made, name) for name in names] == [getattr(executor, name) for name in names]
+        made.shutdown()
