@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from .callbacks import callback, get_include
 from .check import gradcheck
-from .compare import ArrayResult, Entry, relative_error
+from .compare import relative_error
 from .config import show_config
 from .costs import L2, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError
 from .layers import Dense
@@ -16,6 +16,7 @@ from .products import check_jvp, check_vjp
 from .progress import LongRunWarning
 from .recurrent import GRU, LSTM, RNN
 from .report import GradientError, Report
+from .results import ArrayResult, Entry
 
 if TYPE_CHECKING:
     from types import ModuleType

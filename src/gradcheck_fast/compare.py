@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,177 +13,14 @@ from . import _compare
 from .arrays import finfo, is_coarse
 from .differences import EPSILON, JITTER
 from .errorbars import COST_ROUNDINGS, Bars, error_bars, in_proportion, reaching_over_kinks, refined_bars, typical
+from .results import ArrayResult
 from .trees import Packed, Tree, pack, pack_as, parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .differences import Numerical
-
-
-class Entry(NamedTuple):
-    """One entry of the gradient, as both sides have it."""
-
-    array: str
-    index: tuple[int, ...]  # type: ignore[assignment]  # shadows tuple.index
-    analytic: float
-    numerical: float
-
-
-class Block(NamedTuple):
-    """Rows and columns of an array between which more is wrong than is listed entry by entry.
-
-    Attributes
-    ----------
-    rows, columns : tuple of (int, int)
-        Stretches of them, each from the first to one beyond the last. An array of more axes is seen as the matrix that
-        is nearest to a square, a vector as one row.
-    extent : tuple of int
-        Rows and columns of the array.
-    drawn, wrong : int
-        How many of them were drawn at random and differenced one by one, and how many of these were wrong.
-    """
-
-    rows: tuple[tuple[int, int], ...]
-    columns: tuple[tuple[int, int], ...]
-    extent: tuple[int, int]
-    drawn: int
-    wrong: int
-
-    @property
-    def size(self) -> int:
-        """How many entries lie in it."""
-        return _total(self.rows) * _total(self.columns)
-
-    @property
-    def estimate(self) -> int:
-        """About how many entries are wrong: all, if all that were drawn are; at least one."""
-        return max(1, round(self.size * self.wrong / max(self.drawn, 1)))
-
-    @property
-    def label(self) -> str:
-        """Where it is, such as ``rows 4-7 x column 2``; empty if it is all of the array."""
-        sides = zip(("row", "column"), (self.rows, self.columns), self.extent, strict=True)
-        return " x ".join(_side(what, found) for what, found, extent in sides if _total(found) < extent)
-
-    @property
-    def evidence(self) -> str:
-        """What the entries that were drawn of it say."""
-        if not self.drawn:
-            return "something is wrong there"
-        if self.drawn == self.size == self.wrong:
-            return f"all of its {self.size} entries are wrong"
-        share = "all" if self.wrong == self.drawn else "none" if not self.wrong else f"{self.wrong}"
-        return f"{share} of {self.drawn} entries drawn at random {'is' if self.wrong == 1 else 'are'} wrong"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The block as plain numbers, strings, lists and dicts."""
-        return {
-            "label": self.label,
-            "rows": [list(stretch) for stretch in self.rows],
-            "columns": [list(stretch) for stretch in self.columns],
-            "extent": list(self.extent),
-            "size": self.size,
-            "drawn": self.drawn,
-            "wrong": self.wrong,
-        }
-
-
-def _total(stretches: tuple[tuple[int, int], ...]) -> int:
-    return sum(end - begin for begin, end in stretches)
-
-
-def _side(what: str, stretches: tuple[tuple[int, int], ...]) -> str:
-    parts = [f"{begin}" if end == begin + 1 else f"{begin}-{end - 1}" for begin, end in stretches]
-    parts = [*parts[:6], f"and {len(parts) - 6} more"] if len(parts) > 6 else parts
-    return f"{what}{'s' * (_total(stretches) > 1)} {', '.join(parts)}"
-
-
-class Drawn(NamedTuple):
-    """Entries of one array that were differenced one by one: its name, and for each entry three numbers.
-
-    They are columns, of shape (entries, 1), if the array is a matrix.
-    """
-
-    array: str
-    params: NDArray[np.float64]
-    analytic: NDArray[np.float64]
-    numerical: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ArrayResult:
-    """How one array of the gradient compares.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-    relative_error : float
-        ‖a − n‖ / ‖a + n‖ over the array.
-    largest_error : float
-        Largest \\|a − n\\|.
-    wrong : int
-        Entries beyond the tolerance, or not finite in the analytic gradient.
-    size : int
-        Entries in all.
-    rtol, atol : float
-        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, by default plus its error bar
-        and the rounding that a sum of its condition has in the dtype of the analytic gradient.
-    at_kink : int
-        Right entries at a kink: the analytic number is one of the slopes there.
-    inconclusive : int
-        Entries whose error bar, or the rounding due to the gradient's dtype, is too wide to decide, or whose numerical
-        gradient is not finite; in an array in which there is something to check.
-    empty : bool
-        Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries, and yours or the
-        bars are next to nothing: nothing that is wrong would surely have been seen.
-    drawn : int, optional
-        How many entries were drawn at random and compared; None: all were.
-    power : float, optional
-        By directions: an error of this size, relative to ‖a‖, would have been seen with the stated probability; in a
-        wrong array, outside of what was found. `relative_error` is then an estimate, and `largest_error` that of the
-        entries that were differenced one by one.
-    entries : tuple of tuple of int
-        By directions: the indices of the wrong entries that were found one by one.
-    blocks : tuple of Block
-        What is wrong besides, and too much to be listed.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    relative_error: float
-    largest_error: float
-    wrong: int
-    size: int
-    rtol: float
-    atol: float
-    at_kink: int = 0
-    inconclusive: int = 0
-    empty: bool = False
-    drawn: int | None = None
-    power: float | None = None
-    entries: tuple[tuple[int, ...], ...] = ()
-    blocks: tuple[Block, ...] = ()
-
-    @property
-    def checked(self) -> int:
-        """How many entries were compared."""
-        return self.size if self.drawn is None else self.drawn
-
-    @property
-    def estimated(self) -> bool:
-        """Whether the number of wrong entries is an estimate: not all in its blocks were looked at and wrong."""
-        return any(block.wrong < block.drawn or not block.drawn for block in self.blocks)
-
-    @property
-    def status(self) -> str:
-        """``"right"``, ``"wrong"``, ``"inconclusive"`` or ``"nothing to check"``."""
-        if self.wrong:
-            return "wrong"
-        if self.empty:
-            return "nothing to check"
-        return "inconclusive" if self.inconclusive else "right"
+    from .trees import Shape
 
 
 def relative_error(a: Tree, b: Tree) -> float:
@@ -265,57 +102,75 @@ def compare(
     is rounded on the way.
     """
     zeros, n = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient
-    by_default = rtol is None and atol is None
-    if by_default and numerical.exact and not with_bars:
-
-        def sure(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
-            relative = _SURE_ROUNDINGS * float(dtype.eps)
-            return _Tolerance(relative, relative * _compare.root_mean_square(n[part]), zeros[part])
-
-        comparison = _judge(analytic, numerical, Bars(n, zeros), sure)
+    if rtol is None and atol is None and numerical.exact and not with_bars:
+        comparison = _judge(analytic, numerical, Bars(n, zeros), partial(_sure, n))
         if not any(array.wrong for array in comparison.arrays):
             return comparison
     if atol is not None:  # the user says how much; error bars are only shown
         by_user = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
         shown = reaching_over_kinks(error_bars(numerical, analytic.shapes).bars, numerical.kinks) if with_bars else None
         return _judge(analytic, numerical, Bars(n, zeros), by_user)._replace(bars=shown)
-    if numerical.refine is None or with_bars:
-        found = error_bars(numerical, analytic.shapes)
-        known = found.bars
-    else:
-        close, unsure = _first_glance(analytic, numerical)
-        gradient, known = refined_bars(numerical, unsure)
-        found = Bars(gradient, np.where(unsure, known, close))
+    found, known = _with_bars(analytic, numerical, everywhere=with_bars)
     if rtol is not None:
-        by_rtol = lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part])
-        comparison = _judge(analytic, numerical, found, by_rtol)
+        comparison = _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part]))
     else:
-
-        def within_bars(part: slice, shape: tuple[int, ...], dtype: np.finfo[Any]) -> _Tolerance:
-            bars, own = found.bars[part], found.gradient[part]
-            eps = float(dtype.eps)
-            if numerical.exact:  # they show how the problem answers to rounding
-                condition = bars / JITTER
-            else:
-                # what cancels in an entry is rounded, too; in float64 that is less than plain differences can see
-                condition = np.maximum(np.abs(own), (eps > EPSILON) * typical(own, {"": shape}))
-            allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
-            lost = float(dtype.smallest_subnormal) + _UNDERFLOWS * min(float(dtype.tiny), _TINY)
-            return _Tolerance(0.0, lost, allowance)
-
-        roundings = zeros
-        comparison = _judge(analytic, numerical, found, within_bars)
+        within = partial(_within_bars, found, numerical.exact)
+        comparison = _judge(analytic, numerical, found, partial(within, zeros))
         if any(array.wrong for array in comparison.arrays):
-            roundings = np.broadcast_to(numerical.roundings(), n.shape)
-            coarse = any(array.wrong and is_coarse(analytic.dtypes[array.name]) for array in comparison.arrays)
-            change = numerical.coarse_roundings() if coarse else None
-            if change is not None:
-                spread = np.fmax(typical(change, analytic.shapes), in_proportion(change, n, analytic.shapes))
-                roundings = np.maximum(roundings, np.fmax(change, spread))
-                roundings = np.maximum(roundings, _SATURATED * np.abs(n[np.isfinite(n)]).max(initial=0.0))
-            comparison = _judge(analytic, numerical, found, within_bars)
+            roundings = _roundings(comparison, analytic, numerical)
+            comparison = _judge(analytic, numerical, found, partial(within, roundings))
     bars = reaching_over_kinks(known, numerical.kinks) if np.isfinite(known).any() else None
     return comparison._replace(bars=bars)
+
+
+class _Tolerance(NamedTuple):
+    """What is allowed to an array: ``atol + rtol * max(|a|, |n|) + allowance``, the last for each entry."""
+
+    rtol: float
+    atol: float
+    allowance: NDArray[np.float64]
+
+
+def _sure(n: NDArray[np.float64], part: slice, shape: Shape, dtype: np.finfo[Any]) -> _Tolerance:
+    """Some roundings."""
+    relative = _SURE_ROUNDINGS * float(dtype.eps)
+    return _Tolerance(relative, relative * _compare.root_mean_square(n[part]), np.broadcast_to(0.0, n[part].shape))
+
+
+def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> tuple[Bars, NDArray[np.float64]]:
+    """The numerical gradient with how close yours must come to it; and the error bars that are known."""
+    if numerical.refine is None or everywhere:
+        found = error_bars(numerical, analytic.shapes)
+        return found, found.bars
+    close, unsure = _first_glance(analytic, numerical)
+    gradient, known = refined_bars(numerical, unsure)
+    return Bars(gradient, np.where(unsure, known, close)), known
+
+
+def _within_bars(
+    found: Bars, exact: bool, roundings: NDArray[np.float64], part: slice, shape: Shape, dtype: np.finfo[Any]
+) -> _Tolerance:
+    """Error bars, and roundings of the analytic gradient's dtype."""
+    bars, own, eps = found.bars[part], found.gradient[part], float(dtype.eps)
+    # bars of exact differences show how the problem answers to rounding; else an entry's size must do, and in dtypes so
+    # coarse that plain differences see it, that of what cancels
+    condition = bars / JITTER if exact else np.maximum(np.abs(own), (eps > EPSILON) * typical(own, {"": shape}))
+    allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
+    lost = float(dtype.smallest_subnormal) + _UNDERFLOWS * min(float(dtype.tiny), _TINY)
+    return _Tolerance(0.0, lost, allowance)
+
+
+def _roundings(comparison: Comparison, analytic: Packed, numerical: Numerical) -> NDArray[np.float64]:
+    """What one rounding of everything may be in each entry, over that of its dtype."""
+    n = comparison.numerical
+    roundings: NDArray[np.float64] = np.broadcast_to(numerical.roundings(), n.shape)
+    coarse = any(array.wrong and is_coarse(analytic.dtypes[array.name]) for array in comparison.arrays)
+    change = numerical.coarse_roundings() if coarse else None
+    if change is None:
+        return roundings
+    spread = np.fmax(typical(change, analytic.shapes), in_proportion(change, n, analytic.shapes))
+    least = _SATURATED * np.abs(n[np.isfinite(n)]).max(initial=0.0)
+    return np.asarray(np.maximum(np.maximum(roundings, least), np.fmax(change, spread)))
 
 
 def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -337,16 +192,8 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
     return close, unsure
 
 
-class _Tolerance(NamedTuple):
-    """What is allowed to an array: ``atol + rtol * max(|a|, |n|) + allowance``, the last for each entry."""
-
-    rtol: float
-    atol: float
-    allowance: NDArray[np.float64]
-
-
 def _judge(
-    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[slice, tuple[int, ...], Any], _Tolerance]
+    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[slice, Shape, Any], _Tolerance]
 ) -> Comparison:
     """The results under a tolerance that is asked for by array: its part, its shape, and its dtype's finfo."""
     a, n = analytic.flat, found.gradient

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .arrays import is_float32
-from .compare import NEGLIGIBLE, ArrayResult, Block, Comparison, Drawn
+from .compare import NEGLIGIBLE, Comparison
 from .evaluate import say_where
 from .lines import CONFIDENCE, DIRECTIONS, MORE, Probe, Table, Tolerance, check_along
 from .localise import Located, inside, locate
 from .replay import Answers, all_answers
+from .results import ArrayResult, Block, Drawn
 from .trees import parts
 
 if TYPE_CHECKING:

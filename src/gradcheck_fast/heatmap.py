@@ -13,8 +13,8 @@ from .trees import split
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .compare import ArrayResult
     from .report import Report
+    from .results import ArrayResult
 
 
 class HeatMap(NamedTuple):

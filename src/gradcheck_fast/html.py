@@ -20,8 +20,8 @@ from .text import error_column, format_shape, found_in_words, how, sentence, wro
 from .trees import pack_as
 
 if TYPE_CHECKING:
-    from .compare import ArrayResult
     from .report import Report
+    from .results import ArrayResult
 
 MOST_WORST = 10
 MOST_HEAT_MAPS = 12

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .compare import Block
 from .differences import PLAIN_STEP
 from .lines import better_step
+from .results import Block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from .compare import ArrayResult, Comparison, Entry
+from .compare import Comparison
+from .results import ArrayResult, Entry
 from .text import as_json, coloured, full_text
 from .trees import Tree
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .compare import Comparison, Drawn
+from .compare import Comparison
 from .names import integer, number
+from .results import Drawn
 from .trees import Packed, parts, split
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .compare import ArrayResult
+    from .results import ArrayResult
     from .trees import Shape
 
 #: The share of wrong entries that the report speaks of.

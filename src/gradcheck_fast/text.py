@@ -14,8 +14,8 @@ from .progress import duration
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from .compare import ArrayResult
     from .report import Report
+    from .results import ArrayResult
 
 WIDTH = 100
 #: So many of the entries that were found in an array are listed.

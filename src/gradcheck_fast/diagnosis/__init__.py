@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..arrays import is_float32
-from ..compare import Drawn
+from ..results import Drawn
 from ..trees import split
 from . import patterns, recurrence, slopes, weights
 from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
