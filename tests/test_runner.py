@@ -9,8 +9,9 @@ import pytest
 
 from gradcheck_fast import threads
 from gradcheck_fast.checkpoint import Checkpoint
+from gradcheck_fast.jobs import Job
 from gradcheck_fast.progress import Meter
-from gradcheck_fast.runner import Job, Runner
+from gradcheck_fast.runner import Runner
 
 
 def squares(tasks, what="squares", **options):

@@ -28,8 +28,8 @@ from .progress import calls_inside
 from .threads import limited, resolve
 
 if TYPE_CHECKING:
+    from .jobs import Job
     from .pieces import Range
-    from .runner import Job
 
 #: What a share of the work takes: long beside the ten milliseconds that a cluster takes to hand it out, and short
 #: beside the patience of someone who pressed Ctrl-C, or of a cluster that loses the worker doing it.

@@ -17,10 +17,10 @@ import numpy as np
 
 from . import _engine, _kernels
 from .differences import EXACT_STEP, Kinks
+from .jobs import Job
 from .parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from .rounding import add_roundings
 from .routes import WORK_ELEMENTWISE, Routes
-from .runner import Job
 from .runs import Memory, Run, Sums, What
 from .threads import resolve
 

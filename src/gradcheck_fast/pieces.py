@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from .runner import Job
+    from .jobs import Job
 
 #: Tasks from the first number to before the second.
 Range: TypeAlias = tuple[int, int]

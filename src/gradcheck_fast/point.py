@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from .evaluate import PartCosts
-from .runner import Job
+from .jobs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

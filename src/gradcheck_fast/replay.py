@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .runner import Job
+from .jobs import Job
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .differences import Kinks
+from .jobs import Job
 from .parameters import aligned
 from .pieces import PIECE_SECONDS
-from .runner import Job
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
