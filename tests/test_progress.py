@@ -11,7 +11,8 @@ from networks import make
 
 import gradcheck_fast as gf
 from gradcheck_fast import methods, progress
-from gradcheck_fast.progress import Meter, duration
+from gradcheck_fast.names import duration
+from gradcheck_fast.progress import Meter
 
 
 @pytest.fixture

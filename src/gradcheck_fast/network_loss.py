@@ -12,8 +12,7 @@ from . import _compare
 from .arrays import digest
 from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from .methods import Engine
-from .names import choose
-from .progress import duration
+from .names import choose, duration
 from .recurrent import Recurrent
 from .threads import resolve
 from .trees import Packed, Tree, pack_as
