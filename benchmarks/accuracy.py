@@ -6,9 +6,7 @@
 calls of the functions. Peers that are not installed are left out.
 """
 
-import importlib
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +15,20 @@ from common import parse, parser, report
 import gradcheck_fast as gf
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from functions import functions
+from functions import PEERS, measure, peers
 
 
 def ways():
     """What finds a gradient, by name."""
-    found = {
+    others = peers()
+    for name in PEERS.keys() - others.keys():
+        print(f"{name} is not installed", file=sys.stderr)
+    return {
         "numerical_gradient": gf.numerical_gradient,
         "with error bars": lambda f, x: gf.numerical_gradient(f, x, error_bars=True)[0],
         'method="direct"': lambda f, x: gf.numerical_gradient(f, x, method="direct"),
+        **others,
     }
-    for name, module, find in (
-        ("SciPy, 3-point", "scipy.optimize._numdiff", lambda m, f, x: m.approx_derivative(f, x, method="3-point")),
-        ("numdifftools", "numdifftools", lambda m, f, x: m.Gradient(f)(x)),
-    ):
-        try:
-            peer = importlib.import_module(module)
-        except ImportError:
-            print(f"{name} is not installed", file=sys.stderr)
-        else:
-            found[name] = lambda f, x, peer=peer, find=find: find(peer, f, x)
-    return found
 
 
 def main():
@@ -45,21 +36,7 @@ def main():
     given = parse(parser(__doc__))
     rows = []
     for name, find in ways().items():
-        errors, calls = {}, 0
-
-        def counted(p, function):
-            nonlocal calls
-            calls += 1
-            return function.f(p)
-
-        for function in functions():
-            true = function.gradient(function.x)
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                found = np.atleast_1d(find(lambda p, function=function: counted(p, function), function.x))
-                sizes = np.maximum(np.abs(true), 1e-3 * np.sqrt(np.mean(true**2)))
-                relative = np.where(found == true, 0.0, np.abs(found - true) / sizes)
-            errors.setdefault(function.kind, []).extend(np.where(np.isnan(relative), np.inf, relative))
+        errors, calls = measure(find)
         row = {"": name, "all": float(np.median(np.concatenate(list(errors.values())))), "calls": calls}
         rows.append(row | {kind: float(np.median(found)) for kind, found in errors.items()})
     report("Median relative error of gradients of 50 functions", rows, given, draw)

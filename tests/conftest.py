@@ -10,6 +10,8 @@ import pytest
 import work
 from compiled import COMPILER, FLAGS, HERE
 
+from gradcheck_fast import checkpoint
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
@@ -41,20 +43,29 @@ def seed_of_torch():
 
 @pytest.fixture
 def clock_of(monkeypatch):
-    """A function that gives a module a clock that moves only when told."""
+    """A function that gives modules a clock that moves only when told, or by so much at every look."""
 
     class Clock:
-        now = 0.0
+        now = each_look = 0.0
 
         def __call__(self):
+            self.now += self.each_look
             return self.now
 
-    def clock_of(module):
+    def clock_of(*modules):
         clock = Clock()
-        monkeypatch.setattr(module, "perf_counter", clock)
+        for module in modules:
+            monkeypatch.setattr(module, "perf_counter", clock)
         return clock
 
     return clock_of
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Everything that is done is saved."""
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_PART", float("inf"))
 
 
 @pytest.fixture(scope="module")

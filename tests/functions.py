@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -190,3 +193,59 @@ def functions(seed=0):
             yield Function(name, kind, f, gradient, x, *noise)
     for name, f, gradient, x, kind in _flat_and_straight(seed):
         yield Function(name, kind, f, gradient, x)
+
+
+# ---- how well a gradient is found
+
+#: What others find a gradient with, by name: a module, and a function of it, of f and of x.
+PEERS = {
+    "SciPy, 3-point": ("scipy.optimize._numdiff", lambda m, f, x: m.approx_derivative(f, x, method="3-point")),
+    "numdifftools": ("numdifftools", lambda m, f, x: m.Gradient(f)(x)),
+}
+
+
+def peers():
+    """Those that are installed, as functions of f and x."""
+    found = {}
+    for name, (module, find) in PEERS.items():
+        try:
+            found[name] = partial(find, import_module(module))
+        except ImportError:
+            continue
+    return found
+
+
+class Counted:
+    """A function that counts its calls."""
+
+    def __init__(self, f):
+        self.f, self.calls = f, 0
+
+    def __call__(self, x):
+        self.calls += 1
+        return self.f(x)
+
+
+def sizes(function):
+    """What errors of the entries are measured by: their own size, or a part of the array's."""
+    true = np.abs(function.gradient(function.x))
+    return np.maximum(true, 1e-3 * np.sqrt(np.mean(true**2)))
+
+
+def relative_errors(function, found):
+    errors, size = np.abs(found - function.gradient(function.x)), sizes(function)
+    relative = np.divide(errors, size, out=np.where(errors == 0.0, 0.0, np.inf), where=size > 0.0)
+    return np.where(np.isfinite(relative), relative, np.inf)
+
+
+def measure(find):
+    """The relative errors of ``find(f, x)`` for all functions, by kind; and how many calls of these it took."""
+    errors, calls = {}, 0
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for function in functions():
+            counted = Counted(function.f)
+            found = np.atleast_1d(find(counted, function.x))
+            errors.setdefault(function.kind, []).extend(relative_errors(function, found))
+            calls += counted.calls
+    return errors, calls

@@ -5,6 +5,17 @@ from __future__ import annotations
 import signal
 import time
 
+#: The beginning of a script that keeps all that is done, and has a progress function that prints how far it is.
+KEEPS_ALL = """
+import sys, time
+from gradcheck_fast import checkpoint
+
+checkpoint.SAVE_SECONDS, checkpoint.SAVE_PART = 0.0, float("inf")
+
+def report(fraction):
+    print(fraction, flush=True)
+"""
+
 
 def seconds_to_end_after_ctrl_c(process, after):
     """How long a process that says when it is ready, and in the end what time it is, goes on after Ctrl-C.

@@ -17,59 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from functions import Counted
+from processes import KEEPS_ALL
+from work import METHODS, PARAMS, Stopped, function, make_network, stop_after
 
 import gradcheck_fast as gf
 from gradcheck_fast import checkpoint, methods
 from gradcheck_fast.cli import main
 
-METHODS = ("direct", "incremental", "units")
-PARAMS = {"w": np.linspace(-1.0, 1.0, 60).reshape(20, 3), "b": 1.5}
-
-
-class Function:
-    """Remembers how often it was called."""
-
-    calls = 0
-
-    def __call__(self, params):
-        self.calls += 1
-        return float(np.sum(np.tanh(params["w"]) ** 3) * params["b"])
-
-
-def make_network(samples=40, factor=1.0):
-    random = np.random.default_rng(5)
-    net = gf.Network([gf.Dense(6, 30, "relu"), gf.Dense(30, 4)], cost=gf.CrossEntropy(), penalty=gf.L2(0.1))
-    X = random.normal(size=(samples, 6))
-    X[:3] = 0.0
-    params = net.init(5)
-    params["b1"][:4] = 0.0  # with these samples, on kinks
-    return net.loss(factor * X, random.integers(4, size=samples)), params
-
-
-def flat(trees):
-    return [np.concatenate([np.ravel(array) for array in tree.values()]) for tree in trees]
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_after(reports):
-    """A progress function that ends the run."""
-    numbers = count(1)
-
-    def progress(fraction):
-        if next(numbers) == reports:
-            raise Stopped
-
-    return progress
-
-
-@pytest.fixture
-def eager(monkeypatch):
-    """Everything that is done is saved."""
-    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "SAVE_PART", float("inf"))
+counted = partial(Counted, function)
 
 
 @pytest.fixture
@@ -92,35 +48,35 @@ def test_a_network_s_run_goes_on_to_the_same_result(method, reports, path, eager
         gf.numerical_gradient(loss, params, **options, progress=stop_after(reports))
     seen = []
     found = gf.numerical_gradient(loss, params, **options, progress=seen.append)
-    np.testing.assert_array_equal(flat(found), flat(expected))
+    np.testing.assert_equal(found, expected)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
-    np.testing.assert_array_equal(flat(gf.numerical_gradient(loss, params, **options)), flat(expected))
+    np.testing.assert_equal(gf.numerical_gradient(loss, params, **options), expected)
 
 
 @pytest.mark.parametrize("executor", [None, "threads"])
 def test_a_function_s_run_goes_on_where_it_was(executor, path, eager):
-    function = Function()
-    expected = gf.numerical_gradient(function, PARAMS, method="direct")
-    in_all, function.calls = function.calls, 0
+    loss = counted()
+    expected = gf.numerical_gradient(loss, PARAMS, method="direct")
+    in_all, loss.calls = loss.calls, 0
     with ThreadPoolExecutor(1) as threads:
         options = {"method": "direct", "checkpoint": path, "executor": threads if executor else None}
         for reports in (1, 2, 1):
             with pytest.raises(Stopped):
-                gf.numerical_gradient(function, PARAMS, **options, progress=stop_after(reports))
-        found = gf.numerical_gradient(function, PARAMS, **options)
-    np.testing.assert_array_equal(flat([found]), flat([expected]))
+                gf.numerical_gradient(loss, PARAMS, **options, progress=stop_after(reports))
+        found = gf.numerical_gradient(loss, PARAMS, **options)
+    np.testing.assert_equal(found, expected)
     if not executor:
-        assert function.calls == in_all + 3 * 3 + 2, "nothing was done twice, but for the values by which it is known"
+        assert loss.calls == in_all + 3 * 3 + 2, "nothing was done twice, but for the values by which it is known"
 
 
 def test_the_call_that_is_done_returns_at_once(path):
-    function = Function()
-    first = gf.numerical_gradient(function, PARAMS, checkpoint=path, error_bars=True)
-    in_all, function.calls = function.calls, 0
-    second = gf.numerical_gradient(function, PARAMS, checkpoint=path, error_bars=True)
-    np.testing.assert_array_equal(flat(first), flat(second))
-    assert function.calls < 0.2 * in_all, "only what is not done entry by entry"
+    loss = counted()
+    first = gf.numerical_gradient(loss, PARAMS, checkpoint=path, error_bars=True)
+    in_all, loss.calls = loss.calls, 0
+    second = gf.numerical_gradient(loss, PARAMS, checkpoint=path, error_bars=True)
+    np.testing.assert_equal(first, second)
+    assert loss.calls < 0.2 * in_all, "only what is not done entry by entry"
 
 
 def test_what_is_asked_for_twice_is_done_once(path):
@@ -134,13 +90,13 @@ def test_what_is_asked_for_twice_is_done_once(path):
 
 
 def test_another_gradient_is_checked_with_what_is_there(path):
-    function = Function()
-    right = gf.numerical_gradient(function, PARAMS)
+    loss = counted()
+    right = gf.numerical_gradient(loss, PARAMS)
     wrong = {**right, "w": 2 * right["w"]}
-    assert not gf.gradcheck(function, wrong, PARAMS, checkpoint=path)
-    function.calls = 0
-    assert gf.gradcheck(function, right, PARAMS, checkpoint=str(path))
-    assert function.calls < 10
+    assert not gf.gradcheck(loss, wrong, PARAMS, checkpoint=path)
+    loss.calls = 0
+    assert gf.gradcheck(loss, right, PARAMS, checkpoint=str(path))
+    assert loss.calls < 10
 
 
 def test_a_network_s_second_run_is_kept_beside_the_first(path):
@@ -212,7 +168,7 @@ def test_the_command_line_takes_a_checkpoint(tmp_path, capsys):
         ({"step": 1e-3}, r"another step \(None there, 0\.001 here\)"),
         ({"loss": make_network(factor=2.0)[0]}, "another loss;"),
         ({"params": {k: 2 * v for k, v in make_network()[1].items()}}, "another value of the parameters;"),
-        ({"loss": Function(), "params": PARAMS}, "another loss, another form of the parameters, another value of the"),
+        ({"loss": counted(), "params": PARAMS}, "another loss, another form of the parameters, another value of the"),
     ],
 )
 def test_a_checkpoint_of_another_problem_is_refused(change, message, path):
@@ -253,12 +209,12 @@ def other_npz(path):
 
 
 def truncated(path):
-    gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+    gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
     path.write_bytes(path.read_bytes()[:-30])
 
 
 def damaged(path):
-    gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+    gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -273,7 +229,7 @@ def test_a_file_that_is_no_checkpoint_is_left_alone(write, path):
     with pytest.raises(
         ValueError, match=r"^checkpoint: .*run\.npz is no checkpoint of gradcheck_fast, or a damag"
     ) as error:
-        gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+        gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
     assert "give another path, or remove it" in str(error.value)
     assert "pickle" not in "".join(traceback.format_exception(error.value))
     assert path.read_bytes() == before
@@ -283,24 +239,24 @@ def test_a_file_that_is_no_checkpoint_is_left_alone(write, path):
 @pytest.mark.parametrize("bad", [3, True, b"run.npz", ["run.npz"]], ids=repr)
 def test_a_checkpoint_is_a_path(bad):
     with pytest.raises(TypeError, match=r"^checkpoint: expected the path of a file, got"):
-        gf.numerical_gradient(Function(), PARAMS, checkpoint=bad)
+        gf.numerical_gradient(counted(), PARAMS, checkpoint=bad)
 
 
 def test_a_directory_that_does_not_exist(path):
-    function = Function()
+    loss = counted()
     with pytest.raises(FileNotFoundError, match=r"checkpoint: it cannot be written: No such file .*missing.*run\.npz"):
-        gf.numerical_gradient(function, PARAMS, checkpoint=path.parent / "missing" / "run.npz")
-    assert function.calls == 3, "it fails before the work, not after"
+        gf.numerical_gradient(loss, PARAMS, checkpoint=path.parent / "missing" / "run.npz")
+    assert loss.calls == 3, "it fails before the work, not after"
 
 
 def test_a_directory_instead_of_a_file(tmp_path):
     with pytest.raises(IsADirectoryError, match="checkpoint: it cannot be read: Is a directory"):
-        gf.numerical_gradient(Function(), PARAMS, checkpoint=tmp_path)
+        gf.numerical_gradient(counted(), PARAMS, checkpoint=tmp_path)
 
 
 def test_a_disk_that_fills_up(path, eager, monkeypatch):
     """What was saved before is still good, and nothing else is left."""
-    function, before = Function(), PARAMS["w"].copy()
+    loss, before = counted(), PARAMS["w"].copy()
     writes, fsync = count(1), os.fsync
 
     def full(file):
@@ -310,15 +266,15 @@ def test_a_disk_that_fills_up(path, eager, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"checkpoint: it cannot be written: No space left on device: '.*run\.npz'"):
-        gf.numerical_gradient(function, PARAMS, checkpoint=path)
+        gf.numerical_gradient(loss, PARAMS, checkpoint=path)
     assert os.listdir(path.parent) == ["run.npz"]
     np.testing.assert_array_equal(PARAMS["w"], before)
-    found = gf.numerical_gradient(function, PARAMS, checkpoint=path)
-    np.testing.assert_array_equal(flat([found]), flat([gf.numerical_gradient(function, PARAMS)]))
+    found = gf.numerical_gradient(loss, PARAMS, checkpoint=path)
+    np.testing.assert_equal(found, gf.numerical_gradient(loss, PARAMS))
 
 
 def test_the_file_is_put_in_place_as_a_whole(path, eager, monkeypatch):
-    gf.numerical_gradient(Function(), PARAMS, method="direct", checkpoint=path)
+    gf.numerical_gradient(counted(), PARAMS, method="direct", checkpoint=path)
     before = path.read_bytes()
 
     def refuse(source, target):
@@ -326,7 +282,7 @@ def test_the_file_is_put_in_place_as_a_whole(path, eager, monkeypatch):
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(PermissionError, match=r"checkpoint: it cannot be written: Permission denied: '.*run\.npz'"):
-        gf.numerical_gradient(Function(), PARAMS, method="direct", error_bars=True, checkpoint=path)
+        gf.numerical_gradient(counted(), PARAMS, method="direct", error_bars=True, checkpoint=path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["run.npz"]
 
@@ -341,7 +297,7 @@ def test_two_runs_that_write_one_file_at_once_leave_it_whole(path, eager, monkey
         if len(writes) == 2:
             np.testing.assert_equal(run(checkpoint=path), expected)
 
-    run = partial(gf.numerical_gradient, Function(), PARAMS, method="direct")
+    run = partial(gf.numerical_gradient, counted(), PARAMS, method="direct")
     expected = run()
     monkeypatch.setattr(np, "savez", interrupted)
     np.testing.assert_equal(run(checkpoint=path), expected)
@@ -354,7 +310,7 @@ def test_what_a_killed_run_left_beside_the_file_is_removed_and_nothing_else(path
     left, others = path.with_name("run.npz.0123abcd.tmp"), [path.with_name(n) for n in ("run.npz.old.tmp", "run.tmp")]
     for file in (left, *others):
         file.touch()
-    gf.numerical_gradient(Function(), PARAMS, checkpoint=path)
+    gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
     assert sorted(path.parent.iterdir()) == sorted([path, *others])
 
 
@@ -376,14 +332,12 @@ def test_a_disk_that_is_full(tmp_path, eager):
 
 # ---- kill -9
 
-KILLED = """
-import sys, time
+KILLED = f"""{KEEPS_ALL}
 import numpy as np
 import gradcheck_fast as gf
-from gradcheck_fast import checkpoint, methods
+from gradcheck_fast import methods
 
 what, path, out, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-checkpoint.SAVE_SECONDS, checkpoint.SAVE_PART = 0.0, float("inf")
 random = np.random.default_rng(1)
 if what == "function":
     loss, params, method = lambda x: (time.sleep(1e-3), float(np.tanh(x).sum()))[1], random.normal(size=size), "auto"
@@ -393,9 +347,6 @@ else:
     net = gf.Network(layers, cost=gf.CrossEntropy())
     loss = net.loss(random.normal(size=(120, 20)), random.integers(5, size=120))
     params, method = random.normal(size=sum(map(np.prod, net.shapes.values()))) / size**0.5, what
-
-def report(fraction):
-    print(fraction, flush=True)
 
 found = gf.numerical_gradient(loss, params, method=method, progress=report, n_threads=1,
                               checkpoint=None if path == "none" else path)

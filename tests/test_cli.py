@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from work import Inline
 
+from gradcheck_fast import cli
 from gradcheck_fast.cli import main
 
 RIGHT = """
@@ -98,6 +100,24 @@ def loss(p):
     assert processes.count(str(os.getpid())) < 100 < len(processes)
 
 
+def test_workers_that_die_are_named_without_a_traceback(write, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_processes", lambda workers: lambda: Inline(deaths=100))
+    assert main(["check", write(RIGHT), "--workers", "2"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gradcheck-fast: executor: its workers died 3 times")
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [[], ["check"]], ids=["all", "check"])
+def test_help_lists_the_exit_codes(command, capsys):
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    for code, meaning in ((0, "the gradient is right"), (1, "it is wrong, or too little could be checked")):
+        assert f"{code} {meaning}" in printed
+    assert {"130", "141"} <= set(printed.split())
+
+
 @pytest.mark.parametrize("option", [["--workers", "0"], ["--sample", "0"], ["--seed", "-1"]])
 def test_options_out_of_range_are_bad_input(write, option, capsys):
     assert main(["check", write(RIGHT), *option]) == 2
@@ -113,10 +133,11 @@ def test_options_out_of_range_are_bad_input(write, option, capsys):
         (RIGHT + "loss = 3\n", "expected a function"),
         (RIGHT + "1 / 0\n", "ZeroDivisionError"),
         (RIGHT + "def loss(p): raise ValueError('mine')\n", "raised"),
+        (RIGHT + "def loss(p): raise RuntimeError('mine')\n", "raised"),
         (RIGHT + "raise SystemExit(0)\n", "raised"),
         ("loss = = 3\n", "SyntaxError"),
     ],
-    ids=["missing", "nan", "names", "no-function", "raises", "loss-raises", "exits", "syntax"],
+    ids=["missing", "nan", "names", "no-function", "raises", "loss-raises", "loss-raises-another", "exits", "syntax"],
 )
 def test_bad_input_exits_with_2_and_says_why(write, text, says, capsys):
     assert main(["check", write(text)]) == 2

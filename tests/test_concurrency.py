@@ -8,6 +8,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from networks import flat
 from processes import seconds_to_end_after_ctrl_c
 
 import gradcheck_fast as gf
@@ -40,7 +41,7 @@ def problem():
 
 
 def flat_gradient(loss, params, **options):
-    return np.concatenate([g.ravel() for g in gf.numerical_gradient(loss, params, **options).values()])
+    return flat(gf.numerical_gradient(loss, params, **options))
 
 
 # ---- threads

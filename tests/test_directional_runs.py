@@ -8,19 +8,19 @@ import signal
 import subprocess
 import sys
 import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from functions import Counted
 from networks import make
-from test_checkpoint import Stopped, stop_after
-from test_executors import Inline
+from processes import KEEPS_ALL
+from work import Inline, Stopped, pool, stop_after
 
 import gradcheck_fast as gf
-from gradcheck_fast import directional, executors, progress
+from gradcheck_fast import directional, executors, progress, replay
 
 PARAMS = {"W": np.linspace(1.0, 2.0, 600).reshape(40, 15), "b": np.linspace(0.0, 1.0, 15), "c": 1.5}
 
@@ -59,12 +59,6 @@ def one_by_one(monkeypatch):
     """Every stretch is one evaluation."""
     monkeypatch.setattr(directional, "_STRETCH_SECONDS", 0.0)
     monkeypatch.setattr(directional, "_SECONDS_PER_PARAMETER", 0.0)
-
-
-@pytest.fixture(scope="module")
-def processes():
-    with ProcessPoolExecutor(2, get_context("spawn")) as executor:
-        yield executor
 
 
 def test_what_is_expected_is_what_is_there():
@@ -119,7 +113,7 @@ def dies_once(marker, here, params):
 
 
 def test_a_worker_is_killed(tmp_path):
-    with ProcessPoolExecutor(2, get_context("spawn")) as executor:
+    with pool() as executor:
         loss = partial(dies_once, tmp_path / "killed", os.getpid())
         assert content(check(loss, executor=executor)) == EXPECTED
     assert (tmp_path / "killed").exists()
@@ -155,28 +149,13 @@ def test_an_exception_of_the_loss_says_which_array_was_moved(processes):
 
 
 @pytest.fixture
-def eager(monkeypatch):
-    """Everything that is done is saved."""
-    monkeypatch.setattr("gradcheck_fast.checkpoint.SAVE_SECONDS", 0.0)
-    monkeypatch.setattr("gradcheck_fast.checkpoint.SAVE_PART", float("inf"))
-
-
-@pytest.fixture
 def path(tmp_path):
     return tmp_path / "run.npz"
 
 
-class Counting:
-    calls = 0
-
-    def __call__(self, params):
-        self.calls += 1
-        return function(params)
-
-
 @pytest.mark.parametrize("executor", [None, "inline"])
 def test_an_interrupted_check_goes_on_where_it_was(executor, path, eager, one_by_one):
-    loss = Counting()
+    loss = Counted(function)
     options = {"checkpoint": path, "executor": Inline() if executor else None}
     for reports in (1, 20, 70):
         with pytest.raises(Stopped):
@@ -218,21 +197,18 @@ def test_a_checkpoint_of_another_method_is_refused(path):
         check(checkpoint=path)
 
 
-KILLED = """
-import pickle, sys, time
+KILLED = f"""{KEEPS_ALL}
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, sys.argv[1])
-from gradcheck_fast import checkpoint, directional
+from gradcheck_fast import directional
 from test_directional_runs import check, content, function
 
-checkpoint.SAVE_SECONDS, checkpoint.SAVE_PART, directional._STRETCH_SECONDS = 0.0, float("inf"), 0.02
+directional._STRETCH_SECONDS = 0.02
 
 def slow(params):
     time.sleep(1e-3)
     return function(params)
-
-def report(fraction):
-    print(fraction, flush=True)
 
 with ThreadPoolExecutor(2) as executor:
     chosen = executor if sys.argv[3] == "threads" else None
@@ -279,32 +255,33 @@ def test_a_right_gradient_is_told_as_far_as_it_is(one_by_one):
     np.testing.assert_allclose(done, np.round(done), atol=1e-9, err_msg="of 9 + 9 + 3 evaluations")
 
 
-def slow_motion(seconds, **options):
-    """On a clock that is moved by the loss."""
-    now = [0.0]
+@pytest.fixture
+def slow_motion(clock_of):
+    """check() of a loss that takes so many seconds."""
+    clock = clock_of(progress, replay)
 
-    def loss(params):
-        now[0] += seconds
-        return function(params)
+    def slow_motion(seconds, **options):
+        def loss(params):
+            clock.now += seconds
+            return function(params)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progress, "perf_counter", lambda: now[0])
-        patch.setattr("gradcheck_fast.replay.perf_counter", lambda: now[0])
         return check(loss, **options)
 
+    return slow_motion
 
-def test_a_long_check_is_warned_of():
+
+def test_a_long_check_is_warned_of(slow_motion):
     with pytest.warns(gf.LongRunWarning, match=r"this takes about \d.*; executor= does several arrays at once"):
         slow_motion(3.0, gradient=gradient_of(PARAMS))
 
 
-def test_a_short_check_is_not_warned_of():
+def test_a_short_check_is_not_warned_of(slow_motion):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         slow_motion(1.0, gradient=gradient_of(PARAMS))
 
 
-def test_a_line_moves_while_one_array_is_halved(capsys):
+def test_a_line_moves_while_one_array_is_halved(slow_motion, capsys):
     """A loss of a second for each of hundreds of evaluations."""
     with pytest.warns(gf.LongRunWarning):
         slow_motion(1.0, progress=True)

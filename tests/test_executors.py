@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from work import EXPECTED, METHODS, PARAMS, Inline, Mine, flat, function, gradient, make_network, raises
+from networks import flat
+from work import EXPECTED, METHODS, PARAMS, Inline, Mine, function, gradient, make_network, raises
 
 import gradcheck_fast as gf
 from gradcheck_fast import executors, methods, routes, threads

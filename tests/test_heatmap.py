@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.heatmap import as_matrix_shape, heat_maps
+from gradcheck_fast.heatmap import heat_maps
+from gradcheck_fast.trees import as_matrix_shape
 
 
 def report_of(gradient):

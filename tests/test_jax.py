@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -114,6 +115,21 @@ def test_options_are_those_of_gradcheck():
     report = gf.jax.gradcheck(loss, make_params(), step=1e-4, rtol=1e-3)
     assert report.ok
     assert (report.step, report.arrays[0].rtol) == (1e-4, 1e-3)
+
+
+def test_complex_steps():
+    with jax.enable_x64(True):
+        report = gf.jax.gradcheck(loss, make_params(np.float64), method="complex")
+    assert report.ok
+    assert report.relative_error < 1e-13
+
+
+def test_several_threads_and_a_checkpoint(tmp_path):
+    expected = gf.jax.gradcheck(loss, make_params()).to_dict()
+    with ThreadPoolExecutor(3) as threads:
+        found = gf.jax.gradcheck(loss, make_params(), executor=threads, n_threads=1, checkpoint=tmp_path / "run.npz")
+    assert {**found.to_dict(), "seconds": None} == {**expected, "seconds": None}
+    assert (tmp_path / "run.npz").exists()
 
 
 def test_arguments_that_do_not_fit():

@@ -26,10 +26,69 @@ def test_importing_brings_in_numpy_and_nothing_else_from_outside():
     }
 
 
-def test_adapters_are_attributes_though_their_libraries_are_imported_only_when_used():
-    assert {"torch", "sklearn", "jax"} <= set(dir(gf))
+ADAPTERS = ("jax", "sklearn", "torch")
+
+
+def in_a_new_process(code, *arguments):
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_looking_at_the_package_imports_no_other_library():
+    code = f"""
+import inspect, pydoc, sys
+import gradcheck_fast as gf
+inspect.getmembers(gf)
+pydoc.render_doc(gf)
+print([name for name in {ADAPTERS} if name in sys.modules])
+"""
+    assert in_a_new_process(code) == "[]\n"
+
+
+def test_there_is_nothing_else():
     with pytest.raises(AttributeError, match="has no attribute 'tensorflow'"):
         _ = gf.tensorflow
+
+
+HIDDEN = """
+import sys
+import gradcheck_fast as gf
+
+class Hides:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hides())
+"""
+
+
+@pytest.mark.parametrize("library", ADAPTERS)
+def test_an_adapter_without_its_library_says_how_to_install_it(library):
+    code = f"""{HIDDEN}
+assert not hasattr(gf, {library!r})
+try:
+    gf.{library}
+except AttributeError as error:
+    print(error)
+try:
+    from gradcheck_fast import {library}
+except ImportError as error:
+    print(error)
+"""
+    said = [f'gf.{library} needs {library}: pip install "gradcheck_fast[{library}]"', f"No module named '{library}'"]
+    assert in_a_new_process(code, library).splitlines() == said
+    assert library in importlib.metadata.metadata("gradcheck_fast").get_all("Provides-Extra")
+
+
+def test_an_adapter_that_lacks_something_else_says_what():
+    code = f"""{HIDDEN}
+try:
+    gf.torch
+except ImportError as error:
+    print(error.name)
+"""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    assert in_a_new_process(code, "gradcheck_fast.torch_network") == "gradcheck_fast.torch_network\n"
 
 
 def test_type_information_and_data_are_installed():

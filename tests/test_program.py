@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import flat
 from reference import ACTIVATIONS, affine, central_differences, exact, mp, mpf, sigmoid, softmax
 
 from gradcheck_fast import _engine
@@ -119,10 +120,6 @@ def problem(request):
     return Engine(program, X, y), program, params, lambda p: cost(p, *data)
 
 
-def flatten(params):
-    return np.concatenate([array.ravel() for array in params.values()])
-
-
 def assert_close(program, gradient, true, digits):
     """Within `digits` of the largest entry, for each parameter array."""
     for a in program.arrays:
@@ -138,23 +135,23 @@ def true_gradient(cost, params, h):
 class TestProgramsThatAreNoDenseNetworks:
     def test_the_cost(self, problem):
         engine, _, params, cost = problem
-        assert engine.cost(flatten(params), 1) == pytest.approx(float(cost(exact(params))), rel=1e-15)
+        assert engine.cost(flat(params), 1) == pytest.approx(float(cost(exact(params))), rel=1e-15)
 
     @pytest.mark.parametrize("h", [0.1, 1e-4])
     def test_incremental_is_the_central_difference(self, problem, h):
         engine, program, params, cost = problem
-        gradient = engine.incremental(flatten(params), h, RUNNER)[0]
+        gradient = engine.incremental(flat(params), h, RUNNER)[0]
         assert_close(program, gradient, true_gradient(cost, params, h), DIGITS)
 
     def test_units_agrees_with_incremental(self, problem):
         """A parameter used in several steps: the sum over what each does on its own, for a step so small."""
         engine, program, params, _ = problem
-        one_by_one = engine.incremental(flatten(params), H, RUNNER)[0]
-        assert_close(program, engine.units(flatten(params), H, RUNNER)[0], [mpf(x) for x in one_by_one], DIGITS)
+        one_by_one = engine.incremental(flat(params), H, RUNNER)[0]
+        assert_close(program, engine.units(flat(params), H, RUNNER)[0], [mpf(x) for x in one_by_one], DIGITS)
 
     def test_direct_agrees_in_plain_arithmetic(self, problem):
         engine, program, params, cost = problem
-        theta = flatten(params)
+        theta = flat(params)
         changes = engine.direct(theta, theta + 1e-4, theta - 1e-4, RUNNER)
         assert_close(program, changes / 2e-4, true_gradient(cost, params, 1e-4), 1e-9)
 

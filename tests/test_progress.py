@@ -11,7 +11,8 @@ from networks import make
 
 import gradcheck_fast as gf
 from gradcheck_fast import methods, progress
-from gradcheck_fast.progress import Meter, duration
+from gradcheck_fast.names import duration
+from gradcheck_fast.progress import Meter
 
 
 @pytest.fixture
@@ -146,24 +147,18 @@ def test_no_other_run_is_warned_of(clock, fractions, seconds):
         ("auto", "with fewer samples it takes less, and executor="),
     ],
 )
-def test_a_network_knows_its_faster_method(method, advice, monkeypatch):
+def test_a_network_knows_its_faster_method(method, advice, clock, monkeypatch):
     monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)
+    clock.each_look = 60.0
     case = make(np.random.default_rng(0), [30, 20, 10], ["tanh", "identity"], samples=200)
     with pytest.warns(gf.LongRunWarning, match=advice):
-        slow_motion(case.loss, case.params, method=method)
+        gf.numerical_gradient(case.loss, case.params, method=method)
 
 
-def slow_motion(loss, params, **options):
-    """On a clock on which every look takes a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        times = iter(range(0, 10**6, 60))
-        patch.setattr(progress, "perf_counter", lambda: next(times))
-        return gf.numerical_gradient(loss, params, **options)
-
-
-def test_a_function_may_be_a_network_or_use_more_processes():
+def test_a_function_may_be_a_network_or_use_more_processes(clock):
+    clock.each_look = 60.0
     with pytest.warns(gf.LongRunWarning, match="method='directional'.* gf.Network .*executor="):
-        slow_motion(lambda x: x.sum(), np.ones(100))
+        gf.numerical_gradient(lambda x: x.sum(), np.ones(100))
 
 
 # ---- fractions

@@ -15,7 +15,8 @@ from gradcheck_fast.cli import main
 from gradcheck_fast.costs import Cost
 from gradcheck_fast.layers import activations
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language):
@@ -96,9 +97,26 @@ def test_its_pictures_and_links_are_there():
     paths = [path for path in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in path]
     assert "docs/step_sweep.png" in paths
     for path in paths:
-        assert (Path(__file__).parents[1] / path).exists(), path
+        assert (ROOT / path).exists(), path
 
 
 def test_every_cost_and_the_penalty_are_named():
     for kind in (*Cost.__subclasses__(), gf.L2, gf.Dense, gf.LSTM):
         assert f"{kind.__name__}(" in README
+
+
+@pytest.mark.parametrize("name", gf.__all__)
+def test_every_public_name_is_there(name):
+    assert re.search(rf"\b{name}\b", README)
+
+
+def test_the_guide_for_contributors_names_every_module():
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = {path.stem for path in Path(gf.__file__).parent.glob("*.py")} - {"__init__", "__main__"}
+    assert [name for name in sorted(modules) if f"`{name}`" not in guide] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/performance.md"])
+def test_lines_of_prose_have_at_most_120_characters(name):
+    lines = (ROOT / name).read_text().splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "![", "```"))] == []

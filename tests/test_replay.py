@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from work import Stopped
 
 from gradcheck_fast import replay
 from gradcheck_fast.checkpoint import Checkpoint
@@ -82,11 +83,7 @@ def test_answers_to_other_questions_are_refused(expected):
         Collatz()(0, Answers(expected[3]))
 
 
-class Stopped(Exception):
-    pass
-
-
-def test_a_checkpoint_keeps_every_stretch(tmp_path, monkeypatch, expected):
+def test_a_checkpoint_keeps_every_stretch(tmp_path, monkeypatch, eager, expected):
     monkeypatch.setattr(replay, "FIRST_ANSWERS", 10)
 
     class Stops(Collatz):
@@ -96,8 +93,6 @@ def test_a_checkpoint_keeps_every_stretch(tmp_path, monkeypatch, expected):
             return super().answer(question)
 
     kept = lambda: Checkpoint(tmp_path / "run.npz", {})
-    monkeypatch.setattr("gradcheck_fast.checkpoint.SAVE_SECONDS", 0.0)
-    monkeypatch.setattr("gradcheck_fast.checkpoint.SAVE_PART", float("inf"))
     with pytest.raises(Stopped):
         answers_of(Stops(), checkpoint=kept())
     procedure = Collatz()

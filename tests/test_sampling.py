@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import networks
 import numpy as np
 import pytest
-from networks import make
+from networks import flat, make
 
 import gradcheck_fast as gf
 from gradcheck_fast import methods
@@ -255,10 +255,6 @@ def test_the_result_does_not_depend_on_chunks_and_workers(monkeypatch):
         for method, numbers in expected.items():
             np.testing.assert_array_equal(check(loss, method=method, executor=executor), numbers)
             np.testing.assert_allclose(check(rectified()[0], method=method), numbers, rtol=1e-9, atol=1e-11)
-
-
-def flat(tree):
-    return np.concatenate([array.ravel() for array in tree.values()])
 
 
 @pytest.mark.parametrize("method", ["incremental", "direct"])

@@ -6,7 +6,7 @@ import copy
 import os
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
@@ -383,3 +383,17 @@ def test_pytorch_uses_one_thread_in_each_worker():
             np.testing.assert_allclose(found, threads)
         assert executor.submit(torch.get_num_threads).result() == 3
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("kind", ["chain", "function"])
+def test_several_threads_and_a_checkpoint(kind, tmp_path):
+    """Of a module that is differenced as a function there is one copy, whose parameters are set for each value."""
+    middle = nn.Tanh() if kind == "chain" else nn.LayerNorm(6)
+    module = nn.Sequential(nn.Linear(4, 6), middle, nn.Linear(6, 3)).double()
+    arguments = module, nn.CrossEntropyLoss(), torch.randn(8, 4).double(), torch.randint(3, (8,))
+    expected = gf.torch.gradcheck(*arguments)
+    assert expected.ok
+    with ThreadPoolExecutor(4) as threads:
+        found = gf.torch.gradcheck(*arguments, executor=threads, checkpoint=tmp_path / "run.npz")
+    assert {**found.to_dict(), "seconds": None} == {**expected.to_dict(), "seconds": None}
+    assert (tmp_path / "run.npz").exists()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import count
 from multiprocessing import get_context
 
 import numpy as np
+from networks import flat
 
 import gradcheck_fast as gf
 
@@ -19,16 +21,14 @@ def function(params):
     return float(np.sum(np.tanh(params["w"]) ** 3) * params["b"])
 
 
-def make_network(samples=40):
+def make_network(samples=40, factor=1.0):
     random = np.random.default_rng(5)
     net = gf.Network([gf.Dense(6, 30, "relu"), gf.Dense(30, 4)], cost=gf.CrossEntropy(), penalty=gf.L2(0.1))
     X = random.normal(size=(samples, 6))
-    X[:3] = 0.0  # on kinks, but for the biases
-    return net.loss(X, random.integers(4, size=samples)), net.init(5)
-
-
-def flat(tree):
-    return np.concatenate([np.ravel(array) for array in tree.values()])
+    X[:3] = 0.0
+    params = net.init(5)
+    params["b1"][:4] = 0.0  # with these samples, on kinks
+    return net.loss(factor * X, random.integers(4, size=samples)), params
 
 
 def gradient(loss, params, **options):
@@ -40,6 +40,21 @@ EXPECTED = gradient(function, PARAMS)
 
 def pool(workers=2):
     return ProcessPoolExecutor(workers, get_context("spawn"))
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(reports):
+    """A progress function that ends the run."""
+    numbers = count(1)
+
+    def progress(fraction):
+        if next(numbers) == reports:
+            raise Stopped
+
+    return progress
 
 
 class Inline(Executor):

@@ -60,10 +60,12 @@ _ADAPTERS = ("jax", "sklearn", "torch")
 
 def __getattr__(name: str) -> "ModuleType":
     """The adapters, each imported when it is first asked for: they need what need not be installed."""
-    if name in _ADAPTERS:
+    if name not in _ADAPTERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
         return import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_ADAPTERS])
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        # no ImportError: hasattr() asks, too
+        raise AttributeError(f'gf.{name} needs {name}: pip install "gradcheck_fast[{name}]"') from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -77,9 +78,24 @@ def choose_loss(
                 f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
                 "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"
             ) from None
-        problem = RoundedGradient(python_loss(loss), gradient, lambda: in_double(params))
+        problem = RoundedGradient(python_loss(_InTurn(loss)), gradient, lambda: in_double(params))
         return problem, f"differenced as a Python function: {unknown}"
     return described, "differenced by the compiled engine, which knows all layers and the loss"
+
+
+class _InTurn:
+    """A function that threads call one after another: there is one module or estimator, whose parameters it sets."""
+
+    def __init__(self, function: Callable[[Arrays], float]) -> None:
+        self._function = function
+        self._lock = Lock()
+
+    def __call__(self, params: Arrays) -> float:
+        with self._lock:
+            return self._function(params)
+
+    def __reduce__(self) -> tuple[type[_InTurn], tuple[Callable[[Arrays], float]]]:
+        return _InTurn, (self._function,)
 
 
 class Transposed:

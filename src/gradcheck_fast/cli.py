@@ -1,7 +1,4 @@
-"""The command line: ``gradcheck-fast demo``, ``gradcheck-fast check FILE.py[:name]``, ``gradcheck-fast bench``.
-
-Exit codes: 0 the gradient is right, 1 it is wrong, 2 bad usage or input.
-"""
+"""The command line: ``gradcheck-fast demo``, ``gradcheck-fast check FILE.py[:name]``, ``gradcheck-fast bench``."""
 
 from __future__ import annotations
 
@@ -16,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, bench, demo
 from .check import gradcheck
-from .names import nearest
+from .names import integer, nearest
 from .report import Report
 from .text import as_json
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-RIGHT, WRONG, BAD_INPUT = 0, 1, 2
+RIGHT, WRONG, BAD_INPUT, INTERRUPTED, NOBODY_READS = 0, 1, 2, 130, 141
+EXIT_CODES = f"""\
+Exit codes: {RIGHT} the gradient is right; {WRONG} it is wrong, or too little could be checked; {BAD_INPUT} bad usage or
+input; {INTERRUPTED} interrupted by Ctrl-C; {NOBODY_READS} what it prints is no longer read.
+"""
 PARTS = ("loss", "gradient", "params")
 
 CHECK_HELP = """\
@@ -52,17 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except BrokenPipeError:  # `gradcheck-fast demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return NOBODY_READS
     except KeyboardInterrupt:
         print("gradcheck-fast: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gradcheck-fast",
         description="Tells whether every number of a hand-written gradient is right, and which are wrong.",
-        epilog="Exit codes: 0 the gradient is right, 1 it is wrong, 2 bad usage or input.",
+        epilog=EXIT_CODES,
     )
     parser.add_argument("--version", action="version", version=f"gradcheck_fast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="check the gradient that a Python file defines",
         description=CHECK_HELP,
+        epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.add_argument("target", metavar="FILE.py[:name]")
@@ -150,7 +152,7 @@ def _check(arguments: argparse.Namespace) -> int:
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        ours = isinstance(error, (TypeError, ValueError, OSError)) and _raised_by_us(error)
+        ours = isinstance(error, (TypeError, ValueError, OSError, RuntimeError)) and _raised_by_us(error)
         raise InputError(str(error) if ours else f"{arguments.target} raised\n{traceback.format_exc()}") from error
     finally:
         sys.path[:] = before
@@ -168,8 +170,7 @@ def _processes(workers: int) -> Callable[[], Executor]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    if workers < 1:
-        raise InputError(f"--workers: expected a positive integer, got {workers}")
+    workers = integer("--workers", workers, positive=True)
     return lambda: ProcessPoolExecutor(workers, get_context("spawn"))
 
 

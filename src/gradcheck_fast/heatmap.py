@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import log, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .trees import split
+from .trees import as_matrix_shape, split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,14 +52,6 @@ def heat_maps(report: Report, most: int, *, cells: tuple[int, int]) -> list[Heat
     largest = [np.inf if np.isnan(part).any() else part.max() for _, part in drawn]
     shown = sorted(np.argsort(np.negative(largest), kind="stable")[:most])
     return [_heat_map(*drawn[k], most=cells) for k in shown]
-
-
-def as_matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of an array seen as a matrix, split between two axes where that is nearest to a square."""
-    if len(shape) < 2:
-        return 1, prod(shape)
-    splits = [(prod(shape[:k]), prod(shape[k:])) for k in range(1, len(shape))]
-    return min(splits, key=lambda split: abs(log(split[0] / split[1])))
 
 
 def _heat_map(array: ArrayResult, error: NDArray[np.float64], *, most: tuple[int, int]) -> HeatMap:

@@ -49,7 +49,8 @@ def gradcheck(
         A pytree like `params`, or a function of `params` that gives one. By default, ``jax.grad(loss)``: then the rules
         of `jax.custom_vjp` and `jax.custom_jvp` are what is checked.
     **options
-        As for `gradcheck_fast.gradcheck`: step, rtol, atol, progress, error_bars, sample, seed.
+        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
+        checkpoint, sample, seed.
 
     Returns
     -------
@@ -88,14 +89,14 @@ class _Case:
         if not self.params:
             raise ValueError("params: expected a pytree with arrays of floating-point numbers, got none of them")
 
-    def loss(self, arrays: Arrays) -> float:
+    def loss(self, arrays: Arrays) -> Any:
         """In float64."""
         with enable_x64(True):
             value = np.asarray(self._loss(self.tree(arrays)))
         if value.size != 1:
             raise TypeError(f"loss: expected it to give one real number, got the shape {value.shape}")
         require_float64("loss", value.dtype)
-        return float(value.reshape(()))
+        return value.item()
 
     def gradient(self, arrays: Arrays) -> Arrays:
         """By ``jax.grad``."""

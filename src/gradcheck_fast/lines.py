@@ -39,7 +39,7 @@ import numpy as np
 from .arrays import finfo
 from .compare import ANALYTIC_ROUNDINGS
 from .differences import EPSILON
-from .heatmap import as_matrix_shape
+from .trees import as_matrix_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

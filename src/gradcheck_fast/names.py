@@ -1,4 +1,4 @@
-"""Suggesting the nearest name, and checking small arguments."""
+"""Words for people: the nearest name, a time; and checking small arguments."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     lower = {k.lower(): k for k in known}
     close = get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
     return f", did you mean {lower[close[0]]!r}?" if close else ""
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that a person would take, with three digits."""
+    for unit, size, least in (("days", 86400.0, 2), ("hours", 3600.0, 2), ("minutes", 60.0, 2), ("s", 1.0, 1)):
+        if seconds >= least * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
 
 
 def true_or_false(what: str, value: object) -> bool:

@@ -13,8 +13,7 @@ from .arrays import digest
 from .differences import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from .evaluate import Unnoticed
 from .methods import Engine
-from .names import choose
-from .progress import duration
+from .names import choose, duration
 from .recurrent import Recurrent
 from .threads import resolve
 from .trees import Packed, Tree, entry_name, pack_as

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TypeAlias
 
+from .names import duration
+
 #: What `progress=` takes: nothing, a line on stderr, or a function of the fraction done (0 to 1).
 Progress: TypeAlias = bool | Callable[[float], object] | None
 
@@ -97,14 +99,6 @@ class _Line:
             print(f"\r{text}\033[K", end="\n" if done else "", file=sys.stderr, flush=True)
         else:
             print(text, file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that a person would take, with three digits."""
-    for unit, size, least in (("days", 86400.0, 2), ("hours", 3600.0, 2), ("minutes", 60.0, 2), ("s", 1.0, 1)):
-        if seconds >= least * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
 
 
 def calls_inside() -> int:

@@ -47,7 +47,8 @@ def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options
     X, y : array_like
         As for ``estimator.fit``.
     **options
-        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, sample, seed.
+        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
+        checkpoint, sample, seed.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from .arrays import format_index
-from .progress import duration
+from .names import duration
 
 if TYPE_CHECKING:
     from rich.text import Text

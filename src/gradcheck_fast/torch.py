@@ -56,7 +56,8 @@ def gradcheck(
         What the module is called with; a tuple is several arguments.
     targets : optional
     **options
-        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, sample, seed.
+        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
+        checkpoint, sample, seed.
 
     Returns
     -------

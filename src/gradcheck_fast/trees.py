@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from math import prod
+from math import log, prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -61,6 +61,14 @@ def parts(shapes: Mapping[str, Shape]) -> Iterator[tuple[str, slice, Shape]]:
         end = begin + prod(shape)
         yield name, slice(begin, end), shape
         begin = end
+
+
+def as_matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of an array seen as a matrix, split between two axes where that is nearest to a square."""
+    if len(shape) < 2:
+        return 1, prod(shape)
+    splits = [(prod(shape[:k]), prod(shape[k:])) for k in range(1, len(shape))]
+    return min(splits, key=lambda split: abs(log(split[0] / split[1])))
 
 
 def entry_name(shapes: Mapping[str, Shape], k: int) -> str:
