@@ -11,8 +11,6 @@ from networks import COSTS, backprop, four_layers, make, random_network, wrong_a
 import gradcheck_fast as gf
 
 METHODS = ("units", "incremental")
-
-
 ARRAYS = [f"{kind}{k}" for k in range(1, 5) for kind in "Wb"]
 WEIGHTS, BIASES = ARRAYS[::2], ARRAYS[1::2]
 networks = pytest.mark.parametrize("case", ["regression", "classification", "penalised"], indirect=True)
