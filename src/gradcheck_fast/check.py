@@ -17,12 +17,15 @@ from .names import choose, integer, number
 from .numerical import METHODS, as_problem, differentiate, make_runner, read_step
 from .report import Report, make_report
 from .rounded import RoundedGradient
-from .sampling import coverage, draw, drawn_of, read_sample, whole
+from .sampling import chosen, coverage, draw, drawn_of, read_sample, whole
 from .trees import copy, pack_as
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from os import PathLike
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from .numerical import Loss, Problem
     from .progress import Progress
@@ -216,13 +219,22 @@ def _of_sample(asked: _Asked, picked: Sample) -> Report:
     return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
 
 
+def _are_wrong(asked: _Asked, entries: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which of some entries, in order, are wrong when differenced one by one."""
+    problem, at, analytic, runner, *_ = asked
+    numerical = differentiate(problem, at, "auto", None, runner.quietly(), kinks=True, entries=entries)
+    comparison = compare(chosen(at.shapes, entries).of(analytic), numerical, asked.rtol, asked.atol)
+    return comparison.excess > 1.0
+
+
 def _along_directions(asked: _Asked, seed: int) -> Report:
     """All entries at once, along random directions."""
     problem, at, analytic, *_ = asked
     costs = problem.costs_at(at, asked.runner.n_threads)
     found = compare_along_directions(
-        costs.cost, at, analytic, rtol=asked.rtol, atol=asked.atol, step=asked.step, seed=seed, runner=asked.runner
-    )
+        costs.cost, at, analytic, rtol=asked.rtol, atol=asked.atol, step=asked.step, seed=seed, runner=asked.runner,
+        is_wrong=partial(_are_wrong, asked),
+    )  # fmt: skip
     notes = finish(costs, at.flat, found.base)
     report = make_report(found.comparison, analytic, found, at)
     diagnoses = diagnose_drawn(problem, analytic, found.drawn)

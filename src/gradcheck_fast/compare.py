@@ -72,8 +72,8 @@ ANALYTIC_ROUNDINGS = 12.0
 #: A unit that is nearly saturated loses as many digits of 1 - a² in a coarse dtype as its gradient is smaller than it
 #: would be elsewhere. So no entry has less rounding than the largest of all, times this.
 _SATURATED = 3.0
-#: An array that is less than its error bars has nothing to check, if these or its gradient are so small a part of the
-#: whole gradient; else nothing is known of it.
+#: An array that is less than its error bars has nothing to check, if these are so small a part of the whole gradient;
+#: else nothing is known of it.
 NEGLIGIBLE = 1e-6
 #: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
 _UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
@@ -188,6 +188,7 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
         with np.errstate(invalid="ignore", over="ignore"):
             rounding = _SURE_ROUNDINGS * eps * np.maximum(size, is_coarse(dtype) * _compare.root_mean_square(n[part]))
             agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & (close[part] <= _CLEAR * size + rounding)
+            agree &= np.isfinite(n[part])
         unsure[part] = ~(agree | ~np.isfinite(a[part]))
     return close, unsure
 
@@ -209,8 +210,8 @@ def _judge(
             _compare.root_mean_square(other), ratio,
         )  # fmt: skip
         empty = not wrong and small + at_kink == own.size
-        if empty and negligible:  # that much may be there, or is claimed to be, is more than nothing
-            empty = found.bars[part].max(initial=0.0) <= negligible or np.abs(own).max(initial=0.0) <= negligible
+        if empty and negligible:
+            empty = found.bars[part].max(initial=0.0) <= negligible
         results.append(
             ArrayResult(
                 name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, floor, inf, log10, nan, prod, sqrt
+from math import ceil, floor, hypot, inf, log10, nan, prod, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _ROUNDS = 8
 #: An array in which a gradient wrong by as much as itself could have been missed is inconclusive.
 _POWERLESS = 1.0
+#: So many of an array's wrong entries are differenced once more, each with the step that suits it, before any is called
+#: wrong: directions have one step for all of an array, and little is known of a loss's noise.
+_SUSPECTS = 8
 #: Evaluations of the cost for each direction.
 _EVALUATIONS = 3
 #: What a stretch of an array's check takes: at least so long, and for each parameter, all of which are sent to workers.
@@ -44,7 +47,7 @@ class Directional(NamedTuple):
         The numerical gradient is NaN but where entries were differenced one by one.
     step : float or None
     evaluations : int
-        Of the cost.
+        Of the cost, along directions.
     coverage : str
         What would have been seen, in a sentence.
     drawn : dict
@@ -64,18 +67,30 @@ class Directional(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What is known of one array in the end: the first test, the last one, and what was found in between."""
+    """What is known of one array in the end: the first test, the last one, and what was found in between.
+
+    `refuted`: that was wrong along directions, but not when differenced as carefully as single entries are.
+    """
 
     table: Table
     not_finite: int
     first: Tested | None = None
     last: Tested | None = None
     located: Located = Located()
+    refuted: bool = False
+
+    @property
+    def suspects(self) -> NDArray[np.intp]:
+        """Where the worst of the entries lie that were differenced one by one, in the flat vector."""
+        checked = sorted((*self.located.entries, *self.located.drawn), key=lambda entry: -entry.excess)
+        places = [entry.row * self.table.shape[1] + entry.column for entry in checked[:_SUSPECTS] if entry.wrong]
+        return self.table.place.start + np.array(places, np.intp)
 
 
 def compare_along_directions(
     cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, *,
     rtol: float | None, atol: float | None, step: float | None, seed: int, runner: Runner,
+    is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]],
 ) -> Directional:  # fmt: skip
     """Compares array by array; see `lines` for the mathematics, `localise` for how wrong entries are found.
 
@@ -94,6 +109,8 @@ def compare_along_directions(
     runner : Runner
         Each array is a task, in stretches. The result does not depend on who does them: the answers of all arrays are
         found first, and then gone through once more.
+    is_wrong : callable
+        Which of some entries, by their numbers, are wrong when compared entry by entry.
     """
     single, given = is_float32(analytic.flat), Tolerance(rtol or 0.0, atol or 0.0)
     arrays = []
@@ -105,8 +122,22 @@ def compare_along_directions(
         asked.check, len(arrays), runner, what="arrays along directions", expected=asked.expected,
         seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
     )  # fmt: skip
-    found = [asked.check(number, Answers(known)) for number, known in enumerate(answers)]
+    found = _confirmed([asked.check(number, Answers(known)) for number, known in enumerate(answers)], is_wrong)
     return _summary(found, analytic, asked.base, 1 + sum(map(len, answers)), step, given)
+
+
+def _confirmed(found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]]) -> list[_Found]:
+    """The same, where what is wrong in an array is so in at least one of its entries when differenced by itself."""
+    suspects = np.sort(np.concatenate([array.suspects for array in found])) if found else np.empty(0, np.intp)
+    if not len(suspects):
+        return found
+    wrong = dict(zip(suspects.tolist(), is_wrong(suspects).tolist(), strict=True))
+    return [
+        array._replace(located=Located(), refuted=True)
+        if len(array.suspects) and not any(wrong[entry] for entry in array.suspects.tolist())
+        else array
+        for array in found
+    ]
 
 
 class _Array(NamedTuple):
@@ -165,7 +196,7 @@ def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float |
     for _ in range(_ROUNDS):
         if not last.wrong:
             break
-        size = sqrt(sum(line.slope**2 for line in last.lines) / len(last.lines) / table.theta.size)
+        size = last.size / sqrt(table.theta.size)
         more = locate(probe, table, tolerance, number=last.number, residual=last.residual, size=size, step=step)
         located = located.and_more(more)
         table.leave_out(_where(table, more))
@@ -195,7 +226,7 @@ def _summary(
     bars = np.full(analytic.flat.size, nan) if known else None
     results: list[ArrayResult] = []
     tests = [array.first for array in found if array.first is not None]
-    negligible = NEGLIGIBLE * max((test.sizes[1] for test in tests), default=0.0)
+    negligible = NEGLIGIBLE * max((test.size for test in tests), default=0.0)
     for (name, shape), array in zip(analytic.shapes.items(), found, strict=True):
         own = array.table.place
         if array.not_finite:
@@ -228,12 +259,11 @@ def _result(
     flat = [entry.row * array.table.shape[1] + entry.column for entry in array.located.entries]
     entries = tuple(tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(flat))
     ratio = nan if array.not_finite else _relative_error([array.first])
-    powerless = not wrong and last.power > _POWERLESS
-    little = not negligible or min(last.sizes[0], last.bar) <= negligible
-    empty = powerless and last.silent and little
+    powerless = not wrong and (last.power > _POWERLESS or array.refuted)
+    empty = powerless and last.silent and (not negligible or last.bar <= negligible)
     return ArrayResult(
         name, shape, ratio, largest, wrong, size, *tolerance, inconclusive=size if powerless and not empty else 0,
-        empty=empty, power=last.power, entries=entries, blocks=blocks,
+        empty=empty, power=None if array.refuted else last.power, entries=entries, blocks=blocks,
     )  # fmt: skip
 
 
@@ -241,8 +271,8 @@ def _relative_error(tests: list[Tested]) -> float:
     """‖a - n‖ / ‖a + n‖ as the directions estimate it."""
     if not tests:
         return nan
-    difference, total = (sum(squares) for squares in zip(*(test.squares for test in tests), strict=True))
-    return sqrt(difference / total) if total else 0.0 if not difference else inf
+    difference, total = (hypot(*norms) for norms in zip(*(test.norms for test in tests), strict=True))
+    return difference / total if total else 0.0 if not difference else inf
 
 
 def _coverage(results: list[ArrayResult]) -> str:

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property, partial
-from math import inf, isfinite, prod, sqrt
+from math import frexp, hypot, inf, isfinite, prod, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -256,16 +256,16 @@ class Tested(NamedTuple):
         return all(abs(line.slope) <= self.bar for line in self.lines)
 
     @property
-    def sizes(self) -> tuple[float, float]:
-        """Estimates of ‖a‖ and ‖n‖."""
-        analytic, slope = np.array([(line.analytic, line.slope) for line in self.lines]).T
-        return float(np.sqrt(np.mean(analytic**2))), float(np.sqrt(np.mean(slope**2)))
+    def size(self) -> float:
+        """An estimate of ‖n‖."""
+        return hypot(*(line.slope for line in self.lines)) / sqrt(len(self.lines))
 
     @property
-    def squares(self) -> tuple[float, float]:
-        """Estimates of ‖a - n‖² and ‖a + n‖²: in each direction both have that expectation."""
-        difference, total = np.array([(line.residual, line.analytic + line.slope) for line in self.lines]).T
-        return float(np.mean(difference**2)), float(np.mean(total**2))
+    def norms(self) -> tuple[float, float]:
+        """Estimates of ‖a - n‖ and ‖a + n‖: in each direction the square has that expectation."""
+        count = sqrt(len(self.lines))
+        total = hypot(*(line.analytic + line.slope for line in self.lines))
+        return hypot(*(line.residual for line in self.lines)) / count, total / count
 
 
 class Tolerance(NamedTuple):
@@ -334,11 +334,11 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
             add(table.new_direction(), h)
         bars = _bars(probe, lines)
     wide = max(bars.values())
-    together = sqrt(sum(line.residual**2 for line in lines.values()) / len(lines))
+    together = hypot(*(line.residual for line in lines.values())) / sqrt(len(lines))
     number = max(lines, key=lambda number: (number > 0, abs(lines[number].residual)))
     own = [lines[axis] for axis in axes] or list(lines.values())
     if axes:
-        unseen = sqrt(sum((abs(line.residual) + wide) ** 2 for line in own) / len(own))
+        unseen = hypot(*(abs(line.residual) + wide for line in own)) / sqrt(len(own))
     else:
         unseen = (abs(lines[number].residual) + wide) / quantile(len(lines))
     return Tested(
@@ -391,11 +391,16 @@ def _bars(probe: Probe, lines: dict[int, Line]) -> dict[int, float]:
 
 def _typical(lines: Iterable[Line]) -> float:
     """The root mean square of the third differences."""
-    return sqrt(float(np.mean(np.square([line.third for line in lines]))))
+    thirds = [line.third for line in lines]
+    return hypot(*thirds) / sqrt(len(thirds))
 
 
 def _norm(x: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.einsum("ij,ij->", x, x)))
+    largest = float(np.abs(x).max(initial=0.0))
+    if not 0.0 < largest < inf:
+        return largest
+    scale = 2.0 ** frexp(largest)[1]  # whose squares neither over- nor underflow
+    return scale * float(np.sqrt(np.einsum("ij,ij->", x / scale, x / scale)))
 
 
 def _project(g: NDArray[np.float64], there: NDArray[np.float64], here: NDArray[np.float64]) -> float:

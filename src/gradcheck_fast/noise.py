@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 POINTS, LOWEST_ORDER, HIGHEST_ORDER = 11, 3, 6
 #: Distances of the points, in sizes of the parameters: some roundings; and much less than any step of a difference.
 ROUNDINGS_APART, APART = 2.0**-46, PLAIN_STEP / 16.0
-#: A function that turns quickly, or a kink, may look like noise; but not as much, to a factor, on a line so many times
-#: shorter.
-CLOSER, STILL_THERE = 64.0, 8.0
+#: A function that turns quickly, or a kink, may look like noise; but not as much, nor more, to a factor, on a line so
+#: many times shorter: roots do, of which 8 times less is seen there.
+CLOSER, STILL_THERE = 64.0, 4.0
 #: Noise is the same in differences of all orders, to a factor; of a function, the highest are the least.
 ALIKE = 8.0
 #: What is more than this part of the values is the function itself, unless it is there between neighbours, too.
@@ -61,7 +61,8 @@ def noise_around(theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]
     if level > ALIKE * min(orders) or level > MOST_NOISE * np.abs(values(APART)).max():
         return Noise(between_neighbours)
     closer = max(seen(APART / CLOSER))
-    return Noise(max(level, closer) if level <= STILL_THERE * closer else between_neighbours)
+    is_there = closer / STILL_THERE <= level <= STILL_THERE * closer
+    return Noise(max(level, closer) if is_there else between_neighbours)
 
 
 def _along(
@@ -106,6 +107,8 @@ def _quantum(values_on: Callable[[float], NDArray[np.float64]]) -> float:
             on_a_grid = np.abs(multiples - np.round(multiples)) <= GRID * multiples
             if on_a_grid.all() and np.ptp(np.round(multiples)) > 0.0:
                 return float(quantum)
+            if not (jumps[1:] & jumps[:-1]).any():  # several are rounded, and added up
+                return float(sizes.max())
         if jumps.all():
             break
         spacing *= 2.0 if jumps.any() else 4.0

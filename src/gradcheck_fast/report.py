@@ -63,7 +63,8 @@ class Report:
         Where not every entry was compared: which errors would have been seen, and with what probability. The numerical
         gradient is NaN where it is not known.
     evaluations : int or None
-        How often the loss was evaluated, where that was counted.
+        How often the loss was evaluated along directions; None: there were none. Some entries of what is found to be
+        wrong are then differenced once more, each by itself, which is not counted.
     """
 
     ok: bool

@@ -125,8 +125,8 @@ class ArrayResult:
         Entries whose error bar, or the rounding due to the gradient's dtype, is too wide to decide, or whose numerical
         gradient is not finite; in an array in which there is something to check.
     empty : bool
-        Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries, and yours or the
-        bars are next to nothing: nothing that is wrong would surely have been seen.
+        Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries, and the bars are
+        next to nothing beside the whole gradient: there is nothing that could be wrong by much.
     drawn : int, optional
         How many entries were drawn at random and compared; None: all were.
     power : float, optional

@@ -80,6 +80,13 @@ def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
     return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts, f"{sample}, seed {seed}")
 
 
+def chosen(shapes: dict[str, Shape], entries: NDArray[np.intp]) -> Sample:
+    """These entries, which are in order."""
+    counts = {name: int(np.count_nonzero((part.start <= entries) & (entries < part.stop)))
+              for name, part, _ in parts(shapes)}  # fmt: skip
+    return Sample(entries, counts, "chosen")
+
+
 def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Comparison:
     """The comparison of sampled entries as one of all: NaN, and an excess of -inf, where nothing was compared.
 
