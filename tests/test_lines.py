@@ -177,7 +177,7 @@ def test_the_error_of_few_entries_is_measured_as_it_is():
     wrong = np.cos(at) + np.array([0.0, 1e-2, 0.0])
     tested, _ = check_vector(lambda theta: float(np.sin(theta).sum()), wrong, at)
     assert tested.wrong
-    assert np.sqrt(tested.squares[0]) == pytest.approx(1e-2, rel=1e-5)
+    assert tested.norms[0] == pytest.approx(1e-2, rel=1e-5)
     assert tested.number > 0, "along a direction in which the other entries show, too"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from . import _compare
 from .differences import EPSILON, PLAIN_STEP
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _by_order(values: NDArray[np.float64]) -> list[float]:
     for k in range(1, HIGHEST_ORDER + 1):
         values = np.diff(values)
         variance *= 2.0 * (2 * k - 1) / k  # binomial(2k, k)
-        found.append(float(np.sqrt(np.mean(values**2) / variance)))
+        found.append(_compare.root_mean_square(values) / variance**0.5)
     return found[LOWEST_ORDER - 1 :]
 
 
