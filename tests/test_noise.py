@@ -90,7 +90,7 @@ def test_a_right_gradient_of_a_rounded_loss_is_not_wrong(digits):
     for seed in range(10):
         loss, gradient, params = small_network(seed)
         report = gf.gradcheck(lambda p, loss=loss: np.round(loss(p), digits), gradient, params)
-        assert report.verdict == ("PASS" if digits > 5 else "INCONCLUSIVE") or (digits == 5 and report.ok), seed
+        assert report.verdict == ("PASS" if digits > 5 else "INCONCLUSIVE") or (digits in (4, 5) and report.ok), seed
         if digits < 7:
             assert "the values of the loss are rounded, to multiples of" in report.notes[0]
 

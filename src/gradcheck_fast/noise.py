@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _compare
 from .differences import EPSILON, PLAIN_STEP
+from .steps import NOISES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,8 @@ ALIKE = 8.0
 MOST_NOISE = 1e-4
 #: Rounded values are looked for with points so far apart at most; what are some roundings apart is the same.
 WIDEST, SAME = 0.1, 8.0 * EPSILON
-#: How far, in parts of them, multiples of what they are rounded to may be off.
-GRID = 1e-6
+#: How far multiples of what they are rounded to may be off, and how large they may be for that to be told.
+GRID, MOST_MULTIPLES = 1e-3, 1e4
 
 
 class Noise(NamedTuple):
@@ -52,9 +53,9 @@ def noise_around(theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]
         return [max(pair) for pair in zip(_by_order(values(spacing)), _by_order(values(spacing / 2**0.5)), strict=True)]
 
     between_neighbours = max(_by_order(_along(cost, theta, ROUNDINGS_APART * own)))
-    quantum = _quantum(values)
+    level, quantum = _rounding(values)
     if quantum:
-        return Noise(max(quantum, between_neighbours), quantum)
+        return Noise(max(level, between_neighbours), quantum)
     orders = seen(APART)
     level = max(orders)
     if level <= STILL_THERE * between_neighbours:
@@ -90,8 +91,9 @@ def _by_order(values: NDArray[np.float64]) -> list[float]:
     return found[LOWEST_ORDER - 1 :]
 
 
-def _quantum(values_on: Callable[[float], NDArray[np.float64]]) -> float:
-    """What the values are rounded to multiples of; 0 if they are not. `values_on` gives those at points so far apart.
+def _rounding(values_on: Callable[[float], NDArray[np.float64]]) -> Noise:
+    """What the values are rounded to multiples of, and how much noise that makes; `values_on` gives those at points so
+    far apart.
 
     Values that are rounded stay the same for a while, if one looks close enough, and then change by multiples.
     """
@@ -101,16 +103,18 @@ def _quantum(values_on: Callable[[float], NDArray[np.float64]]) -> float:
         if not np.isfinite(values).all():
             break
         sizes = np.abs(np.diff(values))
-        jumps = sizes > SAME * np.abs(values).max()
-        if jumps.sum() >= 2:
-            quantum = sizes[jumps].min()
-            multiples = np.where(jumps, sizes / quantum, 0.0)
-            on_a_grid = np.abs(multiples - np.round(multiples)) <= GRID * multiples
-            if on_a_grid.all() and np.ptp(np.round(multiples)) > 0.0:
-                return float(quantum)
-            if not (jumps[1:] & jumps[:-1]).any():  # several are rounded, and added up
-                return float(sizes.max())
+        same = SAME * np.maximum(np.abs(values[1:]), np.abs(values[:-1]))
+        jumps = sizes > same
+        gaps = np.diff(np.sort(np.where(jumps, sizes, 0.0)))
+        gaps = gaps[gaps > same.max()]
+        if jumps.sum() >= 2 and len(gaps):
+            multiples = np.where(jumps, sizes / gaps.min(), 0.0)
+            if multiples.max() <= MOST_MULTIPLES and (np.abs(multiples - np.round(multiples)) <= GRID).all():
+                return Noise(float(gaps.min()) / NOISES, float(gaps.min()))  # no more than half of it, at both points
+            alone = jumps[1:-1] & ~jumps[:-2] & ~jumps[2:]
+            if 2 * alone.sum() >= jumps.sum():  # several are rounded, and added up
+                return Noise(float(sizes.max()), float(sizes.max()))
         if jumps.all():
             break
         spacing *= 2.0 if jumps.any() else 4.0
-    return 0.0
+    return Noise(0.0)

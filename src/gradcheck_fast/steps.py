@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from . import _compare
 from .differences import EPSILON, LARGEST_STEP, PLAIN_STEP, SMALLEST_STEP, Refined
 
 if TYPE_CHECKING:
@@ -37,21 +38,18 @@ class Ladder(NamedTuple):
         Of each step to the next. Not whole: to a periodic function a step and a multiple of it may be all the same.
     larger, smaller : int
         How many larger and smaller ones than the first, at most.
-    doubt : float
-        Where an error bar is more than this part of a difference, a step in proportion to the parameter is tried, too.
     """
 
     ratio: float
     larger: int
     smaller: int
-    doubt: float
 
 
 #: A bar of more than this part of it may have a better one on another ladder.
 WIDE = 1e-3
-THOROUGH = Ladder(4.3, 7, 13, 0.0)
+THOROUGH = Ladder(4.3, 7, 13)
 #: Looks for less truncation only, not for less noise.
-QUICK = Ladder(40.3, 0, 4, WIDE)
+QUICK = Ladder(40.3, 0, 4)
 
 
 class Level(NamedTuple):
@@ -108,9 +106,10 @@ def refine(
 
     best = climb(np.arange(len(entries)), h, first)
     own, size = PLAIN_STEP * np.abs(theta), np.fmax(np.abs(best.derivatives), scale)
-    doubted = best.bars > ladder.doubt * size
-    some = np.flatnonzero((own > SMALLEST_STEP) & (own < h / ladder.ratio) & doubted)
+    some = np.flatnonzero((own > SMALLEST_STEP) & (own < h / ladder.ratio))
     seen = Level.of(pairs(entries[some], own[some]), theta[some], noise)
+    # of what changes by less than noise over the size of a parameter nothing is seen
+    looked, unseen = some, seen.noise * (2.0 * PLAIN_STEP)
     with np.errstate(invalid="ignore"):
         refuted = ~(np.abs(seen.differences - best.derivatives[some]) <= best.bars[some] + seen.noise)
     again = refuted | (best.bars > WIDE * size)[some]
@@ -118,6 +117,7 @@ def refine(
     found = climb(some, own[some], seen.some(again))
     better = (found.bars < np.abs(found.derivatives)) & (refuted | (found.bars < best.bars[some]))
     best.derivatives[some[better]], best.bars[some[better]] = found.derivatives[better], found.bars[better]
+    best.bars[looked] = np.fmax(best.bars[looked], unseen)
     return best
 
 
@@ -128,6 +128,10 @@ def _climb(
     """The steps of a ladder, larger or smaller than `h`; `at` gives the differences of some entries with some steps."""
     best = Refined(first.differences.copy(), np.full(len(h), np.inf))
 
+    def converged(which: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Where differences have agreed well: what smaller steps then show is more noise than was known of."""
+        return np.asarray(best.bars[which] <= WIDE * np.abs(best.derivatives[which]))
+
     def improve(which: NDArray[np.intp], smaller: Level, larger: Level) -> tuple[NDArray[np.bool_], NDArray[Any]]:
         """Takes the differences with the smaller of two steps where they are the best so far, or refute these.
 
@@ -137,7 +141,8 @@ def _climb(
             change = np.abs(smaller.differences - larger.differences)
             bars = CHANGES * change + smaller.noise
             off = np.abs(smaller.differences - best.derivatives[which])
-            better = (bars < best.bars[which]) | (off > best.bars[which] + smaller.noise)  # not where NaN
+            refuted = (off > best.bars[which] + smaller.noise) & ~converged(which)
+            better = (bars < best.bars[which]) | refuted  # not where NaN
             only_noise = np.asarray(change <= smaller.noise + larger.noise)
         best.derivatives[which[better]] = smaller.differences[better]
         best.bars[which[better]] = bars[better]
@@ -145,7 +150,10 @@ def _climb(
 
     def go_on(which: NDArray[np.intp], last: Level, exponent: int) -> NDArray[np.bool_]:
         """Where a better difference is wanted, and there is a step for it."""
-        enough = PRECISE * np.fmax(np.abs(best.derivatives[which]), scale[which])
+        # the first steps may have led to huge ones
+        typical = np.minimum(scale[which], _compare.root_mean_square(best.derivatives))
+        known = np.where(np.isfinite(best.bars[which]), np.abs(best.derivatives[which]), 0.0)
+        enough = PRECISE * np.fmax(known, typical)
         flat = (last.differences == 0.0) & (first.differences[which] == 0.0) & (exponent > 0) & (noise == 0.0)
         with np.errstate(over="ignore"):
             next_step = h[which] * ladder.ratio**exponent
@@ -167,7 +175,7 @@ def _climb(
             found = at(which, h[which] * ladder.ratio ** (sign * exponent))
             only_noise, change = improve(which, *((last, found) if sign > 0 else (found, last)))
             if sign < 0 and exponent == end:  # what does not converge is not known
-                lost = which[~only_noise & ~(change < CONVERGING * changes)]
+                lost = which[~only_noise & ~(change < CONVERGING * changes) & ~converged(which)]
                 best.derivatives[lost], best.bars[lost] = first.differences[lost], np.inf
             same_way = only_noise == (sign > 0)
             which, last, changes = which[same_way], found.some(same_way), change[same_way]
