@@ -70,6 +70,15 @@ def test_noise_of_the_last_bits_is_measured(size):
     assert 0.3 * size < level < 5.0 * size
 
 
+@pytest.mark.parametrize("digits", [2, 3, 4])
+def test_what_is_added_up_of_rounded_values_is_recognised(digits):
+    random = np.random.default_rng(0)
+    A, v = random.normal(size=(3, 4)), random.normal(size=3)
+    at = np.arange(1.0, 5.0) / 3.0
+    for loss in (lambda p: v @ np.round(np.tanh(A @ p), digits), lambda p: v @ np.tanh(A @ np.round(p, digits))):
+        assert 0.01 * 10.0**-digits < noise_around(at, lambda p, loss=loss: float(loss(p))).level < 10.0 * 10.0**-digits
+
+
 def small_network(seed):
     """The loss of a network, its gradient, and parameters."""
     rng = np.random.default_rng(seed)

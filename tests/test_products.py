@@ -303,3 +303,21 @@ def test_the_step_of_a_jacobian_vector_product_is_one():
     jvp = lambda t, x: np.cos(x) * t
     assert gf.check_jvp(np.sin, jvp, np.ones(3)).step == pytest.approx(6.06e-6, rel=1e-2)
     assert gf.check_jvp(np.sin, jvp, np.ones(3), step=1e-4).step == 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-11, 1e-7, 1e-3, 1.0])
+def test_a_jacobian_vector_product_at_any_scale(scale):
+    A = np.random.default_rng(0).normal(size=(3, 4))
+    x = np.arange(1.0, 5.0) * scale / 10
+    f, jvp = lambda x: np.tanh(A @ x / scale), lambda t, x: (1 - np.tanh(A @ x / scale) ** 2) * (A @ t) / scale
+    for seed in range(4):
+        assert gf.check_jvp(f, jvp, x, seed=seed).verdict == "PASS"
+        assert gf.check_jvp(f, lambda t, x: 1.001 * jvp(t, x), x, seed=seed).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("digits, verdict", [(3, "INCONCLUSIVE"), (6, "PASS")])
+def test_a_jacobian_vector_product_of_rounded_values(digits, verdict):
+    A, x = np.random.default_rng(0).normal(size=(3, 4)), np.arange(1.0, 5.0) / 3
+    jvp = lambda t, x: (1 - np.tanh(A @ x) ** 2) * (A @ t)
+    for seed in range(4):
+        assert gf.check_jvp(lambda x: np.round(np.tanh(A @ x), digits), jvp, x, seed=seed).verdict == verdict

@@ -70,3 +70,47 @@ def test_at_a_jump_the_first_difference_is_kept():
     found = gf.numerical_gradient(lambda p: float(np.sum(p)) + 1e-6 * float(p[0] > 0.0), np.zeros(3))
     assert abs(found[0] - 1.0) < 0.1
     np.testing.assert_allclose(found[1:], 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "f, slope",
+    [
+        (lambda p: np.sum(p / (p + 1e-8)), lambda p: 1e-8 / (p + 1e-8) ** 2),
+        (lambda p: np.sum(np.sqrt(np.abs(p))), lambda p: 0.5 / np.sqrt(p)),
+        (lambda p: -np.sum(p / p.sum() * np.log(p / p.sum())), lambda p: -(np.log(p / p.sum()) + entropy(p)) / p.sum()),
+        (lambda p: 1.0 + np.sum(1 / (1 + (p / 1e-9) ** 2)), lambda p: -2e18 * p / (1 + (p / 1e-9) ** 2) ** 2),
+    ],
+    ids=["saturation", "roots", "entropy", "peaks"],
+)
+def test_parameters_of_very_different_sizes(f, slope):
+    for seed in range(8):
+        p = 10.0 ** np.random.default_rng(seed).uniform(-9, -7 if seed % 2 else 0, 6)
+        with np.errstate(invalid="ignore"):
+            report = gf.gradcheck(lambda p: float(f(p.astype(float))), slope(p), p)
+        assert report.verdict == "PASS", (seed, str(report))
+
+
+def entropy(p):
+    q = p / p.sum()
+    return -np.sum(q * np.log(q))
+
+
+def test_a_first_step_that_overflows():
+    x = np.array([1.3, 0.2]) * 1e-9
+
+    def loss(p):
+        with np.errstate(over="ignore"):
+            return float(np.sum(np.exp(p.astype(float) / 1e-9)))
+
+    right = np.exp(x / 1e-9) / 1e-9
+    assert gf.gradcheck(loss, right, x).verdict == "PASS"
+    assert gf.gradcheck(loss, 1.001 * right, x).verdict == "FAIL"
+
+
+def test_what_is_less_than_noise_at_a_parameter_s_size_is_in_its_bar():
+    """|p|^1.5 changes by 1e-18 over a p of 1e-12, beside values of 10."""
+    p = np.array([1e-12, 2.0, 3.0])
+    loss = lambda p: float(np.sum(np.abs(p.astype(float)) ** 1.5))
+    found, bars = gf.numerical_gradient(loss, p, error_bars=True)
+    assert (np.abs(found - 1.5 * np.sqrt(p)) <= bars).all()
+    assert bars[1] < 1e-8 < bars[0]

@@ -30,6 +30,8 @@ MOST_NOISE = 1e-4
 WIDEST, SAME = 0.1, 8.0 * EPSILON
 #: How far multiples of what they are rounded to may be off, and how large they may be for that to be told.
 GRID, MOST_MULTIPLES = 1e-3, 1e4
+#: So many stretches, in turn of jumps and of none, tell stairs from a ramp between two levels.
+STAIRS = 5
 
 
 class Noise(NamedTuple):
@@ -111,8 +113,7 @@ def _rounding(values_on: Callable[[float], NDArray[np.float64]]) -> Noise:
             multiples = np.where(jumps, sizes / gaps.min(), 0.0)
             if multiples.max() <= MOST_MULTIPLES and (np.abs(multiples - np.round(multiples)) <= GRID).all():
                 return Noise(float(gaps.min()) / NOISES, float(gaps.min()))  # no more than half of it, at both points
-            alone = jumps[1:-1] & ~jumps[:-2] & ~jumps[2:]
-            if 2 * alone.sum() >= jumps.sum():  # several are rounded, and added up
+            if 1 + (jumps[1:] != jumps[:-1]).sum() >= STAIRS:  # several are rounded, and added up
                 return Noise(float(sizes.max()), float(sizes.max()))
         if jumps.all():
             break

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ._compare import root_mean_square
 from .arrays import digest, require_float64
 from .check import CommonOptions, SharedOptions, gradcheck
-from .differences import PLAIN_STEP, SMALLER_STEP, Numerical, find_kinks, jitter, may_be_kinks
+from .differences import PLAIN_STEP, SMALLER_STEP, Numerical, Refined, find_kinks, jitter, may_be_kinks
 from .evaluate import Unnoticed, writes
 from .functions import python_loss, require_one_of
 from .names import integer
+from .noise import noise_around
 from .rounded import RoundedGradient
+from .steps import THOROUGH, Level, refine
 from .trees import Packed, Tree, cast, pack, pack_as, walk
 
 if TYPE_CHECKING:
@@ -107,7 +110,8 @@ def check_jvp(
     f, inputs, directions, seed
         As for `check_vjp`.
     **options
-        As for `gradcheck`: method, step, rtol, atol, error_bars, sample. It takes a few calls of `f`.
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample. It takes a few calls of `f`; some tens where
+        the step along the tangent must be chosen, or the noise of `f` is to be known.
     jvp : callable
         ``jvp(tangents, *inputs)`` gives an array, or a tree of arrays, of the form of ``f(*inputs)``. `tangents` is a
         tuple with a tangent for each input, None for one that is no tree of floating-point arrays; for `inputs` that
@@ -285,8 +289,32 @@ class _Along:
                 found: NDArray[np.float64] = (plus - minus) / (2.0 * times * h)
             return found
 
-        found = Numerical(gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met)
+        found = Numerical(
+            gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met,
+            refine=self._refined if step is None else None,
+        )  # fmt: skip
         return found if entries is None else found.of(entries)
+
+    def _refined(self, some: NDArray[np.intp]) -> Refined:
+        """Some outputs with the steps that suit them: along the direction there is one parameter, which is 0."""
+        theta = self._function.at.flat
+
+        def pairs(outputs: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
+            found = np.empty((3, len(outputs)))
+            for step in np.unique(h):
+                own = h == step
+                plus, minus = self._values(theta, step)
+                found[:, own] = plus[some[outputs[own]]], minus[some[outputs[own]]], np.full(own.sum(), 2.0 * step)
+            return found
+
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), self._function.outputs.flat.size)
+        along = lambda t: float(signs @ self._function.flat(self._function.at.unpack(theta + t[0] * self._direction)))
+        noise = noise_around(np.zeros(1), along).level if len(some) else 0.0
+        entries, zeros, h = np.arange(len(some)), np.zeros(len(some)), np.full(len(some), PLAIN_STEP)
+        with np.errstate(invalid="ignore", over="ignore"):
+            first = Level.of(pairs(entries, h), zeros, noise)
+            scale = np.full(len(some), root_mean_square(first.differences))
+            return refine(pairs, entries, zeros, h, first, scale, noise, THOROUGH)
 
     def _values(self, theta: NDArray[np.float64], h: float) -> Iterator[NDArray[np.float64]]:
         """The outputs at +h and at -h."""

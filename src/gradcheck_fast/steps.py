@@ -143,7 +143,7 @@ def _climb(
             off = np.abs(smaller.differences - best.derivatives[which])
             refuted = (off > best.bars[which] + smaller.noise) & ~converged(which)
             better = (bars < best.bars[which]) | refuted  # not where NaN
-            only_noise = np.asarray(change <= smaller.noise + larger.noise)
+            only_noise = np.asarray((change <= smaller.noise + larger.noise) & np.isfinite(change))
         best.derivatives[which[better]] = smaller.differences[better]
         best.bars[which[better]] = bars[better]
         return only_noise, change
