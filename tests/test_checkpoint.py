@@ -166,7 +166,7 @@ def test_the_command_line_takes_a_checkpoint(tmp_path, capsys):
     [
         ({"method": "units"}, r"another method \(direct there, units here\)"),
         ({"step": 1e-3}, r"another step \(None there, 0\.001 here\)"),
-        ({"loss": make_network(factor=2.0)[0]}, "another loss;"),
+        ({"loss": make_network(factor=2.0)[0]}, "another loss "),
         ({"params": {k: 2 * v for k, v in make_network()[1].items()}}, "another value of the parameters;"),
         ({"loss": counted(), "params": PARAMS}, "another loss, another form of the parameters, another value of the"),
     ],
@@ -423,3 +423,11 @@ def test_a_run_that_is_done_starts_nothing_and_the_step_is_the_same_number(tmp_p
     expected = gf.numerical_gradient(loss, x, step=1.0, **kept)
     fail = lambda: pytest.fail("an executor was made")
     np.testing.assert_array_equal(gf.numerical_gradient(loss, x, step=1, executor=fail, **kept), expected)
+
+
+def test_a_loss_that_gives_other_values_each_time_has_no_checkpoint_to_go_on_from(tmp_path):
+    random = np.random.default_rng(0)
+    loss, x = lambda p: float(np.sum(p**2) + 1e-6 * random.normal()), np.ones(3)
+    gf.gradcheck(loss, 2 * x, x, checkpoint=tmp_path / "c.npz")
+    with pytest.raises(ValueError, match=r"another loss.* \(or one that gives other values each time\); give another"):
+        gf.gradcheck(loss, 2 * x, x, checkpoint=tmp_path / "c.npz")

@@ -234,10 +234,12 @@ def test_a_mistake_in_one_entry_is_named_as_pytorch_indexes_it():
     assert COMPILED in report.notes[-1]
 
 
-def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong():
+@pytest.mark.parametrize("method", ["auto", "directional"])
+def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong(method):
     """Of a bias before a batch normalisation."""
     module = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
-    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), data(6, 4, dtype=torch.float32), classes())
+    X = data(6, 4, dtype=torch.float32)
+    report = gf.torch.gradcheck(module, nn.CrossEntropyLoss(), X, classes(), method=method)
     assert report.ok
     assert {a.name: a.status for a in report.arrays}["0.bias"] == "nothing to check"
 

@@ -149,7 +149,7 @@ def gradcheck(
             raise ValueError("sample: method 'directional' compares every entry; leave one of the two out")
         if error_bars:
             raise ValueError("error_bars: random directions find none for single entries; leave it out")
-    elif callable(gradient) and isinstance(problem, FunctionLoss) and _is_coarse(analytic):
+    if callable(gradient) and isinstance(problem, FunctionLoss) and _is_coarse(analytic):
         problem = RoundedGradient(problem, given, partial(_in_double, gradient, at, given))
     picked = None if sample is None else draw(at.shapes, read_sample(sample), seed)
     asked_for = {}

@@ -160,8 +160,9 @@ class Checkpoint:
             if found.get(name) != value
         ]
         if others:
+            chance = " (or one that gives other values each time)" if [name[:4] for name in others] == ["loss"] else ""
             raise ValueError(
-                f"checkpoint: {self._path} is of another problem, with another {', another '.join(others)}; "
+                f"checkpoint: {self._path} is of another problem, with another {', another '.join(others)}{chance}; "
                 "give another path, or remove it"
             )
         return entries
