@@ -2,7 +2,7 @@
 
 Central differences are found with a ladder of steps, each so many times the next: truncation, of the order of h²,
 shows as the change from one to the next; noise, of the order of 1/h, is known. From the first step, ∛ε max(1, |p|),
-steps grow while only noise is seen, or shrink until no truncation is.
+steps grow while only noise is seen, or shrink until no truncation is. A step of ∛ε |p| has the last word.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ CHANGES, NOISES = 1.5, 4.0
 PRECISE = 1e-9
 #: From one step to the next smaller, differences that converge change by less than this part of the change before.
 CONVERGING = 0.5
+#: A difference whose error bar is more than this part of it has not converged.
+WIDE = 1e-3
 
 #: Gives, for some entries and steps h, E(p + h), E(p - h) and the distance of the two points: three rows.
 Pairs: TypeAlias = Callable[["NDArray[np.intp]", "NDArray[np.float64]"], "NDArray[np.float64]"]
@@ -45,8 +47,6 @@ class Ladder(NamedTuple):
     smaller: int
 
 
-#: A bar of more than this part of it may have a better one on another ladder.
-WIDE = 1e-3
 THOROUGH = Ladder(4.3, 7, 13)
 #: Looks for less truncation only, not for less noise.
 QUICK = Ladder(40.3, 0, 4)
