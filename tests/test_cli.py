@@ -101,6 +101,7 @@ def loss(p):
 
 
 def test_workers_that_die_are_named_without_a_traceback(write, capsys, monkeypatch):
+    pytest.importorskip("cloudpickle", reason="cloudpickle sends functions of files")
     monkeypatch.setattr(cli, "_processes", lambda workers: lambda: Inline(deaths=100))
     assert main(["check", write(RIGHT), "--workers", "2"]) == 2
     error = capsys.readouterr().err
