@@ -295,3 +295,7 @@ def four_layers(name):
 
 def wrong_arrays(report):
     return [array.name for array in report.arrays if array.wrong]
+
+
+def statuses(report):
+    return {array.name: array.status for array in report.arrays}

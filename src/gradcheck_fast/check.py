@@ -219,23 +219,24 @@ def _of_sample(asked: _Asked, picked: Sample) -> Report:
     return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
 
 
-def _are_wrong(asked: _Asked, entries: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which of some entries, in order, are wrong when differenced one by one."""
+def _are_wrong(asked: _Asked, noticed: list[str], entries: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which of some entries, in order, are wrong when differenced one by one; what is `noticed` of the loss then."""
     problem, at, analytic, runner, *_ = asked
     numerical = differentiate(problem, at, "auto", None, runner.quietly(), kinks=True, entries=entries)
     comparison = compare(chosen(at.shapes, entries).of(analytic), numerical, asked.rtol, asked.atol)
+    noticed += numerical.finish()
     return comparison.excess > 1.0
 
 
 def _along_directions(asked: _Asked, seed: int) -> Report:
     """All entries at once, along random directions."""
     problem, at, analytic, *_ = asked
-    costs = problem.costs_at(at, asked.runner.n_threads)
+    costs, noticed = problem.costs_at(at, asked.runner.n_threads), list[str]()
     found = compare_along_directions(
         costs.cost, at, analytic, rtol=asked.rtol, atol=asked.atol, step=asked.step, seed=seed, runner=asked.runner,
-        is_wrong=partial(_are_wrong, asked),
+        is_wrong=partial(_are_wrong, asked, noticed),
     )  # fmt: skip
-    notes = finish(costs, at.flat, found.base)
+    notes = tuple(dict.fromkeys((*finish(costs, at.flat, found.base), *noticed)))
     report = make_report(found.comparison, analytic, found, at)
     diagnoses = diagnose_drawn(problem, analytic, found.drawn)
     return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)
