@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck_fast.arrays import digest, finfo, is_coarse, is_float32, same_bits
+from gradcheck_fast.arrays import Precision, digest, is_float32, same_bits
 
 THIRDS = np.arange(1, 10) / 3.0
 
@@ -25,8 +25,7 @@ def test_arrays_are_told_to_the_last_bit():
 
 @pytest.mark.parametrize("dtype, coarse", [("f2", True), ("f4", True), ("f8", False), ("i4", False)])
 def test_coarser_than_float64(dtype, coarse):
-    assert is_coarse(np.dtype(dtype)) == coarse
-    assert (finfo(np.dtype(dtype)).eps > np.finfo(float).eps) == coarse
+    assert Precision.of(np.dtype(dtype)).is_coarse == coarse
 
 
 def test_numbers_that_were_float32_once():

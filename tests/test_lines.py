@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from gradcheck_fast import lines
+from gradcheck_fast.arrays import DOUBLE
 from gradcheck_fast.lines import Line, Probe, Table, Tolerance, check_along, quantile
 from gradcheck_fast.replay import Answers
 
 ROWS, COLUMNS = 12, 9
-RIGHT = Tolerance.of_dtype(np.dtype(np.float64))
+RIGHT = Tolerance.of_precision(DOUBLE)
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 
@@ -36,19 +39,49 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
     raise TypeError(f"{what}: expected real numbers (integers, or floats up to float64), got dtype {array.dtype}{hint}")
 
 
-def is_coarse(dtype: np.dtype[Any]) -> bool:
-    """Whether it is one of floating-point numbers of less than float64."""
-    return dtype.kind == "f" and dtype.itemsize < 8
+class Precision(NamedTuple):
+    """The floating-point numbers in which something was computed, whatever it is stored in.
+
+    Attributes
+    ----------
+    name : str
+    eps : float
+        The distance from 1 to the next number.
+    tiny, smallest_subnormal : float
+        The smallest normal number, and the smallest of all.
+    """
+
+    name: str
+    eps: float
+    tiny: float
+    smallest_subnormal: float
+
+    @classmethod
+    @cache
+    def of(cls, dtype: np.dtype[Any]) -> Precision:
+        """That of numbers of this dtype; integers are read as float64."""
+        info = np.finfo(dtype if dtype.kind == "f" else np.float64)
+        return cls(info.dtype.name, float(info.eps), float(info.tiny), float(info.smallest_subnormal))
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether it is less than that of float64."""
+        return self.eps > DOUBLE.eps
 
 
-def finfo(dtype: np.dtype[Any]) -> np.finfo[Any]:
-    """What is known of floating-point numbers of this dtype; integers are read as float64."""
-    return np.finfo(dtype if dtype.kind == "f" else np.float64)
+SINGLE, DOUBLE = Precision.of(np.dtype(np.float32)), Precision.of(np.dtype(np.float64))
+#: NumPy has no such numbers; PyTorch and JAX do.
+BFLOAT16 = Precision("bfloat16", 2.0**-7, 2.0**-126, 2.0**-133)
+
+
+def coarsest(precisions: Iterable[Precision]) -> Precision:
+    """The one with the fewest digits; float64 of none."""
+    return max((DOUBLE, *precisions), key=lambda precision: precision.eps)
 
 
 def require_float64(what: str, dtype: np.dtype[Any]) -> None:
     """TypeError where a function that was given float64 computes in less."""
-    if is_coarse(dtype):
+    if Precision.of(dtype).is_coarse:
         raise TypeError(
             f"{what}: gives {dtype}, though it was given float64; differences of such numbers have hardly any digits. "
             "Compute in the dtype of what is given"

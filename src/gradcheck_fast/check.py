@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from .arrays import digest, is_coarse
+from .arrays import coarsest, digest
 from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
 from .directional import compare_along_directions
@@ -62,7 +62,7 @@ class Options(SharedOptions, total=False):
 
 def gradcheck(
     loss: Loss | Problem,
-    gradient: Tree | Callable[[Tree], Tree],
+    gradient: Tree | Packed | Callable[[Tree], Tree],
     params: Tree,
     *,
     method: str = "auto",
@@ -144,18 +144,19 @@ def gradcheck(
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
+    analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
     if method == "directional":
         if sample is not None:
             raise ValueError("sample: method 'directional' compares every entry; leave one of the two out")
         if error_bars:
             raise ValueError("error_bars: random directions find none for single entries; leave it out")
-    if callable(gradient) and isinstance(problem, FunctionLoss) and _is_coarse(analytic):
-        problem = RoundedGradient(problem, given, partial(_in_double, gradient, at, given))
+    if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:
+        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, at, given))
     picked = None if sample is None else draw(at.shapes, read_sample(sample), seed)
     asked_for = {}
     if method == "directional":  # what is evaluated depends on all of these
         asked_for = {
-            "gradient": digest(analytic.flat, *analytic.dtypes.values()), "seed": str(seed), "rtol": str(rtol),
+            "gradient": digest(analytic.flat, *analytic.precisions), "seed": str(seed), "rtol": str(rtol),
             "atol": str(atol),
         }  # fmt: skip
     with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, picked, asked_for) as runner:
@@ -169,11 +170,6 @@ def gradcheck(
     if value is not None:
         report = replace(report, notes=(*report.notes, *compare_costs(value, problem.cost(at, at.flat))))
     return replace(report, seconds=perf_counter() - started)
-
-
-def _is_coarse(analytic: Packed) -> bool:
-    """Whether some of a gradient is of less than float64."""
-    return any(map(is_coarse, analytic.dtypes.values()))
 
 
 def _in_double(gradient: Callable[[Tree], Tree], params: Packed, given: Tree) -> Tree:

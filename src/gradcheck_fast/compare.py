@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _compare
-from .arrays import finfo, is_coarse
 from .differences import EPSILON, JITTER
 from .errorbars import COST_ROUNDINGS, Bars, error_bars, in_proportion, reaching_over_kinks, refined_bars, typical
 from .results import ArrayResult
@@ -19,6 +18,7 @@ from .trees import Packed, Tree, pack, pack_as, parts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .arrays import Precision
     from .differences import Numerical
     from .trees import Shape
 
@@ -131,9 +131,9 @@ class _Tolerance(NamedTuple):
     allowance: NDArray[np.float64]
 
 
-def _sure(n: NDArray[np.float64], part: slice, shape: Shape, dtype: np.finfo[Any]) -> _Tolerance:
+def _sure(n: NDArray[np.float64], part: slice, shape: Shape, precision: Precision) -> _Tolerance:
     """Some roundings."""
-    relative = _SURE_ROUNDINGS * float(dtype.eps)
+    relative = _SURE_ROUNDINGS * precision.eps
     return _Tolerance(relative, relative * _compare.root_mean_square(n[part]), np.broadcast_to(0.0, n[part].shape))
 
 
@@ -148,15 +148,15 @@ def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> t
 
 
 def _within_bars(
-    found: Bars, exact: bool, roundings: NDArray[np.float64], part: slice, shape: Shape, dtype: np.finfo[Any]
+    found: Bars, exact: bool, roundings: NDArray[np.float64], part: slice, shape: Shape, precision: Precision
 ) -> _Tolerance:
     """Error bars, and roundings of the analytic gradient's dtype."""
-    bars, own, eps = found.bars[part], found.gradient[part], float(dtype.eps)
+    bars, own, eps = found.bars[part], found.gradient[part], precision.eps
     # bars of exact differences show how the problem answers to rounding; else an entry's size must do, and in dtypes so
     # coarse that plain differences see it, that of what cancels
     condition = bars / JITTER if exact else np.maximum(np.abs(own), (eps > EPSILON) * typical(own, {"": shape}))
     allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
-    lost = float(dtype.smallest_subnormal) + _UNDERFLOWS * min(float(dtype.tiny), _TINY)
+    lost = precision.smallest_subnormal + _UNDERFLOWS * min(precision.tiny, _TINY)
     return _Tolerance(0.0, lost, allowance)
 
 
@@ -164,7 +164,7 @@ def _roundings(comparison: Comparison, analytic: Packed, numerical: Numerical) -
     """What one rounding of everything may be in each entry, over that of its dtype."""
     n = comparison.numerical
     roundings: NDArray[np.float64] = np.broadcast_to(numerical.roundings(), n.shape)
-    coarse = any(array.wrong and is_coarse(analytic.dtypes[array.name]) for array in comparison.arrays)
+    coarse = any(array.wrong and analytic.precision(array.name).is_coarse for array in comparison.arrays)
     change = numerical.coarse_roundings() if coarse else None
     if change is None:
         return roundings
@@ -183,10 +183,10 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
     unsure = np.empty(len(n), np.bool_)
     for name, part, _ in parts(analytic.shapes):
         size = np.abs(n[part])
-        dtype = analytic.dtypes[name]
-        eps = float(finfo(dtype).eps)
+        precision = analytic.precision(name)
+        least = _compare.root_mean_square(n[part]) if precision.is_coarse else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
-            rounding = _SURE_ROUNDINGS * eps * np.maximum(size, is_coarse(dtype) * _compare.root_mean_square(n[part]))
+            rounding = _SURE_ROUNDINGS * precision.eps * np.maximum(size, least)
             agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & (close[part] <= _CLEAR * size + rounding)
             agree &= np.isfinite(n[part])
         unsure[part] = ~(agree | ~np.isfinite(a[part]))
@@ -196,14 +196,14 @@ def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.fl
 def _judge(
     analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[slice, Shape, Any], _Tolerance]
 ) -> Comparison:
-    """The results under a tolerance that is asked for by array: its part, its shape, and its dtype's finfo."""
+    """The results under a tolerance that is asked for by array: its part, its shape, and its precision."""
     a, n = analytic.flat, found.gradient
     low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]
     results: list[ArrayResult] = []
     excess = np.empty_like(n)
     negligible = NEGLIGIBLE * _compare.root_mean_square(n)
     for name, part, shape in parts(analytic.shapes):
-        rtol, atol, allowance = tolerance(part, shape, finfo(analytic.dtypes[name]))
+        rtol, atol, allowance = tolerance(part, shape, analytic.precision(name))
         own, other, ratio = a[part], n[part], excess[part]
         error, wrong, at_kink, undecided, small = _compare.judge(
             own, other, found.bars[part], allowance, low[part], high[part], rtol, atol,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .arrays import is_float32
+from .arrays import SINGLE, is_float32
 from .compare import NEGLIGIBLE, Comparison
 from .evaluate import say_where
 from .lines import CONFIDENCE, DIRECTIONS, MORE, Probe, Table, Tolerance, check_along
@@ -115,7 +115,7 @@ def compare_along_directions(
     single, given = is_float32(analytic.flat), Tolerance(rtol or 0.0, atol or 0.0)
     arrays = []
     for name, part, shape in parts(analytic.shapes):
-        own = Tolerance.of_dtype(np.dtype(np.float32) if single else analytic.dtypes[name])
+        own = Tolerance.of_precision(SINGLE if single else analytic.precision(name))
         arrays.append(_Array(name, shape, part, own if rtol is None and atol is None else given))
     asked = _Asked(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
     answers = all_answers(

@@ -32,11 +32,10 @@ from collections.abc import Callable, Iterable
 from functools import cache, cached_property, partial
 from math import frexp, hypot, inf, isfinite, prod, sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .arrays import finfo
 from .compare import ANALYTIC_ROUNDINGS
 from .differences import EPSILON
 from .trees import as_matrix_shape
@@ -44,6 +43,7 @@ from .trees import as_matrix_shape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .arrays import Precision
     from .replay import Answer, Answers
 
 #: An error of the stated size is seen with this probability.
@@ -284,10 +284,9 @@ class Tolerance(NamedTuple):
         return _RARE * (self.rtol * size + self.atol)
 
     @classmethod
-    def of_dtype(cls, dtype: np.dtype[Any]) -> Tolerance:
+    def of_precision(cls, precision: Precision) -> Tolerance:
         """What rounding does to a right gradient."""
-        precision = finfo(dtype)
-        return cls(ANALYTIC_ROUNDINGS * float(precision.eps), ANALYTIC_ROUNDINGS * float(precision.tiny))
+        return cls(ANALYTIC_ROUNDINGS * precision.eps, ANALYTIC_ROUNDINGS * precision.tiny)
 
 
 def quantile(directions: int) -> float:

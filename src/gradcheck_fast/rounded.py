@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import finfo
+from .arrays import coarsest
 from .trees import Packed, Tree, pack_as
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ class RoundedGradient:
     Parameters
     ----------
     problem : Problem
-    gradient : tree of arrays
+    gradient : tree of arrays, or Packed
         What is checked, in its own dtypes.
     in_double : callable
         Gives what the same code finds in float64; called only where something looks wrong.
     """
 
-    def __init__(self, problem: Problem, gradient: Tree, in_double: Callable[[], Tree]) -> None:
+    def __init__(self, problem: Problem, gradient: Tree | Packed, in_double: Callable[[], Tree]) -> None:
         self._problem = problem
         self._gradient = gradient
         self._in_double = in_double
@@ -68,8 +69,9 @@ class RoundedGradient:
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""
         own = pack_as(self._gradient, params.shapes, finite=False)
+        own = replace(own, computed_in=coarsest((*params.precisions, own.computed_in)))
         with np.errstate(invalid="ignore", over="ignore"):
             roundings = np.abs(own.flat - exact.flat)
             for name, part in own.arrays(roundings):
-                part /= finfo(own.dtypes[name]).eps
+                part /= own.precision(name).eps
             return np.asarray(np.fmin(roundings, _MOST_ROUNDINGS * np.abs(exact.flat).max(initial=0.0)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .arrays import format_index, real_array, require_finite
+from .arrays import DOUBLE, Precision, coarsest, format_index, real_array, require_finite
 from .names import nearest
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Packed:
         of such vectors, shape (..., size), the arrays have those axes first.
     paths : tuple of str
         Where each array lies in the tree, in the order of `flat`; empty if the tree is one vector.
+    computed_in : Precision
+        What the numbers went through, where that is coarser than some of `dtypes`.
     """
 
     flat: NDArray[np.float64]
@@ -48,6 +50,16 @@ class Packed:
     dtypes: dict[str, np.dtype[Any]]
     unpack: Callable[[NDArray[np.float64]], Tree]
     paths: tuple[str, ...] = ()
+    computed_in: Precision = DOUBLE
+
+    def precision(self, name: str) -> Precision:
+        """How many digits the numbers of an array have."""
+        return coarsest((Precision.of(self.dtypes[name]), self.computed_in))
+
+    @property
+    def precisions(self) -> list[Precision]:
+        """The same of all arrays."""
+        return [self.precision(name) for name in self.dtypes]
 
     def arrays(self, flat: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
         """The arrays that lie in `flat`, as views, by name."""
@@ -108,14 +120,14 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
 
 
 def pack_as(
-    tree: Tree, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (), finite: bool = True,
-    samples: int | None = None,
+    tree: Tree | Packed, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (),
+    finite: bool = True, samples: int | None = None,
 ) -> Packed:  # fmt: skip
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
     It may be one flat vector of all entries in that order; a dict (nested or not) with these names; a tree whose
     arrays lie at `paths`, in any order; or any other tree of arrays of these shapes in this order. `samples`, the
-    number of samples, helps to say what is wrong with the shape of a gradient.
+    number of samples, helps to say what is wrong with the shape of a gradient. What is packed already stays as it is.
 
     Raises
     ------
@@ -124,6 +136,8 @@ def pack_as(
     ValueError
         If an array is missing, extra, of another shape, or not finite. The message names it.
     """
+    if isinstance(tree, Packed):
+        return tree
     total = sum(prod(shape) for shape in shapes.values())
     if _is_leaf(tree) and np.ndim(tree) == 1 and list(shapes.values()) != [np.shape(tree)]:
         return _pack_vector(tree, shapes, total, what, finite)

@@ -88,7 +88,7 @@ def diagnose_drawn(problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn
         analytic={label: part.analytic for label, part in drawn.items()},
         numerical={label: part.numerical for label, part in drawn.items()},
         wrong=tuple(drawn),
-        fits=max(FITS[4 if is_float32(analytic.flat) else 8], FITS_PLAIN),
+        fits=max(FITS["float32" if is_float32(analytic.flat) else "float64"], FITS_PLAIN),
         sizes={"the number of samples N": samples} if samples > 1 else {},
     )
     with np.errstate(all="ignore"):
@@ -214,7 +214,7 @@ def few(names: Sequence[str]) -> str:
 def _rounding(case: Case, analytic: Packed) -> Diagnosis | None:
     """A gradient that is right, but was computed in float32 and handed over as float64."""
     worst = max((case.misfit(name, case.numerical[name], case.analytic[name]) for name in case.wrong), default=0.0)
-    if not case.wrong or not is_float32(analytic.flat) or worst > FITS[4]:
+    if not case.wrong or not is_float32(analytic.flat) or worst > FITS["float32"]:
         return None
     return Diagnosis(
         "the gradient was computed in float32, and is right to its rounding",

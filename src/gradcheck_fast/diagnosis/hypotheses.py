@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..arrays import is_float32
+from ..arrays import DOUBLE, SINGLE, Precision, coarsest, is_float32
 from ..differences import EPSILON
 from ..network_loss import NetworkLoss
 from ..recurrent import Recurrent
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Values: TypeAlias = "NDArray[np.float64]"
 Arrays: TypeAlias = "Mapping[str, Values]"
 
-#: How near, relative to the largest entry of an array, a gradient of so many bytes must be to a hypothesis.
-FITS = {2: 2e-2, 4: 1e-4, 8: 1e-9}
+#: How near, relative to the largest entry of an array, a gradient of these numbers must be to a hypothesis.
+FITS = {"bfloat16": 1e-1, "float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
 #: The same at least, where the numerical gradient is in plain arithmetic.
 FITS_PLAIN = 1e-5
 #: A constant that is fitted to the entries, or a precision read off them, needs so many to be evidence.
@@ -118,7 +118,7 @@ def make_case(problem: Problem, params: Packed, analytic: Packed, numerical: Num
         analytic={name: a[name] for name in finite},
         numerical={name: n[name] for name in finite},
         wrong=tuple(name for name in wrong if name in finite),
-        fits=max(FITS[_precision(analytic)], 0.0 if numerical.exact else FITS_PLAIN),
+        fits=max(FITS[_precision(analytic).name], 0.0 if numerical.exact else FITS_PLAIN),
     )
     return _with_network(case, problem, params.flat) if isinstance(problem, NetworkLoss) else case
 
@@ -153,7 +153,7 @@ def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
     )
 
 
-def _precision(analytic: Packed) -> int:
-    """The bytes of the numbers in which the gradient was computed: by the dtypes, or as the numbers show."""
-    declared = min((dtype.itemsize for dtype in analytic.dtypes.values() if dtype.kind == "f"), default=8)
-    return 4 if declared == 8 and is_float32(analytic.flat) else declared
+def _precision(analytic: Packed) -> Precision:
+    """The numbers in which the gradient was computed: as is known of it, or as it shows."""
+    known = coarsest(analytic.precisions)
+    return SINGLE if known == DOUBLE and is_float32(analytic.flat) else known
