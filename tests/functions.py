@@ -239,13 +239,13 @@ def relative_errors(function, found):
 
 
 def measure(find):
-    """The relative errors of ``find(f, x)`` for all functions, by kind; and how many calls of these it took."""
-    errors, calls = {}, 0
+    """The relative errors of ``find(f, x)`` for all functions, and how many calls of these it took, both by kind."""
+    errors, calls = {}, {}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for function in functions():
             counted = Counted(function.f)
             found = np.atleast_1d(find(counted, function.x))
             errors.setdefault(function.kind, []).extend(relative_errors(function, found))
-            calls += counted.calls
+            calls[function.kind] = calls.get(function.kind, 0) + counted.calls
     return errors, calls

@@ -75,8 +75,10 @@ def test_more_accurate_than_others_with_fewer_calls():
         errors, calls[way] = measure(find)
         medians[way] = np.median(np.concatenate(list(errors.values())))
     assert medians["ours"] < min(medians["numdifftools"], medians["SciPy, 3-point"])
-    assert calls["ours"] <= 1.5 * calls["SciPy, 3-point"]
-    assert calls["ours"] < calls["numdifftools"]
+    without_noise = {way: sum(found.values()) - found["noisy"] for way, found in calls.items()}
+    assert without_noise["ours"] <= 1.5 * without_noise["SciPy, 3-point"]
+    assert sum(calls["ours"].values()) <= 1.9 * sum(calls["SciPy, 3-point"].values()), "noise is measured"
+    assert sum(calls["ours"].values()) < sum(calls["numdifftools"].values())
 
 
 # ---- what a check costs
@@ -237,13 +239,13 @@ def test_a_function_that_writes_only_where_parameters_are_perturbed_is_named(vec
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of exceptions")
 def test_an_exception_of_a_vectorised_function_says_where():
     def raises(p):
-        if (p > 1).any():
+        if (p[:, 1] != 1.0).any():
             raise KeyError("unchanged")
         return np.sum(p**2, axis=1)
 
     with pytest.raises(KeyError, match="unchanged") as caught:
         gf.numerical_gradient(raises, np.ones(3), vectorized=True)
-    assert "params[0] to params[" in caught.value.__notes__[0]
+    assert "raised by the loss while params[1] was 1.0000060" in caught.value.__notes__[0]
 
 
 def small_network(seed):

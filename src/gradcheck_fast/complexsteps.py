@@ -43,24 +43,21 @@ def by_complex_steps(point: Point, step: float | None) -> Numerical:
     gradient = _steps(point, point.entries, step)
     _require_analytic(point, gradient)
     quietly = point.quietly()
-    again = lambda times: _steps(quietly._replace(theta=jitter(point.theta)), point.entries, step, times)
+    again = lambda times: _steps(quietly.moved_to(jitter(point.theta)), point.entries, step, times)
     return Numerical(gradient, "complex", True, step, again, lambda: 0.0)
 
 
-def confirmed_steps(point: Point, base: float) -> NDArray[np.float64]:
-    """Complex steps where differences of real values agree, NaN elsewhere; everywhere if they fail at the first few.
-
-    `base` is the cost at the unchanged parameters: a difference to one side is enough.
-    """
+def confirmed_steps(point: Point) -> NDArray[np.float64]:
+    """Complex steps where differences of real values agree, NaN elsewhere; everywhere if they fail at the first few."""
     if not point.costs.takes_complex:
         return np.full(len(point.theta), np.nan)
     with np.errstate(all="ignore"):
         few, rest = np.split(point.entries, [min(FEW, len(point.theta))])
-        steps = _confirmed(point.quietly(), few, base)
-        more = _confirmed(point, rest, base) if np.isfinite(steps).any() else np.full(len(rest), np.nan)
+        steps = _confirmed(point.quietly(), few)
+        more = _confirmed(point, rest) if np.isfinite(steps).any() else np.full(len(rest), np.nan)
         steps = np.concatenate([steps, more])
         found = np.flatnonzero(np.isfinite(steps))
-        if len(found) and _leave_something_out(point, found, steps[found], base):
+        if len(found) and _leave_something_out(point, found, steps[found]):
             steps[found] = np.nan
         return steps
 
@@ -78,9 +75,9 @@ def within_bars(point: Point, known: Refined) -> Refined:
     return known
 
 
-def _confirmed(point: Point, entries: NDArray[np.intp], base: float) -> NDArray[np.float64]:
-    """Complex steps where differences agree, NaN elsewhere."""
-    theta = point.theta[entries]
+def _confirmed(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Complex steps where differences agree, NaN elsewhere: a difference to one side is enough."""
+    theta, base = point.theta[entries], point.value
     moved = theta + PLAIN_STEP * np.maximum(1.0, np.abs(theta))
     steps, costs = point.steps_and_costs(entries, STEP * np.maximum(1.0, np.abs(theta)), moved)
     noise = NOISES * EPSILON * np.maximum(np.abs(costs), abs(base)) / (moved - theta)
@@ -118,16 +115,16 @@ def _require_analytic(point: Point, gradient: NDArray[np.float64]) -> None:
         )
 
 
-def _leave_something_out(point: Point, entries: NDArray[np.intp], steps: NDArray[np.float64], base: float) -> bool:
+def _leave_something_out(point: Point, entries: NDArray[np.intp], steps: NDArray[np.float64]) -> bool:
     """Whether a small part of the function is not analytic, such as a penalty: differences of entries hide that."""
-    theta, direction = point.theta, _direction(point, entries)
+    theta, base, direction = point.theta, point.value, _direction(point, entries)
     own = direction[entries]
     expected, size = float(steps @ own), float(np.abs(steps) @ np.abs(own))
     h = (EPSILON / len(entries)) ** 0.5
     most = 4.0 * AGREEMENT * size  # entry by entry they agree to less: the function bends too much, or has a kink
     if most <= NOISES * EPSILON * abs(base) / h:
         return False
-    cost = point.costs.cost(theta + h * direction)
+    cost = point.cost_beside(theta + h * direction)
     noise = NOISES * EPSILON * max(abs(cost), abs(base)) / h
     if not noise + GLANCE * size < abs((cost - base) / h - expected) <= most:
         return False
@@ -151,7 +148,7 @@ def _along_a_line(
     own = direction[entries]
     slopes, noise = [], 0.0
     for h in (PLAIN_STEP / len(entries) ** 0.5, 0.25 * PLAIN_STEP / len(entries) ** 0.5):
-        plus, minus = (point.costs.cost(theta + sign * h * direction) for sign in (1.0, -1.0))
+        plus, minus = (point.cost_beside(theta + sign * h * direction) for sign in (1.0, -1.0))
         slopes.append((plus - minus) / (2.0 * h))
         noise = NOISES * EPSILON * max(abs(plus), abs(minus)) / h
     bar = 4.0 * abs(slopes[1] - slopes[0]) + noise

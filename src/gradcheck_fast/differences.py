@@ -167,6 +167,22 @@ def plain_steps(
     return plus, minus, plus - minus if step is None else 2.0 * h
 
 
+def where_it_exists(
+    values: NDArray[np.float64], points: NDArray[np.float64], width: NDArray[np.float64], theta: NDArray[np.float64],
+    value: float | NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """The values at two points and their distance: three rows, shape (3, size).
+
+    Where a function is not defined on one side of `theta` (its value there is not finite), `value`, which it has at
+    `theta` itself, stands in for it: that is the difference to the other side.
+    """
+    plus, minus = values
+    right, left = np.isfinite(plus), np.isfinite(minus)
+    here = np.broadcast_to(value, plus.shape)
+    distance = np.where(right & ~left, points[0] - theta, np.where(left & ~right, theta - points[1], width))
+    return np.stack([np.where(left & ~right, here, plus), np.where(right & ~left, here, minus), distance])
+
+
 def may_be_kinks(
     right: NDArray[np.float64], left: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -68,7 +69,10 @@ class Costs(Cost, Protocol):
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
-        """The costs where of `theta` only one entry is another: ``theta[entries[k]] = values[k]``, for each k."""
+        """The costs where of `theta` only one entry is another: ``theta[entries[k]] = values[k]``, for each k.
+
+        NaN where a Python function raises: it is not defined there.
+        """
 
 
 class _TreeCosts:
@@ -116,19 +120,26 @@ class PythonCosts(_TreeCosts):
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
         function, unpack, found, entry, value, written = self._function, self._unpack, [], -1, 0.0, False
-        try:
-            for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
-                moved = theta.copy()
-                moved[entry] = value
+        for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
+            moved = theta.copy()
+            moved[entry] = value
+            try:
                 cost = function(unpack(moved))
-                # what it did not change at `theta` it may change here; a value of NaN is none
-                written |= moved.item(entry) != value == value
-                found.append(cost if isinstance(cost, float) else real_number(cost))
-        except Exception as error:
-            say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
-            raise
+            except Exception:  # it is not defined here
+                found.append(nan)
+                continue
+            # what it did not change at `theta` it may change here; a value of NaN is none
+            written |= moved.item(entry) != value == value
+            found.append(cost if isinstance(cost, float) else self._number(cost, entry, value, theta))
         self._writes |= written
         return np.array(found, np.float64)
+
+    def _number(self, cost: Any, entry: int, value: float, theta: NDArray[np.float64]) -> float:
+        try:
+            return real_number(cost)
+        except TypeError as error:
+            say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
+            raise
 
     def complex_steps(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
@@ -174,13 +185,22 @@ class BatchCosts(_TreeCosts):
             moved = np.arange(len(some)), some
             batch[moved] = values[begin : begin + rows]
             try:
-                parts.append(_real_numbers(self._function(self._unpack(batch)), len(some)))
-                self._writes |= not np.array_equal(batch[moved], values[begin : begin + rows], equal_nan=True)
-            except Exception as error:
-                first, last = (self.name(int(k)) for k in (some[0], some[-1]))
-                say_where(error, f"{first} to {last} were perturbed, one in each set of parameters of the batch")
-                raise
+                given = self._function(self._unpack(batch))
+            except Exception:  # it is not defined at one of these, or more
+                parts.append(self._one_by_one(theta, some, values[begin : begin + rows], n_threads))
+                continue
+            parts.append(_real_numbers(given, len(some)))
+            self._writes |= not np.array_equal(batch[moved], values[begin : begin + rows], equal_nan=True)
         return np.concatenate(parts)
+
+    def _one_by_one(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        """The costs of a batch at which the function raised, each by itself: NaN where it does so again."""
+        if len(entries) == 1:
+            return np.array([nan])
+        each = [self.costs(theta, entries[k : k + 1], values[k : k + 1], n_threads) for k in range(len(entries))]
+        return np.concatenate(each)
 
 
 class PartCosts:
@@ -217,6 +237,14 @@ class PartCosts:
         whole = self._theta.copy()
         whole[self._entries] = theta
         return whole
+
+
+def cost_beside(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> float:
+    """The cost at perturbed parameters; NaN where the function raises: it is not defined there."""
+    try:
+        return cost(theta)
+    except Exception:
+        return nan
 
 
 def say_where(error: Exception, where: str) -> None:

@@ -8,26 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _compare
+from .central import Central
 from .complexsteps import by_complex_steps, confirmed_steps, within_bars
 from .differences import (
     COARSE_JITTER,
-    EPSILON,
     PLAIN_STEP,
     SMALLER_STEP,
     Kinks,
     Numerical,
-    Refined,
     find_kinks,
     jitter,
     may_be_kinks,
     plain_steps,
 )
-from .evaluate import BatchCosts, PythonCosts
+from .evaluate import BatchCosts, PythonCosts, cost_beside
 from .names import choose
-from .noise import Noise, noise_around
 from .point import Point
-from .steps import NOISES, QUICK, THOROUGH, Ladder, Level, refine
 from .trees import pack
 
 if TYPE_CHECKING:
@@ -36,11 +32,6 @@ if TYPE_CHECKING:
     from .evaluate import Cost, Costs
     from .runner import Runner
     from .trees import Packed, Tree
-
-#: Differences are doubted if the slopes to both sides differ by more than this part of them.
-DOUBT = 3e-3
-#: Values that are multiples of so many of their roundings were rounded on purpose.
-ROUNDED = 1e3
 
 
 class FunctionLoss:
@@ -64,6 +55,10 @@ class FunctionLoss:
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
+    def before_gradient(self, params: Packed, theta: NDArray[Any]) -> None:
+        """Calls the function at a flat vector, as training does: a gradient may be made of what it keeps."""
+        self._costs_of(params).cost(theta)
+
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at a flat vector."""
         return self._costs_of(params).cost(theta)
@@ -76,7 +71,7 @@ class FunctionLoss:
         theta = params.flat
         signs = np.random.default_rng(0).choice([-1.0, 1.0], theta.size)
         near = theta + signs * PLAIN_STEP * np.maximum(1.0, np.abs(theta))
-        return " ".join(self.cost(params, at).hex() for at in (near, theta))
+        return " ".join(cost_beside(partial(self.cost, params), at).hex() for at in (near, theta))
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """What would take less than these seconds."""
@@ -90,17 +85,17 @@ class FunctionLoss:
         entries: NDArray[np.intp] | None = None,
     ) -> Numerical:  # fmt: skip
         require_one_of(self.methods, method)
-        point = Point(self._costs_of(params), params.flat, runner)
+        point = Point.at(self._costs_of(params), params.flat, runner)
+        if not np.isfinite(point.value):
+            value = f"{point.value} at these parameters"
+            raise ValueError(f"loss: it is {value}; where it is not finite it has no gradient")
         if entries is not None:
             point = point.of(entries)
-        base = point.base()
-        if not np.isfinite(base):
-            raise ValueError(f"loss: it is {base} at these parameters; where it is not finite it has no gradient")
         if method == "complex":
-            return by_complex_steps(point, step)._replace(finish=partial(_finish, point, base))
-        if method == "auto" and step is None and not kinks:
-            return _as_well_as_can_be(point, base)
-        return _with_what_bars_need(point, base, step, kinks)
+            return by_complex_steps(point, step)._replace(finish=partial(_finish, point))
+        if step is None and not kinks:
+            return _as_well_as_can_be(point, method)
+        return _with_what_bars_need(point, step, kinks)
 
 
 def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
@@ -115,25 +110,28 @@ def require_one_of(methods: tuple[str, ...], method: str) -> None:
         raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
 
 
-def _as_well_as_can_be(point: Point, base: float) -> Numerical:
-    """The gradient alone: by complex steps where these can be trusted, else by central differences."""
-    gradient = confirmed_steps(point, base)
-    rest = np.flatnonzero(np.isnan(gradient))
+def _as_well_as_can_be(point: Point, method: str) -> Numerical:
+    """The gradient alone: by complex steps where these can be trusted (not if ``direct``), else by differences."""
+    gradient = np.full(len(point.theta), np.nan) if method == "direct" else confirmed_steps(point)
+    rest, central = np.flatnonzero(np.isnan(gradient)), None
     if len(rest):
-        gradient[rest] = _Central(point if len(rest) == len(gradient) else point.quietly(), rest, None).repaired(base)
-    return Numerical(gradient, "direct", False, None, finish=partial(_finish, point, base))
+        central = Central(point if len(rest) == len(gradient) else point.quietly(), rest, None)
+        gradient[rest] = central.gradient if method == "direct" else central.repaired()
+        if central.has_noise(gradient):
+            gradient[rest] = central.refined(np.arange(len(rest))).derivatives
+    return Numerical(gradient, "direct", False, None, finish=partial(_finish, point, central))
 
 
-def _with_what_bars_need(point: Point, base: float, step: float | None, kinks: bool) -> Numerical:
+def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numerical:
     """The gradient by central differences, and how to find error bars."""
-    central = _Central(point, point.entries, step)
-    largest = np.maximum(np.abs(central.values).max(axis=0), abs(base))
+    central = Central(point, point.entries, step)
+    largest = np.fmax(np.fmax(*np.abs(central.values)), abs(point.value))
 
     def again(times: float) -> NDArray[np.float64]:
-        return _Central(point.quietly()._replace(theta=jitter(point.theta)), point.entries, step, times).gradient
+        return Central(point.quietly().moved_to(jitter(point.theta)), point.entries, step, times).gradient
 
     def coarse_roundings() -> NDArray[np.float64]:
-        moved = _Central(point.quietly()._replace(theta=jitter(point.theta, COARSE_JITTER)), point.entries, step)
+        moved = Central(point.quietly().moved_to(jitter(point.theta, COARSE_JITTER)), point.entries, step)
         with np.errstate(invalid="ignore", over="ignore"):
             change = np.abs(moved.gradient - central.gradient) / COARSE_JITTER
         return np.where(np.isfinite(change), change, 0.0)
@@ -146,65 +144,16 @@ def _with_what_bars_need(point: Point, base: float, step: float | None, kinks: b
         again,
         lambda: largest / central.width,
         coarse_roundings=coarse_roundings,
-        kinks=_kinks(point, step, central, base, largest) if kinks else None,
+        kinks=_kinks(point, step, central, largest) if kinks else None,
         refine=central.refined if step is None else None,
         polish=partial(within_bars, point.quietly()) if step is None and point.costs.takes_complex else None,
-        finish=lambda: (*_finish(point, base), *central.notes),
+        finish=partial(_finish, point, central),
     )
 
 
-class _Central:
-    """Central differences of some entries with their first steps, to be made better where that is asked for."""
-
-    def __init__(self, point: Point, entries: NDArray[np.intp], step: float | None, times: float = 1.0) -> None:
-        plus, minus, self.width = plain_steps(
-            point.theta[entries], step, lambda k: point.costs.name(int(entries[k])), times
-        )
-        self.values = point.moved(entries, np.stack([plus, minus]))
-        with np.errstate(invalid="ignore", over="ignore"):
-            self.gradient: NDArray[np.float64] = (self.values[0] - self.values[1]) / self.width
-        self._entries = entries
-        self._point = point.quietly()
-        self._noise: Noise | None = None
-
-    def refined(self, some: NDArray[np.intp]) -> Refined:
-        """Some of them with the steps that suit them, and error bars that do not reach over kinks."""
-        if len(some) and self._noise is None:
-            self._noise = noise_around(self._point.theta, self._point.costs.cost)
-        return self._refine(some, self._noise.level if self._noise else 0.0, THOROUGH)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was noticed of the values, if they were looked at."""
-        quantum = self._noise.quantum if self._noise else 0.0
-        if not quantum > ROUNDED * EPSILON * np.abs(self.values).max(initial=0.0):
-            return ()
-        return (
-            f"the values of the loss are rounded, to multiples of {quantum:.2g} or so: differences show nothing less. "
-            "Give the loss as it was computed",
-        )
-
-    def repaired(self, base: float) -> NDArray[np.float64]:
-        """All of them, with smaller steps where the function bends too much for the first."""
-        plus, minus = self.values
-        with np.errstate(invalid="ignore", over="ignore"):
-            bend = np.abs(plus + minus - 2.0 * base) / self.width
-            rounding = NOISES * EPSILON * np.fmax(np.abs(plus), np.abs(minus)) / self.width
-            doubted = np.flatnonzero(~(bend <= DOUBT * np.abs(self.gradient) + 2.0 * rounding))
-        repaired = self.gradient.copy()
-        repaired[doubted] = self._refine(doubted, 0.0, QUICK).derivatives
-        return repaired
-
-    def _refine(self, some: NDArray[np.intp], noise: float, ladder: Ladder) -> Refined:
-        entries = self._entries[some]
-        theta = self._point.theta[entries]
-        first = Level.of(np.stack([*self.values, self.width])[:, some], theta, noise)
-        scale = np.full(len(some), _compare.root_mean_square(self.gradient[some]))
-        return refine(self._point.pairs, entries, theta, 0.5 * self.width[some], first, scale, noise, ladder)
-
-
-def _finish(point: Point, base: float) -> tuple[str, ...]:
-    return finish(point.costs, point.theta, base) if len(point.theta) else point.costs.notes
+def _finish(point: Point, central: Central | None = None) -> tuple[str, ...]:
+    noticed = central.notes() if central else ()
+    return (*(finish(point.costs, point.theta, point.value) if len(point.theta) else point.costs.notes), *noticed)
 
 
 def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
@@ -219,11 +168,9 @@ def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, .
     )
 
 
-def _kinks(
-    point: Point, step: float | None, central: _Central, base: float, largest: NDArray[np.float64]
-) -> Kinks | None:
+def _kinks(point: Point, step: float | None, central: Central, largest: NDArray[np.float64]) -> Kinks | None:
     """Entries with another slope to either side, which is there with a much smaller step as well."""
-    theta = point.theta
+    theta, base = point.theta, point.value
     plus, minus, _ = plain_steps(theta, step, point.costs.name)
     nearer_plus, nearer_minus, width = plain_steps(theta, step, point.costs.name, 1.0 / SMALLER_STEP)
     nearer = np.full((2, len(theta)), np.nan)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from .evaluate import PartCosts
+from .differences import where_it_exists
+from .evaluate import PartCosts, cost_beside, say_where
 from .jobs import Job
 
 if TYPE_CHECKING:
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
 
 
 class Point(NamedTuple):
-    """A function, where its gradient is wanted, and who does the work."""
+    """A function, where its gradient is wanted, who does the work, and the function's value there."""
 
     costs: Costs
     theta: NDArray[np.float64]
     runner: Runner
+    value: float
+
+    @classmethod
+    def at(cls, costs: Costs, theta: NDArray[np.float64], runner: Runner) -> Point:
+        """A function at `theta`, and its value there, at which one that remembers its last parameters is left."""
+        return cls(costs, theta, runner, costs.cost(theta) if len(theta) else 0.0)
 
     @property
     def entries(self) -> NDArray[np.intp]:
@@ -39,20 +46,38 @@ class Point(NamedTuple):
         """The same without reports."""
         return self._replace(runner=self.runner.quietly())
 
-    def base(self) -> float:
-        """The cost at the unchanged parameters, at which a function that remembers its last ones should be left."""
-        return self.costs.cost(self.theta) if len(self.theta) else 0.0
+    def moved_to(self, theta: NDArray[np.float64]) -> Point:
+        """The same function at other parameters."""
+        return self._replace(theta=theta, value=self.cost_beside(theta))
+
+    def cost_beside(self, theta: NDArray[np.float64]) -> float:
+        """The cost at other parameters; NaN where the function raises: it is not defined there."""
+        return cost_beside(self.costs.cost, theta)
+
+    def error_at(self, entry: int, value: float) -> Exception | None:
+        """What the function raises with one entry at `value`, with a note that says so."""
+        moved = self.theta.copy()
+        moved[entry] = value
+        try:
+            self.costs.cost(moved)
+        except Exception as error:
+            say_where(error, f"{self.costs.name(entry)} was {value!r} instead of {float(self.theta[entry])!r}")
+            return error
+        return None
 
     def moved(self, entries: NDArray[np.intp], points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The costs with each of some entries in other places: `points` and the result have the shape (k, size)."""
+        """The costs with each of some entries in other places: `points` and the result have the shape (k, size).
+
+        NaN where the function raises.
+        """
         share = partial(_moved, self.costs, self.theta, entries, points, self.runner.n_threads)
         return self._run(("moved", entries, points), points.shape, share, entries)
 
     def pairs(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The costs at p + h and p - h, and the distance of these points: shape (3, size)."""
+        """The costs at p + h and p - h, and the distance of these points: shape (3, size); see `where_it_exists`."""
         theta = self.theta[entries]
         points = np.stack([theta + h, theta - h])
-        return np.stack([*self.moved(entries, points), points[0] - points[1]])
+        return where_it_exists(self.moved(entries, points), points, points[0] - points[1], theta, self.value)
 
     def complex_steps(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
         """The derivatives of some entries by complex steps, as far as the function is analytic."""
