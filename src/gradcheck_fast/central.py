@@ -72,23 +72,33 @@ class Central:
             self._noise = noise_around(self._point.theta, self._point.cost_beside)
         return self._noise
 
-    def refined(self, some: NDArray[np.intp]) -> Refined:
-        """Some of them with the steps that suit them, and error bars that do not reach over kinks."""
-        if not len(some):
-            return Refined(np.empty(0), np.empty(0))
-        noise, rounding = self.noise().level, EPSILON * abs(self._point.value)
-        bars = NOISES * (noise + rounding) / (FLAT * self.width[some])
-        # of values that are rounded to less, a flat stretch says nothing
-        flat = self._flat(some) if noise <= ROUNDED * rounding else np.zeros(len(some), np.bool_)
-        found = Refined(np.zeros(len(some)), bars)
-        found.derivatives[~flat], found.bars[~flat] = self._refine(some[~flat], noise, THOROUGH)
+    def refined(self, some: NDArray[np.intp], enough: NDArray[np.float64] | float = 0.0) -> Refined:
+        """Some of them with the steps that suit them, and error bars that do not reach over kinks.
+
+        Error bars of the size `enough` need not be narrower.
+        """
+        found = Refined(np.zeros(len(some)), np.zeros(len(some)))
+        flat = np.zeros(len(some), np.bool_)
+        still = (self.values[:, some] == self._point.value).all(axis=0)
+        if still.any() and not self.has_noise(self.gradient):
+            flat[still] = self._flat(some[still])
+            found.bars[flat] = NOISES * EPSILON * abs(self._point.value) / (FLAT * self.width[some[flat]])
+        rest = ~flat
+        if rest.any():
+            wide = np.broadcast_to(enough, len(some))[rest]
+            found.derivatives[rest], found.bars[rest] = self._refine(some[rest], self.noise().level, THOROUGH, wide)
         return found
 
     def has_noise(self, gradient: NDArray[np.float64]) -> bool:
-        """Whether the values have more noise than rounding; looked for if a tiny step does not give what it should.
+        """Whether the values have more noise than rounding, measured if a tiny step does not give what it should.
 
         `gradient` is that of all entries of the point.
         """
+        if self._noise is None and not self._is_suspicious(gradient):
+            return False
+        return self.noise().level > NOISES * EPSILON * abs(self._point.value)
+
+    def _is_suspicious(self, gradient: NDArray[np.float64]) -> bool:
         theta, base = self._point.theta, self._point.value
         signs = np.random.default_rng(0).choice((-1.0, 1.0), len(theta))
         line = GLANCE * signs * np.maximum(1.0, np.abs(theta))
@@ -98,13 +108,13 @@ class Central:
             expected, size = float(known @ (moved - theta)), float(np.abs(known) @ np.abs(line))
         cost = self._point.cost_beside(moved)
         allowed = AGREEMENT * size + NOISES * EPSILON * max(abs(cost), abs(base))
-        if not isfinite(cost) or abs(cost - base - expected) <= allowed:
+        if not isfinite(cost) or allowed > 2.0 * AGREEMENT * size:  # such a step shows nothing
+            return True
+        if abs(cost - base - expected) <= allowed:
             return False
-        # a kink or a jump at the parameters is not to be seen beside them, where values lie on a line, but not on stairs
+        # a kink or a jump at the parameters is not seen beside them: values lie on a line there, but not if on stairs
         first, second, third = (self._point.cost_beside(theta + k * line) for k in (8, 9, 10))
-        if abs(third - 2.0 * second + first) <= allowed and first != second != third:
-            return False
-        return self.noise().level > NOISES * EPSILON * abs(base)
+        return abs(third - 2.0 * second + first) > allowed or first == second or second == third
 
     def notes(self) -> tuple[str, ...]:
         """What was noticed of the values, as far as they were looked at."""
@@ -138,13 +148,15 @@ class Central:
         repaired[doubted] = self._refine(doubted, 0.0, QUICK).derivatives
         return repaired
 
-    def _refine(self, some: NDArray[np.intp], noise: float, ladder: Ladder) -> Refined:
+    def _refine(
+        self, some: NDArray[np.intp], noise: float, ladder: Ladder, enough: NDArray[np.float64] | float = 0.0
+    ) -> Refined:
         entries = self._entries[some]
         theta = self._point.theta[entries]
         first = Level.of(self._pairs[:, some], theta, noise)
         scale = np.full(len(some), _compare.root_mean_square(self.gradient[some]))
         h = 0.5 * (self._points[0] - self._points[1])[some]
-        found = refine(self._point.pairs, entries, theta, h, first, scale, noise, ladder)
+        found = refine(self._point.pairs, entries, theta, h, first, scale, noise, ladder, enough)
         self._raise_where(some[~np.isfinite(found.derivatives)])
         return found
 
@@ -161,15 +173,12 @@ class Central:
 
         So a unit that is off, or a pixel that is zero, costs no more calls than its first difference.
         """
-        base, h = self._point.value, 0.5 * FLAT * self.width[some]
+        base = self._point.value
+        direction = 0.5 * FLAT * self.width[some] * np.random.default_rng(0).uniform(1.0, 1.5, len(some))
         flat = np.zeros(len(some), np.bool_)
-        direction = h * np.random.default_rng(0).uniform(1.0, 1.5, len(some))
-        groups = [np.flatnonzero((self.values[:, some] == base).all(axis=0))]
-        budget = FEW * len(groups[0]) + 2.0
+        groups, budget = [np.arange(len(some))], FEW * len(some) + 2.0
         while groups and budget > 0.0:
             group = groups.pop()
-            if not len(group):
-                continue
             moved = np.zeros(len(self._point.theta))
             moved[self._entries[some[group]]] = direction[group]
             costs = [self._point.cost_beside(self._point.theta + sign * moved) for sign in (1.0, -1.0)]

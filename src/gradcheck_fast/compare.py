@@ -142,8 +142,8 @@ def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> t
     if numerical.refine is None or everywhere:
         found = error_bars(numerical, analytic.shapes)
         return found, found.bars
-    close, unsure = _first_glance(analytic, numerical)
-    gradient, known = refined_bars(numerical, unsure)
+    close, unsure, enough = _first_glance(analytic, numerical)
+    gradient, known = refined_bars(numerical, unsure, enough)
     return Bars(gradient, np.where(unsure, known, close)), known
 
 
@@ -173,24 +173,28 @@ def _roundings(comparison: Comparison, analytic: Packed, numerical: Numerical) -
     return np.asarray(np.maximum(np.maximum(roundings, least), np.fmax(change, spread)))
 
 
-def _first_glance(analytic: Packed, numerical: Numerical) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """How close plain differences with their first steps must come to be sure, and which entries are not sure.
+def _first_glance(
+    analytic: Packed, numerical: Numerical
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """How close plain differences with their first steps must come to be sure, which entries are not sure, and how wide
+    the error bars of those may be.
 
     Truncation that just makes up for an error of the analytic gradient is not to be expected; noise that hides one is.
     """
     a, n = analytic.flat, numerical.gradient
     close = COST_ROUNDINGS * EPSILON * np.broadcast_to(numerical.noise(), n.shape) + _SURE * np.abs(n)
-    unsure = np.empty(len(n), np.bool_)
+    unsure, enough = np.empty(len(n), np.bool_), np.empty(len(n))
     for name, part, _ in parts(analytic.shapes):
         size = np.abs(n[part])
         precision = analytic.precision(name)
         least = _compare.root_mean_square(n[part]) if precision.is_coarse else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
             rounding = _SURE_ROUNDINGS * precision.eps * np.maximum(size, least)
-            agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & (close[part] <= _CLEAR * size + rounding)
-            agree &= np.isfinite(n[part])
-        unsure[part] = ~(agree | ~np.isfinite(a[part]))
-    return close, unsure
+            agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & np.isfinite(n[part])
+            clear = close[part] <= _CLEAR * size + rounding
+        unsure[part] = ~(agree & clear | ~np.isfinite(a[part]))
+        enough[part] = np.where(agree, _CLEAR * size, 0.0)  # what does not agree is looked at as well as can be
+    return close, unsure, enough
 
 
 def _judge(

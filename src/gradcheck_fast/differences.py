@@ -81,8 +81,8 @@ class Numerical(NamedTuple):
     kinks : Kinks, optional
         None: none were met, or they were not looked for.
     refine : callable, optional
-        Gives some entries (an array of their numbers) with better steps, and error bars (`Refined`). Where there
-        is none, `again` tells what error bars are made of.
+        Gives some entries (an array of their numbers) with better steps, and error bars (`Refined`) that need not be
+        narrower than those of a second array. Where there is none, `again` tells what error bars are made of.
     polish : callable, optional
         Gives the gradient as well as can be, from one with error bars.
     finish : callable
@@ -101,7 +101,7 @@ class Numerical(NamedTuple):
     noise: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     roundings: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     kinks: Kinks | None = None
-    refine: Callable[[NDArray[np.intp]], Refined] | None = None
+    refine: Callable[[NDArray[np.intp], NDArray[np.float64]], Refined] | None = None
     polish: Callable[[Refined], Refined] | None = None
     finish: Callable[[], tuple[str, ...]] = tuple
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None

@@ -86,10 +86,11 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
     return Bars(gradient, bars)
 
 
-def refined_bars(numerical: Numerical, where: NDArray[np.bool_]) -> Bars:
+def refined_bars(numerical: Numerical, where: NDArray[np.bool_], enough: NDArray[np.float64] | float = 0.0) -> Bars:
     """The gradient with better steps and error bars at some entries; infinite bars elsewhere.
 
-    At a kink the difference with the first step is kept, for its slopes are found with that; they have its noise.
+    At a kink the difference with the first step is kept, for its slopes are found with that; they have its noise. Bars
+    of the size `enough` need not be narrower.
     """
     gradient, bars = numerical.gradient.copy(), np.full(len(where), np.inf)
     assert numerical.refine is not None
@@ -98,7 +99,7 @@ def refined_bars(numerical: Numerical, where: NDArray[np.bool_]) -> Bars:
         noise = np.broadcast_to(numerical.noise(), bars.shape)
         bars[at_kink] = SMALLER_STEP * COST_ROUNDINGS * EPSILON * noise[at_kink]
         where = where & ~at_kink
-    gradient[where], bars[where] = numerical.refine(np.flatnonzero(where))
+    gradient[where], bars[where] = numerical.refine(np.flatnonzero(where), np.broadcast_to(enough, where.shape)[where])
     return Bars(gradient, bars)
 
 

@@ -295,7 +295,7 @@ class _Along:
         )  # fmt: skip
         return found if entries is None else found.of(entries)
 
-    def _refined(self, some: NDArray[np.intp]) -> Refined:
+    def _refined(self, some: NDArray[np.intp], enough: NDArray[np.float64]) -> Refined:
         """Some outputs with the steps that suit them: along the direction there is one parameter, which is 0."""
         theta = self._function.at.flat
 
@@ -314,7 +314,7 @@ class _Along:
         with np.errstate(invalid="ignore", over="ignore"):
             first = Level.of(pairs(entries, h), zeros, noise)
             scale = np.full(len(some), root_mean_square(first.differences))
-            return refine(pairs, entries, zeros, h, first, scale, noise, THOROUGH)
+            return refine(pairs, entries, zeros, h, first, scale, noise, THOROUGH, enough)
 
     def _values(self, theta: NDArray[np.float64], h: float) -> Iterator[NDArray[np.float64]]:
         """The outputs at +h and at -h."""

@@ -77,7 +77,7 @@ class Level(NamedTuple):
 
 def refine(
     pairs: Pairs, entries: NDArray[np.intp], theta: NDArray[np.float64], h: NDArray[np.float64], first: Level,
-    scale: NDArray[np.float64], noise: float, ladder: Ladder,
+    scale: NDArray[np.float64], noise: float, ladder: Ladder, enough: NDArray[np.float64] | float = 0.0,
 ) -> Refined:  # fmt: skip
     """Finds for each entry the step of the least error.
 
@@ -98,11 +98,14 @@ def refine(
         Of the values; see `Level.of`.
     ladder : Ladder
         The steps.
+    enough : ndarray, shape (size,), or float
+        Error bars that need not be narrower.
     """
+    wanted = np.broadcast_to(enough, len(entries))
 
     def climb(some: NDArray[np.intp], h: NDArray[np.float64], first: Level) -> Refined:
         at = lambda which, h: Level.of(pairs(entries[some[which]], h), theta[some[which]], noise)
-        return _climb(at, h, first, scale[some], noise, ladder)
+        return _climb(at, h, first, scale[some], wanted[some], ladder)
 
     best = climb(np.arange(len(entries)), h, first)
     own, size = PLAIN_STEP * np.abs(theta), np.fmax(np.abs(best.derivatives), scale)
@@ -123,7 +126,7 @@ def refine(
 
 def _climb(
     at: Callable[[NDArray[np.intp], NDArray[np.float64]], Level], h: NDArray[np.float64], first: Level,
-    scale: NDArray[np.float64], noise: float, ladder: Ladder,
+    scale: NDArray[np.float64], wanted: NDArray[np.float64], ladder: Ladder,
 ) -> Refined:  # fmt: skip
     """The steps of a ladder, larger or smaller than `h`; `at` gives the differences of some entries with some steps."""
     best = Refined(first.differences.copy(), np.full(len(h), np.inf))
@@ -148,17 +151,16 @@ def _climb(
         best.bars[which[better]] = bars[better]
         return only_noise, change
 
-    def go_on(which: NDArray[np.intp], last: Level, exponent: int) -> NDArray[np.bool_]:
+    def go_on(which: NDArray[np.intp], exponent: int) -> NDArray[np.bool_]:
         """Where a better difference is wanted, and there is a step for it."""
         # the first steps may have led to huge ones
         typical = np.minimum(scale[which], _compare.root_mean_square(best.derivatives))
         known = np.where(np.isfinite(best.bars[which]), np.abs(best.derivatives[which]), 0.0)
-        enough = PRECISE * np.fmax(known, typical)
-        flat = (last.differences == 0.0) & (first.differences[which] == 0.0) & (exponent > 0) & (noise == 0.0)
+        enough = np.fmax(PRECISE * np.fmax(known, typical), wanted[which])
         with np.errstate(over="ignore"):
             next_step = h[which] * ladder.ratio**exponent
         possible = (next_step > SMALLEST_STEP) & (next_step < LARGEST_STEP)
-        return np.asarray((best.bars[which] > enough) & ~flat & possible)
+        return np.asarray((best.bars[which] > enough) & possible)
 
     everything = np.arange(len(h))
     larger, growing, changed = first, np.zeros(len(h), np.bool_), np.full(len(h), np.inf)
@@ -168,8 +170,8 @@ def _climb(
     for sign, start, begin, end in ((1, growing, 2, ladder.larger), (-1, ~growing, 1, ladder.smaller)):
         which, last, changes = everything[start], (larger if sign > 0 else first).some(start), changed[start]
         for exponent in range(begin, end + 1):
-            wanted = go_on(which, last, sign * exponent)
-            which, last, changes = which[wanted], last.some(wanted), changes[wanted]
+            going = go_on(which, sign * exponent)
+            which, last, changes = which[going], last.some(going), changes[going]
             if not len(which):
                 break
             found = at(which, h[which] * ladder.ratio ** (sign * exponent))
