@@ -83,7 +83,7 @@ class CallbackLoss(FunctionLoss):
 
     def __init__(self, function: CompiledFunction, threadsafe: bool) -> None:
         super().__init__(lambda params: CallbackCosts(function, threadsafe, params.shapes))
-        self._function = function
+        self._compiled = function
         self._threadsafe = threadsafe
 
     def __call__(self, params: Tree) -> float:
@@ -97,7 +97,7 @@ class CallbackLoss(FunctionLoss):
         return f"gf.gradcheck(..., method='directional') takes far less{all_cores}"
 
     def __reduce__(self) -> NoReturn:
-        self._function.__reduce__()
+        self._compiled.__reduce__()
 
 
 def callback(function: Any, *, user_data: Any = None, threadsafe: bool = False) -> CallbackLoss:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _compare
+from .closer import Closer, look_closer
 from .differences import EPSILON, Refined, plain_steps, where_it_exists
 from .noise import Noise, noise_around
 from .steps import NOISES, QUICK, THOROUGH, Ladder, Level, refine
@@ -88,6 +89,11 @@ class Central:
             wide = np.broadcast_to(enough, len(some))[rest]
             found.derivatives[rest], found.bars[rest] = self._refine(some[rest], self.noise().level, THOROUGH, wide)
         return found
+
+    def closer(self, some: NDArray[np.intp], given: NDArray[np.float64]) -> Closer:
+        """A closer look at some of them, which seem not to be what is given."""
+        h = 0.5 * (self._points[0] - self._points[1])[some]
+        return look_closer(self._point, self._entries[some], h, self.noise().level, given)
 
     def has_noise(self, gradient: NDArray[np.float64]) -> bool:
         """Whether the values have more noise than rounding, measured if a tiny step does not give what it should.

@@ -88,9 +88,10 @@ def gradcheck(
         `callback` takes.
     gradient : tree of arrays, or callable
         The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
-        other functions in that of `params`); or the function of `params` that gives it. That of a Python function, with
-        a gradient of less than float64, is called once more with `params` in float64 if something looks wrong: how far
-        the two differ is due to rounding.
+        other functions in that of `params`); or the function of `params` that gives it: it is called right after the
+        loss, so that it may use what that has kept. That of a Python function, with parameters or a gradient of less
+        than float64, is called once more with `params` in float64 if something looks wrong: how far the two differ is
+        due to rounding.
     params : tree of arrays
         Where the gradient was taken. Not modified.
     method : {"auto", "units", "incremental", "direct", "complex", "directional"}
@@ -141,7 +142,7 @@ def gradcheck(
     method = choose("method", method, (*METHODS, "directional"))
     problem = as_problem(loss, vectorized)
     at = problem.pack(params)
-    given = gradient(copy(params)) if callable(gradient) else gradient
+    given = _called(gradient, problem, at, copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
     analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
     analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
@@ -151,7 +152,7 @@ def gradcheck(
         if error_bars:
             raise ValueError("error_bars: random directions find none for single entries; leave it out")
     if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:
-        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, at, given))
+        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at, given))
     picked = None if sample is None else draw(at.shapes, read_sample(sample), seed)
     asked_for = {}
     if method == "directional":  # what is evaluated depends on all of these
@@ -172,10 +173,17 @@ def gradcheck(
     return replace(report, seconds=perf_counter() - started)
 
 
-def _in_double(gradient: Callable[[Tree], Tree], params: Packed, given: Tree) -> Tree:
+def _called(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, tree: Tree) -> Tree:
+    """What the gradient function gives for a tree; right after the loss, of whose last call it may be made."""
+    if isinstance(problem, FunctionLoss):
+        problem.call(params, copy(tree))
+    return gradient(tree)
+
+
+def _in_double(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, given: Tree) -> Tree:
     """What the gradient function gives for float64 parameters; what it gave before if it knows its own dtype only."""
     try:
-        return gradient(params.unpack(params.flat.copy()))
+        return _called(gradient, problem, params, params.unpack(params.flat.copy()))
     except Exception:
         return given
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from . import _compare
-from .differences import EPSILON, JITTER
+from .differences import EPSILON, JITTER, Kinks
 from .errorbars import COST_ROUNDINGS, Bars, error_bars, in_proportion, reaching_over_kinks, refined_bars, typical
 from .results import ArrayResult
 from .trees import Packed, Tree, pack, pack_as, parts
@@ -75,6 +75,8 @@ _SATURATED = 3.0
 #: An array that is less than its error bars has nothing to check, if these are so small a part of the whole gradient;
 #: else nothing is known of it.
 NEGLIGIBLE = 1e-6
+#: So many entries that seem wrong are looked at more closely: the worst.
+_MOST_LOOKED_AT = 100
 #: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
 _UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
 
@@ -107,20 +109,47 @@ def compare(
         if not any(array.wrong for array in comparison.arrays):
             return comparison
     if atol is not None:  # the user says how much; error bars are only shown
-        by_user = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
+        found = Bars(n, zeros)
+        by_user: _Tolerances = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
         shown = reaching_over_kinks(error_bars(numerical, analytic.shapes).bars, numerical.kinks) if with_bars else None
-        return _judge(analytic, numerical, Bars(n, zeros), by_user)._replace(bars=shown)
+        return _looked_closer(analytic, numerical, found, lambda _: by_user)._replace(bars=shown)
     found, known = _with_bars(analytic, numerical, everywhere=with_bars)
-    if rtol is not None:
-        comparison = _judge(analytic, numerical, found, lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part]))
-    else:
-        within = partial(_within_bars, found, numerical.exact)
-        comparison = _judge(analytic, numerical, found, partial(within, zeros))
-        if any(array.wrong for array in comparison.arrays):
-            roundings = _roundings(comparison, analytic, numerical)
-            comparison = _judge(analytic, numerical, found, partial(within, roundings))
+
+    def tolerance(found: Bars, roundings: NDArray[np.float64]) -> _Tolerances:
+        if rtol is not None:
+            return lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part])
+        return partial(_within_bars, found, numerical.exact, roundings)
+
+    comparison = _judge(analytic, numerical, found, tolerance(found, zeros))
+    if any(array.wrong for array in comparison.arrays):
+        roundings = zeros if rtol is not None else _roundings(comparison, analytic, numerical)
+        comparison = _looked_closer(analytic, numerical, found, lambda found: tolerance(found, roundings))
     bars = reaching_over_kinks(known, numerical.kinks) if np.isfinite(known).any() else None
     return comparison._replace(bars=bars)
+
+
+def _looked_closer(
+    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[Bars], _Tolerances]
+) -> Comparison:
+    """The comparison after a closer look at what seems wrong, or at the worst of it, where that can be had."""
+    comparison = _judge(analytic, numerical, found, tolerance(found))
+    worst = np.flatnonzero((comparison.excess > 1.0) & np.isfinite(analytic.flat))
+    if numerical.closer is None or not len(worst):
+        return comparison
+    worst = np.sort(worst[np.argsort(-comparison.excess[worst], kind="stable")[:_MOST_LOOKED_AT]])
+    closer = numerical.closer(worst, analytic.flat[worst])
+    crossed, low, high = numerical.kinks or Kinks(0, *np.zeros((2, len(found.bars))))
+    at_kink = (low[worst] != 0.0) | (high[worst] != 0.0)
+    with np.errstate(invalid="ignore"):
+        refuted = np.abs(closer.derivatives - found.gradient[worst]) > closer.bars + found.bars[worst]
+    taken = np.isfinite(closer.derivatives) & (at_kink | refuted | (closer.low != 0.0))
+    if not taken.any():
+        return comparison
+    gradient, bars, low, high = (array.copy() for array in (found.gradient, found.bars, low, high))
+    for array, new in zip((gradient, bars, low, high), closer, strict=True):
+        array[worst[taken]] = new[taken]
+    found = Bars(gradient, bars)
+    return _judge(analytic, numerical._replace(kinks=Kinks(crossed, low, high)), found, tolerance(found))
 
 
 class _Tolerance(NamedTuple):
@@ -129,6 +158,10 @@ class _Tolerance(NamedTuple):
     rtol: float
     atol: float
     allowance: NDArray[np.float64]
+
+
+#: Tells what is allowed to an array, by its part, its shape and its precision.
+_Tolerances: TypeAlias = "Callable[[slice, Shape, Precision], _Tolerance]"
 
 
 def _sure(n: NDArray[np.float64], part: slice, shape: Shape, precision: Precision) -> _Tolerance:
@@ -197,9 +230,7 @@ def _first_glance(
     return close, unsure, enough
 
 
-def _judge(
-    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[slice, Shape, Any], _Tolerance]
-) -> Comparison:
+def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _Tolerances) -> Comparison:
     """The results under a tolerance that is asked for by array: its part, its shape, and its precision."""
     a, n = analytic.flat, found.gradient
     low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]

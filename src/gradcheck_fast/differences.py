@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .closer import Closer
+
 EPSILON = float(np.finfo(np.float64).eps)
 #: The default h of plain arithmetic, for parameters up to 1 in size.
 PLAIN_STEP = float(np.cbrt(EPSILON))
@@ -83,6 +85,8 @@ class Numerical(NamedTuple):
     refine : callable, optional
         Gives some entries (an array of their numbers) with better steps, and error bars (`Refined`) that need not be
         narrower than those of a second array. Where there is none, `again` tells what error bars are made of.
+    closer : callable, optional
+        Gives a `Closer` look at some entries, of which a second array says what they are given as.
     polish : callable, optional
         Gives the gradient as well as can be, from one with error bars.
     finish : callable
@@ -102,6 +106,7 @@ class Numerical(NamedTuple):
     roundings: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     kinks: Kinks | None = None
     refine: Callable[[NDArray[np.intp], NDArray[np.float64]], Refined] | None = None
+    closer: Callable[[NDArray[np.intp], NDArray[np.float64]], Closer] | None = None
     polish: Callable[[Refined], Refined] | None = None
     finish: Callable[[], tuple[str, ...]] = tuple
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None

@@ -41,12 +41,15 @@ class FunctionLoss:
     ----------
     costs_of : callable
         Gives the `Costs` of the function for a `Packed` set of parameters.
+    function : callable, optional
+        The function of one tree, if it is one of Python.
     """
 
     methods: tuple[str, ...] = ("direct", "complex")
 
-    def __init__(self, costs_of: Callable[[Packed], Costs]) -> None:
+    def __init__(self, costs_of: Callable[[Packed], Costs], function: Callable[[Any], Any] | None = None) -> None:
         self._costs_of = costs_of
+        self._function = function
 
     def costs_at(self, params: Packed, n_threads: int) -> Costs:
         """How the function is evaluated at flat vectors like that of `params`."""
@@ -55,9 +58,12 @@ class FunctionLoss:
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
-    def before_gradient(self, params: Packed, theta: NDArray[Any]) -> None:
-        """Calls the function at a flat vector, as training does: a gradient may be made of what it keeps."""
-        self._costs_of(params).cost(theta)
+    def call(self, params: Packed, tree: Tree) -> None:
+        """Calls the function at `params`, packed from `tree`, before its gradient: that may read what the call left."""
+        if self._function is None:
+            self.cost(params, params.flat)
+        else:
+            self._function(tree)
 
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at a flat vector."""
@@ -100,7 +106,9 @@ class FunctionLoss:
 
 def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
     """A Python function of a tree of arrays, or of many at once; see `evaluate`."""
-    return FunctionLoss(partial(BatchCosts if vectorized else PythonCosts, function))
+    if vectorized:
+        return FunctionLoss(partial(BatchCosts, function))
+    return FunctionLoss(partial(PythonCosts, function), function)
 
 
 def require_one_of(methods: tuple[str, ...], method: str) -> None:
@@ -146,6 +154,7 @@ def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numer
         coarse_roundings=coarse_roundings,
         kinks=_kinks(point, step, central, largest) if kinks else None,
         refine=central.refined if step is None else None,
+        closer=central.closer,
         polish=partial(within_bars, point.quietly()) if step is None and point.costs.takes_complex else None,
         finish=partial(_finish, point, central),
     )

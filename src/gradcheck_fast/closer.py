@@ -1,0 +1,131 @@
+"""A closer look at entries that seem wrong: kinks closer to the parameters than the first steps, and ties at them.
+
+First each entry is moved by ever smaller steps, as long as noise allows. If the slopes to both sides become one, there
+are kinks close by, but none at the parameters, and that slope is the derivative. Else several values may lie on kinks
+at once (units that get nothing but zeros, biases of zero), and what back-propagation takes at each of them is in
+between, or beside, the slopes along this one parameter. So the slope is found at points close by, too, where all
+parameters are moved and ties are broken in other ways: what lies between all these slopes is right. (They span the
+projection of Clarke's generalised gradient: Clarke, Optimization and Nonsmooth Analysis, 1983, theorem 2.5.1.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .differences import EPSILON, SMALLER_STEP
+from .steps import NOISES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .point import Point
+
+#: How many smaller steps are tried, each SMALLER_STEP times smaller.
+LEVELS = 8
+#: Two slopes are one if they differ by less than this many times their noise, which must be less than this part of what
+#: they differed by with the step before.
+ALIKE, CLEAR = 2.0, 0.25
+#: What they differ by stays if it is more than this part of what it was with the step before.
+STAYS = 0.5
+#: At how many points beside the parameters slopes are looked at, and how far they are, in steps.
+BESIDE, APART = 16, 32.0
+
+
+class Closer(NamedTuple):
+    """What a closer look at some entries has found; arrays of shape (size,).
+
+    Attributes
+    ----------
+    derivatives, bars : ndarray
+        As in `Refined`.
+    low, high : ndarray
+        As in `Kinks`; infinite where a number is beside the slopes that were found, but by less than these differ.
+    """
+
+    derivatives: NDArray[np.float64]
+    bars: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def look_closer(
+    point: Point, entries: NDArray[np.intp], h: NDArray[np.float64], noise: float, given: NDArray[np.float64]
+) -> Closer:
+    """Looks at entries that seem wrong.
+
+    Parameters
+    ----------
+    point : Point
+    entries : ndarray of int, shape (size,)
+    h : ndarray, shape (size,)
+        The first step of each.
+    noise : float
+        Of the function's values.
+    given : ndarray, shape (size,)
+        What is said to be the derivatives.
+    """
+    slopes, error, step, stays = _nearest(point, entries, h, noise)
+    with np.errstate(invalid="ignore"):
+        middle, jump, smooth = slopes.mean(axis=0), np.abs(slopes[1] - slopes[0]), ~stays
+        low, high = slopes.min(axis=0) - error, slopes.max(axis=0) + error
+        tied = np.flatnonzero(~smooth & ~((low <= given) & (given <= high)) & np.isfinite(jump))
+    for k in tied.tolist():
+        found = _beside(point, int(entries[k]), float(step[k]))
+        low[k], high[k] = np.fmin(found.min() - error[k], low[k]), np.fmax(found.max() + error[k], high[k])
+        if not low[k] <= given[k] <= high[k] and low[k] - (high[k] - low[k]) < given[k] < high[k] + (high[k] - low[k]):
+            low[k], high[k] = -np.inf, np.inf
+    return Closer(
+        middle,
+        np.where(smooth, jump + error, error),
+        np.where(smooth, 0.0, low - middle),
+        np.where(smooth, 0.0, high - middle),
+    )
+
+
+def _nearest(
+    point: Point, entries: NDArray[np.intp], h: NDArray[np.float64], noise: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """The slopes to both sides, shape (2, size), their error, the step that they were found with, and where they stay.
+
+    With the largest step at which the two are one; else with the smallest at which it shows that they are not. They
+    stay different at a kink; where a function bends they come closer.
+    """
+    slopes, error, step = np.full((2, len(h)), np.nan), np.full(len(h), np.inf), h.copy()
+    stays = np.zeros(len(h), np.bool_)
+    theta, left, before = point.theta[entries], np.arange(len(h)), np.full(len(h), np.inf)
+    for level in range(1, LEVELS + 1):
+        own = h[left] / SMALLER_STEP**level
+        values = point.moved(entries[left], np.stack([theta[left] + own, theta[left] - own]))
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            distance = np.stack([theta[left] + own, theta[left] - own]) - theta[left]
+            found = (values - point.value) / distance
+            found = np.where(np.isfinite(found), found, found[::-1])  # defined on one side only
+            rounded = NOISES * (noise + EPSILON * np.fmax(np.abs(values).max(axis=0), abs(point.value)))
+            own_error, jump = rounded / np.abs(distance).min(axis=0), np.abs(found[0] - found[1])
+            one = jump <= ALIKE * own_error
+            clear = np.isfinite(jump) & (~one | (own_error <= CLEAR * before[left]))
+        some = left[clear]
+        slopes[:, some], error[some], step[some] = found[:, clear], own_error[clear], own[clear]
+        stays[some] = ~one[clear] & (jump[clear] > STAYS * before[some])
+        before[some] = jump[clear]
+        left = left[clear & ~one]
+        if not len(left):
+            break
+    return slopes, error, step, stays
+
+
+def _beside(point: Point, entry: int, step: float) -> NDArray[np.float64]:
+    """The slopes of one entry at points where all parameters are moved by some steps."""
+    random, size = np.random.default_rng(entry), np.maximum(1.0, np.abs(point.theta))
+    found = np.full(BESIDE, np.nan)
+    for k in range(BESIDE):
+        theta = point.theta + APART * step * size * random.standard_normal(len(size))
+        values = []
+        for sign in (1.0, -1.0):
+            moved = theta.copy()
+            moved[entry] += sign * step
+            values.append(point.cost_beside(moved))
+        found[k] = (values[0] - values[1]) / (2.0 * step)
+    return found
