@@ -13,7 +13,7 @@ import numpy as np
 
 from .compare import Comparison
 from .results import ArrayResult, Entry
-from .text import as_json, coloured, full_text
+from .text import as_json, coloured, format_error, full_text
 from .trees import Tree
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class Report:
     ok : bool
         Whether every entry is right. False also if nothing was checked.
     relative_error : float
-        ‖a − n‖ / ‖a + n‖ over the whole gradient.
+        ‖a − n‖ / ‖a + n‖ over the whole gradient. Reports say ``opposite sign`` where it is 1000 or more: there a = -n
+        but for two parts in a thousand.
     arrays : tuple of ArrayResult
         One for each array, in order.
     analytic, numerical : tree
@@ -227,7 +228,7 @@ class Report:
 
     def __repr__(self) -> str:
         wrong = f"{self.wrong} of {self.checked} wrong"
-        return f"<Report {self.verdict}: relative error {self.relative_error:.1e}, {wrong}>"
+        return f"<Report {self.verdict}: {format_error(self.relative_error, 'relative error ')}, {wrong}>"
 
     def __str__(self) -> str:
         return full_text(self)
@@ -247,7 +248,7 @@ class Report:
             return "nothing was checked: there are no parameters"
         if self.ok:
             who = "every entry agrees" if not self.coverage else "all that was compared agrees"
-            return f"{who}, relative error {self.relative_error:.1e}"
+            return f"{who}, {format_error(self.relative_error, 'relative error ')}"
         if self._is_blind:
             return "the loss is not finite here, so no derivative could be found"
         if not self.wrong:
