@@ -88,7 +88,8 @@ def gradcheck(
         `callback` takes.
     gradient : tree of arrays, or callable
         The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
-        other functions in that of `params`); or the function of `params` that gives it. That of a Python function, with
+        other functions in that of `params`); or the function of `params` that gives it. Shapes may differ by axes of
+        length 1, as (5,) for (1, 5): the entries are the same, and the report says so. That of a Python function, with
         a gradient of less than float64, is called once more with `params` in float64 if something looks wrong: how far
         the two differ is due to rounding.
     params : tree of arrays
@@ -143,7 +144,9 @@ def gradcheck(
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
-    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
+    analytic = pack_as(
+        given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples, unit_axes=True
+    )  # fmt: skip
     analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
     if method == "directional":
         if sample is not None:
@@ -167,9 +170,10 @@ def gradcheck(
             report = _of_sample(asked, picked)
         else:
             report = _of_all(asked)
+    notes = (*analytic.notes, *report.notes)
     if value is not None:
-        report = replace(report, notes=(*report.notes, *compare_costs(value, problem.cost(at, at.flat))))
-    return replace(report, seconds=perf_counter() - started)
+        notes += compare_costs(value, problem.cost(at, at.flat))
+    return replace(report, notes=notes, seconds=perf_counter() - started)
 
 
 def _in_double(gradient: Callable[[Tree], Tree], params: Packed, given: Tree) -> Tree:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 WIDTH = 100
 #: So many of the entries that were found in an array are listed.
 _MOST_LISTED = 12
-#: A gradient a = -c n has ‖a − n‖ / ‖a + n‖ = (1 + c) / |1 − c|. From here on c is 1 to two parts in a thousand, and the
-#: number says no more; other mistakes do not come near it: of two unrelated gradients it is about 1.
+#: A gradient a = -c n has ‖a − n‖ / ‖a + n‖ = (1 + c) / |1 − c|. From here on c is 1 but for two parts in a thousand,
+#: and the number says no more; other mistakes do not come near it: of two unrelated gradients it is about 1.
 _OPPOSITE = 1e3
 #: What stands at the end of an array's row.
 _MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
