@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from .arrays import coarsest, digest
 from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
+from .diagnosis.unused import is_finite_here, unused_argument
 from .directional import compare_along_directions
 from .functions import FunctionLoss, finish
 from .names import choose, integer, number
@@ -170,10 +171,11 @@ def gradcheck(
             report = _of_sample(asked, picked)
         else:
             report = _of_all(asked)
-    notes = (*analytic.notes, *report.notes)
+    notes = (*unused_argument(problem, at, report), *analytic.notes, *report.notes)
     if value is not None:
         notes += compare_costs(value, problem.cost(at, at.flat))
-    return replace(report, notes=notes, seconds=perf_counter() - started)
+    finite = is_finite_here(problem, at) if report.blind else None
+    return replace(report, notes=notes, finite_here=finite, seconds=perf_counter() - started)
 
 
 def _in_double(gradient: Callable[[Tree], Tree], params: Packed, given: Tree) -> Tree:

@@ -17,7 +17,6 @@ from .arrays import format_index
 from .config import show_config
 from .heatmap import HeatMap, heat_maps
 from .text import error_column, format_error, format_shape, found_in_words, how, sentence, wrong_of
-from .trees import pack_as
 
 if TYPE_CHECKING:
     from .report import Report
@@ -143,9 +142,8 @@ def _worst_table(report: Report) -> str:
     worst = report.worst(min(MOST_WORST, report.wrong))
     head = ["entry", "your gradient", "numerical"]
     rows = [[escape(f"{e.array}{format_index(e.index)}"), f"{e.analytic:.12g}", f"{e.numerical:.12g}"] for e in worst]
-    if report.error_bars is not None:
-        packed = pack_as(report.error_bars, {a.name: a.shape for a in report.arrays}, finite=False)
-        bars = dict(packed.arrays(packed.flat))
+    bars = report.bars
+    if bars is not None:
         head.append("error bar")
         for row, entry in zip(rows, worst, strict=True):
             row.append(f"± {bars[entry.array][entry.index]:.1e}")

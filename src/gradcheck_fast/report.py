@@ -14,7 +14,7 @@ import numpy as np
 from .compare import Comparison
 from .results import ArrayResult, Entry
 from .text import as_json, coloured, format_error, full_text
-from .trees import Tree
+from .trees import Tree, pack_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +66,8 @@ class Report:
     evaluations : int or None
         How often the loss was evaluated along directions; None: there were none. Some entries of what is found to be
         wrong are then differenced once more, each by itself, which is not counted.
+    finite_here : bool or None
+        Whether the loss is finite at the parameters; looked at only if the report is `blind`.
     """
 
     ok: bool
@@ -84,6 +86,7 @@ class Report:
     kinks_crossed: int = 0
     coverage: str = ""
     evaluations: int | None = None
+    finite_here: bool | None = None
 
     @property
     def verdict(self) -> str:
@@ -99,6 +102,30 @@ class Report:
     def wrong(self) -> int:
         """How many of them are wrong."""
         return sum(array.wrong for array in self.arrays)
+
+    @property
+    def flat_numerical(self) -> NDArray[np.float64]:
+        """The numerical gradient as one vector, array after array; NaN where it is not known."""
+        return self._flat[1]
+
+    @property
+    def blind(self) -> bool:
+        """Whether no derivative could be found: of no entry are there differences that are finite and converge."""
+        if self.evaluations is not None:
+            return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
+        bars = self.bars
+        known = np.isfinite(self.flat_numerical)
+        if bars is not None:
+            known &= ~np.isinf(np.concatenate([np.ravel(bars[array.name]) for array in self.arrays]))
+        return not known.any()
+
+    @property
+    def bars(self) -> dict[str, NDArray[np.float64]] | None:
+        """`error_bars` by the names of the arrays."""
+        if self.error_bars is None:
+            return None
+        packed = pack_as(self.error_bars, {array.name: array.shape for array in self.arrays}, finite=False)
+        return dict(packed.arrays(packed.flat))
 
     @property
     def shares(self) -> dict[str, float]:
@@ -249,8 +276,11 @@ class Report:
         if self.ok:
             who = "every entry agrees" if not self.coverage else "all that was compared agrees"
             return f"{who}, {format_error(self.relative_error, 'relative error ')}"
-        if self._is_blind:
+        if self.blind and self.finite_here is False:
             return "the loss is not finite here, so no derivative could be found"
+        if self.blind:
+            finite = ", though the loss is finite here" * bool(self.finite_here)
+            return f"no derivative could be found{finite}: differences beside it are not finite, or do not converge"
         if not self.wrong:
             undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
             if undecided:
@@ -259,13 +289,6 @@ class Report:
         broken = [a.name for a in self.arrays if a.wrong]
         about = "about " if any(a.estimated for a in self.arrays) else ""
         return f"{about}{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
-
-    @property
-    def _is_blind(self) -> bool:
-        """Whether the loss was finite nowhere."""
-        if self.evaluations is None:
-            return not np.isfinite(self._flat[1]).any()
-        return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
 
 
 def make_report(comparison: Comparison, analytic: Packed, numerical: Numerical | Directional, params: Packed) -> Report:

@@ -1,0 +1,55 @@
+"""Losses of which the values at a few points say more than any difference: such as do not use their argument."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..numerical import Problem
+    from ..report import Report
+    from ..trees import Packed
+
+#: How far all parameters are moved at once, in normal numbers of their own size (of 1, where they are 0). A loss that
+#: is only flat at the parameters, as that of a network whose units are all off, changes at one of these points.
+_MOVES = (1.0, 3.0, 10.0)
+
+
+def unused_argument(problem: Problem, params: Packed, report: Report) -> tuple[str, ...]:
+    """What to say where the loss had the same value, to the last bit, whatever was done to the parameters.
+
+    Nothing is evaluated unless the gradient is wrong, and the numerical one is exactly zero. A network's loss uses all
+    of its parameters.
+    """
+    if not report.wrong or "units" in problem.methods or np.nan_to_num(report.flat_numerical).any():
+        return ()
+    rng = np.random.default_rng(0)
+    theta = params.flat
+    size = np.where(theta == 0.0, 1.0, np.abs(theta))
+    points = [theta + times * size * rng.standard_normal(theta.size) for times in _MOVES]
+    values = [_value(problem, params, point) for point in (*points, theta)]  # the last leaves the loss as it was
+    if None in values or len(set(values)) > 1:
+        return ()
+    return (
+        f"the loss was {values[0]!r} whatever was done to the parameters, even to all of them at once: it does not "
+        "seem to use its argument. Your arrays are not changed in place here, so loss(p) must compute with p: write p "
+        "into your model first, as by model.params.update(p)",
+    )
+
+
+def is_finite_here(problem: Problem, params: Packed) -> bool | None:
+    """Whether the loss is finite at the parameters; None if there is no single number."""
+    value = _value(problem, params, params.flat)
+    return None if value is None else bool(np.isfinite(value))
+
+
+def _value(problem: Problem, params: Packed, theta: NDArray[np.float64]) -> float | None:
+    """The loss at a flat vector; None where it raises an error, as it may where nobody meant it to be evaluated."""
+    try:
+        with np.errstate(all="ignore"):
+            return problem.cost(params, theta)
+    except Exception:
+        return None
