@@ -206,8 +206,7 @@ def _of_all(asked: _Asked) -> Report:
     numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True)
     comparison = compare(analytic, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
     report = replace(make_report(comparison, analytic, numerical, at), notes=numerical.finish())
-    wrong = [array.name for array in report.arrays if array.wrong]
-    return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report
+    return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, comparison))
 
 
 def _of_sample(asked: _Asked, picked: Sample) -> Report:
@@ -217,7 +216,7 @@ def _of_sample(asked: _Asked, picked: Sample) -> Report:
     numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True, entries=picked.entries)
     comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
     report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
-    diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes))
+    diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes), report.arrays)
     return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
 
 
@@ -240,5 +239,5 @@ def _along_directions(asked: _Asked, seed: int) -> Report:
     )  # fmt: skip
     notes = tuple(dict.fromkeys((*finish(costs, at.flat, found.base), *noticed)))
     report = make_report(found.comparison, analytic, found, at)
-    diagnoses = diagnose_drawn(problem, analytic, found.drawn)
+    diagnoses = diagnose_drawn(problem, analytic, found.drawn, report.arrays)
     return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)

@@ -113,11 +113,11 @@ class Report:
         """Whether no derivative could be found: of no entry are there differences that are finite and converge."""
         if self.evaluations is not None:
             return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
-        bars = self.bars
-        known = np.isfinite(self.flat_numerical)
-        if bars is not None:
-            known &= ~np.isinf(np.concatenate([np.ravel(bars[array.name]) for array in self.arrays]))
-        return not known.any()
+        if not np.isfinite(self.flat_numerical).any():
+            return True
+        if self.bars is None or any(a.at_kink or a.wrong + a.inconclusive < a.checked for a in self.arrays):
+            return False
+        return not any(np.isfinite(bars).any() for bars in self.bars.values())
 
     @property
     def bars(self) -> dict[str, NDArray[np.float64]] | None:

@@ -24,20 +24,26 @@ def unused_argument(problem: Problem, params: Packed, report: Report) -> tuple[s
     Nothing is evaluated unless the gradient is wrong, and the numerical one is exactly zero. A network's loss uses all
     of its parameters.
     """
-    if not report.wrong or "units" in problem.methods or np.nan_to_num(report.flat_numerical).any():
+    n = report.flat_numerical
+    if not report.wrong or "units" in problem.methods or not ((n == 0.0) | np.isnan(n)).all():
         return ()
     rng = np.random.default_rng(0)
-    theta = params.flat
-    size = np.where(theta == 0.0, 1.0, np.abs(theta))
-    points = [theta + times * size * rng.standard_normal(theta.size) for times in _MOVES]
-    values = [_value(problem, params, point) for point in (*points, theta)]  # the last leaves the loss as it was
-    if None in values or len(set(values)) > 1:
+    values = {_value(problem, params, _moved(params.flat, times, rng)) for times in _MOVES}
+    values.add(_value(problem, params, params.flat))  # the last, which leaves the loss as it was
+    if None in values or len(values) > 1:
         return ()
     return (
-        f"the loss was {values[0]!r} whatever was done to the parameters, even to all of them at once: it does not "
+        f"the loss was {values.pop()!r} whatever was done to the parameters, even to all of them at once: it does not "
         "seem to use its argument. Your arrays are not changed in place here, so loss(p) must compute with p: write p "
         "into your model first, as by model.params.update(p)",
     )
+
+
+def _moved(theta: NDArray[np.float64], times: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    point: NDArray[np.float64] = rng.standard_normal(theta.size)
+    point *= np.where(theta == 0.0, times, times * theta)
+    point += theta
+    return point
 
 
 def is_finite_here(problem: Problem, params: Packed) -> bool | None:
