@@ -196,10 +196,8 @@ def test_a_loss_that_is_finite_here_is_not_said_not_to_be(loss, at, given):
     assert not report.ok
     assert "is not finite here" not in str(report)
     if report.blind:
-        assert report.reason == (
-            "no derivative could be found, though the loss is finite here: differences beside it are not finite, "
-            "or do not converge"
-        )
+        assert report.reason == "the loss is finite here, but its differences are not, or do not converge"
+        assert max(map(len, str(report).splitlines())) <= 100
 
 
 def test_a_loss_that_is_not_finite_here_is_said_not_to_be():

@@ -276,11 +276,12 @@ class Report:
         if self.ok:
             who = "every entry agrees" if not self.coverage else "all that was compared agrees"
             return f"{who}, {format_error(self.relative_error, 'relative error ')}"
-        if self.blind and self.finite_here is False:
-            return "the loss is not finite here, so no derivative could be found"
         if self.blind:
-            finite = ", though the loss is finite here" * bool(self.finite_here)
-            return f"no derivative could be found{finite}: differences beside it are not finite, or do not converge"
+            return {
+                False: "the loss is not finite here, so no derivative could be found",
+                True: "the loss is finite here, but its differences are not, or do not converge",
+                None: "the differences are not finite, or do not converge",
+            }[self.finite_here]
         if not self.wrong:
             undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
             if undecided:

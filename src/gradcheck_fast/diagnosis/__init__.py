@@ -4,7 +4,8 @@ A mistake is a *hypothesis*: the wrong numbers that it would give. It is diagnos
 just these numbers, to rounding, wherever they differ from the right ones. Nothing is guessed: other errors fit no
 hypothesis, and nothing is said of them. Some hypotheses are made of the two gradients alone (`patterns`); the others
 are *mutants* of a right way back through the network's steps (`adjoint`, and what changes it: `slopes`, `weights`,
-`recurrence`).
+`recurrence`). Where none holds for a function, and the errors are small, more of its values may tell that the gradient
+is that of an exact problem (`approximate`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from ..arrays import is_float32
 from ..results import ArrayResult, Drawn
 from ..trees import split
-from . import patterns, recurrence, slopes, weights
+from . import approximate, patterns, recurrence, slopes, weights
 from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
 from .view import Mutant, View, merged
 
@@ -78,7 +79,9 @@ def diagnose(
     if not any(array.wrong for array in comparison.arrays):
         return ()
     with np.errstate(all="ignore"):  # wrong numbers may well overflow
-        return _diagnose(make_case(problem, params, analytic, numerical, comparison), analytic)
+        said = _diagnose(make_case(problem, params, analytic, numerical, comparison), analytic)
+        exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
+        return (Diagnosis(*exact),) if exact else said
 
 
 def diagnose_drawn(

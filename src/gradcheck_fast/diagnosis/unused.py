@@ -28,8 +28,8 @@ def unused_argument(problem: Problem, params: Packed, report: Report) -> tuple[s
     if not report.wrong or "units" in problem.methods or not ((n == 0.0) | np.isnan(n)).all():
         return ()
     rng = np.random.default_rng(0)
-    values = {_value(problem, params, _moved(params.flat, times, rng)) for times in _MOVES}
-    values.add(_value(problem, params, params.flat))  # the last, which leaves the loss as it was
+    values = {value_at(problem, params, _moved(params.flat, times, rng)) for times in _MOVES}
+    values.add(value_at(problem, params, params.flat))  # the last, which leaves the loss as it was
     if None in values or len(values) > 1:
         return ()
     return (
@@ -48,11 +48,11 @@ def _moved(theta: NDArray[np.float64], times: float, rng: np.random.Generator) -
 
 def is_finite_here(problem: Problem, params: Packed) -> bool | None:
     """Whether the loss is finite at the parameters; None if there is no single number."""
-    value = _value(problem, params, params.flat)
+    value = value_at(problem, params, params.flat)
     return None if value is None else bool(np.isfinite(value))
 
 
-def _value(problem: Problem, params: Packed, theta: NDArray[np.float64]) -> float | None:
+def value_at(problem: Problem, params: Packed, theta: NDArray[np.float64]) -> float | None:
     """The loss at a flat vector; None where it raises an error, as it may where nobody meant it to be evaluated."""
     try:
         with np.errstate(all="ignore"):
