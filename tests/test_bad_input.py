@@ -119,7 +119,7 @@ def test_params_of_a_function(call, named):
 
 def gradients_table():
     yield "transposed", {**GRADIENT, "W1": GRADIENT["W1"].T}, ("W1", "(2, 3)", "(3, 2)", "transposed")
-    yield "wrong-shape", {**GRADIENT, "b1": np.ones((1, 3))}, ("b1", "(3,)", "(1, 3)")
+    yield "wrong-shape", {**GRADIENT, "b1": np.ones((2, 3))}, ("b1", "(3,)", "(2, 3)")
     yield "missing", {name: GRADIENT[name] for name in ("W1", "b1", "b2")}, ("missing W2",)
     yield "extra", {**GRADIENT, "dW": 1.0}, ("unexpected dW",)
     yield "misspelt", {f"d{name}": array for name, array in GRADIENT.items()}, ("dW1", "did you mean 'W1'")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from .arrays import coarsest, digest
 from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
+from .diagnosis.unused import is_finite_here, unused_argument
 from .directional import compare_along_directions
 from .functions import FunctionLoss, finish
 from .names import choose, integer, number
@@ -89,9 +90,10 @@ def gradcheck(
     gradient : tree of arrays, or callable
         The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
         other functions in that of `params`); or the function of `params` that gives it: it is called right after the
-        loss, so that it may use what that has kept. That of a Python function, with parameters or a gradient of less
-        than float64, is called once more with `params` in float64 if something looks wrong: how far the two differ is
-        due to rounding.
+        loss, so that it may use what that has kept. Shapes may differ by axes of length 1, as (5,) for (1, 5): the
+        entries are the same, and the report says so. The function of a Python loss, with parameters or a gradient of
+        less than float64, is called once more with `params` in float64 if something looks wrong: how far the two differ
+        is due to rounding.
     params : tree of arrays
         Where the gradient was taken. Not modified.
     method : {"auto", "units", "incremental", "direct", "complex", "directional"}
@@ -144,7 +146,9 @@ def gradcheck(
     at = problem.pack(params)
     given = _called(gradient, problem, at, copy(params)) if callable(gradient) else gradient
     samples = getattr(problem, "samples", None)
-    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples)
+    analytic = pack_as(
+        given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples, unit_axes=True
+    )  # fmt: skip
     analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
     if method == "directional":
         if sample is not None:
@@ -168,9 +172,11 @@ def gradcheck(
             report = _of_sample(asked, picked)
         else:
             report = _of_all(asked)
+    notes = (*unused_argument(problem, at, report), *analytic.notes, *report.notes)
     if value is not None:
-        report = replace(report, notes=(*report.notes, *compare_costs(value, problem.cost(at, at.flat))))
-    return replace(report, seconds=perf_counter() - started)
+        notes += compare_costs(value, problem.cost(at, at.flat))
+    finite = is_finite_here(problem, at) if report.blind else None
+    return replace(report, notes=notes, finite_here=finite, seconds=perf_counter() - started)
 
 
 def _called(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, tree: Tree) -> Tree:
@@ -208,8 +214,7 @@ def _of_all(asked: _Asked) -> Report:
     numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True)
     comparison = compare(analytic, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
     report = replace(make_report(comparison, analytic, numerical, at), notes=numerical.finish())
-    wrong = [array.name for array in report.arrays if array.wrong]
-    return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, wrong)) if wrong else report
+    return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, comparison))
 
 
 def _of_sample(asked: _Asked, picked: Sample) -> Report:
@@ -219,7 +224,7 @@ def _of_sample(asked: _Asked, picked: Sample) -> Report:
     numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True, entries=picked.entries)
     comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
     report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
-    diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes))
+    diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes), report.arrays)
     return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
 
 
@@ -242,5 +247,5 @@ def _along_directions(asked: _Asked, seed: int) -> Report:
     )  # fmt: skip
     notes = tuple(dict.fromkeys((*finish(costs, at.flat, found.base), *noticed)))
     report = make_report(found.comparison, analytic, found, at)
-    diagnoses = diagnose_drawn(problem, analytic, found.drawn)
+    diagnoses = diagnose_drawn(problem, analytic, found.drawn, report.arrays)
     return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)

@@ -31,6 +31,8 @@ ALIKE, CLEAR = 2.0, 0.25
 STAYS = 0.5
 #: At how many points beside the parameters slopes are looked at, and how far they are, in steps.
 BESIDE, APART = 16, 32.0
+#: Several values are tied if slopes beside the parameters reach over those at them by this part.
+TIED = 0.01
 
 
 class Closer(NamedTuple):
@@ -72,9 +74,10 @@ def look_closer(
         low, high = slopes.min(axis=0) - error, slopes.max(axis=0) + error
         tied = np.flatnonzero(~smooth & ~((low <= given) & (given <= high)) & np.isfinite(jump))
     for k in tied.tolist():
-        found = _beside(point, int(entries[k]), float(step[k]))
+        found, one = _beside(point, int(entries[k]), float(step[k])), high[k] - low[k]
         low[k], high[k] = np.fmin(found.min() - error[k], low[k]), np.fmax(found.max() + error[k], high[k])
-        if not low[k] <= given[k] <= high[k] and low[k] - (high[k] - low[k]) < given[k] < high[k] + (high[k] - low[k]):
+        several, beyond = high[k] - low[k], max(low[k] - given[k], given[k] - high[k])
+        if several > (1.0 + TIED) * one and 0.0 < beyond < several:
             low[k], high[k] = -np.inf, np.inf
     return Closer(
         middle,

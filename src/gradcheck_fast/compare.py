@@ -44,7 +44,7 @@ def relative_error(a: Tree, b: Tree) -> float:
     first = pack(a, "a", finite=False)
     second = pack(b, "b", finite=False)
     if isinstance(a, Mapping) and set(first.shapes) == set(second.shapes):  # whatever their order
-        second = pack_as(b, first.shapes, "b", finite=False)
+        second = pack_as(b, first.shapes, "b", finite=False, unit_axes=True)
     if first.flat.size != second.flat.size:
         raise ValueError(f"relative_error: a has {first.flat.size} entries, b has {second.flat.size}; expected as many")
     return _ratio(first.flat, second.flat)

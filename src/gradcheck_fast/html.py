@@ -16,8 +16,7 @@ import numpy as np
 from .arrays import format_index
 from .config import show_config
 from .heatmap import HeatMap, heat_maps
-from .text import error_column, format_shape, found_in_words, how, sentence, wrong_of
-from .trees import pack_as
+from .text import error_column, format_error, format_shape, found_in_words, how, sentence, wrong_of
 
 if TYPE_CHECKING:
     from .report import Report
@@ -124,14 +123,14 @@ def _array_table(report: Report) -> str:
     head = ["array", "shape", "relative error", "", title, "wrong", *counts, ""]
     rows = [
         [
-            escape(a.name), format_shape(a.shape, "×"), f"{a.relative_error:.1e}", _bar(a), errors(a),
+            escape(a.name), format_shape(a.shape, "×"), format_error(a.relative_error), _bar(a), errors(a),
             wrong_of(a), *(f"{numbers[k]:,}" for numbers in counts.values()),
             _badge(a.status, f"{_MARKS.get(a.status, '')} {a.status}"),
         ]
         for k, a in enumerate(report.arrays)
     ]  # fmt: skip
     totals = [f"{report.wrong:,} of {report.checked:,}", *(f"{sum(numbers):,}" for numbers in counts.values())]
-    rows.append(["total", "", f"{report.relative_error:.1e}", "", "", *totals, ""])
+    rows.append(["total", "", format_error(report.relative_error), "", "", *totals, ""])
     return _table("Arrays", head, rows)
 
 
@@ -143,9 +142,8 @@ def _worst_table(report: Report) -> str:
     worst = report.worst(min(MOST_WORST, report.wrong))
     head = ["entry", "your gradient", "numerical"]
     rows = [[escape(f"{e.array}{format_index(e.index)}"), f"{e.analytic:.12g}", f"{e.numerical:.12g}"] for e in worst]
-    if report.error_bars is not None:
-        packed = pack_as(report.error_bars, {a.name: a.shape for a in report.arrays}, finite=False)
-        bars = dict(packed.arrays(packed.flat))
+    bars = report.bars
+    if bars is not None:
         head.append("error bar")
         for row, entry in zip(rows, worst, strict=True):
             row.append(f"± {bars[entry.array][entry.index]:.1e}")

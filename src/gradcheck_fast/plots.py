@@ -109,7 +109,7 @@ def plot_step_sweep(
     widths = [number("steps", h, positive=True) for h in (np.logspace(-15, 0, 31) if steps is None else steps)]
     at = problem.pack(params)
     given = gradient(copy(params)) if callable(gradient) else gradient
-    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths).flat
+    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, unit_axes=True).flat
     if not analytic.size:
         raise ValueError("params: there are no entries to compare")
     picked = np.unique(np.linspace(0, analytic.size - 1, integer("entries", entries, positive=True)).astype(np.intp))

@@ -13,8 +13,8 @@ import numpy as np
 
 from .compare import Comparison
 from .results import ArrayResult, Entry
-from .text import as_json, coloured, full_text
-from .trees import Tree
+from .text import as_json, coloured, format_error, full_text
+from .trees import Tree, pack_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,8 @@ class Report:
     ok : bool
         Whether every entry is right. False also if nothing was checked.
     relative_error : float
-        ‖a − n‖ / ‖a + n‖ over the whole gradient.
+        ‖a − n‖ / ‖a + n‖ over the whole gradient. Reports say ``opposite sign`` where it is 1000 or more: there a = -n
+        but for two parts in a thousand.
     arrays : tuple of ArrayResult
         One for each array, in order.
     analytic, numerical : tree
@@ -65,6 +66,8 @@ class Report:
     evaluations : int or None
         How often the loss was evaluated along directions; None: there were none. Some entries of what is found to be
         wrong are then differenced once more, each by itself, which is not counted.
+    finite_here : bool or None
+        Whether the loss is finite at the parameters; looked at only if the report is `blind`.
     """
 
     ok: bool
@@ -83,6 +86,7 @@ class Report:
     kinks_crossed: int = 0
     coverage: str = ""
     evaluations: int | None = None
+    finite_here: bool | None = None
 
     @property
     def verdict(self) -> str:
@@ -98,6 +102,30 @@ class Report:
     def wrong(self) -> int:
         """How many of them are wrong."""
         return sum(array.wrong for array in self.arrays)
+
+    @property
+    def flat_numerical(self) -> NDArray[np.float64]:
+        """The numerical gradient as one vector, array after array; NaN where it is not known."""
+        return self._flat[1]
+
+    @property
+    def blind(self) -> bool:
+        """Whether no derivative could be found: of no entry are there differences that are finite and converge."""
+        if self.evaluations is not None:
+            return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
+        if not np.isfinite(self.flat_numerical).any():
+            return True
+        if self.bars is None or any(a.at_kink or a.wrong + a.inconclusive < a.checked for a in self.arrays):
+            return False
+        return not any(np.isfinite(bars).any() for bars in self.bars.values())
+
+    @property
+    def bars(self) -> dict[str, NDArray[np.float64]] | None:
+        """`error_bars` by the names of the arrays."""
+        if self.error_bars is None:
+            return None
+        packed = pack_as(self.error_bars, {array.name: array.shape for array in self.arrays}, finite=False)
+        return dict(packed.arrays(packed.flat))
 
     @property
     def shares(self) -> dict[str, float]:
@@ -227,7 +255,7 @@ class Report:
 
     def __repr__(self) -> str:
         wrong = f"{self.wrong} of {self.checked} wrong"
-        return f"<Report {self.verdict}: relative error {self.relative_error:.1e}, {wrong}>"
+        return f"<Report {self.verdict}: {format_error(self.relative_error, 'relative error ')}, {wrong}>"
 
     def __str__(self) -> str:
         return full_text(self)
@@ -247,9 +275,13 @@ class Report:
             return "nothing was checked: there are no parameters"
         if self.ok:
             who = "every entry agrees" if not self.coverage else "all that was compared agrees"
-            return f"{who}, relative error {self.relative_error:.1e}"
-        if self._is_blind:
-            return "the loss is not finite here, so no derivative could be found"
+            return f"{who}, {format_error(self.relative_error, 'relative error ')}"
+        if self.blind:
+            return {
+                False: "the loss is not finite here, so no derivative could be found",
+                True: "the loss is finite here, but its differences are not, or do not converge",
+                None: "the differences are not finite, or do not converge",
+            }[self.finite_here]
         if not self.wrong:
             undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
             if undecided:
@@ -258,13 +290,6 @@ class Report:
         broken = [a.name for a in self.arrays if a.wrong]
         about = "about " if any(a.estimated for a in self.arrays) else ""
         return f"{about}{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
-
-    @property
-    def _is_blind(self) -> bool:
-        """Whether the loss was finite nowhere."""
-        if self.evaluations is None:
-            return not np.isfinite(self._flat[1]).any()
-        return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
 
 
 def make_report(comparison: Comparison, analytic: Packed, numerical: Numerical | Directional, params: Packed) -> Report:

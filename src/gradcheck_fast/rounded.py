@@ -56,7 +56,7 @@ class RoundedGradient:
 
         @cache
         def exact() -> Packed:
-            return pack_as(self._in_double(), params.shapes, finite=False)
+            return pack_as(self._in_double(), params.shapes, finite=False, unit_axes=True)
 
         def in_plain_arithmetic() -> NDArray[np.float64] | None:
             in_double = all(dtype == np.float64 for dtype in exact().dtypes.values())
@@ -68,7 +68,7 @@ class RoundedGradient:
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""
-        own = pack_as(self._gradient, params.shapes, finite=False)
+        own = pack_as(self._gradient, params.shapes, finite=False, unit_axes=True)
         own = replace(own, computed_in=coarsest((*params.precisions, own.computed_in)))
         with np.errstate(invalid="ignore", over="ignore"):
             roundings = np.abs(own.flat - exact.flat)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WIDTH = 100
 #: So many of the entries that were found in an array are listed.
 _MOST_LISTED = 12
+#: A gradient a = -c n has ‖a − n‖ / ‖a + n‖ = (1 + c) / |1 − c|. From here on c is 1 but for two parts in a thousand,
+#: and the number says no more; other mistakes do not come near it: of two unrelated gradients it is about 1.
+_OPPOSITE = 1e3
 #: What stands at the end of an array's row.
 _MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
 #: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
@@ -86,6 +89,11 @@ def sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
+def format_error(ratio: float, label: str = "") -> str:
+    """A relative error after its label; ``opposite sign`` where the two gradients are each other's negatives."""
+    return "opposite sign" if ratio >= _OPPOSITE else f"{label}{ratio:.1e}"
+
+
 def error_column(report: Report) -> tuple[str, Callable[[ArrayResult], str]]:
     """The title of a column, and what stands in it: along directions no largest error is known."""
     if report.evaluations is None:
@@ -125,10 +133,10 @@ def _array_table(report: Report, arrays: Sequence[ArrayResult]) -> list[str]:
     title, errors = error_column(report)
     head = ["array", "shape", "relative error", title, "wrong"]
     rows = [
-        [a.name, format_shape(a.shape), f"{a.relative_error:.1e}", errors(a), wrong_of(a)]
+        [a.name, format_shape(a.shape), format_error(a.relative_error), errors(a), wrong_of(a)]
         for a in arrays
     ]  # fmt: skip
-    total = ["total", "", f"{report.relative_error:.1e}", "", f"{report.wrong:,} of {report.checked:,}"]
+    total = ["total", "", format_error(report.relative_error), "", f"{report.wrong:,} of {report.checked:,}"]
     for title, field in (("at kinks", "at_kink"), ("inconclusive", "inconclusive")):
         if any(getattr(a, field) for a in report.arrays):
             head.append(title)

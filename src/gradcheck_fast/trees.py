@@ -43,6 +43,8 @@ class Packed:
         Where each array lies in the tree, in the order of `flat`; empty if the tree is one vector.
     computed_in : Precision
         What the numbers went through, where that is coarser than some of `dtypes`.
+    notes : tuple of str
+        What was taken though its shape is another than was expected.
     """
 
     flat: NDArray[np.float64]
@@ -51,6 +53,7 @@ class Packed:
     unpack: Callable[[NDArray[np.float64]], Tree]
     paths: tuple[str, ...] = ()
     computed_in: Precision = DOUBLE
+    notes: tuple[str, ...] = ()
 
     def precision(self, name: str) -> Precision:
         """How many digits the numbers of an array have."""
@@ -121,13 +124,17 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
 
 def pack_as(
     tree: Tree | Packed, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (),
-    finite: bool = True, samples: int | None = None,
+    finite: bool = True, samples: int | None = None, unit_axes: bool = False,
 ) -> Packed:  # fmt: skip
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
     It may be one flat vector of all entries in that order; a dict (nested or not) with these names; a tree whose
     arrays lie at `paths`, in any order; or any other tree of arrays of these shapes in this order. `samples`, the
     number of samples, helps to say what is wrong with the shape of a gradient. What is packed already stays as it is.
+
+    With `unit_axes` an array whose shape differs by axes of length 1 alone is taken as well, and noted: its entries are
+    the same, in the same order. That is for gradients, of which only the entries count. Parameters must have the shapes
+    that are expected: a network's bias that is a column belongs to weights that are transposed.
 
     Raises
     ------
@@ -138,9 +145,8 @@ def pack_as(
     """
     if isinstance(tree, Packed):
         return tree
-    total = sum(prod(shape) for shape in shapes.values())
-    if _is_leaf(tree) and np.ndim(tree) == 1 and list(shapes.values()) != [np.shape(tree)]:
-        return _pack_vector(tree, shapes, total, what, finite)
+    if _is_leaf(tree) and _is_flat(np.shape(tree), shapes, unit_axes):
+        return _pack_vector(tree, shapes, what, finite)
     leaves = _read(tree, what)
     if set(leaves) == set(shapes):
         order = list(shapes)
@@ -154,9 +160,12 @@ def pack_as(
         raise ValueError(f"{what}: {counts}{hint}")
     else:
         order = list(leaves)
+    other = {}
     for name, own in zip(shapes, order, strict=True):
         got, expected = leaves[own].shape, shapes[name]
-        if got != expected:
+        if unit_axes and got != expected and _without_units(got) == _without_units(expected):
+            other[name] = got
+        elif got != expected:
             label = f"{what}: {name}" if own in (name, what) else f"{what}: {name} (at {own})"
             label = what if _is_leaf(tree) and list(shapes) == ["params"] else label
             given = {name: leaves[own].shape for name, own in zip(shapes, order, strict=True)}
@@ -164,7 +173,35 @@ def pack_as(
             raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
     packed = _pack(tree, leaves, order, what, finite)
     dtypes = dict(zip(shapes, packed.dtypes.values(), strict=True))
-    return Packed(packed.flat, dict(shapes), dtypes, packed.unpack, packed.paths)
+    notes = _shape_notes(what, other, shapes)
+    return Packed(packed.flat, dict(shapes), dtypes, packed.unpack, packed.paths, notes=notes)
+
+
+def _without_units(shape: Shape) -> Shape:
+    return tuple(length for length in shape if length != 1)
+
+
+def _is_flat(shape: Shape, shapes: Mapping[str, Shape], unit_axes: bool) -> bool:
+    """Whether an array of that shape is one vector of all entries, not the one array that is expected."""
+    if len(shape) == 1:
+        return list(shapes.values()) != [shape]
+    known = len(shapes) == 1 and _without_units(shape) == _without_units(*shapes.values())
+    return unit_axes and len(shape) > 1 and len(_without_units(shape)) <= 1 and not known
+
+
+def _shape_notes(what: str, given: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """What to say of the arrays that were taken with another shape."""
+    if not given:
+        return ()
+    if len(given) > 1:
+        forms = _list({f"{shape} for {shapes[name]}": name for name, shape in given.items()})
+        said = f"the {what}s of {_list(given)} have other shapes than their parameters, {forms}"
+    else:
+        ((name, shape),) = given.items()
+        said = f"the {what} of {name} has the shape {shape}, its parameter {shapes[name]}"
+        if list(shapes) == ["params"]:
+            said = f"the {what} has the shape {shape}, the parameters {shapes[name]}"
+    return (f"{said}: taken as the same entries",)
 
 
 def _shape_hint(
@@ -300,16 +337,21 @@ def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
     return children
 
 
-def _pack_vector(vector: Any, shapes: Mapping[str, Shape], total: int, what: str, finite: bool) -> Packed:
+def _pack_vector(vector: Any, shapes: Mapping[str, Shape], what: str, finite: bool) -> Packed:
     array = real_array(what, vector)
+    total = sum(prod(shape) for shape in shapes.values())
     if array.size != total:
         raise ValueError(
             f"{what}: expected a flat vector of {total} entries ({_list(shapes)}), got the shape {array.shape}"
         )
+    note = f"the {what} has the shape {array.shape}: taken as one flat vector of {total} entries"
+    notes = (note,) if array.ndim > 1 else ()
+    array = array.reshape(-1)
     if finite:
         for name, part in split(array, shapes):
             require_finite(f"{what}: {name}", part)
-    return Packed(array.astype(np.float64), dict(shapes), dict.fromkeys(shapes, array.dtype), _as_it_is)
+    dtypes = dict.fromkeys(shapes, array.dtype)
+    return Packed(array.astype(np.float64), dict(shapes), dtypes, _as_it_is, notes=notes)
 
 
 def _as_it_is(flat: NDArray[np.float64]) -> Tree:

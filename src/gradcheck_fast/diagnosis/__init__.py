@@ -4,7 +4,8 @@ A mistake is a *hypothesis*: the wrong numbers that it would give. It is diagnos
 just these numbers, to rounding, wherever they differ from the right ones. Nothing is guessed: other errors fit no
 hypothesis, and nothing is said of them. Some hypotheses are made of the two gradients alone (`patterns`); the others
 are *mutants* of a right way back through the network's steps (`adjoint`, and what changes it: `slopes`, `weights`,
-`recurrence`).
+`recurrence`). Where none holds for a function, and the errors are small, more of its values may tell that the gradient
+is that of an exact problem (`approximate`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..arrays import is_float32
-from ..results import Drawn
+from ..results import ArrayResult, Drawn
 from ..trees import split
-from . import patterns, recurrence, slopes, weights
+from . import approximate, patterns, recurrence, slopes, weights
 from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
 from .view import Mutant, View, merged
 
 if TYPE_CHECKING:
+    from ..compare import Comparison
     from ..differences import Numerical
     from ..numerical import Problem
     from ..trees import Packed
@@ -61,7 +63,7 @@ class _Explanation(NamedTuple):
 
 
 def diagnose(
-    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, wrong: Iterable[str]
+    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
 ) -> tuple[Diagnosis, ...]:
     """The mistakes that explain a wrong gradient; the most specific first, none if there is no evidence.
 
@@ -71,24 +73,32 @@ def diagnose(
         A network's loss; of any other nothing is known but the numbers.
     params, analytic : Packed
     numerical : Numerical
-    wrong : iterable of str
-        The arrays that have wrong entries.
+    comparison : Comparison
+        Of the two, with the numerical gradient as it was found in the end.
     """
+    if not any(array.wrong for array in comparison.arrays):
+        return ()
     with np.errstate(all="ignore"):  # wrong numbers may well overflow
-        return _diagnose(make_case(problem, params, analytic, numerical, tuple(wrong)), analytic)
+        said = _diagnose(make_case(problem, params, analytic, numerical, comparison), analytic)
+        exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
+        return (Diagnosis(*exact),) if exact else said
 
 
-def diagnose_drawn(problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn]) -> tuple[Diagnosis, ...]:
+def diagnose_drawn(
+    problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn], arrays: Iterable[ArrayResult]
+) -> tuple[Diagnosis, ...]:
     """The same of entries that were drawn of wrong parts of arrays, by what the parts are called: only factors show."""
     if not drawn:
         return ()
     samples = getattr(problem, "samples", 1)
+    known = {array.name for array in arrays if array.status in ("right", "wrong")}
     case = Case(
         params={label: part.params for label, part in drawn.items()},
         analytic={label: part.analytic for label, part in drawn.items()},
         numerical={label: part.numerical for label, part in drawn.items()},
         wrong=tuple(drawn),
         fits=max(FITS["float32" if is_float32(analytic.flat) else "float64"], FITS_PLAIN),
+        whole=known <= set(drawn),
         sizes={"the number of samples N": samples} if samples > 1 else {},
     )
     with np.errstate(all="ignore"):
@@ -139,7 +149,8 @@ def _by_mutants(case: Case) -> Iterator[Hypothesis]:
     for mutant in chain(_mutants(view), weights.updated_weights(view, case), weights.weighted_samples(view, case)):
         arrays = dict(split(tape.gradient(mutant.change), shapes))
         yield Hypothesis(mutant.cause, arrays)
-        begins = all(case.misfit(name, arrays[name], case.analytic[name]) <= case.fits for name in first_wrong)
+        misfits = ((name, case.misfit(name, arrays[name], case.analytic[name])) for name in first_wrong)
+        begins = all(misfit <= case.tolerance(name) for name, misfit in misfits)
         if begins and not case.explained(arrays):
             beginnings.append(mutant)
     for cause, gradient in recurrence.truncated(view):

@@ -12,12 +12,13 @@ from ..arrays import DOUBLE, SINGLE, Precision, coarsest, is_float32
 from ..differences import EPSILON
 from ..network_loss import NetworkLoss
 from ..recurrent import Recurrent
-from ..trees import split
+from ..trees import parts, split
 from .adjoint import Tape, sweep_seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..compare import Comparison
     from ..differences import Numerical
     from ..numerical import Problem
     from ..trees import Packed
@@ -37,6 +38,8 @@ _SECONDS = 10.0
 _MUTANTS = 25
 #: By how many times the tolerance a hypothesis must differ from the right gradient to say anything.
 _DIFFERS = 10.0
+#: Numerical gradients of more noise, relative to the largest entry of an array, are no evidence of anything.
+_MOST_NOISE = 0.1
 #: Decimal digits that must agree in all, over the entries of the arrays that a hypothesis explains.
 _DIGITS = 9.0
 
@@ -65,6 +68,12 @@ class Case:
         The arrays with wrong entries.
     fits : float
         How near to a hypothesis is near enough, relative to the largest entry of an array.
+    noise : dict
+        How far off the numerical gradient may be, likewise; 0 where it is not known.
+    unclear : frozenset of str
+        Arrays in which nothing could be checked or decided.
+    whole : bool
+        Whether all arrays are here.
     sizes : dict
         Numbers that mistakes multiply or divide by: what they are, in words.
     layers : dict
@@ -82,11 +91,27 @@ class Case:
     numerical: Arrays
     wrong: tuple[str, ...]
     fits: float
+    noise: Mapping[str, float] = field(default_factory=dict)
+    unclear: frozenset[str] = frozenset()
+    whole: bool = True
     sizes: Mapping[str, float] = field(default_factory=dict)
     layers: Mapping[str, int] = field(default_factory=dict)
     decay: Mapping[str, float] = field(default_factory=dict)
     gates: Mapping[str, str] = field(default_factory=dict)
     tape: Tape | None = None
+
+    @property
+    def informative(self) -> list[str]:
+        """The arrays whose numerical gradient is more than noise."""
+        return [
+            name
+            for name, array in self.numerical.items()
+            if array.any() and name not in self.unclear and self.noise.get(name, 0.0) <= _MOST_NOISE
+        ]
+
+    def tolerance(self, name: str) -> float:
+        """How near to a hypothesis an array must be, relative to its largest entry."""
+        return max(self.fits, min(self.noise.get(name, 0.0), _MOST_NOISE))
 
     def misfit(self, name: str, values: Values, other: Values) -> float:
         """The largest difference, relative to the largest entry of the array."""
@@ -95,7 +120,7 @@ class Case:
 
     def is_changed(self, name: str, values: Values) -> bool:
         """Whether `values` are clearly another gradient of that array than the right one."""
-        return not self.misfit(name, values, self.numerical[name]) <= _DIFFERS * self.fits
+        return not self.misfit(name, values, self.numerical[name]) <= _DIFFERS * self.tolerance(name)
 
     def explained(self, arrays: Arrays) -> dict[str, float]:
         """The arrays that a hypothesis changes, each with its misfit; none unless they are all as it says."""
@@ -103,24 +128,46 @@ class Case:
         found = {}
         for name in changed:
             found[name] = self.misfit(name, arrays[name], self.analytic[name])
-            if not found[name] <= self.fits:
+            if not found[name] <= self.tolerance(name):
                 return {}
         digits = sum(-np.log10(max(misfit, EPSILON)) * self.analytic[name].size for name, misfit in found.items())
         return found if digits >= _DIGITS else {}
 
 
-def make_case(problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, wrong: tuple[str, ...]) -> Case:
+def make_case(
+    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
+) -> Case:  # fmt: skip
     """The wrong gradient with what is known of its loss."""
-    a, n, p = (dict(split(flat, analytic.shapes)) for flat in (analytic.flat, numerical.gradient, params.flat))
+    a, n, p = (dict(split(flat, analytic.shapes)) for flat in (analytic.flat, comparison.numerical, params.flat))
     finite = [name for name in a if np.isfinite(a[name]).all() and np.isfinite(n[name]).all()]
     case = Case(
         params={name: p[name] for name in finite},
         analytic={name: a[name] for name in finite},
         numerical={name: n[name] for name in finite},
-        wrong=tuple(name for name in wrong if name in finite),
+        wrong=tuple(array.name for array in comparison.arrays if array.wrong and array.name in finite),
         fits=max(FITS[_precision(analytic).name], 0.0 if numerical.exact else FITS_PLAIN),
+        noise={} if numerical.exact else _noise(analytic, numerical, comparison),
+        unclear=frozenset(array.name for array in comparison.arrays if array.status not in ("right", "wrong")),
     )
     return _with_network(case, problem, params.flat) if isinstance(problem, NetworkLoss) else case
+
+
+def _noise(analytic: Packed, numerical: Numerical, comparison: Comparison) -> dict[str, float]:
+    """The largest error bar of each array relative to its largest entry.
+
+    Not of entries at kinks, nor of those that agree with yours so well that no error bars were looked for.
+    """
+    if comparison.bars is None:
+        return {}
+    found = {}
+    at_kinks = np.broadcast_to(False if numerical.kinks is None else numerical.kinks.where, analytic.flat.shape)
+    for name, part, _ in parts(analytic.shapes):
+        n, bars = comparison.numerical[part], comparison.bars[part]
+        largest = float(np.abs(n).max(initial=0.0))
+        agree = np.abs(analytic.flat[part] - n) <= FITS_PLAIN * largest
+        counted = ~(at_kinks[part] | (np.isinf(bars) & agree))
+        found[name] = float(bars[counted].max(initial=0.0)) / largest if largest else 0.0
+    return found
 
 
 def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:

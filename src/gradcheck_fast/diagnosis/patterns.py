@@ -17,7 +17,7 @@ from .hypotheses import ENTRIES, Case, Hypothesis
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .hypotheses import Values
+    from .hypotheses import Arrays, Values
 
 #: Evidence of arrays that are right but for the order.
 _REORDERED = "the numerical gradient in that order"
@@ -25,13 +25,39 @@ _REORDERED = "the numerical gradient in that order"
 Pattern: TypeAlias = Callable[[Case], Iterator[Hypothesis]]
 
 
-def _ratio(analytic: Values, numerical: Values) -> float:
-    """The factor between two arrays, by least squares."""
-    square = float((numerical * numerical).sum())
-    return float((analytic * numerical).sum()) / square if square else 0.0
+def _ratio(case: Case, left: Arrays, right: Arrays) -> float:
+    """The factor between some arrays, by least squares; those that are known best count most."""
+    dot, square = 0.0, 0.0
+    for name, array in right.items():
+        size = case.tolerance(name) * float(np.abs(case.numerical[name]).max(initial=0.0))
+        weight = 1.0 / size**2 if size else 0.0
+        dot += weight * float((left[name] * array).sum())
+        square += weight * float((array * array).sum())
+    return dot / square if square else 0.0
 
 
-def _meaning(case: Case, factor: float) -> tuple[str, float]:
+def _alike(
+    case: Case, fit: Callable[[list[str]], float], values: Callable[[str, float], Values]
+) -> Iterator[tuple[float, list[str]]]:
+    """Constants, each with the wrong arrays that it explains.
+
+    `fit` finds the constant of some arrays, and `values` is what it makes of an array.
+    """
+    left = sorted(case.wrong, key=lambda name: (case.tolerance(name), -case.numerical[name].size))
+    while left:
+        first, constant = left[0], fit(left[:1])
+        slack = case.tolerance(first)  # the constant is known as well as the array that it was found from
+        group = [
+            name
+            for name in left
+            if case.misfit(name, values(name, constant), case.analytic[name]) <= case.tolerance(name) + slack
+        ]
+        if first in group:
+            yield fit(group), group
+        left = [name for name in left[1:] if name not in group]
+
+
+def _meaning(case: Case, factor: float, within: float) -> tuple[str, float]:
     """What a fitted factor stands for (sizes may be the same number), and what it is then to the last digit."""
     sizes: list[tuple[str, float]] = [("", 1.0)]
     for what, size in case.sizes.items():
@@ -41,7 +67,7 @@ def _meaning(case: Case, factor: float) -> tuple[str, float]:
     found: list[tuple[list[str], float]] = []
     for (sized, size), (halved, half), (signed, sign) in product(sizes, simple, signs):
         words = [word for word in (signed, halved, sized) if word]
-        if words and abs(factor - size * half * sign) <= case.fits * abs(factor):
+        if words and abs(factor - size * half * sign) <= within * abs(factor):
             found.append((words, size * half * sign))
     if not found:
         return "", factor
@@ -56,18 +82,17 @@ def _quotient(factor: float, *, without: bool = False) -> str:
 
 def everything_scaled(case: Case) -> Iterator[Hypothesis]:
     """The whole gradient, or all but the penalty's part, is a known factor times the right one."""
-    if not {name for name, array in case.numerical.items() if array.any()} <= set(case.wrong):
+    names = case.informative
+    if not case.whole or not set(names) <= set(case.wrong):
         return
+    within = min(map(case.tolerance, names), default=0.0)
     for part, penalty in (("the whole gradient", {}), ("all but the penalty's part", case.decay)):
-        own = {name: penalty.get(name, 0.0) * case.params[name] for name in case.numerical}
-        right = {name: case.numerical[name] - own[name] for name in case.numerical}
-        factor = _ratio(
-            np.concatenate([np.ravel(case.analytic[name] - own[name]) for name in case.numerical]),
-            np.concatenate([np.ravel(right[name]) for name in case.numerical]),
-        )
-        meaning, factor = _meaning(case, factor)
+        own = {name: penalty.get(name, 0.0) * case.params[name] for name in names}
+        right = {name: case.numerical[name] - own[name] for name in names}
+        factor = _ratio(case, {name: case.analytic[name] - own[name] for name in names}, right)
+        meaning, factor = _meaning(case, factor, within)
         if meaning:
-            arrays = {name: factor * right[name] + own[name] for name in case.numerical}
+            arrays = {name: factor * right[name] + own[name] for name in names}
             yield Hypothesis(f"{part} is {meaning}", arrays, _quotient(factor, without=bool(penalty)))
 
 
@@ -77,8 +102,8 @@ def array_scaled(case: Case) -> Iterator[Hypothesis]:
         own = case.decay.get(name, 0.0) * case.params[name]
         for part, penalty in (("", np.zeros_like(own)), (" but for the penalty's part", own)):
             right = case.numerical[name] - penalty
-            factor = _ratio(case.analytic[name] - penalty, right)
-            meaning, factor = _meaning(case, factor)
+            factor = _ratio(case, {name: case.analytic[name] - penalty}, {name: right})
+            meaning, factor = _meaning(case, factor, case.tolerance(name))
             if meaning:
                 if case.params[name].ndim < 2 and "divided by the number of samples" in meaning:
                     meaning += " (averaged over the samples where it should be summed)"
@@ -86,13 +111,18 @@ def array_scaled(case: Case) -> Iterator[Hypothesis]:
                 yield Hypothesis(cause, {name: factor * right + penalty}, _quotient(factor, without=bool(part)))
 
 
-def array_scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
-    """A factor that stands for nothing known."""
-    for name in case.wrong:
-        factor = _ratio(case.analytic[name], case.numerical[name])
-        if factor and np.count_nonzero(case.numerical[name]) >= ENTRIES:
-            cause = "the gradient of {arrays} is a constant times the right one"
-            yield Hypothesis(cause, {name: factor * case.numerical[name]}, _quotient(factor))
+def scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
+    """A factor that stands for nothing known: one for all arrays that have it."""
+
+    def fit(names: list[str]) -> float:
+        return _ratio(case, case.analytic, {name: case.numerical[name] for name in names})
+
+    for factor, names in _alike(case, fit, lambda name, factor: factor * case.numerical[name]):
+        if factor and sum(np.count_nonzero(case.numerical[name]) for name in names) >= ENTRIES:
+            whole = case.whole and set(case.informative) <= set(names)
+            what = "the whole gradient" if whole else "the gradient of {arrays}"
+            arrays = {name: factor * case.numerical[name] for name in names}
+            yield Hypothesis(f"{what} is a constant times the right one", arrays, _quotient(factor))
 
 
 def zero(case: Case) -> Iterator[Hypothesis]:
@@ -212,27 +242,37 @@ def gates_in_another_order(case: Case) -> Iterator[Hypothesis]:
 
 def penalty(case: Case) -> Iterator[Hypothesis]:
     """What is too much or too little is proportional to the parameters."""
+    strengths = {value for value in case.decay.values() if value}
     for name in case.wrong:
-        w, right = case.params[name], case.numerical[name]
-        extra, strength = _ratio(case.analytic[name] - right, w), case.decay.get(name, 0.0)
+        w, right, strength = case.params[name], case.numerical[name], case.decay.get(name, 0.0)
         if not w.any():
             continue
-        strengths = {value for value in case.decay.values() if value}
         for part, what in _PENALTIES.items() if strength else ():
             yield Hypothesis(f"the penalty's term {what} in {{arrays}}", {name: right + part * strength * w},
                              f"yours - numerical = {part * strength:.6g} * {{arrays}}")  # fmt: skip
         for other in () if strength else sorted(strengths):
             cause = "the penalty's term is added to {arrays} too, which it does not cover"
             yield Hypothesis(cause, {name: right + other * w}, f"yours - numerical = {other:.6g} * {{arrays}}")
-        if np.count_nonzero(w) >= ENTRIES:
-            term = f"{extra:.6g} * {{arrays}}"
-            if strength:
-                meaning, _ = _meaning(case, (strength + extra) / strength)
-                cause = f"the penalty's term has the strength {strength + extra:.6g} in {{arrays}}, not {strength:.6g}"
-                cause += f": it is {meaning}" * bool(meaning)
-            else:
-                cause = f"the gradient has a penalty's term, {term}, which the loss has not"
-            yield Hypothesis(cause, {name: right + extra * w}, f"yours - numerical = {term} in every entry")
+    off = {name: case.analytic[name] - case.numerical[name] for name in case.wrong}
+
+    def fit(names: list[str]) -> float:
+        return _ratio(case, off, {name: case.params[name] for name in names})
+
+    for extra, names in _alike(case, fit, lambda name, extra: case.numerical[name] + extra * case.params[name]):
+        given = {case.decay.get(name, 0.0) for name in names}
+        if not extra or len(given) > 1 or sum(np.count_nonzero(case.params[name]) for name in names) < ENTRIES:
+            continue
+        (strength,), term = given, f"{extra:.6g} * {{arrays}}"
+        if strength:
+            meaning, _ = _meaning(case, (strength + extra) / strength, case.fits)
+            cause = f"the penalty's term has the strength {strength + extra:.6g} in {{arrays}}, not {strength:.6g}"
+            cause += f": it is {meaning}" * bool(meaning)
+        elif case.layers:
+            cause = f"the gradient has a penalty's term, {term}, which the loss has not"
+        else:
+            cause = f"{term} is added, as of an L2 penalty that the loss has not, or has with another strength"
+        arrays = {name: case.numerical[name] + extra * case.params[name] for name in names}
+        yield Hypothesis(cause, arrays, f"yours - numerical = {term} in every entry")
 
 
 #: What is added to the right gradient, in units of the penalty's own term.
@@ -248,7 +288,7 @@ def lines(case: Case) -> Iterator[Hypothesis]:
     """Only some rows, columns or entries are wrong: they are zero, twice what they should be, or something else."""
     for name in case.wrong:
         analytic, right = case.analytic[name], case.numerical[name]
-        off = np.abs(analytic - right) > case.fits * np.abs(right).max(initial=0.0)
+        off = np.abs(analytic - right) > case.tolerance(name) * np.abs(right).max(initial=0.0)
         if not right[~off].any():  # zeros are right by chance
             continue
         which, length = _which(off)
@@ -293,5 +333,5 @@ SPECIFIC: tuple[Pattern, ...] = (
     array_scaled,
 )
 #: Those that show in any entries of an array.
-FACTORS: tuple[Pattern, ...] = (zero, array_scaled, array_scaled_anyhow)
-VAGUE: tuple[Pattern, ...] = (reversed_or_shifted, array_scaled_anyhow, lines)
+FACTORS: tuple[Pattern, ...] = (everything_scaled, zero, array_scaled, scaled_anyhow)
+VAGUE: tuple[Pattern, ...] = (reversed_or_shifted, scaled_anyhow, lines)

@@ -1,0 +1,132 @@
+"""Losses that are computed to a tolerance, and checked against the gradient of the exact problem.
+
+An iteration that stops early, or a solver that chooses its steps, computes a function that is smooth in pieces: where
+the number of steps changes, it jumps. Differences with small steps lie within one piece and give its slope; a curve
+fitted over many pieces gives that of the exact problem.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..differences import EPSILON
+from ..trees import parts
+from .unused import value_at
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..compare import Comparison
+    from ..numerical import Problem
+    from ..trees import Packed
+
+#: A gradient of an exact problem agrees with that of an approximation to this part of each array's largest entry; if
+#: nothing is seen of pieces, to the second part.
+_CLOSE, _VERY_CLOSE = 1e-2, 1e-3
+#: An error counts if it is so many error bars large; and so large a part of the entries of the wrong arrays, and so
+#: many in all, must be wrong where nothing is seen of pieces: mistakes in single entries are something else.
+_BARS, _SHARE, _ENTRIES = 4.0, 0.25, 4
+#: Half the lengths of the lines on which the loss is looked at, in sizes of the parameters; and points on each.
+_WIDTHS, _POINTS = (1e-3, 1e-2, 1e-1), 41
+#: The degree of the curve that is fitted to them.
+_DEGREE = 3
+#: Residuals are more than rounding from so many roundings of the loss on, and jumps where they change their sign so
+#: often. What the curve leaves over of a smooth function changes it some five times.
+_ROUNDINGS, _SIGNS = 64.0, 10
+#: The slope of the fit must be so much nearer to the analytic derivative than the numerical one is; and so must be its
+#: standard error.
+_NEARER, _SURE = 0.25, 0.1
+
+
+class _Fit(NamedTuple):
+    """What a curve through values on a line says: the scatter around it, its slope, and the standard error of that."""
+
+    scatter: float
+    slope: float
+    error: float
+
+
+def of_exact_problem(
+    problem: Problem, params: Packed, analytic: Packed, comparison: Comparison
+) -> tuple[str, str, tuple[str, ...]] | None:
+    """The cause, the evidence and the arrays, if the gradient seems to be that of an exact problem.
+
+    It takes one evaluation of the loss, and `_POINTS` for each of `_WIDTHS`.
+    """
+    coarse = any(precision.is_coarse for precision in analytic.precisions)
+    if comparison.bars is None or coarse or "units" in problem.methods:
+        return None
+    error = analytic.flat - comparison.numerical
+    clear = np.isfinite(error) & (comparison.excess > 1.0) & (np.abs(error) > _BARS * comparison.bars)
+    places = {name: part for name, part, _ in parts(analytic.shapes)}
+    wrong = [array.name for array in comparison.arrays if array.wrong]
+    misfits = [_misfit(error[places[name]], comparison.numerical[places[name]]) for name in wrong]
+    misfit = max(misfits, default=np.inf)
+    if not misfit <= _CLOSE or not clear.any():
+        return None
+    names = tuple(wrong)
+    direction = np.where(clear, error, 0.0)
+    size = np.where(params.flat == 0.0, 1.0, np.abs(params.flat))
+    direction /= (np.abs(direction) / size).max()
+    fit = _seen_pieces(problem, params, direction, float(analytic.flat[clear] @ direction[clear]),
+                       float(comparison.numerical[clear] @ direction[clear]))  # fmt: skip
+    entries = sum(places[name].stop - places[name].start for name in wrong)
+    agrees = f"{clear.sum():,} of {entries:,} entries are off, by {misfit:.0e} of their array's largest entry at most"
+    if fit is not None:
+        return (
+            "yours is the gradient of the exact problem, and the loss is computed to a tolerance (an iteration that "
+            "stops early, a solver that chooses its steps): it is smooth in pieces only",
+            f"the values of the loss jump by about {fit.scatter:.0e}, around a curve whose slope is yours; {agrees}",
+            names,
+        )
+    if misfit > _VERY_CLOSE or clear.sum() < max(_ENTRIES, _SHARE * entries):
+        return None
+    return (
+        f"your gradient is right to {misfit:.0e}, but no further: as that of an exact problem whose loss is computed "
+        "to a tolerance (an iteration that stops early, a solver), that of a problem without a small constant (an "
+        "epsilon), or one that is itself approximate",
+        agrees,
+        names,
+    )
+
+
+def _misfit(error: NDArray[np.float64], numerical: NDArray[np.float64]) -> float:
+    """The largest error relative to the largest entry; infinite if there is no such number."""
+    largest = float(np.abs(numerical).max(initial=0.0))
+    misfit = float(np.abs(error).max(initial=0.0)) / largest if largest else np.inf
+    return misfit if np.isfinite(misfit) else np.inf
+
+
+def _seen_pieces(
+    problem: Problem, params: Packed, direction: NDArray[np.float64], analytic: float, numerical: float
+) -> _Fit | None:
+    """The curve over pieces whose slope is the analytic derivative along a direction, not the numerical one."""
+    apart = abs(analytic - numerical)
+    fits = [_fit(problem, params, direction, width) for width in _WIDTHS]
+    value_at(problem, params, params.flat)  # leaves the loss at the parameters
+    found = [
+        fit
+        for fit in fits
+        if fit is not None and fit.error <= _SURE * apart and abs(fit.slope - analytic) <= _NEARER * apart
+    ]
+    return min(found, key=lambda fit: fit.error, default=None)
+
+
+def _fit(problem: Problem, params: Packed, direction: NDArray[np.float64], width: float) -> _Fit | None:
+    """A polynomial through values on a line; None if nothing scatters around it but rounding."""
+    at = np.linspace(-1.0, 1.0, _POINTS) + np.random.default_rng(0).uniform(-0.4, 0.4, _POINTS) / _POINTS
+    found = [value_at(problem, params, params.flat + width * t * direction) for t in at]
+    values = np.array([np.nan if value is None else value for value in found])
+    if not np.isfinite(values).all():
+        return None
+    powers = np.vander(at, _DEGREE + 1, increasing=True)
+    coefficients = np.linalg.lstsq(powers, values - values.mean(), rcond=None)[0]
+    residuals = values - values.mean() - powers @ coefficients
+    scatter = float(np.sqrt((residuals @ residuals) / (_POINTS - _DEGREE - 1)))
+    signs = int(np.count_nonzero(np.diff(np.signbit(residuals))))
+    if scatter <= _ROUNDINGS * EPSILON * np.abs(values).max() or signs < _SIGNS:
+        return None
+    error = scatter * float(np.sqrt(np.linalg.inv(powers.T @ powers)[1, 1]))
+    return _Fit(scatter, float(coefficients[1]) / width, error / width)

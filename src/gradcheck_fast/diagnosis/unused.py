@@ -1,0 +1,61 @@
+"""Losses of which the values at a few points say more than any difference: such as do not use their argument."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..numerical import Problem
+    from ..report import Report
+    from ..trees import Packed
+
+#: How far all parameters are moved at once, in normal numbers of their own size (of 1, where they are 0). A loss that
+#: is only flat at the parameters, as that of a network whose units are all off, changes at one of these points.
+_MOVES = (1.0, 3.0, 10.0)
+
+
+def unused_argument(problem: Problem, params: Packed, report: Report) -> tuple[str, ...]:
+    """What to say where the loss had the same value, to the last bit, whatever was done to the parameters.
+
+    Nothing is evaluated unless the gradient is wrong, and the numerical one is exactly zero. A network's loss uses all
+    of its parameters.
+    """
+    n = report.flat_numerical
+    if not report.wrong or "units" in problem.methods or not ((n == 0.0) | np.isnan(n)).all():
+        return ()
+    rng = np.random.default_rng(0)
+    values = {value_at(problem, params, _moved(params.flat, times, rng)) for times in _MOVES}
+    values.add(value_at(problem, params, params.flat))  # the last, which leaves the loss as it was
+    if None in values or len(values) > 1:
+        return ()
+    return (
+        f"the loss was {values.pop()!r} whatever was done to the parameters, even to all of them at once: it does not "
+        "seem to use its argument. Your arrays are not changed in place here, so loss(p) must compute with p: write p "
+        "into your model first, as by model.params.update(p)",
+    )
+
+
+def _moved(theta: NDArray[np.float64], times: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    point: NDArray[np.float64] = rng.standard_normal(theta.size)
+    point *= np.where(theta == 0.0, times, times * theta)
+    point += theta
+    return point
+
+
+def is_finite_here(problem: Problem, params: Packed) -> bool | None:
+    """Whether the loss is finite at the parameters; None if there is no single number."""
+    value = value_at(problem, params, params.flat)
+    return None if value is None else bool(np.isfinite(value))
+
+
+def value_at(problem: Problem, params: Packed, theta: NDArray[np.float64]) -> float | None:
+    """The loss at a flat vector; None where it raises an error, as it may where nobody meant it to be evaluated."""
+    try:
+        with np.errstate(all="ignore"):
+            return problem.cost(params, theta)
+    except Exception:
+        return None
