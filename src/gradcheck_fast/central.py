@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _compare
 from .closer import Closer, look_closer
-from .differences import EPSILON, Refined, plain_steps, where_it_exists
+from .differences import EPSILON, PLAIN_STEP, SMALLER_STEP, Refined, plain_steps, where_it_exists
 from .noise import Noise, noise_around
 from .steps import NOISES, QUICK, THOROUGH, Ladder, Level, refine
 
@@ -92,7 +92,9 @@ class Central:
 
     def closer(self, some: NDArray[np.intp], given: NDArray[np.float64]) -> Closer:
         """A closer look at some of them, which seem not to be what is given."""
-        h = 0.5 * (self._points[0] - self._points[1])[some]
+        h, size = 0.5 * (self._points[0] - self._points[1])[some], np.abs(self._point.theta[self._entries[some]])
+        # in proportion to the parameter, over whose size the function may change
+        h = np.fmin(h / SMALLER_STEP, np.where(size > 0.0, PLAIN_STEP * size, np.inf))
         return look_closer(self._point, self._entries[some], h, self.noise().level, given)
 
     def has_noise(self, gradient: NDArray[np.float64]) -> bool:

@@ -62,7 +62,7 @@ def look_closer(
     point : Point
     entries : ndarray of int, shape (size,)
     h : ndarray, shape (size,)
-        The first step of each.
+        The largest step of each.
     noise : float
         Of the function's values.
     given : ndarray, shape (size,)
@@ -92,28 +92,30 @@ def _nearest(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """The slopes to both sides, shape (2, size), their error, the step that they were found with, and where they stay.
 
-    With the largest step at which the two are one; else with the smallest at which it shows that they are not. They
-    stay different at a kink; where a function bends they come closer.
+    With the largest step at which the two are one; else with one from which on nothing changes but noise. They stay
+    different at a kink; where a function bends they come closer.
     """
     slopes, error, step = np.full((2, len(h)), np.nan), np.full(len(h), np.inf), h.copy()
-    stays = np.zeros(len(h), np.bool_)
-    theta, left, before = point.theta[entries], np.arange(len(h)), np.full(len(h), np.inf)
-    for level in range(1, LEVELS + 1):
-        own = h[left] / SMALLER_STEP**level
-        values = point.moved(entries[left], np.stack([theta[left] + own, theta[left] - own]))
+    stays, before = np.zeros(len(h), np.bool_), np.full(len(h), np.inf)
+    theta, left = point.theta[entries], np.arange(len(h))
+    for level in range(LEVELS):
+        points = np.stack([theta[left] + h[left] / SMALLER_STEP**level, theta[left] - h[left] / SMALLER_STEP**level])
+        values = point.moved(entries[left], points)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            distance = np.stack([theta[left] + own, theta[left] - own]) - theta[left]
+            distance = points - theta[left]
             found = (values - point.value) / distance
             found = np.where(np.isfinite(found), found, found[::-1])  # defined on one side only
             rounded = NOISES * (noise + EPSILON * np.fmax(np.abs(values).max(axis=0), abs(point.value)))
             own_error, jump = rounded / np.abs(distance).min(axis=0), np.abs(found[0] - found[1])
-            one = jump <= ALIKE * own_error
-            clear = np.isfinite(jump) & (~one | (own_error <= CLEAR * before[left]))
-        some = left[clear]
-        slopes[:, some], error[some], step[some] = found[:, clear], own_error[clear], own[clear]
-        stays[some] = ~one[clear] & (jump[clear] > STAYS * before[some])
-        before[some] = jump[clear]
-        left = left[clear & ~one]
+            one = ~(jump > ALIKE * own_error)
+            moved = np.abs(found - slopes[:, left]).max(axis=0)
+            same = ~one & (moved <= ALIKE * (own_error + error[left]))
+            better = np.isfinite(jump) & ~same & (~one | (own_error <= CLEAR * before[left]))
+        some = left[better]
+        stays[left] = np.where(same, True, np.where(better, ~one & (jump > STAYS * before[left]), stays[left]))
+        slopes[:, some], error[some], step[some] = found[:, better], own_error[better], np.abs(distance[0, better])
+        before[some] = jump[better]
+        left = left[better & ~one]
         if not len(left):
             break
     return slopes, error, step, stays
