@@ -251,9 +251,20 @@ def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _Tole
             ArrayResult(
                 name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink,
                 0 if empty else undecided, empty,
+                power=None if numerical.exact else _power(own, other, allowance + found.bars[part], rtol, atol),
             )
         )  # fmt: skip
     return Comparison(tuple(results), _ratio(a, n), excess, n, None)
+
+
+def _power(
+    own: NDArray[np.float64], other: NDArray[np.float64], allowance: NDArray[np.float64], rtol: float, atol: float
+) -> float:
+    """The relative size from which on an error is seen: one whose entries are all tolerated has no larger norm."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        allowed = allowance + (atol + rtol * np.fmax(np.abs(own), np.abs(other)))
+        size = _compare.root_mean_square(other)
+        return _compare.root_mean_square(allowed) / size if size and np.isfinite(allowed).all() else math.inf
 
 
 #: Costs that differ by less, in parts of the larger, are taken for the same: yours may have been found in float32.

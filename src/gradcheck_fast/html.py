@@ -16,7 +16,17 @@ import numpy as np
 from .arrays import format_index
 from .config import show_config
 from .heatmap import HeatMap, heat_maps
-from .text import error_column, format_error, format_shape, found_in_words, how, sentence, wrong_of
+from .text import (
+    SEEN_FROM,
+    error_column,
+    format_error,
+    format_shape,
+    found_in_words,
+    how,
+    seen_rows,
+    sentence,
+    wrong_of,
+)
 
 if TYPE_CHECKING:
     from .report import Report
@@ -84,11 +94,13 @@ def page(report: Report) -> str:
 
 def fragment(report: Report) -> str:
     """A ``<div>`` with a style of its own, which touches nothing around it."""
+    seen = [[escape(cell) for cell in row] for row in seen_rows(report)]
     parts = [
         _headline(report),
         *(f'<p class="box note"><b>Note:</b> {escape(note)}</p>' for note in report.notes),
         _diagnoses(report),
         _array_table(report),
+        _table("What would have been seen", list(SEEN_FROM), seen) if seen else "",
         _found(report),
         _heat_maps(report),
         _worst_table(report),

@@ -66,6 +66,9 @@ class Report:
     evaluations : int or None
         How often the loss was evaluated along directions; None: there were none. Some entries of what is found to be
         wrong are then differenced once more, each by itself, which is not counted.
+    seen_from : dict
+        Of functions with several outputs: from what relative size on an error in each of them with respect to each
+        input would have been seen, by (output, input); infinite where nothing would have been.
     finite_here : bool or None
         Whether the loss is finite at the parameters; looked at only if the report is `blind`.
     """
@@ -86,6 +89,7 @@ class Report:
     kinks_crossed: int = 0
     coverage: str = ""
     evaluations: int | None = None
+    seen_from: dict[tuple[str, str], float] = field(default_factory=dict)
     finite_here: bool | None = None
 
     @property
@@ -224,6 +228,7 @@ class Report:
             "seconds": self.seconds,
             "coverage": self.coverage,
             "evaluations": self.evaluations,
+            "seen_from": [{"output": o, "input": i, "seen_from": size} for (o, i), size in self.seen_from.items()],
             "notes": list(self.notes),
             "diagnoses": [d._asdict() | {"arrays": list(d.arrays)} for d in self.diagnoses],
             "arrays": [

@@ -130,9 +130,9 @@ class ArrayResult:
     drawn : int, optional
         How many entries were drawn at random and compared; None: all were.
     power : float, optional
-        By directions: an error of this size, relative to ‖a‖, would have been seen with the stated probability; in a
-        wrong array, outside of what was found. `relative_error` is then an estimate, and `largest_error` that of the
-        entries that were differenced one by one.
+        Of functions of which only values are known: an error of this size, relative to ‖n‖, would have been seen. By
+        directions: relative to ‖a‖, with the stated probability; in a wrong array, outside of what was found.
+        `relative_error` is then an estimate, and `largest_error` that of the entries that were differenced one by one.
     entries : tuple of tuple of int
         By directions: the indices of the wrong entries that were found one by one.
     blocks : tuple of Block

@@ -116,7 +116,7 @@ def _of_array(array: ArrayResult, shape: Shape, not_finite: int) -> ArrayResult:
     size = prod(shape)
     if array.size == size:
         return array
-    array = replace(array, shape=shape, size=size, drawn=array.size)
+    array = replace(array, shape=shape, size=size, drawn=array.size, power=None)
     if not not_finite:
         return array
     wrong, drawn = array.wrong + not_finite, array.checked + not_finite

@@ -59,7 +59,7 @@ class Level(NamedTuple):
     noise: NDArray[np.float64]
 
     @classmethod
-    def of(cls, pairs: NDArray[np.float64], theta: NDArray[np.float64], noise: float) -> Level:
+    def of(cls, pairs: NDArray[np.float64], theta: NDArray[np.float64], noise: NDArray[np.float64] | float) -> Level:
         """From what `Pairs` gives at parameters `theta`; the values have this noise, and roundings.
 
         A function may round its values, and its arguments: that is as if these were elsewhere.
@@ -77,7 +77,8 @@ class Level(NamedTuple):
 
 def refine(
     pairs: Pairs, entries: NDArray[np.intp], theta: NDArray[np.float64], h: NDArray[np.float64], first: Level,
-    scale: NDArray[np.float64], noise: float, ladder: Ladder, enough: NDArray[np.float64] | float = 0.0,
+    scale: NDArray[np.float64], noise: NDArray[np.float64] | float, ladder: Ladder,
+    enough: NDArray[np.float64] | float = 0.0,
 ) -> Refined:  # fmt: skip
     """Finds for each entry the step of the least error.
 
@@ -94,23 +95,23 @@ def refine(
         What was found with it.
     scale : ndarray, shape (size,)
         The size of what each is to be compared with: bars of a small part of it are narrow enough.
-    noise : float
+    noise : ndarray, shape (size,), or float
         Of the values; see `Level.of`.
     ladder : Ladder
         The steps.
     enough : ndarray, shape (size,), or float
         Error bars that need not be narrower.
     """
-    wanted = np.broadcast_to(enough, len(entries))
+    wanted, noise = np.broadcast_to(enough, len(entries)), np.broadcast_to(noise, len(entries))
 
     def climb(some: NDArray[np.intp], h: NDArray[np.float64], first: Level) -> Refined:
-        at = lambda which, h: Level.of(pairs(entries[some[which]], h), theta[some[which]], noise)
+        at = lambda which, h: Level.of(pairs(entries[some[which]], h), theta[some[which]], noise[some[which]])
         return _climb(at, h, first, scale[some], wanted[some], ladder)
 
     best = climb(np.arange(len(entries)), h, first)
     own, size = PLAIN_STEP * np.abs(theta), np.fmax(np.abs(best.derivatives), scale)
     some = np.flatnonzero((own > SMALLEST_STEP) & (own < h / ladder.ratio))
-    seen = Level.of(pairs(entries[some], own[some]), theta[some], noise)
+    seen = Level.of(pairs(entries[some], own[some]), theta[some], noise[some])
     # of what changes by less than noise over the size of a parameter nothing is seen
     looked, unseen = some, seen.noise * (2.0 * PLAIN_STEP)
     with np.errstate(invalid="ignore"):

@@ -23,6 +23,8 @@ _MOST_LISTED = 12
 #: A gradient a = -c n has ‖a − n‖ / ‖a + n‖ = (1 + c) / |1 − c|. From here on c is 1 but for two parts in a thousand,
 #: and the number says no more; other mistakes do not come near it: of two unrelated gradients it is about 1.
 _OPPOSITE = 1e3
+#: The titles of the table of what would have been seen.
+SEEN_FROM = ("output", "input", "an error is seen from")
 #: What stands at the end of an array's row.
 _MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
 #: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
@@ -101,6 +103,13 @@ def error_column(report: Report) -> tuple[str, Callable[[ArrayResult], str]]:
     return "seen from", lambda array: "" if array.power is None else f"{array.power:.1e}"
 
 
+def seen_rows(report: Report) -> list[tuple[str, str, str]]:
+    """Output, input, and from what relative size on an error is seen there, as `SEEN_FROM` says; not too many."""
+    rows = [(*pair, f"{size:.1e}" if size <= 1.0 else "not seen") for pair, size in report.seen_from.items()]
+    left = len(rows) - _MOST_LISTED
+    return rows if left <= 0 else [*rows[:_MOST_LISTED], (f"and {left} more", "", "")]
+
+
 def wrong_of(array: ArrayResult) -> str:
     """How many entries are wrong, of how many that were compared."""
     return f"{'about ' * array.estimated}{array.wrong:,} of {array.checked:,}"
@@ -117,6 +126,8 @@ def _text(report: Report, arrays: Sequence[ArrayResult]) -> str:
     lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report)]
     lines += [_wrap(sentence(report.coverage))] * bool(report.coverage)
     lines += ["", *_array_table(report, arrays)]
+    if report.seen_from:
+        lines += ["", *_table(SEEN_FROM, seen_rows(report))]
     found = found_in_words(arrays)
     lines += [""] * bool(found) + [_wrap(said) for said in found]
     if report.wrong:
