@@ -78,17 +78,22 @@ class Central:
 
         Error bars of the size `enough` need not be narrower.
         """
-        found = Refined(np.zeros(len(some)), np.zeros(len(some)))
-        flat = np.zeros(len(some), np.bool_)
+        if not len(some):
+            return Refined(np.empty(0), np.empty(0))
+        return self._refine(some, self.noise().level, THOROUGH, enough)
+
+    def flat(self, some: NDArray[np.intp]) -> NDArray[np.float64]:
+        """How far the derivatives of some entries may be from 0, as far as these do not change the cost in any bit.
+
+        So a unit that is off, or a pixel that is zero, costs no more calls than its first difference. Infinite if they
+        change it, or if its values are rounded to less than what is stored.
+        """
+        bars = np.full(len(some), np.inf)
         still = (self.values[:, some] == self._point.value).all(axis=0)
         if still.any() and not self.has_noise(self.gradient):
-            flat[still] = self._flat(some[still])
-            found.bars[flat] = NOISES * EPSILON * abs(self._point.value) / (FLAT * self.width[some[flat]])
-        rest = ~flat
-        if rest.any():
-            wide = np.broadcast_to(enough, len(some))[rest]
-            found.derivatives[rest], found.bars[rest] = self._refine(some[rest], self.noise().level, THOROUGH, wide)
-        return found
+            found = np.flatnonzero(still)[self._stay(some[still])]
+            bars[found] = NOISES * EPSILON * abs(self._point.value) / (FLAT * self.width[some[found]])
+        return bars
 
     def closer(self, some: NDArray[np.intp], given: NDArray[np.float64]) -> Closer:
         """A closer look at some of them, which seem not to be what is given."""
@@ -176,11 +181,8 @@ class Central:
                 if error is not None:
                     raise error
 
-    def _flat(self, some: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which of some entries the cost does not depend on, to the last bit, when they are moved together and farther.
-
-        So a unit that is off, or a pixel that is zero, costs no more calls than its first difference.
-        """
+    def _stay(self, some: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of some entries leave the cost as it is, to the last bit, when they are moved together and farther."""
         base = self._point.value
         direction = 0.5 * FLAT * self.width[some] * np.random.default_rng(0).uniform(1.0, 1.5, len(some))
         flat = np.zeros(len(some), np.bool_)

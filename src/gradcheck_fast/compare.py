@@ -227,6 +227,11 @@ def _first_glance(
             clear = close[part] <= _CLEAR * size + rounding
         unsure[part] = ~(agree & clear | ~np.isfinite(a[part]))
         enough[part] = np.where(agree, _CLEAR * size, 0.0)  # what does not agree is looked at as well as can be
+    zero = np.flatnonzero(unsure & (a == 0.0) & (n == 0.0))
+    if numerical.flat is not None and len(zero):
+        bars = numerical.flat(zero)
+        sure = np.isfinite(bars)
+        close[zero[sure]], unsure[zero[sure]] = bars[sure], False
     return close, unsure, enough
 
 

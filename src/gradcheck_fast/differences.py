@@ -85,6 +85,8 @@ class Numerical(NamedTuple):
     refine : callable, optional
         Gives some entries (an array of their numbers) with better steps, and error bars (`Refined`) that need not be
         narrower than those of a second array. Where there is none, `again` tells what error bars are made of.
+    flat : callable, optional
+        Gives, for some entries whose differences are 0, how far from that they may be, infinite where it does not know.
     closer : callable, optional
         Gives a `Closer` look at some entries, of which a second array says what they are given as.
     polish : callable, optional
@@ -106,6 +108,7 @@ class Numerical(NamedTuple):
     roundings: Callable[[], float | NDArray[np.float64]] = lambda: 0.0
     kinks: Kinks | None = None
     refine: Callable[[NDArray[np.intp], NDArray[np.float64]], Refined] | None = None
+    flat: Callable[[NDArray[np.intp]], NDArray[np.float64]] | None = None
     closer: Callable[[NDArray[np.intp], NDArray[np.float64]], Closer] | None = None
     polish: Callable[[Refined], Refined] | None = None
     finish: Callable[[], tuple[str, ...]] = tuple

@@ -154,6 +154,7 @@ def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numer
         coarse_roundings=coarse_roundings,
         kinks=_kinks(point, step, central, largest) if kinks else None,
         refine=central.refined if step is None else None,
+        flat=central.flat,
         closer=central.closer,
         polish=partial(within_bars, point.quietly()) if step is None and point.costs.takes_complex else None,
         finish=partial(_finish, point, central),
