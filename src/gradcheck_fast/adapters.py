@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 Arrays: TypeAlias = dict[str, Any]
 
 #: Costs of the same function, found in float64 in two ways, differ by less.
-_SAME_FUNCTION = 1e-10
+SAME_FUNCTION = 1e-10
+#: A loss that is another by less from call to call is noisy: how noisy, is measured. One by more is random.
+_NOISE, _SMALL = 1e-8, 1e-12
 
 #: The loss of a network that describes what another library has.
 Compiled: TypeAlias = "NetworkLoss | Transposed"
@@ -37,7 +39,7 @@ class Unknown(Exception):
 
 
 def choose_loss(
-    describe: Callable[[], Compiled], loss: Callable[[Arrays], float], gradient: Arrays,
+    describe: Callable[[], Compiled], loss: Callable[[Arrays], float], gradient: Arrays | Packed,
     in_double: Callable[[Arrays], Arrays], params: Arrays, method: str,
 ) -> tuple[Compiled | RoundedGradient, str]:  # fmt: skip
     """A network's loss, if a network is described and computes the same, else the Python function; and a note on it.
@@ -48,7 +50,7 @@ def choose_loss(
         Gives the network's loss, or raises `Unknown`.
     loss : callable
         Of a dict of arrays, in float64.
-    gradient : dict of arrays
+    gradient : dict of arrays, or Packed
         What is checked.
     in_double : callable
         Of a dict of arrays; gives the same gradient, found in float64.
@@ -67,13 +69,13 @@ def choose_loss(
         described = describe()
         at = described.pack(params)
         cost = described.cost(at, at.flat)
-        if not math.isclose(value, cost, rel_tol=_SAME_FUNCTION, abs_tol=_SAME_FUNCTION):
+        if not math.isclose(value, cost, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION):
             raise Unknown(f"the network that describes it has the cost {cost:.10g}, not {value:.10g}")
     except Unknown as unknown:
         if method in ("units", "incremental"):
             raise ValueError(f"method: {method!r} is one of the compiled engine, but {unknown}") from None
         again = loss(params)
-        if again != value and not math.isnan(value):
+        if not (math.isclose(value, again, rel_tol=_NOISE, abs_tol=_SMALL) or math.isnan(value)):
             raise ValueError(
                 f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
                 "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"

@@ -1,0 +1,238 @@
+"""A PyTorch module's loss on given data, and its gradient, from runs of private copies."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from math import isclose, isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from .adapters import SAME_FUNCTION, Arrays, Transposed
+from .arrays import coarsest, require_float64
+from .torch_copies import Copies, array_of, fresh, precision_of, survive_a_fork
+from .torch_network import as_loss_module, describe
+from .torch_runs import Frozen, Observer, Run, gradients, notes_on, rng_kept, with_gradients
+from .trees import Packed, pack_as
+
+#: A loss in float64 is the same function as in its own dtype if they differ by less than this power of a rounding of
+#: that, relatively, or by so many times what roundings of the parameters change.
+_SAME_LOSS, _SCATTERS = 0.5, 16.0
+#: How often, and by how many roundings, the parameters are moved.
+_MOVES, _ROUNDINGS = 4, 4.0
+
+
+class ModuleCase(NamedTuple):
+    """A module with its loss and data, as they are given."""
+
+    module: nn.Module
+    loss_fn: Any
+    inputs: tuple[Any, ...]
+    targets: Any
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Those that are checked."""
+        return {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+
+    def described(self) -> Transposed:
+        """The loss as that of a network; see `torch_network`."""
+        copies = self._copies(torch.float64)  # tracing leaves things behind
+        inputs, targets = copies["data"]
+        return describe(copies["module"], self.loss_fn, inputs, targets)
+
+    def runner(self, dtype: torch.dtype | None = None, draws: Sequence[torch.Tensor] = ()) -> Runner:
+        """Of copies, in another dtype if one is given, with these random numbers if there are any."""
+        return Runner(self._copies(dtype), list(self.parameters), as_loss_module(self.loss_fn) is not None, draws)
+
+    def found(self, at: Arrays) -> Found:
+        """What a run in the module's own dtype gives.
+
+        A second run is looked at, for what is compiled is run as it was written while somebody looks.
+
+        Raises
+        ------
+        ValueError
+            If random numbers are drawn that cannot be frozen.
+        """
+        params, runner = list(self.parameters.values()), self.runner()
+        with rng_kept(params):
+            value, gradient = runner.gradient(at, self.parameters)
+        with rng_kept(params), Observer() as seen:
+            again, _ = runner.gradient(at)
+        eps = coarsest((seen.computed_in, *(precision_of(tensor.dtype) for tensor in params))).eps
+        hint = "without what is random in it, as after module.eval(), the loss can be checked"
+        if seen.unfrozen:
+            raise ValueError(f"the loss draws random numbers in {seen.unfrozen}, which cannot be frozen; {hint}")
+        if seen.draws and not isclose(value, again, rel_tol=eps**_SAME_LOSS) and isfinite(value):
+            raise ValueError(
+                f"the loss is {value:.10g} at first and {again:.10g} the next time, with PyTorch's random numbers as "
+                f"they were: other random numbers, or those of compiled code, cannot be frozen; {hint}"
+            )
+        packed = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
+        coarse = coarsest((seen.computed_in, *(precision_of(tensor.dtype) for tensor in params if tensor.element_size() <= 2)))
+        return Found(replace(packed, computed_in=coarse), value, seen.draws)
+
+    def require_same_loss(self, at: Arrays, found: Found, in_double: float) -> None:
+        """ValueError if the loss in float64 is further from that in the module's own dtype than by roundings."""
+        eps = coarsest((*found.gradient.precisions, found.gradient.computed_in)).eps
+        runner, rng, params = self.runner(draws=found.draws), np.random.default_rng(0), list(self.parameters.values())
+        scatter = 0.0
+        for _ in range(_MOVES):
+            signs = {name: rng.choice((-_ROUNDINGS, _ROUNDINGS), array.shape) for name, array in at.items()}
+            moved = {name: (array * (1.0 + eps * signs[name])).astype(array.dtype) for name, array in at.items()}
+            with rng_kept(params):
+                scatter = max(scatter, abs(runner.value(moved) - found.value))
+        if not abs(in_double - found.value) <= eps**_SAME_LOSS * abs(in_double) + _SCATTERS * scatter:
+            raise ValueError(
+                f"the loss is {found.value:.10g} in the module's own dtype, but {in_double:.10g} in float64, at the "
+                "same parameters, and float64 is what its gradient is compared with. It may draw other random numbers "
+                "there, or do something else for other dtypes; check the module in float64: module.double()"
+            )
+
+    def _copies(self, dtype: torch.dtype | None) -> Copies:
+        data = (self.inputs, self.targets)
+        return Copies(dtype, module=self.module, loss_fn=self.loss_fn, data=data)
+
+
+class Found(NamedTuple):
+    """What a run in the module's own dtype gives.
+
+    Attributes
+    ----------
+    gradient : Packed
+    value : float
+        The loss.
+    draws : list of tensor
+        The random numbers that were drawn.
+    """
+
+    gradient: Packed
+    value: float
+    draws: list[torch.Tensor]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of it."""
+        coarse = self.gradient.computed_in
+        said = f"the gradient was computed in {coarse.name} in part, and is taken to be as accurate as that"
+        return (*notes_on(self.draws), *([said] if coarse.is_coarse else []))
+
+
+class Runner:
+    """Evaluates the loss of copies, each time as if it was the first. It can be pickled, if the copies can.
+
+    Parameters
+    ----------
+    copies : Copies
+        With a module, loss_fn, and as data inputs and targets.
+    names : sequence of str
+        The parameters that are set.
+    known_loss : bool
+        Whether the loss is one of PyTorch's own.
+    draws : sequence of tensor
+        Random numbers to be used instead of new ones.
+    """
+
+    def __init__(
+        self, copies: Copies, names: Sequence[str], known_loss: bool, draws: Sequence[torch.Tensor] = ()
+    ) -> None:
+        self._copies, self._names, self._known_loss, self._draws = copies, names, known_loss, draws
+        own = dict(copies["module"].named_parameters())
+        self._parameters = {name: own[name] for name in names}
+        self._differentiates: bool | None = None
+
+    def gradient(
+        self, params: Arrays, strangers: Mapping[str, torch.Tensor] | None = None
+    ) -> tuple[float, Arrays]:
+        """The value of the loss, and by autograd its gradient.
+
+        Raises
+        ------
+        ValueError
+            If it depends on no parameter; or on one of the `strangers`, which are the parameters of the original.
+        """
+        value = float("nan")
+
+        def run() -> Run:
+            nonlocal value
+            found = self._run(params, differentiates=True)
+            if not found.requires_grad:
+                raise ValueError("loss_fn: its value does not depend on any parameter; was it detached?")
+            value = found.detach().item()
+            return Run([found], [*self._parameters.values(), *(strangers or {}).values()])
+
+        grads = gradients(run)
+        for name, grad in zip(strangers or {}, grads[len(self._names) :], strict=True):
+            if grad is not None:
+                raise ValueError(
+                    f"loss_fn: its value depends on the parameter {name} of the module itself, not only on those of "
+                    "the copy that is run in its place: forward or loss_fn has the module or the parameter from "
+                    "elsewhere (a closure, a global variable). Let forward read it from self, and give what loss_fn "
+                    "needs of it, such as a penalty, with the output"
+                )
+        own = zip(self._parameters.items(), grads[: len(self._names)], strict=True)
+        return value, {name: array_of(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in own}
+
+    def gradient_in_double(self, params: Arrays) -> Arrays:
+        """The gradient alone."""
+        with self._frozen():
+            _, found = self.gradient(params)
+        return found
+
+    def loss(self, params: Arrays) -> float:
+        """The value alone, where the copies are in float64."""
+        survive_a_fork()
+        if self._differentiates is None:
+            self._differentiates = self._must_differentiate(params)
+        with self._frozen():
+            value = self._run(params, self._differentiates)
+        if value.dtype is torch.bfloat16:
+            raise TypeError("loss_fn: gives bfloat16, though it was given float64; compute in the dtype of what is given")
+        require_float64("loss_fn", np.dtype(str(value.dtype).removeprefix("torch.")))
+        return value.detach().item()
+
+    def value(self, params: Arrays) -> float:
+        """The value in whatever dtype the copies are."""
+        with self._frozen():
+            return self._run(params, differentiates=True).detach().item()
+
+    def _frozen(self) -> AbstractContextManager[Any]:
+        return Frozen(self._draws) if self._draws else nullcontext()
+
+    def _must_differentiate(self, params: Arrays) -> bool:
+        """Whether forward asks for gradients itself, so that parameters must require some for the loss alone."""
+        with self._frozen():
+            value = self._run(params, differentiates=True).detach().item()
+        try:
+            with warnings.catch_warnings(), self._frozen():
+                warnings.simplefilter("error")  # as of checkpoints which nothing of what they are given requires
+                found = self._run(params, differentiates=False).detach().item()
+        except Exception:
+            return True
+        return not (isclose(found, value, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION) or found != found)
+
+    def _run(self, params: Arrays, differentiates: bool) -> torch.Tensor:
+        """The loss at these parameters, which require a gradient only if something differentiates."""
+        with with_gradients():
+            torch.clear_autocast_cache()  # it knows parameters by their identity, not by their values
+            self._copies.restore()
+            with torch.no_grad():
+                for name, parameter in self._parameters.items():
+                    parameter.copy_(torch.as_tensor(params[name]))
+                    parameter.requires_grad_(differentiates)
+            inputs, targets = fresh(self._copies["data"])
+            output = self._copies["module"](*inputs)
+            if isinstance(output, tuple) and self._known_loss:
+                output = output[0]
+            loss_fn = self._copies["loss_fn"]
+            value = loss_fn(output) if targets is None else loss_fn(output, targets)
+            if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.dtype.is_floating_point:
+                got = f"one of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+                raise TypeError(f"loss_fn: expected it to give a tensor of one real number, got {got}")
+            return value.reshape(())
