@@ -82,7 +82,7 @@ def gradcheck(
     if not params:
         raise ValueError("module: no parameter requires a gradient")
     _require_known_dtypes(params, (torch.bfloat16, *_DTYPES))
-    with with_gradients(), rng_kept(list(params.values())):
+    with with_gradients(), rng_kept():
         at = {name: array_of(tensor) for name, tensor in params.items()}
         found = case.found(at)
         double, method = case.runner(torch.float64, found.draws), options.get("method", "auto")
@@ -134,7 +134,7 @@ def check_function(
     with with_gradients():
         call = FunctionCall(function, inputs)
         _require_known_dtypes(call.checked, _DTYPES)
-        with rng_kept(list(call.checked.values())):
+        with rng_kept():
             call.look()
             found = check_vjp(call.forward, call.backward, call.arrays, directions=directions, seed=seed, **options)
     return replace(found, notes=(*found.notes, *notes_on(call.draws)))

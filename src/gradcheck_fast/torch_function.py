@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .torch_copies import Copies, array_of, like_sparse, survive_a_fork, values_of
-from .torch_runs import Frozen, Observer, Run, gradients, rng_kept, with_gradients
+from .torch_runs import Frozen, Observer, Run, gradients, with_gradients
 from .trees import walk
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ class FunctionCall:
                 raise ValueError("function: none of its outputs has a gradient")
             return Run(list(outputs.values()), leaves, [torch.ones_like(output) for output in outputs.values()])
 
-        with rng_kept(list(self.checked.values())), Observer() as seen:
-            gradients(run)
+        _, seen = gradients(run, Observer)
         if seen.unfrozen:
             raise ValueError(
                 f"function: it draws random numbers in {seen.unfrozen}, which cannot be frozen; without what is random "
@@ -102,8 +101,7 @@ class FunctionCall:
             given = [cotangents] if self._outputs == [""] else [cotangents[path] for path in self._outputs]
             return Run(own, leaves, [torch.as_tensor(c).to(output) for c, output in zip(given, own, strict=True)])
 
-        with self._frozen():
-            found = gradients(run)
+        found, _ = gradients(run, self._frozen)
         pairs = zip(_leaves(arrays), found, strict=True)
         return self._by_argument([np.zeros_like(a) if grad is None else array_of(grad) for a, grad in pairs])
 

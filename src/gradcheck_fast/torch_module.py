@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from math import isclose, isfinite
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from .adapters import SAME_FUNCTION, Arrays, Transposed
 from .arrays import coarsest, require_float64
 from .torch_copies import Copies, array_of, fresh, precision_of, survive_a_fork
 from .torch_network import as_loss_module, describe
-from .torch_runs import Frozen, Observer, Run, gradients, notes_on, rng_kept, with_gradients
+from .torch_runs import Frozen, Mode, Observer, Run, Widened, gradients, notes_on, with_gradients
 from .trees import Packed, pack_as
 
 #: A loss in float64 is the same function as in its own dtype if they differ by less than this power of a rounding of
@@ -61,10 +61,8 @@ class ModuleCase(NamedTuple):
             If random numbers are drawn that cannot be frozen.
         """
         params, runner = list(self.parameters.values()), self.runner()
-        with rng_kept(params):
-            value, gradient = runner.gradient(at, self.parameters)
-        with rng_kept(params), Observer() as seen:
-            again, _ = runner.gradient(at)
+        value, gradient, _ = runner.gradient(at, self.parameters)
+        again, _, seen = runner.gradient(at, mode=Observer)
         eps = coarsest((seen.computed_in, *(precision_of(tensor.dtype) for tensor in params))).eps
         hint = "without what is random in it, as after module.eval(), the loss can be checked"
         if seen.unfrozen:
@@ -81,13 +79,12 @@ class ModuleCase(NamedTuple):
     def require_same_loss(self, at: Arrays, found: Found, in_double: float) -> None:
         """ValueError if the loss in float64 is further from that in the module's own dtype than by roundings."""
         eps = coarsest((*found.gradient.precisions, found.gradient.computed_in)).eps
-        runner, rng, params = self.runner(draws=found.draws), np.random.default_rng(0), list(self.parameters.values())
+        runner, rng = self.runner(draws=found.draws), np.random.default_rng(0)
         scatter = 0.0
         for _ in range(_MOVES):
             signs = {name: rng.choice((-_ROUNDINGS, _ROUNDINGS), array.shape) for name, array in at.items()}
             moved = {name: (array * (1.0 + eps * signs[name])).astype(array.dtype) for name, array in at.items()}
-            with rng_kept(params):
-                scatter = max(scatter, abs(runner.value(moved) - found.value))
+            scatter = max(scatter, abs(runner.value(moved) - found.value))
         if not abs(in_double - found.value) <= eps**_SAME_LOSS * abs(in_double) + _SCATTERS * scatter:
             raise ValueError(
                 f"the loss is {found.value:.10g} in the module's own dtype, but {in_double:.10g} in float64, at the "
@@ -145,12 +142,15 @@ class Runner:
         self._copies, self._names, self._known_loss, self._draws = copies, names, known_loss, draws
         own = dict(copies["module"].named_parameters())
         self._parameters = {name: own[name] for name in names}
-        self._differentiates: bool | None = None
+        self._is_chosen = self._widens = self._differentiates = False
 
     def gradient(
-        self, params: Arrays, strangers: Mapping[str, torch.Tensor] | None = None
-    ) -> tuple[float, Arrays]:
-        """The value of the loss, and by autograd its gradient.
+        self,
+        params: Arrays,
+        strangers: Mapping[str, torch.Tensor] | None = None,
+        mode: Callable[[], AbstractContextManager[Mode]] = nullcontext,
+    ) -> tuple[float, Arrays, Mode]:
+        """The value of the loss, its gradient by autograd, and the context in which both were found.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class Runner:
             value = found.detach().item()
             return Run([found], [*self._parameters.values(), *(strangers or {}).values()])
 
-        grads = gradients(run)
+        grads, entered = gradients(run, mode)
         for name, grad in zip(strangers or {}, grads[len(self._names) :], strict=True):
             if grad is not None:
                 raise ValueError(
@@ -177,20 +177,20 @@ class Runner:
                     "needs of it, such as a penalty, with the output"
                 )
         own = zip(self._parameters.items(), grads[: len(self._names)], strict=True)
-        return value, {name: array_of(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in own}
+        arrays = {name: array_of(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in own}
+        return value, arrays, entered
 
     def gradient_in_double(self, params: Arrays) -> Arrays:
-        """The gradient alone."""
-        with self._frozen():
-            _, found = self.gradient(params)
+        """The gradient alone, where the copies are in float64."""
+        self._choose(params)
+        _, found, _ = self.gradient(params, mode=self._mode)
         return found
 
     def loss(self, params: Arrays) -> float:
         """The value alone, where the copies are in float64."""
         survive_a_fork()
-        if self._differentiates is None:
-            self._differentiates = self._must_differentiate(params)
-        with self._frozen():
+        self._choose(params)
+        with self._mode():
             value = self._run(params, self._differentiates)
         if value.dtype is torch.bfloat16:
             raise TypeError("loss_fn: gives bfloat16, though it was given float64; compute in the dtype of what is given")
@@ -199,23 +199,37 @@ class Runner:
 
     def value(self, params: Arrays) -> float:
         """The value in whatever dtype the copies are."""
-        with self._frozen():
+        with self._mode():
             return self._run(params, differentiates=True).detach().item()
 
-    def _frozen(self) -> AbstractContextManager[Any]:
-        return Frozen(self._draws) if self._draws else nullcontext()
+    @contextmanager
+    def _mode(self) -> Iterator[None]:
+        with Widened() if self._widens else nullcontext(), Frozen(self._draws) if self._draws else nullcontext():
+            yield
 
-    def _must_differentiate(self, params: Arrays) -> bool:
-        """Whether forward asks for gradients itself, so that parameters must require some for the loss alone."""
-        with self._frozen():
-            value = self._run(params, differentiates=True).detach().item()
+    def _choose(self, params: Arrays) -> None:
+        """Finds out, the first time, in which way the loss can be found in float64.
+
+        What forward makes in float32 may not go with float64; then everything is widened. And where forward asks for
+        gradients itself parameters must require some, which costs time otherwise.
+        """
+        if self._is_chosen:
+            return
         try:
-            with warnings.catch_warnings(), self._frozen():
+            value = self.value(params)
+        except RuntimeError as error:
+            if "double" not in str(error).lower():
+                raise
+            self._widens = True
+            value = self.value(params)
+        try:
+            with warnings.catch_warnings(), self._mode():
                 warnings.simplefilter("error")  # as of checkpoints which nothing of what they are given requires
                 found = self._run(params, differentiates=False).detach().item()
+            self._differentiates = not isclose(found, value, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION)
         except Exception:
-            return True
-        return not (isclose(found, value, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION) or found != found)
+            self._differentiates = True
+        self._is_chosen = True
 
     def _run(self, params: Arrays, differentiates: bool) -> torch.Tensor:
         """The loss at these parameters, which require a gradient only if something differentiates."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MethodType
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .arrays import DOUBLE, Precision, coarsest
 from .torch_copies import precision_of
+
+Mode = TypeVar("Mode")
 
 #: Operations whose results are random numbers, of which PyTorch takes no derivative.
 _DRAWS = frozenset(
@@ -29,7 +33,24 @@ class Run(NamedTuple):
     cotangents: Sequence[torch.Tensor] | None = None
 
 
-class Observer(TorchDispatchMode):
+class _Mode(TorchDispatchMode):
+    """What is called for every operation that PyTorch does on this thread."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        if "torch._dynamo" in sys.modules:  # the compiler, if it is there, must not compile this
+            left_alone = torch._disable_dynamo(type(self).__torch_dispatch__)
+            vars(self)["__torch_dispatch__"] = MethodType(left_alone, self)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """By default PyTorch imports its compiler here, which takes a second."""
+        return False
+
+
+class Observer(_Mode):
     """Looks at the operations that PyTorch does on this thread.
 
     Attributes
@@ -68,7 +89,7 @@ class Observer(TorchDispatchMode):
         return found
 
 
-class Frozen(TorchDispatchMode):
+class Frozen(_Mode):
     """Gives the random numbers of another run instead of new ones, in the dtypes that are asked for.
 
     Raises
@@ -93,22 +114,49 @@ class Frozen(TorchDispatchMode):
                 "for than in the run that gave the gradient. Without what is random in it, the loss can be checked"
             )
         here.copy_(before)
-        if func.overloadpacket is torch.ops.aten.native_dropout:
+        if _name(func) == "native_dropout":
             x, p, train = args
             return x * here * (1.0 / (1.0 - p) if train and p < 1.0 else 1.0), here
         return found
 
 
+class Widened(_Mode):
+    """Does everything in float64, also where code says float32 or less, or holds or makes such tensors."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not _name(func) or func._schema.is_mutable or any(out.alias_info for out in func._schema.returns):
+            return func(*args, **kwargs)
+        return _widened(func(*_widened(args), **_widened(kwargs)))
+
+
+def _widened(tree: Any) -> Any:
+    """Tensors and dtypes of less than float64 made float64."""
+    if isinstance(tree, torch.Tensor):
+        return tree.double() if tree.is_floating_point() else tree
+    if isinstance(tree, torch.dtype):
+        return torch.float64 if tree.is_floating_point else tree
+    if isinstance(tree, dict):
+        return {key: _widened(child) for key, child in tree.items()}
+    return type(tree)(map(_widened, tree)) if isinstance(tree, (tuple, list)) else tree
+
+
+def _name(func: Any) -> str:
+    """Without its overload; empty for what is no plain operation, such as torch.cond."""
+    return func.overloadpacket.__name__ if isinstance(func, torch._ops.OpOverload) else ""
+
+
 def _drawn_by(func: Any) -> Callable[[Any], torch.Tensor] | None:
     """How to read the random numbers off what an operation gives; None if that is not random numbers."""
-    name = func.overloadpacket.__name__
+    name = _name(func)
     if name == "native_dropout":
         return lambda found: found[1]
     return (lambda found: found) if name.rstrip("_") in _DRAWS else None
 
 
 def _is_random(func: Any) -> bool:
-    return torch.Tag.nondeterministic_seeded in func.tags or func.overloadpacket.__name__ == "_sample_dirichlet"
+    name = _name(func)
+    return bool(name) and (torch.Tag.nondeterministic_seeded in func.tags or name == "_sample_dirichlet")
 
 
 def _states(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -136,35 +184,48 @@ def notes_on(draws: Sequence[torch.Tensor]) -> tuple[str, ...]:
     return (said,) if draws else ()
 
 
-def gradients(run: Callable[[], Run]) -> list[torch.Tensor | None]:
+def gradients(
+    run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Mode]] = nullcontext
+) -> tuple[list[torch.Tensor | None], Mode]:
     """By autograd, with respect to the leaves of a run; None for those that have no influence.
 
     Where PyTorch refuses to give the gradients of some leaves, as for checkpointing with use_reentrant=True, all are
     accumulated in their ``.grad``, by ``backward()``; afterwards each leaf has its ``.grad`` of before.
+
+    Parameters
+    ----------
+    run : callable
+        It is called again if PyTorch refuses, with the random numbers as they were.
+    mode : callable
+        Gives the context in which everything is done, which is returned, too.
     """
-    outputs, leaves, cotangents = run()
     try:
-        return list(torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True))
+        with rng_kept(), mode() as entered:
+            outputs, leaves, cotangents = run()
+            return list(torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)), entered
     except RuntimeError as error:
         try:
-            return _by_backward(run)
-        except Exception:
+            return _by_backward(run, mode)
+        except RuntimeError:
             raise error from None
 
 
-def _by_backward(run: Callable[[], Run]) -> list[torch.Tensor | None]:
-    with Observer() as seen:
+def _by_backward(
+    run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Mode]]
+) -> tuple[list[torch.Tensor | None], Mode]:
+    with rng_kept(), mode(), Observer() as seen:
         run()
-    outputs, leaves, cotangents = run()
-    before = [(leaf, leaf.grad) for leaf in {**seen.leaves, **{id(leaf): leaf for leaf in leaves}}.values()]
-    try:
-        for leaf, _ in before:
-            leaf.grad = None
-        torch.autograd.backward(outputs, cotangents)
-        return [leaf.grad for leaf in leaves]
-    finally:
-        for leaf, grad in before:
-            leaf.grad = grad
+    with rng_kept(), mode() as entered:
+        outputs, leaves, cotangents = run()
+        before = [(leaf, leaf.grad) for leaf in {**seen.leaves, **{id(leaf): leaf for leaf in leaves}}.values()]
+        try:
+            for leaf, _ in before:
+                leaf.grad = None
+            torch.autograd.backward(outputs, cotangents)
+            return [leaf.grad for leaf in leaves], entered
+        finally:
+            for leaf, grad in before:
+                leaf.grad = grad
 
 
 @contextmanager
@@ -175,8 +236,8 @@ def with_gradients() -> Iterator[None]:
 
 
 @contextmanager
-def rng_kept(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Leaves PyTorch's random numbers as they were, on the devices of these tensors too."""
-    devices = {tensor.device.index for tensor in tensors if tensor.device.type == "cuda"}
-    with torch.random.fork_rng(list(devices)):
+def rng_kept() -> Iterator[None]:
+    """Leaves PyTorch's random numbers as they were, on all devices."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
         yield
