@@ -30,6 +30,10 @@ SAME_FUNCTION = 1e-10
 #: A loss that is another by less from call to call is noisy: how noisy, is measured. One by more is random.
 _NOISE, _SMALL = 1e-8, 1e-12
 
+#: A loss is the same in float64 as in its own dtype if they differ, relatively, by less than this power of a rounding
+#: of that; or by so many times what it changes where the parameters are moved so often by so many roundings.
+_SAME_LOSS, _SCATTERS, _MOVES, _ROUNDINGS = 0.5, 16.0, 4, 4.0
+
 #: The loss of a network that describes what another library has.
 Compiled: TypeAlias = "NetworkLoss | Transposed"
 
@@ -83,6 +87,40 @@ def choose_loss(
         problem = RoundedGradient(python_loss(_InTurn(loss)), gradient, lambda: in_double(params))
         return problem, f"differenced as a Python function: {unknown}"
     return described, "differenced by the compiled engine, which knows all layers and the loss"
+
+
+def same_loss(own: float, in_double: float, eps: float, value: Callable[[Arrays], Any], params: Arrays) -> bool:
+    """Whether a loss is the same in float64 as in its own dtype, but for roundings.
+
+    Parameters
+    ----------
+    own, in_double : float
+        Its values, in its own dtype and in float64.
+    eps : float
+        The rounding of what it computes in.
+    value : callable
+        It, in its own dtype; called where the two differ by more than what is usual.
+    params : dict of arrays
+        Where both were found.
+    """
+    difference = abs(in_double - own)
+    if difference <= eps**_SAME_LOSS * abs(in_double) or not math.isfinite(difference):
+        return True
+    rng, scatter = np.random.default_rng(0), 0.0
+    for _ in range(_MOVES):
+        factors = {name: 1.0 + eps * rng.choice((-_ROUNDINGS, _ROUNDINGS), np.shape(a)) for name, a in params.items()}
+        moved = {name: np.asarray(array * factors[name], array.dtype) for name, array in params.items()}
+        scatter = max(scatter, abs(float(value(moved)) - own))
+    return difference <= _SCATTERS * scatter
+
+
+def another_loss(own: float, in_double: float, how: str) -> ValueError:
+    """The error for a loss that is another in float64."""
+    return ValueError(
+        f"the loss is {own:.10g} in its own dtype but {in_double:.10g} in float64, at the same parameters, and float64 "
+        "is what the gradient is compared with. It may draw other random numbers there, or do something else for other "
+        f"dtypes; check it in float64 alone, by {how}"
+    )
 
 
 class _InTurn:

@@ -65,7 +65,7 @@ class Copies:
         return self._copied[what]
 
     def restore(self) -> None:
-        """Undoes what was written into the copies since they were made: into tensors, arrays, attributes, containers."""
+        """Undoes what was written into the copies since they were made, into their tensors, arrays and attributes."""
         for container, saved in self._containers:
             container.clear()
             (container.update if isinstance(container, (dict, set)) else container.extend)(saved)
@@ -79,8 +79,8 @@ class Copies:
                     tensor.copy_(values)
                 else:
                     tensor.data = values.clone()
-        for array, saved in self._arrays:
-            array[...] = saved
+        for array, numbers in self._arrays:
+            array[...] = numbers
         for generator, state in self._generators:
             generator.set_state(state)
 

@@ -135,8 +135,7 @@ class FunctionCall:
                         "that tensor as an input, or as a buffer of a module"
                     ) from error
                 raise
-            outputs = {path: leaf for path, leaf in walk(found) if _requires_grad(leaf)}
-            return leaves, {path: leaf if leaf.layout is torch.strided else leaf.to_dense() for path, leaf in outputs.items()}
+            return leaves, {path: leaf.to_dense() for path, leaf in walk(found) if _requires_grad(leaf)}
 
 
 def _is_autograd(function: Any) -> bool:

@@ -13,18 +13,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from .adapters import SAME_FUNCTION, Arrays, Transposed
+from .adapters import SAME_FUNCTION, Arrays, Transposed, another_loss, same_loss
 from .arrays import coarsest, require_float64
-from .torch_copies import Copies, array_of, fresh, precision_of, survive_a_fork
+from .torch_copies import Copies, array_of, fresh, survive_a_fork
 from .torch_network import as_loss_module, describe
-from .torch_runs import Frozen, Mode, Observer, Run, Widened, gradients, notes_on, with_gradients
+from .torch_runs import Frozen, Observer, Run, Widened, gradients, notes_on, with_gradients
 from .trees import Packed, pack_as
 
-#: A loss in float64 is the same function as in its own dtype if they differ by less than this power of a rounding of
-#: that, relatively, or by so many times what roundings of the parameters change.
-_SAME_LOSS, _SCATTERS = 0.5, 16.0
-#: How often, and by how many roundings, the parameters are moved.
-_MOVES, _ROUNDINGS = 4, 4.0
+#: Two runs with the same random numbers, one of them of compiled code, differ by less.
+_SAME_RUN = 1e-3
 
 
 class ModuleCase(NamedTuple):
@@ -60,37 +57,25 @@ class ModuleCase(NamedTuple):
         ValueError
             If random numbers are drawn that cannot be frozen.
         """
-        params, runner = list(self.parameters.values()), self.runner()
+        runner = self.runner()
         value, gradient, _ = runner.gradient(at, self.parameters)
         again, _, seen = runner.gradient(at, mode=Observer)
-        eps = coarsest((seen.computed_in, *(precision_of(tensor.dtype) for tensor in params))).eps
         hint = "without what is random in it, as after module.eval(), the loss can be checked"
         if seen.unfrozen:
             raise ValueError(f"the loss draws random numbers in {seen.unfrozen}, which cannot be frozen; {hint}")
-        if seen.draws and not isclose(value, again, rel_tol=eps**_SAME_LOSS) and isfinite(value):
+        if seen.draws and not isclose(value, again, rel_tol=_SAME_RUN) and isfinite(value):
             raise ValueError(
                 f"the loss is {value:.10g} at first and {again:.10g} the next time, with PyTorch's random numbers as "
                 f"they were: other random numbers, or those of compiled code, cannot be frozen; {hint}"
             )
         packed = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
-        coarse = coarsest((seen.computed_in, *(precision_of(tensor.dtype) for tensor in params if tensor.element_size() <= 2)))
-        return Found(replace(packed, computed_in=coarse), value, seen.draws)
+        return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws)
 
     def require_same_loss(self, at: Arrays, found: Found, in_double: float) -> None:
         """ValueError if the loss in float64 is further from that in the module's own dtype than by roundings."""
         eps = coarsest((*found.gradient.precisions, found.gradient.computed_in)).eps
-        runner, rng = self.runner(draws=found.draws), np.random.default_rng(0)
-        scatter = 0.0
-        for _ in range(_MOVES):
-            signs = {name: rng.choice((-_ROUNDINGS, _ROUNDINGS), array.shape) for name, array in at.items()}
-            moved = {name: (array * (1.0 + eps * signs[name])).astype(array.dtype) for name, array in at.items()}
-            scatter = max(scatter, abs(runner.value(moved) - found.value))
-        if not abs(in_double - found.value) <= eps**_SAME_LOSS * abs(in_double) + _SCATTERS * scatter:
-            raise ValueError(
-                f"the loss is {found.value:.10g} in the module's own dtype, but {in_double:.10g} in float64, at the "
-                "same parameters, and float64 is what its gradient is compared with. It may draw other random numbers "
-                "there, or do something else for other dtypes; check the module in float64: module.double()"
-            )
+        if not same_loss(found.value, in_double, eps, self.runner(draws=found.draws).value, at):
+            raise another_loss(found.value, in_double, "module.double()")
 
     def _copies(self, dtype: torch.dtype | None) -> Copies:
         data = (self.inputs, self.targets)
@@ -148,8 +133,8 @@ class Runner:
         self,
         params: Arrays,
         strangers: Mapping[str, torch.Tensor] | None = None,
-        mode: Callable[[], AbstractContextManager[Mode]] = nullcontext,
-    ) -> tuple[float, Arrays, Mode]:
+        mode: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> tuple[float, Arrays, Any]:
         """The value of the loss, its gradient by autograd, and the context in which both were found.
 
         Raises
@@ -193,14 +178,16 @@ class Runner:
         with self._mode():
             value = self._run(params, self._differentiates)
         if value.dtype is torch.bfloat16:
-            raise TypeError("loss_fn: gives bfloat16, though it was given float64; compute in the dtype of what is given")
+            raise TypeError(
+                "loss_fn: gives bfloat16, though it was given float64; compute in the dtype of what is given"
+            )
         require_float64("loss_fn", np.dtype(str(value.dtype).removeprefix("torch.")))
-        return value.detach().item()
+        return float(value.detach())
 
     def value(self, params: Arrays) -> float:
         """The value in whatever dtype the copies are."""
         with self._mode():
-            return self._run(params, differentiates=True).detach().item()
+            return float(self._run(params, differentiates=True).detach())
 
     @contextmanager
     def _mode(self) -> Iterator[None]:

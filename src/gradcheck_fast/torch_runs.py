@@ -6,15 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .arrays import DOUBLE, Precision, coarsest
 from .torch_copies import precision_of
-
-Mode = TypeVar("Mode")
 
 #: Operations whose results are random numbers, of which PyTorch takes no derivative.
 _DRAWS = frozenset(
@@ -33,7 +31,7 @@ class Run(NamedTuple):
     cotangents: Sequence[torch.Tensor] | None = None
 
 
-class _Mode(TorchDispatchMode):
+class _Mode(TorchDispatchMode):  # type: ignore[misc]
     """What is called for every operation that PyTorch does on this thread."""
 
     supports_higher_order_operators = True
@@ -42,7 +40,7 @@ class _Mode(TorchDispatchMode):
         super().__init__()
         if "torch._dynamo" in sys.modules:  # the compiler, if it is there, must not compile this
             left_alone = torch._disable_dynamo(type(self).__torch_dispatch__)
-            vars(self)["__torch_dispatch__"] = MethodType(left_alone, self)
+            self.__dict__["__torch_dispatch__"] = MethodType(left_alone, self)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -185,8 +183,8 @@ def notes_on(draws: Sequence[torch.Tensor]) -> tuple[str, ...]:
 
 
 def gradients(
-    run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Mode]] = nullcontext
-) -> tuple[list[torch.Tensor | None], Mode]:
+    run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> tuple[list[torch.Tensor | None], Any]:
     """By autograd, with respect to the leaves of a run; None for those that have no influence.
 
     Where PyTorch refuses to give the gradients of some leaves, as for checkpointing with use_reentrant=True, all are
@@ -211,8 +209,8 @@ def gradients(
 
 
 def _by_backward(
-    run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Mode]]
-) -> tuple[list[torch.Tensor | None], Mode]:
+    run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Any]]
+) -> tuple[list[torch.Tensor | None], Any]:
     with rng_kept(), mode(), Observer() as seen:
         run()
     with rng_kept(), mode() as entered:
