@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .arrays import digest
+from .compare import relative_error
 from .evaluate import Unnoticed
 from .functions import python_loss
 from .rounded import RoundedGradient
@@ -114,13 +115,23 @@ def same_loss(own: float, in_double: float, eps: float, value: Callable[[Arrays]
     return difference <= _SCATTERS * scatter
 
 
-def another_loss(own: float, in_double: float, how: str) -> ValueError:
-    """The error for a loss that is another in float64."""
-    return ValueError(
-        f"the loss is {own:.10g} in its own dtype but {in_double:.10g} in float64, at the same parameters, and float64 "
-        "is what the gradient is compared with. It may draw other random numbers there, or do something else for other "
-        f"dtypes; check it in float64 alone, by {how}"
-    )
+def require_same_gradient(values: tuple[float, float], gradients: tuple[Arrays, Arrays], eps: float, how: str) -> None:
+    """An error for a loss that is another in float64, as its gradient shows; each of both is given in both dtypes.
+
+    A loss that cancels has a few digits in its own dtype; its gradient need not lose any.
+
+    Raises
+    ------
+    ValueError
+        It says `how` to check the loss in float64 alone.
+    """
+    if relative_error(*gradients) > eps**_SAME_LOSS:
+        own, in_double = values
+        raise ValueError(
+            f"the loss is {own:.10g} in its own dtype but {in_double:.10g} in float64, at the same parameters, and "
+            "float64 is what the gradient is compared with. It may draw other random numbers there, or do something "
+            f"else for other dtypes; check it in float64 alone, by {how}"
+        )
 
 
 class _InTurn:

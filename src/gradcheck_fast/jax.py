@@ -13,7 +13,7 @@ from jax import numpy as jnp
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
 from . import check
-from .adapters import Arrays, another_loss, same_loss
+from .adapters import Arrays, require_same_gradient, same_loss
 from .arrays import Precision, coarsest, require_float64
 from .functions import python_loss
 from .rounded import RoundedGradient
@@ -132,12 +132,19 @@ class _Case:
 
     def require_same_loss(self) -> None:
         """ValueError if the loss in float64 is further from that in the dtypes of the parameters than by roundings."""
-        if not self._is_same():
-            raise another_loss(self._value(self.params), self.loss(self.params_in_double), "jax.enable_x64(True)")
+        if self._is_same():
+            return
+        values = self._value(self.params), self.loss(self.params_in_double)
+        gradients = self.gradient(self.params), self.gradient_in_double(self.gradient)
+        require_same_gradient(values, gradients, self._eps, "jax.enable_x64(True) and parameters of float64")
+
+    @property
+    def _eps(self) -> float:
+        return coarsest(Precision.of(array.dtype) for array in self.params.values()).eps
 
     def _is_same(self) -> bool:
-        eps = coarsest(Precision.of(array.dtype) for array in self.params.values()).eps
-        return same_loss(self._value(self.params), self.loss(self.params_in_double), eps, self._value, self.params)
+        own, in_double = self._value(self.params), self.loss(self.params_in_double)
+        return same_loss(own, in_double, self._eps, self._value, self.params)
 
     def loss(self, arrays: Arrays) -> Any:
         """In float64."""
@@ -159,15 +166,20 @@ class _Case:
 
     def gradient(self, arrays: Arrays) -> Arrays:
         """By ``jax.grad``."""
-        found = jax.grad(lambda params: self._loss(self.tree(params)))({k: jnp.asarray(a) for k, a in arrays.items()})
+        found = jax.grad(lambda params: self._loss(self.tree(params)))(_as_jax(arrays))
         return {name: np.asarray(array) for name, array in found.items()}
 
     def tree(self, arrays: Arrays) -> Any:
         """The pytree, with these arrays as JAX's."""
-        own = {name: jnp.asarray(array, dtype=array.dtype) for name, array in arrays.items()}
+        own = _as_jax(arrays)
         return tree_unflatten(self._structure, [own.get(name, leaf) for name, leaf in self._leaves.items()])
 
     def by_name(self, gradient: Any) -> Arrays:
         """Its arrays, but for those of the leaves that are not checked."""
         named = ((keystr(path) or "params", leaf) for path, leaf in tree_flatten_with_path(gradient)[0])
         return {name: np.asarray(leaf) for name, leaf in named if name in self.params or name not in self._leaves}
+
+
+def _as_jax(arrays: Arrays) -> Arrays:
+    """As JAX's arrays, of the same dtypes as far as these are enabled."""
+    return {name: jnp.asarray(array, dtype=array.dtype) for name, array in arrays.items()}

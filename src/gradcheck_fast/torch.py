@@ -89,7 +89,7 @@ def gradcheck(
         loss, way = choose_loss(case.described, double.loss, found.gradient, double.gradient_in_double, at, method)
         report = check.gradcheck(loss, found.gradient, at, **options)
         if not report.ok:
-            case.require_same_loss(at, found, double.loss(at))
+            case.require_same_loss(at, found, double)
     return replace(report, notes=(*report.notes, *found.notes, way))
 
 

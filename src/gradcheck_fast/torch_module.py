@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .adapters import SAME_FUNCTION, Arrays, Transposed, another_loss, same_loss
+from .adapters import SAME_FUNCTION, Arrays, Transposed, require_same_gradient, same_loss
 from .arrays import coarsest, require_float64
 from .torch_copies import Copies, array_of, fresh, survive_a_fork
 from .torch_network import as_loss_module, describe
@@ -71,11 +71,13 @@ class ModuleCase(NamedTuple):
         packed = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
         return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws)
 
-    def require_same_loss(self, at: Arrays, found: Found, in_double: float) -> None:
+    def require_same_loss(self, at: Arrays, found: Found, double: Runner) -> None:
         """ValueError if the loss in float64 is further from that in the module's own dtype than by roundings."""
         eps = coarsest((*found.gradient.precisions, found.gradient.computed_in)).eps
+        in_double = double.loss(at)
         if not same_loss(found.value, in_double, eps, self.runner(draws=found.draws).value, at):
-            raise another_loss(found.value, in_double, "module.double()")
+            gradients = dict(found.gradient.arrays(found.gradient.flat)), double.gradient_in_double(at)
+            require_same_gradient((found.value, in_double), gradients, eps, "module.double()")
 
     def _copies(self, dtype: torch.dtype | None) -> Copies:
         data = (self.inputs, self.targets)

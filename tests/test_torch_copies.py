@@ -1,0 +1,397 @@
+"""gf.torch: what is run are copies, and nothing of the user's changes, whatever a module shares and keeps."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from enum import Enum
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from torch_data import Stateful, squares
+
+import gradcheck_fast as gf
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+nn, functional = torch.nn, torch.nn.functional
+parametrizations = torch.nn.utils.parametrizations
+pytestmark = pytest.mark.usefixtures("one_thread_of_torch", "seed_of_torch")
+
+
+class Calls(nn.Module):
+    """Calls its modules one after another."""
+
+    def forward(self, x):
+        for module in self.calls:
+            x = torch.tanh(module(x))
+        return x
+
+
+def twice_in_a_sequential():
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, nn.Tanh(), layer)
+
+
+def under_two_names():
+    module = Calls()
+    module.a = module.b = nn.Linear(4, 4)
+    module.calls = nn.ModuleList([module.b, module.a])
+    return module
+
+
+def a_list_of_the_same():
+    module = Calls()
+    module.calls = nn.ModuleList([nn.Linear(4, 4)] * 3)
+    return module
+
+
+def in_a_plain_list():
+    """Which PyTorch does not look into."""
+    module = Calls()
+    module.head = nn.Linear(4, 4)
+    module.calls = [module.head, nn.Tanh(), module.head]
+    return module
+
+
+def tied_weights():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    module[2].weight = module[0].weight
+    return module
+
+
+def tied_to_an_embedding():
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.out = nn.Embedding(4, 3), nn.Linear(3, 4, bias=False)
+            self.out.weight = self.embed.weight
+
+        def forward(self, x):
+            return self.out(self.embed(x.argsort(1)))
+
+    return Language()
+
+
+def a_parameter_in_memory_of_another():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    module[2].weight.data = module[0].weight.data
+    return module
+
+
+def parametrised(make, **options):
+    return lambda: nn.Sequential(make(nn.Linear(4, 4), **options), nn.Tanh(), nn.Linear(4, 2))
+
+
+def parametrised_and_shared():
+    layer = parametrizations.weight_norm(nn.Linear(4, 4))
+    return nn.Sequential(layer, nn.Tanh(), layer)
+
+
+def hooked():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    module[0].register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
+    module[0].register_forward_hook(lambda module, inputs, output: output + 1)
+    return module
+
+
+def hooked_on_the_way_back():
+    """By hooks that change nothing."""
+    module = twice_in_a_sequential()
+    module[1].register_full_backward_hook(lambda module, of_inputs, of_outputs: None)
+    module[0].weight.register_hook(lambda grad: grad.clone())
+    return module
+
+
+def compiled():
+    return torch.compile(twice_in_a_sequential(), backend="eager")
+
+
+def partly_frozen():
+    module = twice_in_a_sequential()
+    module[0].bias.requires_grad_(False)
+    return module
+
+
+MODULES = [
+    twice_in_a_sequential, under_two_names, a_list_of_the_same, in_a_plain_list, tied_weights, tied_to_an_embedding,
+    a_parameter_in_memory_of_another, parametrised_and_shared, hooked, hooked_on_the_way_back, partly_frozen,
+    pytest.param(parametrised(parametrizations.weight_norm), id="weight_norm"),
+    pytest.param(parametrised(nn.utils.weight_norm), id="old weight_norm",
+                 marks=pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")),
+    pytest.param(lambda: parametrised(parametrizations.spectral_norm)().eval(), id="spectral_norm"),
+    pytest.param(lambda: parametrised(nn.utils.spectral_norm)().eval(), id="old spectral_norm",
+                 marks=pytest.mark.filterwarnings("ignore:.*spectral_norm:FutureWarning")),
+    pytest.param(parametrised(parametrizations.orthogonal), id="orthogonal"),
+    pytest.param(lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), id="batch norm"),
+    pytest.param(lambda: nn.Sequential(nn.Linear(4, 20), nn.Dropout(), nn.Linear(20, 2)), id="dropout"),
+    pytest.param(lambda: Stateful(), id="stateful"),
+    pytest.param(compiled, marks=pytest.mark.long),
+]  # fmt: skip
+
+
+class Snapshot:
+    """All that a user could see of a module and its training."""
+
+    def __init__(self, module, optimizer, others):
+        self._module, self._optimizer, self._others = module, optimizer, others
+        self.before = self._look()
+
+    def _tensors(self):
+        named = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
+        return {**named, **self._others}
+
+    def _look(self):
+        children = dict(self._module.named_modules())
+        tensors = self._tensors()
+        return {
+            "identities": {name: id(tensor) for name, tensor in tensors.items()},
+            "values": {name: tensor.detach().clone() for name, tensor in tensors.items()},
+            "leaves": {name: (t.is_leaf, t.requires_grad, t._version) for name, t in tensors.items()},
+            "grads": {name: id(tensor.grad) for name, tensor in tensors.items() if tensor.is_leaf},
+            "numbers of grads": {name: t.grad.clone() for name, t in tensors.items() if t.is_leaf and t.grad is not None},
+            "in the optimizer": [id(p) for group in self._optimizer.param_groups for p in group["params"]],
+            "modes": {name: child.training for name, child in children.items()},
+            "objects": {name: {k: id(v) for k, v in vars(child).items()} for name, child in children.items()},
+            "hooks": {name: len(child._forward_hooks) for name, child in children.items()},
+            "random numbers": torch.get_rng_state(),
+        }  # fmt: skip
+
+    def assert_unchanged(self):
+        now = self._look()
+        for what, before in self.before.items():
+            torch.testing.assert_close(now[what], before, rtol=0, atol=0, msg=lambda said, what=what: f"{what}: {said}")
+
+
+def training(make):
+    """A module in the middle of a training: with gradients, an optimizer, and data that require a gradient."""
+    module = make()
+    X, foreign = torch.randn(5, 4).requires_grad_(), torch.randn(2).requires_grad_()
+    X.grad, foreign.grad = torch.ones(5, 4), torch.ones(2)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    return module, X, foreign, Snapshot(module, optimizer, {"X": X, "foreign": foreign})
+
+
+@pytest.mark.parametrize("make", MODULES)
+def test_a_right_gradient_passes_and_nothing_is_changed(make):
+    module, X, foreign, snapshot = training(make)
+    report = gf.torch.gradcheck(module, lambda out: out.square().mean() + foreign.sum(), X)
+    assert report.ok, str(report)
+    assert [a.name for a in report.arrays] == [name for name, p in module.named_parameters() if p.requires_grad]
+    snapshot.assert_unchanged()
+
+
+@pytest.mark.parametrize("make", MODULES)
+@pytest.mark.parametrize("call", [1, 2, 3, 7])
+def test_nothing_is_changed_if_forward_raises_at_some_call(make, call):
+    module, X, foreign, snapshot = training(make)
+    calls = iter(range(1, 1000))
+
+    def loss_fn(out):
+        if next(calls) == call:
+            raise ZeroDivisionError("a forward that fails")
+        return out.square().mean() + foreign.sum()
+
+    with pytest.raises(ZeroDivisionError, match="a forward that fails"):
+        gf.torch.gradcheck(module, loss_fn, X)
+    snapshot.assert_unchanged()
+
+
+@pytest.mark.parametrize("make", [twice_in_a_sequential, under_two_names, tied_weights, hooked, Stateful])
+def test_nothing_is_changed_if_the_targets_do_not_fit(make):
+    module, X, _, snapshot = training(make)
+    with pytest.raises((ValueError, RuntimeError)):
+        gf.torch.gradcheck(module, nn.CrossEntropyLoss(), X, torch.full((17,), 99))
+    snapshot.assert_unchanged()
+
+
+@pytest.mark.parametrize("make", [twice_in_a_sequential, tied_weights, parametrised_and_shared])
+def test_a_wrong_gradient_of_a_shared_weight_is_found(make):
+    module, X, _, snapshot = training(make)
+    for parameter in module.parameters():
+        parameter.register_hook(lambda grad: 1.01 * grad)
+    report = gf.torch.gradcheck(module, squares, X)
+    assert report.verdict == "FAIL"
+    snapshot.assert_unchanged()
+
+
+# ---- each evaluation begins in the state in which the module was given
+
+
+class Containers(nn.Module):
+    """It keeps what it saw, in all kinds of containers, and counts on it."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+        self.seen, self.last, self.by_name, self.names = [], deque(maxlen=2), {}, set()
+        self.counts = np.ones(2)
+        self.tensors = [torch.zeros(4)]
+
+    def forward(self, x):
+        self.seen.append(x)
+        self.last.append(x)
+        self.names.add(len(self.names))
+        self.by_name[len(self.by_name)] = x
+        self.counts += 1
+        self.tensors[0] += 1
+        return self.dense(x) * (len(self.seen) + len(self.names) + len(self.by_name) + self.counts[0]) + self.tensors[0]
+
+
+class Views(nn.Module):
+    """It writes into a tensor and reads what it wrote through another, which lies in the same memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.state = nn.Linear(4, 4), torch.zeros(2, 4)
+        self.row = self.state[1]
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.state += 1
+        return self.dense(x) * self.row
+
+
+class WrittenUnderhand(nn.Module):
+    """Its buffer is written by ``.data``, of which PyTorch keeps no count, and takes another shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, x):
+        self.scale.data = torch.cat([self.scale.data * 2, torch.ones(1)])
+        return self.dense(x) * self.scale.sum()
+
+
+class KeepsItsGraph(nn.Module):
+    """It writes into a tensor of its own what depends on its parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.memory = nn.Linear(4, 4), torch.zeros(5, 4)
+
+    def forward(self, x):
+        self.memory += self.dense(x)
+        return self.memory.tanh()
+
+
+class OwnGenerator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dense, self.generator = nn.Linear(4, 4), torch.Generator()
+
+    def forward(self, x):
+        return self.dense(x) * torch.rand(4, generator=self.generator)
+
+
+def of_dtype(make, dtype):
+    """With its plain attributes, which to() passes over."""
+    module = make().to(dtype)
+    for name, value in vars(module).items():
+        if isinstance(value, torch.Tensor):
+            setattr(module, name, value.to(dtype))
+    if make is Views:
+        module.row = module.state[1]
+    if make is Containers:
+        module.tensors = [torch.zeros(4, dtype=dtype)]
+    return module
+
+
+@pytest.mark.parametrize("make", [Stateful, Containers, Views, WrittenUnderhand, KeepsItsGraph, OwnGenerator])
+@pytest.mark.parametrize("dtype, error", [(torch.float64, 1e-7), (torch.float32, 1e-5)])
+def test_what_forward_keeps_does_not_reach_the_next_evaluation(make, dtype, error):
+    module, X, _, snapshot = training(lambda: of_dtype(make, dtype))
+    report = gf.torch.gradcheck(module, squares, X.detach().to(dtype))
+    assert report.ok, str(report)
+    assert report.relative_error < error
+    snapshot.assert_unchanged()
+
+
+class Kind(Enum):
+    PLAIN = 1
+    SQUARED = 2
+
+
+class Keyed(nn.Module):
+    """It holds what a deep copy shares with the original."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.kind, self.dtype = nn.Linear(4, 4), Kind.SQUARED, torch.float32
+
+    def forward(self, x):
+        return self.dense(x.to(self.dtype)) ** self.kind.value
+
+
+def test_what_copies_have_in_common_with_the_original_is_left_alone():
+    before = dict(vars(Kind.SQUARED))
+    assert gf.torch.gradcheck(Keyed(), squares, torch.randn(5, 4))
+    assert vars(Kind.SQUARED) == before
+
+
+def test_a_stateful_module_in_processes():
+    module, X = Stateful(), torch.randn(5, 4)
+    expected = gf.torch.gradcheck(module, squares, X)
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        found = gf.torch.gradcheck(module, squares, X, executor=executor)
+    assert expected.ok
+    np.testing.assert_array_equal(found.numerical["dense.weight"], expected.numerical["dense.weight"])
+
+
+# ---- what is asked for must be the copy
+
+
+def test_a_module_that_cannot_be_copied():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    module[1].lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"module: the attribute 1\.lock cannot be copied .*pickle.*__deepcopy__"):
+        gf.torch.gradcheck(module, squares, torch.randn(5, 4))
+
+
+class Closure(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(4, 4)
+        self.call = lambda x: self.dense(x)
+
+    def forward(self, x):
+        return self.call(x)
+
+
+class PartlyClosure(Closure):
+    def forward(self, x):
+        return self.dense(x) + self.call(x)
+
+
+@pytest.mark.parametrize("make", [Closure, PartlyClosure])
+def test_a_forward_that_calls_the_original_by_a_closure(make):
+    module, X, _, snapshot = training(make)
+    with pytest.raises(ValueError, match=r"depends on the parameter dense\.weight of the module itself.*closure"):
+        gf.torch.gradcheck(module, squares, X)
+    snapshot.assert_unchanged()
+
+
+def test_a_penalty_that_is_computed_of_the_original():
+    module, X, _, snapshot = training(twice_in_a_sequential)
+    with pytest.raises(ValueError, match=r"depends on the parameter 0\.weight of the module itself.*with the output"):
+        gf.torch.gradcheck(module, lambda out: squares(out) + 0.1 * module[0].weight.square().sum(), X)
+    snapshot.assert_unchanged()
+
+
+def test_a_loss_that_is_a_method_of_the_module_is_that_of_the_copy():
+    class WithLoss(nn.Linear):
+        def loss(self, out):
+            return squares(out) + 0.1 * self.weight.square().sum()
+
+    module = WithLoss(4, 4)
+    assert gf.torch.gradcheck(module, module.loss, torch.randn(5, 4))
+
+
+def test_lazy_parameters():
+    with pytest.raises(ValueError, match="weight: it has no shape yet; call the module once"):
+        gf.torch.gradcheck(nn.LazyLinear(3), squares, torch.randn(5, 4))
