@@ -36,9 +36,8 @@ def of_its_own_dtype(h):
 
 
 def in_place(h):
-    return (h * torch.empty_like(h).uniform_(0.5, 1.5)).tanh() + h * torch.zeros(20).normal_() * torch.zeros(
-        20
-    ).exponential_()
+    uniform, normal, exponential = torch.empty_like(h), torch.zeros(20), torch.zeros(20)
+    return (h * uniform.uniform_(0.5, 1.5)).tanh() + h * normal.normal_() * exponential.exponential_()
 
 
 def whole_numbers(h):
@@ -150,11 +149,9 @@ def test_other_numbers_of_numbers_that_depend_on_the_parameters_cannot_be_frozen
     """At other parameters there are more or fewer of them."""
 
     def draw(h):
-        return (
-            h * torch.randn(len(h), 20)[: 1 + int(h.sum() > 0)].sum() + torch.randn(int(1e9 * h.sum().abs()) % 7).sum()
-        )
+        return h + torch.randn(int(1e9 * h.sum().abs()) % 7).sum()
 
-    with pytest.raises(ValueError, match="random numbers of aten.randn.*cannot be frozen"):
+    with pytest.raises(ValueError, match=r"random numbers of aten\.randn.*cannot be frozen"):
         gf.torch.gradcheck(Drawing(draw).double(), squares, torch.randn(5, 4).double())
 
 
@@ -211,20 +208,27 @@ def test_another_loss_in_float64_is_refused(draw):
     assert gf.torch.gradcheck(Drawing(draw).double(), squares, torch.randn(5, 4).double())
 
 
-@pytest.mark.parametrize("big", [1e2, 1e4, 1e5])
+class Cancelling(torch.autograd.Function):
+    """The identity, of which digits are lost on the way forward alone."""
+
+    @staticmethod
+    def forward(ctx, x, big):
+        return (x + big) - big
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None
+
+
+@pytest.mark.parametrize("big", [1e2, 1e4])
 def test_rounding_that_cancels_is_not_another_loss(big):
     """The loss in float32 has few digits left, its gradient has all."""
+    module = Drawing(lambda h: Cancelling.apply(h, big))
+    report = gf.torch.gradcheck(module, torch.sum, torch.randn(5, 4))
+    assert report.ok, str(report)
 
-    class Cancelling(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return (x + big) - big
 
-        @staticmethod
-        def backward(ctx, grad):
-            return grad
-
-    right = gf.torch.gradcheck(Drawing(Cancelling.apply), torch.sum, torch.randn(5, 4))
-    assert right.ok, str(right)
-    wrong = Drawing(lambda h: Halved.apply(Cancelling.apply(h)))
-    assert gf.torch.gradcheck(wrong, torch.sum, torch.randn(5, 4)).verdict == "FAIL"
+@pytest.mark.parametrize("big", [1e4, 1e5, 1e6])
+def test_a_wrong_gradient_of_a_loss_that_cancels_is_wrong_not_refused(big):
+    module = Drawing(lambda h: Halved.apply(Cancelling.apply(h, big)))
+    assert gf.torch.gradcheck(module, torch.sum, torch.randn(5, 4)).verdict == "FAIL"

@@ -87,7 +87,10 @@ def choose_loss(
             ) from None
         problem = RoundedGradient(python_loss(_InTurn(loss)), gradient, lambda: in_double(params))
         return problem, f"differenced as a Python function: {unknown}"
-    return described, "differenced by the compiled engine, which knows all layers and the loss"
+    way = "differenced by the compiled engine, which knows all layers and the loss"
+    if isinstance(gradient, Packed) and gradient.computed_in.is_coarse:  # hardly anything is known of its rounding
+        return RoundedGradient(described, gradient, lambda: in_double(params)), way
+    return described, way
 
 
 def same_loss(own: float, in_double: float, eps: float, value: Callable[[Arrays], Any], params: Arrays) -> bool:

@@ -85,7 +85,7 @@ def gradcheck(
     with with_gradients(), rng_kept():
         at = {name: array_of(tensor) for name, tensor in params.items()}
         found = case.found(at)
-        double, method = case.runner(torch.float64, found.draws), options.get("method", "auto")
+        double, method = case.runner_in_double(found), options.get("method", "auto")
         loss, way = choose_loss(case.described, double.loss, found.gradient, double.gradient_in_double, at, method)
         report = check.gradcheck(loss, found.gradient, at, **options)
         if not report.ok:

@@ -43,9 +43,18 @@ class ModuleCase(NamedTuple):
         inputs, targets = copies["data"]
         return describe(copies["module"], self.loss_fn, inputs, targets)
 
-    def runner(self, dtype: torch.dtype | None = None, draws: Sequence[torch.Tensor] = ()) -> Runner:
-        """Of copies, in another dtype if one is given, with these random numbers if there are any."""
-        return Runner(self._copies(dtype), list(self.parameters), as_loss_module(self.loss_fn) is not None, draws)
+    def runner(self, draws: Sequence[torch.Tensor] = ()) -> Runner:
+        """Of copies, with these random numbers if there are any."""
+        return Runner(self._copies(None), list(self.parameters), self._known_loss, draws)
+
+    def runner_in_double(self, found: Found) -> Runner:
+        """Of copies in float64, with the random numbers that were found; also where code says coarser numbers."""
+        widens = found.gradient.computed_in.is_coarse
+        return Runner(self._copies(torch.float64), list(self.parameters), self._known_loss, found.draws, widens)
+
+    @property
+    def _known_loss(self) -> bool:
+        return as_loss_module(self.loss_fn) is not None
 
     def found(self, at: Arrays) -> Found:
         """What a run in the module's own dtype gives.
@@ -75,7 +84,7 @@ class ModuleCase(NamedTuple):
         """ValueError if the loss in float64 is further from that in the module's own dtype than by roundings."""
         eps = coarsest((*found.gradient.precisions, found.gradient.computed_in)).eps
         in_double = double.loss(at)
-        if not same_loss(found.value, in_double, eps, self.runner(draws=found.draws).value, at):
+        if not same_loss(found.value, in_double, eps, self.runner(found.draws).value, at):
             gradients = dict(found.gradient.arrays(found.gradient.flat)), double.gradient_in_double(at)
             require_same_gradient((found.value, in_double), gradients, eps, "module.double()")
 
@@ -121,15 +130,18 @@ class Runner:
         Whether the loss is one of PyTorch's own.
     draws : sequence of tensor
         Random numbers to be used instead of new ones.
+    widens : bool
+        Whether everything is done in float64, whatever code says.
     """
 
     def __init__(
-        self, copies: Copies, names: Sequence[str], known_loss: bool, draws: Sequence[torch.Tensor] = ()
+        self, copies: Copies, names: Sequence[str], known_loss: bool, draws: Sequence[torch.Tensor], widens: bool = False
     ) -> None:
         self._copies, self._names, self._known_loss, self._draws = copies, names, known_loss, draws
         own = dict(copies["module"].named_parameters())
         self._parameters = {name: own[name] for name in names}
-        self._is_chosen = self._widens = self._differentiates = False
+        self._widens = widens
+        self._is_chosen = self._differentiates = False
 
     def gradient(
         self,
