@@ -225,14 +225,15 @@ def values_of(tensor: torch.Tensor) -> torch.Tensor:
 
 def like_sparse(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """A tensor that stores these numbers, in the layout and places of another; differentiable in them."""
+    settings: dict[str, Any] = {"size": tensor.shape, "check_invariants": False}
     if tensor.layout is torch.sparse_coo:
-        found = torch.sparse_coo_tensor(tensor.detach()._indices(), values, tensor.shape, check_invariants=False)
-        return found._coalesced_(tensor.is_coalesced())
+        places = tensor.detach()._indices()
+        return torch.sparse_coo_tensor(places, values, is_coalesced=tensor.is_coalesced(), **settings)
     if tensor.layout not in _COMPRESSED:
         return values
     by_row = tensor.layout in _COMPRESSED_ROWS
     places = (tensor.crow_indices(), tensor.col_indices()) if by_row else (tensor.ccol_indices(), tensor.row_indices())
-    return torch.sparse_compressed_tensor(*places, values, tensor.shape, layout=tensor.layout)
+    return torch.sparse_compressed_tensor(*places, values, layout=tensor.layout, **settings)
 
 
 def precision_of(dtype: torch.dtype) -> Precision:

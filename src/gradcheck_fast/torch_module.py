@@ -135,7 +135,12 @@ class Runner:
     """
 
     def __init__(
-        self, copies: Copies, names: Sequence[str], known_loss: bool, draws: Sequence[torch.Tensor], widens: bool = False
+        self,
+        copies: Copies,
+        names: Sequence[str],
+        known_loss: bool,
+        draws: Sequence[torch.Tensor],
+        widens: bool = False,
     ) -> None:
         self._copies, self._names, self._known_loss, self._draws = copies, names, known_loss, draws
         own = dict(copies["module"].named_parameters())
