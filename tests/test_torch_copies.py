@@ -343,6 +343,20 @@ def test_a_stateful_module_in_processes():
     np.testing.assert_array_equal(found.numerical["dense.weight"], expected.numerical["dense.weight"])
 
 
+@pytest.mark.parametrize("make", [parametrizations.spectral_norm, nn.utils.spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*spectral_norm:FutureWarning")
+def test_what_forward_computes_without_a_gradient_is_said(make):
+    """In training spectral_norm takes a step towards vectors that depend on the weight, which has no gradient."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.BatchNorm1d(4), make(nn.Linear(4, 4)))
+    report = gf.torch.gradcheck(module, lambda out: out.sin().sum(), torch.randn(5, 4))
+    assert report.verdict == "FAIL"
+    note = next(note for note in report.notes if "forward writes into" in note)
+    assert "_u" in note
+    assert "running_mean" not in note
+    assert gf.torch.gradcheck(module.eval(), lambda out: out.sin().sum(), torch.randn(5, 4)).ok
+
+
 # ---- what is asked for must be the copy
 
 

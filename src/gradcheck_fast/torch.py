@@ -90,6 +90,7 @@ def gradcheck(
         report = check.gradcheck(loss, found.gradient, at, **options)
         if not report.ok:
             case.require_same_loss(at, found, double)
+            report = replace(report, notes=(*report.notes, *case.notes_on_failure()))
     return replace(report, notes=(*report.notes, *found.notes, way))
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from .adapters import SAME_FUNCTION, Arrays, Transposed, require_same_gradient, same_loss
 from .arrays import coarsest, require_float64
@@ -87,6 +88,23 @@ class ModuleCase(NamedTuple):
         if not same_loss(found.value, in_double, eps, self.runner(found.draws).value, at):
             gradients = dict(found.gradient.arrays(found.gradient.flat)), double.gradient_in_double(at)
             require_same_gradient((found.value, in_double), gradients, eps, "module.double()")
+
+    def notes_on_failure(self) -> tuple[str, ...]:
+        """What forward changes while it computes, which may be why a gradient is not that of the differences."""
+        copies = self._copies(None)
+        runner = Runner(copies, list(self.parameters), self._known_loss, ())
+        runner.gradient({name: array_of(tensor) for name, tensor in self.parameters.items()})
+        kept = [f"{path}." for path, child in self.module.named_modules() if isinstance(child, _NormBase)]
+        after = dict(copies["module"].named_buffers())
+        written = [
+            name for name, buffer in self.module.named_buffers()
+            if not torch.equal(buffer, after[name]) and not name.startswith(tuple(kept))
+        ]  # fmt: skip
+        said = (
+            f"forward writes into {', '.join(written)}; where the loss depends on what it writes, as in training with "
+            "spectral_norm, that counts in the differences but not in the gradient. module.eval() may keep them"
+        )
+        return (said,) if written else ()
 
     def _copies(self, dtype: torch.dtype | None) -> Copies:
         data = (self.inputs, self.targets)
@@ -196,10 +214,6 @@ class Runner:
         self._choose(params)
         with self._mode():
             value = self._run(params, self._differentiates)
-        if value.dtype is torch.bfloat16:
-            raise TypeError(
-                "loss_fn: gives bfloat16, though it was given float64; compute in the dtype of what is given"
-            )
         require_float64("loss_fn", np.dtype(str(value.dtype).removeprefix("torch.")))
         return float(value.detach())
 
