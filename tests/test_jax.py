@@ -162,3 +162,73 @@ def test_what_is_noticed_of_a_function_is_said_along_directions_too():
     for method in ("auto", "directional"):
         report = gf.jax.gradcheck(drifting, w, gradient=2 * w, method=method)
         assert any("not deterministic" in note for note in report.notes), method
+
+
+# ---- losses that draw random numbers
+
+
+KEY = jax.random.key(0)
+NOISE_IN_FLOAT64 = "only the parameters are float64"
+
+
+def weights(count=20):
+    return np.random.default_rng(0).normal(size=count).astype(np.float32)
+
+
+def noisy(w):
+    return jnp.sum(jnp.tanh(w * jax.random.normal(KEY, (20,))))
+
+
+def dropped(w):
+    return jnp.sum(jnp.where(jax.random.bernoulli(KEY, 0.3, w.shape), 0.0, jnp.sin(w)))
+
+
+def uniform(w):
+    return jnp.sum(jnp.sin(w) * jax.random.uniform(KEY, (20,), minval=0.5, maxval=2.0))
+
+
+def permuted(w):
+    return jnp.sum(jnp.sin(w) * jax.random.permutation(KEY, jnp.arange(20.0)))
+
+
+@pytest.mark.parametrize("draw", [noisy, dropped, uniform, permuted, jax.jit(noisy)])
+def test_random_numbers_are_those_of_float32(draw):
+    report = gf.jax.gradcheck(draw, weights())
+    assert report.ok, str(report)
+    assert report.relative_error < 1e-5
+    assert not jax.config.jax_enable_x64
+    wrong = lambda w: 1.01 * jax.grad(draw)(w)
+    assert gf.jax.gradcheck(draw, weights(), wrong).verdict == "FAIL"
+    assert gf.jax.gradcheck(draw, weights(), np.asarray(wrong(weights()))).verdict == "FAIL"
+
+
+def test_it_is_said_that_random_numbers_are_of_float32():
+    if gf.jax.explicit_x64_dtypes is None:
+        pytest.skip("this version of JAX draws other numbers in float64")
+    assert any(NOISE_IN_FLOAT64 in note for note in gf.jax.gradcheck(noisy, weights()).notes)
+    assert not gf.jax.gradcheck(lambda w: jnp.sum(w**2), weights()).notes
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda w: jnp.sum(w * jax.random.normal(KEY, w.shape, w.dtype)),
+        lambda w: jnp.sum(jnp.sin(w) if w.dtype == jnp.float32 else jnp.cos(w)),
+        lambda w: jnp.sum(w * np.random.default_rng(0).standard_normal(20, w.dtype)),
+    ],
+)
+def test_a_loss_that_is_another_in_float64_is_refused(draw):
+    with pytest.raises(ValueError, match=r"the loss is .* in its own dtype but .* in float64.*jax\.enable_x64"):
+        gf.jax.gradcheck(draw, weights())
+    with jax.enable_x64(True):
+        assert gf.jax.gradcheck(draw, weights().astype(np.float64))
+
+
+def test_a_loss_that_cancels_in_float32_is_not_another():
+    """Its value has few digits, its gradient has all."""
+    f = jax.custom_vjp(lambda w: jnp.sum((w + 1e4) - 1e4))
+    f.defvjp(lambda w: (f(w), w), lambda w, v: (v * jnp.ones_like(w),))
+    report = gf.jax.gradcheck(lambda w: f(jnp.sin(w)), weights())
+    assert report.ok, str(report)
+    report = gf.jax.gradcheck(lambda w: f(jnp.sin(w)), weights(), lambda w: 1.01 * jnp.cos(w))
+    assert report.verdict == "FAIL"

@@ -131,11 +131,18 @@ class Central:
 
     def notes(self) -> tuple[str, ...]:
         """What was noticed of the values, as far as they were looked at."""
-        said, quantum = [], self._noise.quantum if self._noise else 0.0
-        if quantum > ROUNDED * EPSILON * np.abs(self.values).max(initial=0.0, where=np.isfinite(self.values)):
+        said, noise = [], self._noise or Noise(0.0)
+        visible = ROUNDED * EPSILON * np.abs(self.values).max(initial=0.0, where=np.isfinite(self.values))
+        if noise.quantum > visible:
             said.append(
-                f"the values of the loss are rounded, to multiples of {quantum:.2g} or so: differences show nothing "
-                "less. Give the loss as it was computed"
+                f"the values of the loss are rounded, to multiples of {noise.quantum:.2g} or so: differences show "
+                "nothing less. Give the loss as it was computed"
+            )
+        elif noise.level > visible:
+            said.append(
+                f"the values of the loss have noise of about {noise.level:.2g}, as if something was rounded to less "
+                "than float64 on the way, an iteration stopped early, or chance had a part: differences show nothing "
+                "less"
             )
         missing = np.argwhere(np.isnan(self.values.T))
         if len(missing):
@@ -143,7 +150,8 @@ class Central:
             error = self._point.error_at(int(self._entries[k]), float(self._points[side, k]))
             if error is not None:
                 where = f"{self._point.costs.name(int(self._entries[k]))} = {self._points[side, k]:.6g}"
-                words = f"{type(error).__name__}: {error}".removesuffix(": ")
+                message, *_ = str(error).split("\n")
+                words = f"{type(error).__name__}: {message}".removesuffix(": ")
                 said.append(
                     f"the loss raises {words} beside the parameters, such as at {where}. It was taken as not defined "
                     "there: smaller steps were used, or steps to one side"

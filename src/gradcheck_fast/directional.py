@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, floor, hypot, inf, log10, nan, prod, sqrt
+from functools import partial
+from math import ceil, floor, hypot, inf, isfinite, log10, nan, prod, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .arrays import SINGLE, is_float32
 from .compare import NEGLIGIBLE, Comparison
-from .evaluate import say_where
-from .lines import CONFIDENCE, DIRECTIONS, MORE, Probe, Table, Tolerance, check_along
+from .evaluate import cost_beside, say_where
+from .lines import CONFIDENCE, DIRECTIONS, MORE, SMALLEST, Probe, Table, Tolerance, check_along
 from .localise import Located, inside, locate
 from .replay import Answers, all_answers
 from .results import ArrayResult, Block, Drawn
@@ -122,7 +123,11 @@ def compare_along_directions(
         asked.check, len(arrays), runner, what="arrays along directions", expected=asked.expected,
         seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
     )  # fmt: skip
-    found = _confirmed([asked.check(number, Answers(known)) for number, known in enumerate(answers)], is_wrong)
+    checked = [asked.check(number, Answers(known)) for number, known in enumerate(answers)]
+    for number, array in enumerate(checked):
+        if array.last is not None and not isfinite(array.last.bar):
+            asked.raise_again(number)
+    found = _confirmed(checked, is_wrong)
     return _summary(found, analytic, asked.base, 1 + sum(map(len, answers)), step, given)
 
 
@@ -162,17 +167,21 @@ class _Asked(NamedTuple):
 
     def check(self, number: int, answers: Answers) -> _Found:
         """One of the arrays."""
-        name, shape, part, tolerance = self.arrays[number]
-
-        def cost(theta: NDArray[np.float64]) -> float:
-            try:
-                return self.cost(theta)
-            except Exception as error:
-                say_where(error, f"{name} was moved along a random direction")
-                raise
-
+        _, shape, part, tolerance = self.arrays[number]
         table = Table(shape, part.start, self.theta, self.gradient, (self.seed, number))
-        return _check_array(Probe(cost, self.theta, self.base, answers), table, tolerance, self.step)
+        probe = Probe(partial(cost_beside, self.cost), self.theta, self.base, answers)
+        return _check_array(probe, table, tolerance, self.step)
+
+    def raise_again(self, number: int) -> None:
+        """Lets the exception through that the loss raises where one of the arrays is moved, however little."""
+        name, _, part, _ = self.arrays[number]
+        moved = self.theta.copy()
+        moved[part] += SMALLEST * np.random.default_rng(self.seed).standard_normal(part.stop - part.start)
+        try:
+            self.cost(moved)
+        except Exception as error:
+            say_where(error, f"{name} was moved along a random direction")
+            raise
 
     def expected(self, number: int, given: int) -> int:
         """How many evaluations an array takes, at least, that has had so many: right or wrong."""

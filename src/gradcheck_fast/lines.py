@@ -360,6 +360,8 @@ def _pilot(
         if step is not None:
             return pilot, h
         h = better_step(probe, pilot, accuracy, table.largest)
+        if not isfinite(pilot.third) and h > SMALLEST * table.scale:  # out of the domain
+            continue
         if h <= _UNTRIED * pilot.step:
             table.scale = max(table.scale, h / LARGEST)
             return pilot, h

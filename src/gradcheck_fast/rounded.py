@@ -47,6 +47,8 @@ class RoundedGradient:
         self.costs_at = problem.costs_at
         self.fingerprint = problem.fingerprint
         self.faster = problem.faster
+        if hasattr(problem, "samples"):
+            self.samples = problem.samples
 
     def central_differences(
         self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
