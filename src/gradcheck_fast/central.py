@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DOUBT = 3e-3
 #: Values that are multiples of so many of their roundings were rounded on purpose.
 ROUNDED = 1e3
+#: Noise is named if it is more than this part of what is typical of first differences.
+SPOILT = 1e-6
 #: A step that is much smaller than those of differences, in sizes of the parameters: what the gradient says of it must
 #: be seen, to this part of the sizes that are added up, unless the values have noise.
 GLANCE, AGREEMENT = 2.0**-34, 1e-2
@@ -138,7 +140,7 @@ class Central:
                 f"the values of the loss are rounded, to multiples of {noise.quantum:.2g} or so: differences show "
                 "nothing less. Give the loss as it was computed"
             )
-        elif noise.level > visible:
+        elif noise.level > max(visible, SPOILT * _compare.root_mean_square(self.gradient * self.width)):
             said.append(
                 f"the values of the loss have noise of about {noise.level:.2g}, as if something was rounded to less "
                 "than float64 on the way, an iteration stopped early, or chance had a part: differences show nothing "
