@@ -109,7 +109,7 @@ def _nearest(
             own_error, jump = rounded / np.abs(distance).min(axis=0), np.abs(found[0] - found[1])
             one = ~(jump > ALIKE * own_error)
             moved = np.abs(found - slopes[:, left]).max(axis=0)
-            same = ~one & (moved <= ALIKE * (own_error + error[left]))
+            same = (own_error <= CLEAR * jump) & (moved <= ALIKE * (own_error + error[left]))
             better = np.isfinite(jump) & ~same & (~one | (own_error <= CLEAR * before[left]))
         some = left[better]
         stays[left] = np.where(same, True, np.where(better, ~one & (jump > STAYS * before[left]), stays[left]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import _compare
+from .arrays import SINGLE
 from .differences import EPSILON, PLAIN_STEP
 from .steps import NOISES
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 #: Points of a difference table, and which differences are looked at.
 POINTS, LOWEST_ORDER, HIGHEST_ORDER = 11, 3, 6
+#: Of the lowest of these: by so much roundings of values are multiplied in it.
+LARGEST_BINOMIAL = 3.0
 #: Distances of the points, in sizes of the parameters: some roundings; and much less than any step of a difference.
 ROUNDINGS_APART, APART = 2.0**-46, PLAIN_STEP / 16.0
 #: A function that turns quickly, or a kink, may look like noise; but not as much, nor more, to a factor, on a line so
 #: many times shorter: roots do, of which 8 times less is seen there.
 CLOSER, STILL_THERE = 64.0, 4.0
+#: And so many points farther on, where roots and kinks are not.
+FARTHER = 100
 #: Noise is the same in differences of all orders, to a factor; of a function, the highest are the least.
 ALIKE = 8.0
 #: What is more than this part of the values is the function itself, unless it is there between neighbours, too.
@@ -55,7 +60,7 @@ def noise_around(theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]
         return [max(pair) for pair in zip(_by_order(values(spacing)), _by_order(values(spacing / 2**0.5)), strict=True)]
 
     between_neighbours = max(_by_order(_along(cost, theta, ROUNDINGS_APART * own)))
-    level, quantum = _rounding(values)
+    level, quantum = _rounding(values, min(APART / CLOSER, SINGLE.eps / (8.0 * max(len(theta), 1))))
     if quantum:
         return Noise(max(level, between_neighbours), quantum)
     orders = seen(APART)
@@ -64,16 +69,20 @@ def noise_around(theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]
         return Noise(max(level, between_neighbours))
     if level > ALIKE * min(orders) or level > MOST_NOISE * np.abs(values(APART)).max():
         return Noise(between_neighbours)
-    closer = max(seen(APART / CLOSER))
-    is_there = closer / STILL_THERE <= level <= STILL_THERE * closer
-    return Noise(max(level, closer) if is_there else between_neighbours)
+    closer = seen(APART / CLOSER)
+    farther = max(_by_order(_along(cost, theta, APART * direction, FARTHER)))
+    # of what is rounded, less is seen between points that are so close that not all of it changes from one to the next
+    hardly = level <= CLOSER * max(closer) <= CLOSER * ALIKE * min(closer)
+    is_there = max(closer) / STILL_THERE <= level <= STILL_THERE * max(closer)
+    is_everywhere = hardly and farther / STILL_THERE <= level <= STILL_THERE * farther
+    return Noise(max(level, *closer) if is_there or is_everywhere else between_neighbours)
 
 
 def _along(
-    cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], step: NDArray[np.float64]
+    cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], step: NDArray[np.float64], begin: int = 0
 ) -> NDArray[np.float64]:
     """The values at equally distant points beside `theta`, which itself often lies on kinks and jumps: zeros, ties."""
-    return np.array([cost(theta + k * step) for k in range(1, POINTS + 1)])
+    return np.array([cost(theta + k * step) for k in range(begin + 1, begin + POINTS + 1)])
 
 
 def _by_order(values: NDArray[np.float64]) -> list[float]:
@@ -93,13 +102,13 @@ def _by_order(values: NDArray[np.float64]) -> list[float]:
     return found[LOWEST_ORDER - 1 :]
 
 
-def _rounding(values_on: Callable[[float], NDArray[np.float64]]) -> Noise:
+def _rounding(values_on: Callable[[float], NDArray[np.float64]], spacing: float) -> Noise:
     """What the values are rounded to multiples of, and how much noise that makes; `values_on` gives those at points so
     far apart.
 
-    Values that are rounded stay the same for a while, if one looks close enough, and then change by multiples.
+    Values that are rounded stay the same for a while, if one looks close enough, and then change by multiples. With the
+    first `spacing` hardly one changes if all parameters are rounded to float32, each by itself.
     """
-    spacing = APART / CLOSER
     while spacing < WIDEST:
         values = values_on(spacing)
         if not np.isfinite(values).all():
@@ -109,7 +118,8 @@ def _rounding(values_on: Callable[[float], NDArray[np.float64]]) -> Noise:
         jumps = sizes > same
         gaps = np.diff(np.sort(np.where(jumps, sizes, 0.0)))
         gaps = gaps[gaps > same.max()]
-        if jumps.sum() >= 2 and len(gaps):
+        is_parabola = (np.abs(np.diff(values, LOWEST_ORDER)) <= LARGEST_BINOMIAL * same.max()).all()
+        if jumps.sum() >= 2 and len(gaps) and not is_parabola:
             multiples = np.where(jumps, sizes / gaps.min(), 0.0)
             if multiples.max() <= MOST_MULTIPLES and (np.abs(multiples - np.round(multiples)) <= GRID).all():
                 return Noise(float(gaps.min()) / NOISES, float(gaps.min()))  # no more than half of it, at both points
