@@ -150,3 +150,13 @@ def test_what_a_forward_makes_or_holds_in_float32(make):
     assert (report := check(make(), "")).ok, str(report)
     assert report.relative_error < 1e-5
     assert check(make(1.01), "").verdict == ("PASS" if make is MadeInside else "FAIL")
+
+
+@pytest.mark.parametrize("factor, verdict", [(1.0, "PASS"), (1.5, "FAIL")])
+def test_a_function_under_autocast(factor, verdict):
+    torch.manual_seed(0)
+    layer, X = Layers(factor), torch.randn(6, 4, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        report = gf.torch.check_function(lambda x: layer.to(x.dtype).hidden(x), X)
+    assert report.verdict == verdict
+    assert any("computed in bfloat16" in note for note in report.notes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .differences import EPSILON, SMALLER_STEP
+from .differences import EPSILON
 from .steps import NOISES
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from .point import Point
 
-#: How many smaller steps are tried, each SMALLER_STEP times smaller.
-LEVELS = 8
+#: How many smaller steps are tried, and how many times smaller each is.
+LEVELS, RATIO = 15, 4.0
 #: Two slopes are one if they differ by less than this many times their noise, which must be less than this part of what
 #: they differed by with the step before.
 ALIKE, CLEAR = 2.0, 0.25
@@ -99,7 +99,7 @@ def _nearest(
     stays, before = np.zeros(len(h), np.bool_), np.full(len(h), np.inf)
     theta, left = point.theta[entries], np.arange(len(h))
     for level in range(LEVELS):
-        points = np.stack([theta[left] + h[left] / SMALLER_STEP**level, theta[left] - h[left] / SMALLER_STEP**level])
+        points = np.stack([theta[left] + h[left] / RATIO**level, theta[left] - h[left] / RATIO**level])
         values = point.moved(entries[left], points)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             distance = points - theta[left]

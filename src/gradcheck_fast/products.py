@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .along import Along
+from .arrays import DOUBLE
 from .check import CommonOptions, SharedOptions, gradcheck
 from .differences import PLAIN_STEP
 from .evaluate import writes
@@ -17,12 +18,13 @@ from .functions import python_loss
 from .names import integer
 from .rounded import RoundedGradient
 from .tree_function import Products, TreeFunction, Trees, require_callable
-from .trees import Tree, cast, pack, parts
+from .trees import Tree, cast, pack, pack_as, parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from .arrays import Precision
     from .report import Report
     from .trees import Packed
 
@@ -63,15 +65,27 @@ def check_vjp(
     -------
     Report
         Of the first cotangent for which an entry is not right, or of the last. The arrays are ``inputs[0]`` and so on.
+        Of several outputs (arrays that `f` gives) each is checked by itself, with a cotangent that is zero in the
+        others, and then all together: small ones do not show beside large ones. A note names the one that is wrong, and
+        `Report.seen_from` says from what relative size on an error is seen in each output, with respect to each input.
 
     Raises
     ------
     TypeError, ValueError
         If an argument does not fit, or what `f` or `vjp` gives; the message names it. Nothing has been changed then.
     """
+    return vjp_report(f, vjp, inputs, DOUBLE, directions, seed, options)
+
+
+def vjp_report(
+    f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, computed_in: Precision, directions: int, seed: int,
+    options: SharedOptions,
+) -> Report:  # fmt: skip
+    """The report of `check_vjp`, of a vector-Jacobian product that is known to be computed in some precision."""
     _require_known("check_vjp", options, SharedOptions)
     function = TreeFunction(f, inputs)
     require_callable("vjp", vjp)
+    at = function.at
 
     def gradient(cotangent: Tree, params: Trees) -> Trees:
         return function.by_name("vjp", function.after_f("vjp", vjp, params, cotangent["output"]))
@@ -83,7 +97,9 @@ def check_vjp(
         products = Products(function, v)
 
         def report_of(name: str) -> Report:
-            number, own = list(cotangents).index(name), gradient(cotangents[name], function.params)
+            number, found = list(cotangents).index(name), gradient(cotangents[name], function.params)
+            own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, unit_axes=True)
+            own = replace(own, computed_in=computed_in)
             in_double = lambda: gradient(function.own.unpack(v[number]), function.in_double)
             problem = RoundedGradient(python_loss(products.loss(number)), own, in_double)
             return gradcheck(problem, own, function.params, seed=seed, **options)
@@ -122,7 +138,8 @@ def check_jvp(
     -------
     Report
         Of the first tangent for which an entry is not right, or of the last. The arrays are ``output``, or
-        ``output[0]`` and so on.
+        ``output[0]`` and so on. Several inputs are moved one by one, and then together; `Report.seen_from` is as for
+        `check_vjp`.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from . import check
 from .adapters import choose_loss
-from .products import check_vjp
+from .products import vjp_report
 from .torch_copies import array_of
 from .torch_function import FunctionCall
 from .torch_module import ModuleCase
@@ -137,8 +137,10 @@ def check_function(
         _require_known_dtypes(call.checked, _DTYPES)
         with rng_kept():
             call.look()
-            found = check_vjp(call.forward, call.backward, call.arrays, directions=directions, seed=seed, **options)
-    return replace(found, notes=(*found.notes, *notes_on(call.draws)))
+            found = vjp_report(
+                call.forward, call.backward, call.arrays, call.computed_in, directions, seed, options
+            )  # fmt: skip
+    return replace(found, notes=(*found.notes, *notes_on(call.draws, call.computed_in)))
 
 
 def _require_known_dtypes(tensors: Mapping[str, torch.Tensor], known: tuple[torch.dtype, ...]) -> None:

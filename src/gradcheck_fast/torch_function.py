@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .arrays import DOUBLE
 from .torch_copies import Copies, array_of, like_sparse, survive_a_fork, values_of
 from .torch_runs import Frozen, Observer, Run, gradients, with_gradients
 from .trees import walk
@@ -38,6 +39,8 @@ class FunctionCall:
         if no tensor in it requires a gradient.
     draws : list of tensor
         The random numbers that the function drew, which it is given again and again.
+    computed_in : Precision
+        The coarsest numbers on the way, where these have no more than 16 bits.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class FunctionCall:
         self._paths = [[path for path, leaf in walk(part) if _requires_grad(leaf)] for part in arguments]
         self.arrays = self._by_argument([array_of(values_of(tensor)) for tensor in self.checked.values()])
         self.draws: list[torch.Tensor] = []
+        self.computed_in = DOUBLE
         self._outputs: list[str] = []
 
     def look(self) -> None:
@@ -83,7 +87,7 @@ class FunctionCall:
                 f"function: it draws random numbers in {seen.unfrozen}, which cannot be frozen; without what is random "
                 "in it, it can be checked"
             )
-        self.draws = seen.draws
+        self.draws, self.computed_in = seen.draws, seen.computed_in
 
     def forward(self, *arrays: Any) -> Any:
         """What it gives: an array, or a dict of the arrays in a tree."""

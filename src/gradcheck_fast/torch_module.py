@@ -130,9 +130,7 @@ class Found(NamedTuple):
     @property
     def notes(self) -> tuple[str, ...]:
         """What should be known of it."""
-        coarse = self.gradient.computed_in
-        said = f"the gradient was computed in {coarse.name} in part, and is taken to be as accurate as that"
-        return (*notes_on(self.draws), *([said] if coarse.is_coarse else []))
+        return notes_on(self.draws, self.gradient.computed_in)
 
 
 class Runner:

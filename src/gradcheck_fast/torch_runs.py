@@ -176,10 +176,11 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(child)
 
 
-def notes_on(draws: Sequence[torch.Tensor]) -> tuple[str, ...]:
-    """What to say of random numbers that were frozen."""
-    said = f"random numbers were frozen: those of the run that gave the gradient ({len(draws)} draws) are used in all"
-    return (said,) if draws else ()
+def notes_on(draws: Sequence[torch.Tensor], computed_in: Precision) -> tuple[str, ...]:
+    """What to say of random numbers that were frozen, and of coarse numbers on the way."""
+    frozen = f"random numbers were frozen: those of the run that gave the gradient ({len(draws)} draws) are used in all"
+    coarse = f"the gradient was computed in {computed_in.name} in part, and is taken to be as accurate as that"
+    return (*[frozen] * bool(draws), *[coarse] * computed_in.is_coarse)
 
 
 def gradients(
