@@ -142,7 +142,10 @@ def _looked_closer(
     at_kink = (low[worst] != 0.0) | (high[worst] != 0.0)
     with np.errstate(invalid="ignore"):
         refuted = np.abs(closer.derivatives - found.gradient[worst]) > closer.bars + found.bars[worst]
-    taken = np.isfinite(closer.derivatives) & (at_kink | refuted | (closer.low != 0.0))
+        # larger steps may have crossed kinks, if there are any
+        agrees = np.abs(closer.derivatives - analytic.flat[worst]) <= closer.bars
+        agrees &= (closer.bars <= _CLEAR * np.abs(closer.derivatives)) & (numerical.kinks is not None)
+    taken = np.isfinite(closer.derivatives) & (at_kink | refuted | agrees | (closer.low != 0.0))
     if not taken.any():
         return comparison
     gradient, bars, low, high = (array.copy() for array in (found.gradient, found.bars, low, high))
