@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from .arrays import coarsest, digest
+from .arrays import Precision, coarsest, digest
 from .compare import compare, compare_costs
 from .diagnosis import diagnose, diagnose_drawn
 from .diagnosis.unused import is_finite_here, unused_argument
@@ -172,11 +172,19 @@ def gradcheck(
             report = _of_sample(asked, picked)
         else:
             report = _of_all(asked)
-    notes = (*unused_argument(problem, at, report), *analytic.notes, *report.notes)
+    notes = (*unused_argument(problem, at, report), *_on_precision(at, analytic), *analytic.notes, *report.notes)
     if value is not None:
         notes += compare_costs(value, problem.cost(at, at.flat))
     finite = is_finite_here(problem, at) if report.blind else None
     return replace(report, notes=notes, finite_here=finite, seconds=perf_counter() - started)
+
+
+def _on_precision(params: Packed, analytic: Packed) -> tuple[str, ...]:
+    """What to say of a gradient with more digits than its parameters."""
+    coarse = coarsest(params.precisions)
+    if all(Precision.of(dtype).eps >= coarse.eps for dtype in analytic.dtypes.values()):
+        return ()
+    return (f"parameters are {coarse.name}: their gradient, of more digits, is taken to be as accurate as that",)
 
 
 def _called(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, tree: Tree) -> Tree:
