@@ -433,3 +433,16 @@ def test_float64_parameters_are_checked_as_closely_as_before():
     z, y = np.array([0.5, -1.2, 2.0]), np.array([1, 0, 1])
     gradient = (1 / (1 + np.exp(-z.astype(np.float32))) - y).astype(float)
     assert gf.gradcheck(lambda z: logistic(z, y), gradient, z).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("gradient_in_double", [True, False])
+def test_saturated_float32_parameters(gradient_in_double):
+    """1 - s cancels. A gradient that refuses float64 is not taken for one that was found in it."""
+    z, y = np.array([1.0, 3.0, 8.0] if not gradient_in_double else [8.0, 9.0, 10.0], np.float32), np.array([1, 1, 1])
+
+    def gradient(p):
+        if p.dtype == np.float64 and not gradient_in_double:
+            raise TypeError("float32 only")
+        return 1 / (1 + np.exp(-p)) - y
+
+    assert gf.gradcheck(lambda p: float(np.sum(np.logaddexp(0.0, -p))), gradient, z).verdict != "FAIL"

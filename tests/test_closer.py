@@ -69,3 +69,9 @@ def test_two_hundred_deep_networks():
     verdicts = [gf.gradcheck(*deep(100 + seed)).verdict for seed in range(200)]
     assert "FAIL" not in verdicts
     assert verdicts.count("PASS") >= 198
+
+
+def test_error_bars_are_those_of_the_closer_look():
+    function, at, slope = CLOSE["two kinks"]
+    report = gf.gradcheck(function, slope, at)
+    assert abs(float(report.numerical) - slope) <= float(report.error_bars) < 1e-6

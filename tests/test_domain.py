@@ -130,3 +130,13 @@ def test_what_is_raised_to_both_sides_at_every_step_comes_through(step):
     with pytest.raises(ValueError, match="only 2 will do") as caught:
         gf.gradcheck(loss, np.array([2.0, 4.0]), np.array([1.0, 2.0]), step=step)
     assert caught.value.__notes__[0].startswith("gradcheck_fast: raised by the loss while params[1] was 2.0")
+
+
+@pytest.mark.parametrize("acos", [math.acos, np.arccos])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_one_parameter_that_is_smaller_than_the_step(acos):
+    slope = -1e6 / math.sqrt(1 - 0.01)
+    for at in (1e-7, np.array([1e-7])):
+        loss = lambda p: float(acos(float(1e6 * np.squeeze(p))))
+        assert gf.gradcheck(loss, np.full(np.shape(at), slope), at).verdict == "PASS"
+        assert gf.gradcheck(loss, np.full(np.shape(at), 1.01 * slope), at).verdict == "FAIL"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from torch_data import data
@@ -97,3 +99,14 @@ def test_a_function_that_does_not_fit():
         gf.torch.check_function(lambda x: x.float(), x)
     with pytest.raises(ValueError, match=r"f: .* gives other numbers each time"):
         gf.torch.check_function(lambda x: x * np.random.default_rng().random(), x)
+
+
+def test_threads_call_a_module_one_after_another():
+    class Keeps(nn.Module):
+        def forward(self, x):
+            self.kept = torch.tanh(x)
+            return self.kept * 2
+
+    x = torch.randn(100, dtype=torch.float64, requires_grad=True)
+    with ThreadPoolExecutor(4) as executor:
+        assert gf.torch.check_function(Keeps(), x, executor=executor)

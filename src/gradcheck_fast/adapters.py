@@ -85,7 +85,7 @@ def choose_loss(
                 f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
                 "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"
             ) from None
-        problem = RoundedGradient(python_loss(_InTurn(loss)), gradient, lambda: in_double(params))
+        problem = RoundedGradient(python_loss(InTurn(loss)), gradient, lambda: in_double(params))
         return problem, f"differenced as a Python function: {unknown}"
     way = "differenced by the compiled engine, which knows all layers and the loss"
     if isinstance(gradient, Packed) and gradient.computed_in.is_coarse:  # hardly anything is known of its rounding
@@ -137,19 +137,19 @@ def require_same_gradient(values: tuple[float, float], gradients: tuple[Arrays, 
         )
 
 
-class _InTurn:
+class InTurn:
     """A function that threads call one after another: there is one module or estimator, whose parameters it sets."""
 
-    def __init__(self, function: Callable[[Arrays], float]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._lock = Lock()
 
-    def __call__(self, params: Arrays) -> float:
+    def __call__(self, *arguments: Any) -> Any:
         with self._lock:
-            return self._function(params)
+            return self._function(*arguments)
 
-    def __reduce__(self) -> tuple[type[_InTurn], tuple[Callable[[Arrays], float]]]:
-        return _InTurn, (self._function,)
+    def __reduce__(self) -> tuple[type[InTurn], tuple[Callable[..., Any]]]:
+        return InTurn, (self._function,)
 
 
 class Transposed:

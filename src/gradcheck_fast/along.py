@@ -44,7 +44,7 @@ class Along:
         return digest(self._function.at.flat, params.flat, self._direction)
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
-        return "it is two calls of f"
+        return "it takes a few calls of f, however many inputs there are"
 
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, kinks: bool = False,
@@ -73,9 +73,12 @@ class Along:
 
         found = Numerical(
             gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met,
-            refine=self._refined if step is None else None,
+            refine=None if step is not None else self._refined,
         )  # fmt: skip
-        return found if entries is None else found.of(entries)
+        if entries is None:
+            return found
+        refine = None if step is not None else lambda some, enough: self._refined(entries[some], enough)
+        return found.of(entries)._replace(refine=refine)
 
     def _refined(self, some: NDArray[np.intp], enough: NDArray[np.float64]) -> Refined:
         """Some outputs with the steps that suit them: along the direction there is one parameter, which is 0."""
@@ -114,8 +117,8 @@ class Along:
 
         noise = np.empty(len(signs))
         for _, part, _ in parts(function.outputs.shapes):
-            size = max(part.stop - part.start, 1)
-            noise[part] = noise_around(np.zeros(1), partial(_sum_of, values, part)).level / size**0.5
+            # of values that are rounded to multiples a sum has no more noise than each, so it is not shared out
+            noise[part] = noise_around(np.zeros(1), partial(_sum_of, values, part)).level
         return noise
 
     def _pairs(

@@ -66,7 +66,7 @@ class Central:
         self._point = point.quietly()
         self._noise: Noise | None = None
         lost = ~np.isfinite(self.values).any(axis=0)
-        if lost.all() or step is not None:
+        if step is not None:
             self._raise_where(np.flatnonzero(lost))
 
     def noise(self) -> Noise:
@@ -102,7 +102,7 @@ class Central:
         h, size = 0.5 * (self._points[0] - self._points[1])[some], np.abs(self._point.theta[self._entries[some]])
         # in proportion to the parameter, over whose size the function may change
         h = np.fmin(h / SMALLER_STEP, np.where(size > 0.0, PLAIN_STEP * size, np.inf))
-        return look_closer(self._point, self._entries[some], h, self.noise().level, given)
+        return look_closer(self._point, self._entries[some], h, self._noise_close_by(), given)
 
     def has_noise(self, gradient: NDArray[np.float64]) -> bool:
         """Whether the values have more noise than rounding, measured if a tiny step does not give what it should.
@@ -114,9 +114,7 @@ class Central:
         return self.noise().level > NOISES * EPSILON * abs(self._point.value)
 
     def _is_suspicious(self, gradient: NDArray[np.float64]) -> bool:
-        theta, base = self._point.theta, self._point.value
-        signs = np.random.default_rng(0).choice((-1.0, 1.0), len(theta))
-        line = GLANCE * signs * np.maximum(1.0, np.abs(theta))
+        theta, base, line = self._point.theta, self._point.value, self._line()
         known = np.where(np.isfinite(gradient), gradient, 0.0)
         moved = theta + line
         with np.errstate(invalid="ignore", over="ignore"):
@@ -125,16 +123,36 @@ class Central:
         allowed = AGREEMENT * size + NOISES * EPSILON * max(abs(cost), abs(base))
         if not isfinite(cost) or allowed > 2.0 * AGREEMENT * size:  # such a step shows nothing
             return True
-        if abs(cost - base - expected) <= allowed:
+        if cost != base and abs(cost - base - expected) <= allowed:
             return False
         # a kink or a jump at the parameters is not seen beside them: values lie on a line there, but not if on stairs
-        first, second, third = (self._point.cost_beside(theta + k * line) for k in (8, 9, 10))
-        return abs(third - 2.0 * second + first) > allowed or first == second or second == third
+        values, apart = self._on(line)
+        return apart > allowed or not np.diff(values).all()
+
+    def _line(self) -> NDArray[np.float64]:
+        """A tiny step of all parameters."""
+        theta = self._point.theta
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), len(theta))
+        return np.asarray(GLANCE * signs * np.maximum(1.0, np.abs(theta)))
+
+    def _on(self, line: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """The values at a few points beside the parameters, and how far they are from lying on a line."""
+        values = np.array([self._point.cost_beside(self._point.theta + k * line) for k in (8, 9, 10)])
+        with np.errstate(invalid="ignore", over="ignore"):
+            return values, float(np.abs(np.diff(values, 2)).max())
+
+    def _noise_close_by(self) -> float:
+        """The noise for steps that are smaller than the first: among these, kinks may look like noise."""
+        values, apart = self._on(self._line())
+        level = self.noise().level
+        return min(level, apart) if np.diff(values).all() else level
 
     def notes(self) -> tuple[str, ...]:
         """What was noticed of the values, as far as they were looked at."""
         said, noise = [], self._noise or Noise(0.0)
-        visible = ROUNDED * EPSILON * np.abs(self.values).max(initial=0.0, where=np.isfinite(self.values))
+        visible = (
+            ROUNDED * EPSILON * np.abs(self.values).max(initial=abs(self._point.value), where=np.isfinite(self.values))
+        )
         if noise.quantum > visible:
             said.append(
                 f"the values of the loss are rounded, to multiples of {noise.quantum:.2g} or so: differences show "

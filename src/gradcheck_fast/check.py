@@ -156,7 +156,7 @@ def gradcheck(
         if error_bars:
             raise ValueError("error_bars: random directions find none for single entries; leave it out")
     if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:
-        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at, given))
+        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at))
     picked = None if sample is None else draw(at.shapes, read_sample(sample), seed)
     asked_for = {}
     if method == "directional":  # what is evaluated depends on all of these
@@ -194,12 +194,12 @@ def _called(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, 
     return gradient(tree)
 
 
-def _in_double(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, given: Tree) -> Tree:
-    """What the gradient function gives for float64 parameters; what it gave before if it knows its own dtype only."""
+def _in_double(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed) -> Tree | None:
+    """What the gradient function gives for float64 parameters; None if it knows its own dtype only."""
     try:
         return _called(gradient, problem, params, params.unpack(params.flat.copy()))
     except Exception:
-        return given
+        return None
 
 
 class _Asked(NamedTuple):

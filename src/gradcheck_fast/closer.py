@@ -75,7 +75,10 @@ def look_closer(
         tied = np.flatnonzero(~smooth & ~((low <= given) & (given <= high)) & np.isfinite(jump))
     for k in tied.tolist():
         found, one = _beside(point, int(entries[k]), float(step[k])), high[k] - low[k]
-        low[k], high[k] = np.fmin(found.min() - error[k], low[k]), np.fmax(found.max() + error[k], high[k])
+        low[k], high[k] = (
+            np.fmin(np.fmin.reduce(found) - error[k], low[k]),
+            np.fmax(np.fmax.reduce(found) + error[k], high[k]),
+        )
         several, beyond = high[k] - low[k], max(low[k] - given[k], given[k] - high[k])
         if several > (1.0 + TIED) * one and 0.0 < beyond < several:
             low[k], high[k] = -np.inf, np.inf
@@ -123,7 +126,7 @@ def _nearest(
 
 def _beside(point: Point, entry: int, step: float) -> NDArray[np.float64]:
     """The slopes of one entry at points where all parameters are moved by some steps."""
-    random, size = np.random.default_rng(entry), np.maximum(1.0, np.abs(point.theta))
+    random, size = np.random.default_rng(0), np.maximum(1.0, np.abs(point.theta))
     found = np.full(BESIDE, np.nan)
     for k in range(BESIDE):
         theta = point.theta + APART * step * size * random.standard_normal(len(size))

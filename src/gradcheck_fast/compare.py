@@ -112,7 +112,8 @@ def compare(
         found = Bars(n, zeros)
         by_user: _Tolerances = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
         shown = reaching_over_kinks(error_bars(numerical, analytic.shapes).bars, numerical.kinks) if with_bars else None
-        return _looked_closer(analytic, numerical, found, lambda _: by_user)._replace(bars=shown)
+        comparison, *_ = _looked_closer(analytic, numerical, found, lambda _: by_user)
+        return comparison._replace(bars=shown)
     found, known = _with_bars(analytic, numerical, everywhere=with_bars)
 
     def tolerance(found: Bars, roundings: NDArray[np.float64]) -> _Tolerances:
@@ -123,19 +124,25 @@ def compare(
     comparison = _judge(analytic, numerical, found, tolerance(found, zeros))
     if any(array.wrong for array in comparison.arrays):
         roundings = zeros if rtol is not None else _roundings(comparison, analytic, numerical)
-        comparison = _looked_closer(analytic, numerical, found, lambda found: tolerance(found, roundings))
+        comparison, looked_at, better, numerical = _looked_closer(
+            analytic, numerical, found, lambda found: tolerance(found, roundings)
+        )
+        known[looked_at] = better.bars[looked_at]
     bars = reaching_over_kinks(known, numerical.kinks) if np.isfinite(known).any() else None
     return comparison._replace(bars=bars)
 
 
 def _looked_closer(
     analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[Bars], _Tolerances]
-) -> Comparison:
-    """The comparison after a closer look at what seems wrong, or at the worst of it, where that can be had."""
+) -> tuple[Comparison, NDArray[np.intp], Bars, Numerical]:
+    """The comparison after a closer look at what seems wrong, or at the worst of it, where that can be had.
+
+    Returns also which entries are known better now, and how.
+    """
     comparison = _judge(analytic, numerical, found, tolerance(found))
     worst = np.flatnonzero((comparison.excess > 1.0) & np.isfinite(analytic.flat))
     if numerical.closer is None or not len(worst):
-        return comparison
+        return comparison, worst[:0], found, numerical
     worst = np.sort(worst[np.argsort(-comparison.excess[worst], kind="stable")[:_MOST_LOOKED_AT]])
     closer = numerical.closer(worst, analytic.flat[worst])
     crossed, low, high = numerical.kinks or Kinks(0, *np.zeros((2, len(found.bars))))
@@ -147,12 +154,12 @@ def _looked_closer(
         agrees &= (closer.bars <= _CLEAR * np.abs(closer.derivatives)) & (numerical.kinks is not None)
     taken = np.isfinite(closer.derivatives) & (at_kink | refuted | agrees | (closer.low != 0.0))
     if not taken.any():
-        return comparison
+        return comparison, worst[:0], found, numerical
     gradient, bars, low, high = (array.copy() for array in (found.gradient, found.bars, low, high))
     for array, new in zip((gradient, bars, low, high), closer, strict=True):
         array[worst[taken]] = new[taken]
-    found = Bars(gradient, bars)
-    return _judge(analytic, numerical._replace(kinks=Kinks(crossed, low, high)), found, tolerance(found))
+    found, numerical = Bars(gradient, bars), numerical._replace(kinks=Kinks(crossed, low, high))
+    return _judge(analytic, numerical, found, tolerance(found)), worst[taken], found, numerical
 
 
 class _Tolerance(NamedTuple):

@@ -115,7 +115,7 @@ class Numerical(NamedTuple):
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None
 
     def of(self, entries: NDArray[np.intp]) -> Numerical:
-        """The same of some entries, or in another order; of a gradient that is not to be refined."""
+        """The same of some entries, or in another order; what looks at single entries again is left out."""
         again, noise, roundings, kinks = self.again, self.noise, self.roundings, self.kinks
 
         def picked(found: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
@@ -127,6 +127,10 @@ class Numerical(NamedTuple):
             noise=lambda: picked(noise()),
             roundings=lambda: picked(roundings()),
             kinks=None if kinks is None else kinks.of(entries),
+            refine=None,
+            flat=None,
+            closer=None,
+            polish=None,
         )
 
 

@@ -119,12 +119,14 @@ class PythonCosts(_TreeCosts):
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
-        function, unpack, found, entry, value, written = self._function, self._unpack, [], -1, 0.0, False
+        function, unpack, found, written = self._function, self._unpack, [], False
         for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
             moved = theta.copy()
             moved[entry] = value
             try:
                 cost = function(unpack(moved))
+            except MemoryError:
+                raise
             except Exception:  # it is not defined here
                 found.append(nan)
                 continue
@@ -186,6 +188,8 @@ class BatchCosts(_TreeCosts):
             batch[moved] = values[begin : begin + rows]
             try:
                 given = self._function(self._unpack(batch))
+            except MemoryError:
+                raise
             except Exception:  # it is not defined at one of these, or more
                 parts.append(self._one_by_one(theta, some, values[begin : begin + rows], n_threads))
                 continue
@@ -243,6 +247,8 @@ def cost_beside(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.
     """The cost at perturbed parameters; NaN where the function raises: it is not defined there."""
     try:
         return cost(theta)
+    except MemoryError:
+        raise
     except Exception:
         return nan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import isclose
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     from .evaluate import Cost, Costs
     from .runner import Runner
     from .trees import Packed, Tree
+
+
+#: Values that differ by less than this part of them from call to call differ in their last bits.
+LAST_BITS = 1e-12
+
+
+#: By so much of their size parameters are moved to see whether a function depends on them at all.
+MOVED = 0.3
 
 
 class FunctionLoss:
@@ -121,6 +130,8 @@ def require_one_of(methods: tuple[str, ...], method: str) -> None:
 def _as_well_as_can_be(point: Point, method: str) -> Numerical:
     """The gradient alone: by complex steps where these can be trusted (not if ``direct``), else by differences."""
     gradient = np.full(len(point.theta), np.nan) if method == "direct" else confirmed_steps(point)
+    if not gradient.any() and not _is_constant(point):  # values that are rounded do not move, real or complex
+        gradient[:] = np.nan
     rest, central = np.flatnonzero(np.isnan(gradient)), None
     if len(rest):
         central = Central(point if len(rest) == len(gradient) else point.quietly(), rest, None)
@@ -128,6 +139,13 @@ def _as_well_as_can_be(point: Point, method: str) -> Numerical:
         if central.has_noise(gradient):
             gradient[rest] = central.refined(np.arange(len(rest))).derivatives
     return Numerical(gradient, "direct", False, None, finish=partial(_finish, point, central))
+
+
+def _is_constant(point: Point) -> bool:
+    """Whether the function has the same value where all parameters are moved by a good part of their size."""
+    theta = point.theta
+    moved = theta + MOVED * np.random.default_rng(0).standard_normal(len(theta)) * np.maximum(1.0, np.abs(theta))
+    return point.cost_beside(moved) == point.value
 
 
 def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numerical:
@@ -171,6 +189,9 @@ def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, .
     again = costs.cost(theta)
     if again == base or (np.isnan(again) and np.isnan(base)):
         return costs.notes
+    if isclose(again, base, rel_tol=LAST_BITS):
+        said = f"two calls of the loss at the same parameters gave {base!r} and {again!r}"
+        return (*costs.notes, f"{said}: its last bits are not deterministic, which is taken for noise")
     return (
         *costs.notes,
         f"the loss is not deterministic: two calls at the same parameters gave {base!r} and {again!r}. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .arrays import Precision
     from .report import Report
+    from .results import ArrayResult
     from .trees import Packed
 
 
@@ -91,17 +92,17 @@ def vjp_report(
         return function.by_name("vjp", function.after_f("vjp", vjp, params, cotangent["output"]))
 
     def check(rng: np.random.Generator) -> Report:
-        directions = _by_array(rng.standard_normal(function.own.flat.size), function.own)
-        cotangents = {name: cast(function.own.unpack(v), function.own_outputs) for name, v in directions.items()}
-        v = np.stack([pack(cotangent).flat for cotangent in cotangents.values()])
-        products = Products(function, v)
+        by_array = _by_array(rng.standard_normal(function.own.flat.size), function.own)
+        cotangents = {name: cast(function.own.unpack(v), function.own_outputs) for name, v in by_array.items()}
+        vectors = {name: pack(cotangent).flat for name, cotangent in cotangents.items()}
+        products = Products(function, list(vectors.values())[-1])  # the last is of all arrays
 
         def report_of(name: str) -> Report:
-            number, found = list(cotangents).index(name), gradient(cotangents[name], function.params)
+            found = gradient(cotangents[name], function.params)
             own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, unit_axes=True)
             own = replace(own, computed_in=computed_in)
-            in_double = lambda: gradient(function.own.unpack(v[number]), function.in_double)
-            problem = RoundedGradient(python_loss(products.loss(number)), own, in_double)
+            in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
+            problem = RoundedGradient(python_loss(products.loss(name)), own, in_double)
             return gradcheck(problem, own, function.params, seed=seed, **options)
 
         return _one_after_another(list(cotangents), report_of, "cotangent", lambda output, array: (output, array))
@@ -222,7 +223,7 @@ def _one_after_another(
     undecided = None
     for name in filter(None, names):
         report = report_of(name)
-        seen |= {pair(name, array.name): inf if array.power is None else array.power for array in report.arrays}
+        seen |= {pair(name, array.name): _power(array) for array in report.arrays}
         said = (f"this is of {name} alone: the {what} is zero in all others",) * (len(names) > 1)
         if report.wrong or len(names) == 1:
             return replace(report, notes=(*said, *report.notes), seen_from=seen)
@@ -233,3 +234,9 @@ def _one_after_another(
         said = (f"each is right by itself, but not all together: the result is not linear in the {what}",)
         return replace(report, notes=(*said, *report.notes), seen_from=seen)
     return replace(undecided or report, seen_from=seen)
+
+
+def _power(array: ArrayResult) -> float:
+    if array.status == "nothing to check":
+        return nan
+    return inf if array.power is None else array.power

@@ -68,7 +68,8 @@ class Report:
         wrong are then differenced once more, each by itself, which is not counted.
     seen_from : dict
         Of functions with several outputs: from what relative size on an error in each of them with respect to each
-        input would have been seen, by (output, input); infinite where nothing would have been.
+        input would have been seen, by (output, input), as far as they were looked at; infinite where nothing would have
+        been, NaN where there is nothing to check.
     finite_here : bool or None
         Whether the loss is finite at the parameters; looked at only if the report is `blind`.
     """

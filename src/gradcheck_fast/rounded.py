@@ -34,10 +34,10 @@ class RoundedGradient:
     gradient : tree of arrays, or Packed
         What is checked, in its own dtypes.
     in_double : callable
-        Gives what the same code finds in float64; called only where something looks wrong.
+        Gives what the same code finds in float64, None if it cannot; called only where something looks wrong.
     """
 
-    def __init__(self, problem: Problem, gradient: Tree | Packed, in_double: Callable[[], Tree]) -> None:
+    def __init__(self, problem: Problem, gradient: Tree | Packed, in_double: Callable[[], Tree | None]) -> None:
         self._problem = problem
         self._gradient = gradient
         self._in_double = in_double
@@ -57,16 +57,20 @@ class RoundedGradient:
         some = slice(None) if entries is None else entries
 
         @cache
-        def exact() -> Packed:
-            return pack_as(self._in_double(), params.shapes, finite=False, unit_axes=True)
+        def exact() -> Packed | None:
+            given = self._in_double()
+            return None if given is None else pack_as(given, params.shapes, finite=False, unit_axes=True)
+
+        def roundings() -> float | NDArray[np.float64]:
+            in_double = exact()
+            return found.roundings() if in_double is None else self._roundings(params, in_double)[some]
 
         def in_plain_arithmetic() -> NDArray[np.float64] | None:
-            in_double = all(dtype == np.float64 for dtype in exact().dtypes.values())
-            return None if in_double else found.coarse_roundings()
+            in_double = exact()
+            is_known = in_double is not None and all(dtype == np.float64 for dtype in in_double.dtypes.values())
+            return None if is_known else found.coarse_roundings()
 
-        return found._replace(
-            roundings=lambda: self._roundings(params, exact())[some], coarse_roundings=in_plain_arithmetic
-        )
+        return found._replace(roundings=roundings, coarse_roundings=in_plain_arithmetic)
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """In units of a rounding of the dtype."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import isfinite, isnan
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,10 @@ def error_column(report: Report) -> tuple[str, Callable[[ArrayResult], str]]:
 
 def seen_rows(report: Report) -> list[tuple[str, str, str]]:
     """Output, input, and from what relative size on an error is seen there, as `SEEN_FROM` says; not too many."""
-    rows = [(*pair, f"{size:.1e}" if size <= 1.0 else "not seen") for pair, size in report.seen_from.items()]
+    rows = [
+        (*pair, "nothing to check" if isnan(size) else f"{size:.1e}" if size <= 1.0 else "not seen")
+        for pair, size in report.seen_from.items()
+    ]
     left = len(rows) - _MOST_LISTED
     return rows if left <= 0 else [*rows[:_MOST_LISTED], (f"and {left} more", "", "")]
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from . import check
-from .adapters import choose_loss
+from .adapters import InTurn, choose_loss
 from .products import vjp_report
 from .torch_copies import array_of
 from .torch_function import FunctionCall
@@ -138,7 +138,7 @@ def check_function(
         with rng_kept():
             call.look()
             found = vjp_report(
-                call.forward, call.backward, call.arrays, call.computed_in, directions, seed, options
+                InTurn(call.forward), call.backward, call.arrays, call.computed_in, directions, seed, options
             )  # fmt: skip
     return replace(found, notes=(*found.notes, *notes_on(call.draws, call.computed_in)))
 

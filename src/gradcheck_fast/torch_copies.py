@@ -103,18 +103,24 @@ class Copies:
         self._generators = [(part, part.get_state()) for part in found if isinstance(part, torch.Generator)]
 
 
-def fresh(tree: Any) -> Any:
-    """The tensors of a tuple, list or dict copied, leaves as leaves; what is an object of another class stays."""
+def fresh(tree: Any, known: dict[int, torch.Tensor] | None = None) -> Any:
+    """The tensors of a tuple, list or dict copied, leaves as leaves; what is an object of another class stays.
+
+    A tensor in several places has one copy (`known`, by ids).
+    """
+    known = {} if known is None else known
     if isinstance(tree, torch.Tensor):
-        leaf = tree.detach().clone().requires_grad_(tree.requires_grad)
-        return leaf if tree.is_leaf else leaf.clone()
+        if id(tree) not in known:
+            leaf = tree.detach().clone().requires_grad_(tree.requires_grad)
+            known[id(tree)] = leaf if tree.is_leaf else leaf.clone()
+        return known[id(tree)]
     if isinstance(tree, dict):
         new = copy(tree)
         for key, child in tree.items():
-            new[key] = fresh(child)
+            new[key] = fresh(child, known)
         return new
     if isinstance(tree, (tuple, list)):
-        children = [fresh(child) for child in tree]
+        children = [fresh(child, known) for child in tree]
         return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
     return tree
 

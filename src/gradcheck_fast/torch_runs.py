@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -236,7 +238,12 @@ def with_gradients() -> Iterator[None]:
 
 @contextmanager
 def rng_kept() -> Iterator[None]:
-    """Leaves PyTorch's random numbers as they were, on all devices."""
+    """Leaves random numbers as they were: PyTorch's on all devices, NumPy's global ones and Python's."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
-        yield
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 # that is what users may use
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .arrays import digest, require_float64
-from .trees import Packed, Tree, pack, pack_as, walk
+from .differences import EPSILON
+from .trees import Packed, Tree, pack, pack_as, parts, walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Trees by name.
 Trees: TypeAlias = dict[str, Tree]
-#: Outputs that differ by less than this part of their array from call to call are the same but for noise.
-LAST_BITS = 1e-8
-#: The products at so many points are kept.
-KEPT = 100_000
+#: Outputs that differ by less than this part of their array from call to call are the same but for noise; of arrays in
+#: which all cancels, by so many roundings of the largest number that is known.
+LAST_BITS, ROUNDINGS = 1e-8, 1e4
+#: So many products are kept.
+KEPT = 1_000_000
 
 
 class TreeFunction:
@@ -107,52 +109,51 @@ class TreeFunction:
 
     def _noticed(self, again: Packed) -> tuple[str, ...]:
         """An error if the function gives other numbers when it is called again; a note if only last bits differ."""
-        largest = 0.0
-        for (name, first), (_, second) in zip(
-            self.outputs.arrays(self.outputs.flat), again.arrays(again.flat), strict=True
-        ):
-            apart = float(np.abs(first - second).max(initial=0.0))
-            if apart > LAST_BITS * np.abs(first).max(initial=0.0):
-                raise ValueError(
-                    f"f: {name} gives other numbers each time, by {apart:.2g}; without what is random in it, it can be "
-                    "checked"
-                )
-            largest = max(largest, apart)
-        if not largest:
+        apart = np.abs(again.flat - self.outputs.flat)
+        if not apart.any():
             return ()
-        return (f"the last bits of f differ from call to call, by up to {largest:.2g}: this was taken for noise",)
+        given = max(np.abs(self.at.flat).max(initial=0.0), np.abs(self.outputs.flat).max(initial=0.0))
+        for name, part, _ in parts(self.outputs.shapes):
+            largest = apart[part].max(initial=0.0)
+            if largest > max(LAST_BITS * np.abs(self.outputs.flat[part]).max(initial=0.0), ROUNDINGS * EPSILON * given):
+                raise ValueError(
+                    f"f: {name} gives other numbers each time, by {largest:.2g}; without what is random in it, it can "
+                    "be checked"
+                )
+        return (f"the last bits of f differ from call to call, by up to {apart.max():.2g}: this was taken for noise",)
 
 
 class Products:
-    """The products of several cotangents with a function's outputs: all are found where one is asked for, and kept.
+    """The products of a cotangent with a function's outputs, array by array: all are found at once, and kept.
 
     Parameters
     ----------
     function : TreeFunction
-    cotangents : ndarray, shape (count, size)
+    cotangent : ndarray, shape (size,)
     """
 
-    def __init__(self, function: TreeFunction, cotangents: NDArray[np.float64]) -> None:
+    def __init__(self, function: TreeFunction, cotangent: NDArray[np.float64]) -> None:
         self._function = function
-        self._cotangents = cotangents
-        self._known: dict[bytes, NDArray[np.float64]] = {}
+        self._parts = {name: (part, cotangent[part]) for name, part, _ in parts(function.outputs.shapes)}
+        self._known: dict[bytes, dict[str, float]] = {}
 
-    def loss(self, number: int) -> Callable[[Trees], float]:
-        """The product with one of them as a loss."""
-        return partial(self._product, number)
+    def loss(self, name: str) -> Callable[[Trees], float]:
+        """The product with the part in one array as a loss; without a name, that with all of it."""
+        return partial(self._product, name)
 
-    def _product(self, number: int, params: Trees) -> float:
-        if len(self._cotangents) == 1:
-            return float(self._cotangents[0] @ self._function.flat(params))
+    def _product(self, name: str, params: Trees) -> float:
         key = blake2b(digest_size=16)
-        for _, leaf in walk(params):
+        for _, leaf in walk(params) if len(self._parts) > 1 else ():
             key.update(np.ascontiguousarray(leaf).data)
-        at = key.digest()
-        if at not in self._known:
-            if len(self._known) >= KEPT:
-                self._known.clear()
-            self._known[at] = self._cotangents @ self._function.flat(params)
-        return float(self._known[at][number])
+        found = self._known.get(key.digest()) if len(self._parts) > 1 else None
+        if found is None:
+            flat = self._function.flat(params)
+            found = {own: float(v @ flat[part]) for own, (part, v) in self._parts.items()}
+            if len(self._parts) > 1:
+                if len(self._known) * len(found) >= KEPT:
+                    self._known.clear()
+                self._known[key.digest()] = found
+        return found[name] if name else sum(found.values())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_known": {}}
