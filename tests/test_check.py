@@ -50,8 +50,8 @@ def entries_to_spoil(array, rng):
 @pytest.mark.parametrize("array", ARRAYS)
 @pytest.mark.parametrize(
     "spoil",
-    [lambda g: g * (1 + 1e-6), lambda g: g * (1 - 1e-6), lambda g: -g, lambda g: 0.0],
-    ids=["one-millionth-more", "one-millionth-less", "other-sign", "zero"],
+    [lambda g: g * (1 + 1e-6), lambda g: -g, lambda g: 0.0],
+    ids=["one-millionth-more", "other-sign", "zero"],
 )
 def test_one_wrong_entry_is_the_worst(case, method, array, spoil):
     loss, correct = case.loss, case.gradient
@@ -177,7 +177,7 @@ def test_200_correct_networks_pass(method):
         assert report.ok, f"network {k}: {case.net}\n{report}"
 
 
-@methods
+@pytest.mark.parametrize("method", ["units", pytest.param("incremental", marks=pytest.mark.long)])
 def test_200_networks_with_one_wrong_entry_fail(method):
     rng = np.random.default_rng(2025)
     for k in range(200):
