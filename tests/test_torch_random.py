@@ -150,8 +150,9 @@ def test_other_numbers_of_numbers_that_depend_on_the_parameters_cannot_be_frozen
     def draw(h):
         return h + torch.randn(int(1e9 * h.sum().abs()) % 7).sum()
 
-    with pytest.raises(ValueError, match=r"random numbers of aten\.randn.*cannot be frozen"):
-        gf.torch.gradcheck(Drawing(draw).double(), squares, torch.randn(5, 4).double())
+    report = gf.torch.gradcheck(Drawing(draw).double(), squares, torch.randn(5, 4).double())
+    assert report.verdict != "FAIL"
+    assert any("cannot be frozen" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("draw", [np.random.random, np.random.default_rng(0).normal])

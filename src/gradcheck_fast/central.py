@@ -102,7 +102,7 @@ class Central:
         h, size = 0.5 * (self._points[0] - self._points[1])[some], np.abs(self._point.theta[self._entries[some]])
         # in proportion to the parameter, over whose size the function may change
         h = np.fmin(h / SMALLER_STEP, np.where(size > 0.0, PLAIN_STEP * size, np.inf))
-        return look_closer(self._point, self._entries[some], h, self._noise_close_by(), given)
+        return look_closer(self._point, self._entries[some], h, self.noise().level, given)
 
     def has_noise(self, gradient: NDArray[np.float64]) -> bool:
         """Whether the values have more noise than rounding, measured if a tiny step does not give what it should.
@@ -140,12 +140,6 @@ class Central:
         values = np.array([self._point.cost_beside(self._point.theta + k * line) for k in (8, 9, 10)])
         with np.errstate(invalid="ignore", over="ignore"):
             return values, float(np.abs(np.diff(values, 2)).max())
-
-    def _noise_close_by(self) -> float:
-        """The noise for steps that are smaller than the first: among these, kinks may look like noise."""
-        values, apart = self._on(self._line())
-        level = self.noise().level
-        return min(level, apart) if np.diff(values).all() else level
 
     def notes(self) -> tuple[str, ...]:
         """What was noticed of the values, as far as they were looked at."""
