@@ -19,6 +19,7 @@ def test_tutorials_pass_compiled_and_plain(file):
         assert report.relative_error < (1e-8 if report.method == "direct" else 5e-15)
 
 
+@pytest.mark.long
 def test_the_character_model_passes_and_its_planted_mistake_is_found():
     right, wrong = runpy.run_path(str(EXAMPLES / "character_lstm.py"))["main"]()
     assert right.ok

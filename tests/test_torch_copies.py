@@ -137,16 +137,31 @@ def test_a_right_gradient_passes_and_nothing_is_changed(make):
 
 @pytest.mark.parametrize("make", MODULES)
 @pytest.mark.parametrize("call", [1, 2, 3, 7])
-def test_nothing_is_changed_if_forward_raises_at_some_call(make, call):
-    module, X, foreign, snapshot = training(make)
-    calls = iter(range(1, 1000))
+@pytest.mark.parametrize("where", ["forward", "loss_fn"])
+def test_nothing_is_changed_if_some_call_raises(make, call, where):
+    calls = iter(range(1, 1000))  # not of the module, a copy of which would count anew
+
+    def fail(place):
+        if place == where and next(calls) == call:
+            raise ZeroDivisionError(f"a {place} that fails")
+
+    class Failing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.within = make()
+
+        def forward(self, x):
+            out = self.within(x)
+            fail("forward")
+            return out
+
+    module, X, foreign, snapshot = training(Failing)
 
     def loss_fn(out):
-        if next(calls) == call:
-            raise ZeroDivisionError("a forward that fails")
+        fail("loss_fn")
         return out.square().mean() + foreign.sum()
 
-    with pytest.raises(ZeroDivisionError, match="a forward that fails"):
+    with pytest.raises(ZeroDivisionError, match=f"a {where} that fails"):
         gf.torch.gradcheck(module, loss_fn, X)
     snapshot.assert_unchanged()
 
