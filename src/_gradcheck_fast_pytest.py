@@ -24,7 +24,7 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Report]:
     """`gradcheck_fast.gradcheck`, which fails the test if the gradient is wrong; else returns the report."""
     from gradcheck_fast import GradientError
     from gradcheck_fast import gradcheck as check
-    from gradcheck_fast.text import short_text
+    from gradcheck_fast.report.text import short_text
 
     def run(loss: Any, gradient: Any, params: Any, **options: Any) -> Report:
         __tracebackhide__ = True
@@ -44,7 +44,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Generator[None, Any
     outcome = yield
     found = _asserted(call.excinfo) if call.excinfo else []
     if found:
-        from gradcheck_fast.text import short_text
+        from gradcheck_fast.report.text import short_text
 
         longrepr = outcome.get_result().longrepr
         for report in found:
@@ -58,7 +58,7 @@ def _asserted(failure: pytest.ExceptionInfo[BaseException]) -> list[Report]:
     They are among the local variables where it failed (pytest keeps the values of the parts of an assertion there),
     and pytest's message has their repr.
     """
-    package = sys.modules.get("gradcheck_fast.report")
+    package = sys.modules.get("gradcheck_fast.report.report")
     if package is None or not failure.errisinstance(AssertionError):
         return []
     message = str(failure.value)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast import _engine
+from gradcheck_fast.kernels import _kernels
 
 HERE = Path(__file__).parent
 COMPILER = os.environ.get("CC", "cc")
@@ -24,7 +24,7 @@ PARAMS = {"W": RANDOM.normal(size=(2, 3)), "b": [RANDOM.normal(size=3), 0.5]}
 FLAT = np.concatenate([PARAMS["W"].ravel(), PARAMS["b"][0], [0.5]])
 WEIGHTS = RANDOM.normal(size=10)
 
-needs_openmp = pytest.mark.skipif(not _engine.has_openmp, reason="this build has no OpenMP")
+needs_openmp = pytest.mark.skipif(not _kernels.has_openmp, reason="this build has no OpenMP")
 
 
 def python(theta, weights=None):

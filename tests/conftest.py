@@ -10,7 +10,7 @@ import pytest
 import work
 from compiled import COMPILER, FLAGS, HERE
 
-from gradcheck_fast import checkpoint
+from gradcheck_fast.running import checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import time
 #: The beginning of a script that keeps all that is done, and has a progress function that prints how far it is.
 KEEPS_ALL = """
 import sys, time
-from gradcheck_fast import checkpoint
+from gradcheck_fast.running import checkpoint
 
 checkpoint.SAVE_SECONDS, checkpoint.SAVE_PART = 0.0, float("inf")
 

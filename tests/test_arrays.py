@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck_fast.arrays import Precision, digest, is_float32, same_bits
+from gradcheck_fast.inputs.arrays import Precision, digest, is_float32, same_bits
 
 THIRDS = np.arange(1, 10) / 3.0
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast import bench
-from gradcheck_fast.cli import main
+from gradcheck_fast.cli import bench
+from gradcheck_fast.cli.main import main
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from compiled import COMPILER, FLAT, PROTOTYPE, RANDOM, declared, needs_openmp, 
 from processes import seconds_to_end_after_ctrl_c
 
 import gradcheck_fast as gf
-from gradcheck_fast import callbacks
+from gradcheck_fast.losses import compiled_loss as callbacks
 
 # ---- parameters
 

@@ -11,8 +11,8 @@ import pytest
 from reference import central_differences, cost, exact, mpf, unit_differences
 
 import gradcheck_fast as gf
-from gradcheck_fast import _kernels
-from gradcheck_fast.layers import activations
+from gradcheck_fast.frontends.network.layers import activations
+from gradcheck_fast.kernels import _kernels
 
 STEPS = (0.1, 1e-4, 1e-9)
 #: What may be lost, relative to the largest entry of an array.

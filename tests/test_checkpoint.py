@@ -22,8 +22,9 @@ from processes import KEEPS_ALL
 from work import METHODS, PARAMS, Stopped, function, make_network, stop_after
 
 import gradcheck_fast as gf
-from gradcheck_fast import checkpoint, methods
-from gradcheck_fast.cli import main
+from gradcheck_fast.cli.main import main
+from gradcheck_fast.engine import engine as methods
+from gradcheck_fast.running import checkpoint
 
 counted = partial(Counted, function)
 
@@ -335,7 +336,7 @@ def test_a_disk_that_is_full(tmp_path, eager):
 KILLED = f"""{KEEPS_ALL}
 import numpy as np
 import gradcheck_fast as gf
-from gradcheck_fast import methods
+from gradcheck_fast.engine import engine as methods
 
 what, path, out, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 random = np.random.default_rng(1)

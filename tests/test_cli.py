@@ -8,8 +8,8 @@ import sys
 import pytest
 from work import Inline
 
-from gradcheck_fast import cli
-from gradcheck_fast.cli import main
+from gradcheck_fast.cli import main as cli
+from gradcheck_fast.cli.main import main
 
 RIGHT = """
 import numpy as np

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.compare import compare
-from gradcheck_fast.differences import EPSILON, Kinks, Numerical
-from gradcheck_fast.trees import pack
+from gradcheck_fast.comparison.compare import compare
+from gradcheck_fast.inputs.trees import pack
+from gradcheck_fast.numerical.gradient import EPSILON, Kinks, Numerical
 
 # ---- relative_error
 

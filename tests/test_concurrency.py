@@ -12,9 +12,10 @@ from networks import flat
 from processes import seconds_to_end_after_ctrl_c
 
 import gradcheck_fast as gf
-from gradcheck_fast import _kernels, methods
-from gradcheck_fast.program import Program
-from gradcheck_fast.runner import Runner
+from gradcheck_fast.engine import engine as methods
+from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.program.program import Program
+from gradcheck_fast.running.runner import Runner
 
 THREADS = (1, 2, 3, 7)
 METHODS = ("direct", "incremental", "units")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast import _engine, _kernels
+from gradcheck_fast.kernels import _kernels
 
 
 def test_as_a_dict(monkeypatch):
@@ -12,7 +12,7 @@ def test_as_a_dict(monkeypatch):
     config = gf.show_config("dicts")
     assert config["version"] == gf.__version__
     assert config["numpy"] == np.__version__
-    assert config["openmp"] is _engine.has_openmp
+    assert config["openmp"] is _kernels.has_openmp
     assert config["instruction_sets"] == _kernels.instruction_sets()
     assert config["instruction_set"] == config["instruction_sets"][0]
     assert config["threads"] >= 1

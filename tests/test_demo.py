@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from gradcheck_fast import demo
+from gradcheck_fast.cli import demo
 
 
 def test_the_data_are_360_digits_of_all_classes():

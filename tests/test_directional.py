@@ -13,7 +13,7 @@ import pytest
 from networks import ACTIVATIONS, COSTS, backprop, flat, make, random_network, statuses
 
 import gradcheck_fast as gf
-from gradcheck_fast.localise import Located
+from gradcheck_fast.comparison.localise import Located
 
 
 def check(loss, gradient, params, **options):
@@ -286,7 +286,7 @@ def test_plot(bad):
 
 def test_what_cannot_be_located_is_still_wrong(case, monkeypatch):
     """Nothing is found in any round: the array is wrong somewhere."""
-    monkeypatch.setattr("gradcheck_fast.directional.locate", lambda *args, **kwargs: Located())
+    monkeypatch.setattr("gradcheck_fast.comparison.directional.locate", lambda *args, **kwargs: Located())
     report = check(case.loss, {**case.gradient, "W1": 2.0 * case.gradient["W1"]}, case.params)
     assert report.wrong == 1
     assert "W1, everywhere: something is wrong there" in str(report)

@@ -20,7 +20,8 @@ from processes import KEEPS_ALL
 from work import Inline, Stopped, pool, stop_after
 
 import gradcheck_fast as gf
-from gradcheck_fast import directional, executors, progress, replay
+from gradcheck_fast.comparison import directional
+from gradcheck_fast.running import executors, progress, replay
 
 PARAMS = {"W": np.linspace(1.0, 2.0, 600).reshape(40, 15), "b": np.linspace(0.0, 1.0, 15), "c": 1.5}
 
@@ -203,7 +204,7 @@ KILLED = f"""{KEEPS_ALL}
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, sys.argv[1])
-from gradcheck_fast import directional
+from gradcheck_fast.comparison import directional
 from test_directional_runs import check, content, function
 
 directional._STRETCH_SECONDS = 0.02

@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from gradcheck_fast import _kernels
+from gradcheck_fast.kernels import _kernels
 
 ULPS = 2.0
 #: tanh corrects itself by a fused multiply-add, which the baseline lacks.

@@ -17,7 +17,7 @@ from reference import (
     sigmoid,
 )
 
-from gradcheck_fast import _kernels
+from gradcheck_fast.kernels import _kernels
 
 OPERATIONS = tuple(_kernels.OPERATIONS)
 STEPS = (1e-10, 2.0**-30, 1e-6, 1e-4, 0.1, 3.0, 40.0)

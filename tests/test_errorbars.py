@@ -8,7 +8,7 @@ from networks import make, random_network
 from reference import exact, mp, unit_differences
 
 import gradcheck_fast as gf
-from gradcheck_fast.errorbars import typical
+from gradcheck_fast.numerical.errorbars import typical
 
 METHODS = ("units", "incremental", "direct")
 #: How many times its error a bar may be, in the median.

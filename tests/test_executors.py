@@ -13,8 +13,10 @@ from networks import flat
 from work import EXPECTED, METHODS, PARAMS, Inline, Mine, function, gradient, make_network, raises
 
 import gradcheck_fast as gf
-from gradcheck_fast import executors, methods, routes, threads
-from gradcheck_fast.trees import pack
+from gradcheck_fast.engine import engine as methods
+from gradcheck_fast.engine import routes
+from gradcheck_fast.inputs.trees import pack
+from gradcheck_fast.running import executors, threads
 
 # ---- the same result
 

@@ -353,7 +353,7 @@ def test_a_vectorised_function_that_does_not_return_as_many_costs(returned):
 
 
 def test_large_batches_are_cut(monkeypatch):
-    from gradcheck_fast import evaluate
+    from gradcheck_fast.numerical import evaluate
 
     monkeypatch.setattr(evaluate, "BATCH_NUMBERS", 30)
     rows = []

@@ -7,7 +7,7 @@ import pytest
 from networks import make
 
 import gradcheck_fast as gf
-from gradcheck_fast.trees import pack_as
+from gradcheck_fast.inputs.trees import pack_as
 
 X = np.random.default_rng(0).normal(size=(7, 3))
 

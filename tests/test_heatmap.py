@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.heatmap import heat_maps
-from gradcheck_fast.trees import as_matrix_shape
+from gradcheck_fast.inputs.trees import as_matrix_shape
+from gradcheck_fast.report.heatmap import heat_maps
 
 
 def report_of(gradient):

@@ -9,7 +9,7 @@ import pytest
 
 import gradcheck_fast as gf
 from gradcheck_fast.diagnosis import Diagnosis
-from gradcheck_fast.html import fragment, page
+from gradcheck_fast.report.html import fragment, page
 
 VOID = {"meta", "br", "rect", "path"}
 

@@ -7,7 +7,7 @@ import pytest
 from networks import Case, backprop, random_network
 
 import gradcheck_fast as gf
-from gradcheck_fast.runner import Runner
+from gradcheck_fast.running.runner import Runner
 
 METHODS = ("units", "incremental")
 ALL_METHODS = (*METHODS, "direct")

@@ -7,7 +7,7 @@ import pytest
 from networks import ACTIVATIONS
 
 import gradcheck_fast as gf
-from gradcheck_fast.layers import activations
+from gradcheck_fast.frontends.network.layers import activations
 
 
 def test_defaults():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck_fast import lines
-from gradcheck_fast.arrays import DOUBLE
-from gradcheck_fast.lines import Line, Probe, Table, Tolerance, check_along, quantile
-from gradcheck_fast.replay import Answers
+from gradcheck_fast.comparison import lines
+from gradcheck_fast.comparison.lines import Line, Probe, Table, Tolerance, check_along, quantile
+from gradcheck_fast.inputs.arrays import DOUBLE
+from gradcheck_fast.running.replay import Answers
 
 ROWS, COLUMNS = 12, 9
 RIGHT = Tolerance.of_precision(DOUBLE)

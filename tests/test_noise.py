@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.noise import noise_around
+from gradcheck_fast.numerical.noise import noise_around
 
 THETA = np.random.default_rng(1).normal(size=8)
 

@@ -1,5 +1,6 @@
 """The package as such: what importing it costs and offers."""
 
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -10,8 +11,27 @@ import pytest
 import gradcheck_fast as gf
 
 
+PUBLIC = """
+    AbsoluteError ArrayResult BinaryCrossEntropy CrossEntropy Dense Entry GRU GradientError Huber L2 LSTM LongRunWarning
+    Network RNN Report SquaredError callback check_jvp check_vjp get_include gradcheck numerical_gradient
+    plot_step_sweep relative_error show_config
+""".split()
+OF_A_REPORT = """
+    analytic arrays bars blind checked coverage diagnoses error_bars evaluations finite_here flat_numerical
+    kinks_crossed method notes numerical ok plot print raise_if_failed reason relative_error save seconds seen_from
+    shares step to_dict verdict worst wrong
+""".split()
+OF_A_LOSS = "central_differences cost costs_at faster fingerprint methods network pack samples times".split()
+
+
 def test_the_public_names_are_all_there():
+    assert set(PUBLIC) <= set(gf.__all__)
     assert all(hasattr(gf, name) for name in gf.__all__)
+    loss = gf.Network(gf.Dense(1, 1), cost=gf.SquaredError()).loss([[1.0]], [[1.0]])
+    assert [name for name in OF_A_LOSS if not hasattr(loss, name)] == []
+    params = {"W1": [[1.0]], "b1": [0.0]}
+    report = gf.gradcheck(loss, params, params)
+    assert [name for name in OF_A_REPORT if not hasattr(report, name)] == []
     assert gf.__version__ == importlib.metadata.version("gradcheck_fast")
 
 
@@ -88,13 +108,16 @@ except ImportError as error:
     print(error.name)
 """
     pytest.importorskip("torch", reason="PyTorch is not installed")
-    assert in_a_new_process(code, "gradcheck_fast.torch_network") == "gradcheck_fast.torch_network\n"
+    assert in_a_new_process(code, "gradcheck_fast.frontends.torch_chain") == "gradcheck_fast.frontends.torch_chain\n"
 
 
 def test_type_information_and_data_are_installed():
     root = Path(gf.__file__).parent
-    for name in ("callback", "compare", "engine", "kernels", "program"):
-        assert (root / f"_{name}.pyi").is_file(), name
+    for package in ("comparison", "engine", "inputs", "kernels", "losses"):
+        compiled = importlib.import_module(f"gradcheck_fast.{package}").__path__
+        extensions = {file.name.partition(".")[0] for path in compiled for file in Path(path).glob("_*.so")}
+        assert extensions, package
+        assert all((root / package / f"{name}.pyi").is_file() for name in extensions), package
     for name in ("py.typed", "data/digits.csv"):
         assert (root / name).is_file(), name
 

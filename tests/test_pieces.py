@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from gradcheck_fast import pieces
-from gradcheck_fast.jobs import Job
-from gradcheck_fast.pieces import cut, in_pieces
+from gradcheck_fast.running import pieces
+from gradcheck_fast.running.jobs import Job
+from gradcheck_fast.running.pieces import cut, in_pieces
 
 
 def job(tasks, do=lambda begin, end: None, smallest=1, largest=float("inf")):

@@ -5,14 +5,14 @@ import pytest
 from networks import flat
 from reference import ACTIVATIONS, affine, central_differences, exact, mp, mpf, sigmoid, softmax
 
-from gradcheck_fast import _engine
-from gradcheck_fast._kernels import OPERATIONS, PANEL
-from gradcheck_fast._program import Kind
-from gradcheck_fast.methods import Engine
-from gradcheck_fast.parameters import aligned
-from gradcheck_fast.program import Program
-from gradcheck_fast.routes import Routes
-from gradcheck_fast.runner import Runner
+from gradcheck_fast.engine import _loops
+from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.engine.engine import Engine
+from gradcheck_fast.engine.routes import Routes
+from gradcheck_fast.kernels._kernels import OPERATIONS, PANEL
+from gradcheck_fast.program.parameters import aligned
+from gradcheck_fast.program.program import Program
+from gradcheck_fast.running.runner import Runner
 
 H = 2.0**-30
 DIGITS = 1e-12
@@ -333,7 +333,7 @@ class TestPacking:
         theta = 1.0 + np.arange(program.size)
         packed = aligned(program.packing.size)
         compiled = Routes(program).compile("baseline")
-        _engine.pack(compiled, program.packing.tasks, theta, packed, 1)
+        _loops.pack(compiled, program.packing.tasks, theta, packed, 1)
         return program, theta, packed
 
     def test_positions_say_where_each_entry_lies(self, packing):

@@ -10,9 +10,10 @@ import pytest
 from networks import make
 
 import gradcheck_fast as gf
-from gradcheck_fast import methods, progress
-from gradcheck_fast.names import duration
-from gradcheck_fast.progress import Meter
+from gradcheck_fast.engine import engine as methods
+from gradcheck_fast.inputs.arguments import duration
+from gradcheck_fast.running import progress
+from gradcheck_fast.running.progress import Meter
 
 
 @pytest.fixture

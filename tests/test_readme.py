@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.cli import main
-from gradcheck_fast.costs import Cost
-from gradcheck_fast.layers import activations
+from gradcheck_fast.cli.main import main
+from gradcheck_fast.frontends.network.costs import Cost
+from gradcheck_fast.frontends.network.layers import activations
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

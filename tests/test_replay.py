@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from work import Stopped
 
-from gradcheck_fast import replay
-from gradcheck_fast.checkpoint import Checkpoint
-from gradcheck_fast.replay import Answers, Paused, all_answers
-from gradcheck_fast.runner import Runner
+from gradcheck_fast.running import replay
+from gradcheck_fast.running.checkpoint import Checkpoint
+from gradcheck_fast.running.replay import Answers, Paused, all_answers
+from gradcheck_fast.running.runner import Runner
 
 
 class Collatz:

@@ -13,7 +13,7 @@ from networks import make
 
 import gradcheck_fast as gf
 from gradcheck_fast.diagnosis import Diagnosis
-from gradcheck_fast.text import short_text
+from gradcheck_fast.report.text import short_text
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.html import page
-from gradcheck_fast.text import format_error, short_text
+from gradcheck_fast.report.html import page
+from gradcheck_fast.report.text import format_error, short_text
 
 X = np.linspace(0.5, 2.0, 6)
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gradcheck_fast import threads
-from gradcheck_fast.checkpoint import Checkpoint
-from gradcheck_fast.jobs import Job
-from gradcheck_fast.progress import Meter
-from gradcheck_fast.runner import Runner
+from gradcheck_fast.running import threads
+from gradcheck_fast.running.checkpoint import Checkpoint
+from gradcheck_fast.running.jobs import Job
+from gradcheck_fast.running.progress import Meter
+from gradcheck_fast.running.runner import Runner
 
 
 def squares(tasks, what="squares", **options):

@@ -13,9 +13,9 @@ import pytest
 from networks import flat, make
 
 import gradcheck_fast as gf
-from gradcheck_fast import methods
-from gradcheck_fast.runner import Runner
-from gradcheck_fast.sampling import draw
+from gradcheck_fast.comparison.sampling import draw
+from gradcheck_fast.engine import engine as methods
+from gradcheck_fast.running.runner import Runner
 
 
 @pytest.fixture(scope="module")

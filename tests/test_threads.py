@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast import _engine, threads
+from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.running import threads
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="CPU affinity is a Linux matter")
-with_openmp = pytest.mark.skipif(not _engine.has_openmp, reason="this build has no OpenMP")
+with_openmp = pytest.mark.skipif(not _kernels.has_openmp, reason="this build has no OpenMP")
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_forked_child_runs_serially(machine, monkeypatch):
 
 
 def test_build_without_openmp_runs_serially(monkeypatch):
-    monkeypatch.setattr(_engine, "has_openmp", False)
+    monkeypatch.setattr(_kernels, "has_openmp", False)
     assert threads.resolve(None) == 1
     assert threads.resolve(8) == 1
 

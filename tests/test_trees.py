@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from gradcheck_fast.trees import copy, pack, pack_as, parts, split
+from gradcheck_fast.inputs.trees import copy, pack, pack_as, parts, split
 
 Layer = namedtuple("Layer", ["W", "b"])
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from work import EXPECTED, METHODS, PARAMS, Inline, Mine, function, gradient, make_network, pool, raises
 
-from gradcheck_fast import executors
+from gradcheck_fast.running import executors
 
 # ---- workers that die
 

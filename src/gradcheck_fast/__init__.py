@@ -3,29 +3,35 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .callbacks import callback, get_include
-from .check import gradcheck
-from .compare import relative_error
-from .config import show_config
-from .costs import L2, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError
-from .layers import Dense
-from .network import Network
-from .numerical import numerical_gradient
-from .plots import plot_step_sweep
-from .products import check_jvp, check_vjp
-from .progress import LongRunWarning
-from .recurrent import GRU, LSTM, RNN
-from .report import GradientError, Report
-from .results import ArrayResult, Entry
+from gradcheck_fast._version import __version__ as __version__
+from gradcheck_fast.checks.gradcheck import gradcheck
+from gradcheck_fast.checks.jacobian_products import check_jvp, check_vjp
+from gradcheck_fast.checks.numerical_gradient import numerical_gradient
+from gradcheck_fast.checks.step_sweep import plot_step_sweep
+from gradcheck_fast.comparison.compare import relative_error
+from gradcheck_fast.comparison.results import ArrayResult, Entry
+from gradcheck_fast.frontends.network.costs import (
+    L2,
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    SquaredError,
+)
+from gradcheck_fast.frontends.network.layers import Dense
+from gradcheck_fast.frontends.network.network import Network
+from gradcheck_fast.frontends.network.recurrent import GRU, LSTM, RNN
+from gradcheck_fast.losses.compiled_loss import callback, get_include
+from gradcheck_fast.report.report import GradientError, Report
+from gradcheck_fast.running.config import show_config
+from gradcheck_fast.running.progress import LongRunWarning
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from . import jax as jax
-    from . import sklearn as sklearn
-    from . import torch as torch
-
-__version__ = "0.1.0"
+    from gradcheck_fast import jax as jax
+    from gradcheck_fast import sklearn as sklearn
+    from gradcheck_fast import torch as torch
 
 __all__ = [
     "GRU",

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..arrays import is_float32
-from ..results import ArrayResult, Drawn
-from ..trees import split
-from . import approximate, patterns, recurrence, slopes, weights
-from .hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
-from .view import Mutant, View, merged
+from gradcheck_fast.comparison.results import ArrayResult, Drawn
+from gradcheck_fast.diagnosis import approximate, patterns, recurrence, slopes, weights
+from gradcheck_fast.diagnosis.hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
+from gradcheck_fast.diagnosis.view import Mutant, View, merged
+from gradcheck_fast.inputs.arrays import is_float32
+from gradcheck_fast.inputs.trees import split
 
 if TYPE_CHECKING:
-    from ..compare import Comparison
-    from ..differences import Numerical
-    from ..numerical import Problem
-    from ..trees import Packed
-    from .patterns import Pattern
+    from gradcheck_fast.comparison.compare import Comparison
+    from gradcheck_fast.diagnosis.patterns import Pattern
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.losses.problem import Problem
+    from gradcheck_fast.numerical.gradient import Numerical
 
 
 #: How many mistakes that explain the first wrong layer, but not those below, are tried together with a second one.

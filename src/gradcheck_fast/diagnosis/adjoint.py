@@ -8,27 +8,22 @@ from some term, is replaced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .. import _kernels
-from .._program import Kind
-from ..differences import EXACT_STEP
-from ..layers import Dense
-from ..methods import instruction_set
-from ..network import Network
-from ..numerical import numerical_gradient
-from ..parameters import NOTHING
-from ..rounding import OPERATION_NAMES, slopes
+from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.engine.rounding import OPERATION_NAMES, slopes
+from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.kernels.instruction_sets import instruction_set
+from gradcheck_fast.numerical.gradient import EXACT_STEP
+from gradcheck_fast.program.parameters import NOTHING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..costs import Cost
-    from ..network_loss import Unrolled
-    from ..program import Program, Term
+    from gradcheck_fast.diagnosis.unrolled import Unrolled
+    from gradcheck_fast.program.program import Program, Term
 
     Rows: TypeAlias = NDArray[np.float64]
 
@@ -38,8 +33,8 @@ Sensitivities: TypeAlias = "dict[int, Rows]"
 Rule: TypeAlias = "Callable[[Sensitivities, Rows], Rows | None]"
 
 _COSTS = {index: name for name, (index, *_) in _kernels.COSTS.items()}
-#: Samples whose costs are differenced together; each is a row of a matrix of weights.
-_BLOCK = 128
+#: Doubles of the rows whose costs are differenced together: one for each input of each sample.
+_BLOCK = 1_000_000
 
 
 class Change(NamedTuple):
@@ -81,10 +76,7 @@ class Tape:
             step = self.program.steps[number]
             x = self.values[step.inputs[0]]
             if step.kind == Kind.COST:
-                cost = self.network.cost
-                if "logits" in self.operation(number):
-                    cost = replace(cost, from_logits=True)  # type: ignore[call-arg]
-                self._slopes[number] = self.cost_slope(number, cost, x)
+                self._slopes[number] = self.cost_slope(number, self.operation(number), x)
             else:
                 self._slopes[number] = slope(self.operation(number), x)
         return self._slopes[number]
@@ -106,15 +98,11 @@ class Tape:
             return up if position == 0 else step.constant * up
         return np.asarray(up * self.slope(number))
 
-    def cost_slope(self, number: int, cost: Cost, x: Rows) -> Rows:
-        """How a cost step would change with its input, sample by sample, if it were this cost and its input x."""
+    def cost_slope(self, number: int, name: str, x: Rows) -> Rows:
+        """How a cost step would change with its input, sample by sample, if it were the cost `name` and its input x."""
         step = self.program.steps[number]
-        kernel = self.operation(number)
-        width = 1 if kernel.endswith("_class") else step.width
-        targets: NDArray[Any] = self.targets[:, step.column : step.column + width]
-        if kernel.endswith("_class"):
-            targets = targets[:, 0].astype(int)
-        slopes = step.scale * cost_slope(replace(cost, reduction="sum"), x, targets)
+        targets = self.targets[:, step.column : step.column + step.target_width]
+        slopes = step.scale * cost_slope(name, x, targets, step.constant)
         return slopes if step.mask == NOTHING else slopes * (self.values[step.mask] != 0)
 
     def term(self, term: Term, up: Rows) -> Rows:
@@ -184,14 +172,16 @@ def softmax_jacobian(p: Rows, up: Rows) -> Rows:
     return (rise(h * up) - rise(-h * up)) / (2.0 * h)
 
 
-def cost_slope(cost: Cost, x: Rows, targets: NDArray[Any]) -> Rows:
-    """How the cost of each sample changes with its outputs x.
-
-    With one-hot data, sample n's outputs are row n of the weights, and the weights' numerical gradient is the slope.
-    """
-    slopes = []
-    for begin in range(0, len(x), _BLOCK):
-        rows, y = x[begin : begin + _BLOCK], targets[begin : begin + _BLOCK]
-        loss = Network(Dense(len(rows), x.shape[1], bias=False), cost).loss(np.eye(len(rows)), y)
-        slopes.append(numerical_gradient(loss, [rows], n_threads=1)[0])
-    return np.concatenate(slopes)
+def cost_slope(name: str, x: Rows, targets: Rows, constant: float) -> Rows:
+    """How a cost changes with its inputs x, sample by sample: one central difference for each, all others at rest."""
+    slopes = np.empty_like(x)
+    samples, width = x.shape
+    block = max(1, _BLOCK // (width * width))
+    h = EXACT_STEP * np.eye(width)
+    for begin in range(0, samples, block):
+        part = slice(begin, begin + block)
+        rows, y = (np.repeat(array[part], width, axis=0) for array in (x, targets))
+        plus, minus = (_kernels.cost(name, rows, y, constant, np.tile(d, (len(x[part]), 1)), instruction_set())[1]
+                       for d in (h, -h))  # fmt: skip
+        slopes[part] = ((plus - minus) / (2.0 * EXACT_STEP)).reshape(-1, width)
+    return slopes

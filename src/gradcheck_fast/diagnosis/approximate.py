@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..differences import EPSILON
-from ..trees import parts
-from .unused import value_at
+from gradcheck_fast.diagnosis.unused import value_at
+from gradcheck_fast.inputs.trees import parts
+from gradcheck_fast.numerical.gradient import EPSILON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..compare import Comparison
-    from ..numerical import Problem
-    from ..trees import Packed
+    from gradcheck_fast.comparison.compare import Comparison
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.losses.problem import Problem
 
 #: A gradient of an exact problem agrees with that of an approximation to this part of each array's largest entry; if
 #: nothing is seen of pieces, to the second part.

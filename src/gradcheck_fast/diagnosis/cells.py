@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._program import Kind
-from ..parameters import NOTHING
-from ..recurrent import Recurrent
+from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.frontends.network.recurrent import Recurrent
+from gradcheck_fast.program.parameters import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..layers import Layer
-    from ..program import Program, Term
-    from .adjoint import Tape
+    from gradcheck_fast.diagnosis.adjoint import Tape
+    from gradcheck_fast.frontends.network.layers import Layer
+    from gradcheck_fast.program.program import Program, Term
 
 
 class Owner(NamedTuple):

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..arrays import DOUBLE, SINGLE, Precision, coarsest, is_float32
-from ..differences import EPSILON
-from ..network_loss import NetworkLoss
-from ..recurrent import Recurrent
-from ..trees import parts, split
-from .adjoint import Tape, sweep_seconds
+from gradcheck_fast.diagnosis.adjoint import Tape, sweep_seconds
+from gradcheck_fast.diagnosis.unrolled import unroll
+from gradcheck_fast.frontends.network.recurrent import Recurrent
+from gradcheck_fast.inputs.arrays import DOUBLE, SINGLE, Precision, coarsest, is_float32
+from gradcheck_fast.inputs.trees import parts, split
+from gradcheck_fast.losses.network_loss import NetworkLoss
+from gradcheck_fast.numerical.gradient import EPSILON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..compare import Comparison
-    from ..differences import Numerical
-    from ..numerical import Problem
-    from ..trees import Packed
+    from gradcheck_fast.comparison.compare import Comparison
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.losses.problem import Problem
+    from gradcheck_fast.numerical.gradient import Numerical
 
 Values: TypeAlias = "NDArray[np.float64]"
 Arrays: TypeAlias = "Mapping[str, Values]"
@@ -171,7 +172,8 @@ def _noise(analytic: Packed, numerical: Numerical, comparison: Comparison) -> di
 
 
 def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
-    network, finite = loss.network, case.numerical
+    unrolled, finite = unroll(loss), case.numerical
+    network = unrolled.network
     owned = zip(
         network.shapes, ((k, layer) for k, layer in enumerate(network.layers, 1) for _ in layer.shapes), strict=True
     )
@@ -187,7 +189,6 @@ def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
     for what, other in (("N K", outputs), ("N T", times)):
         sizes[what] = samples * other if other > 1 else 1
     sizes = {what: size for what, size in sizes.items() if size > 1}
-    unrolled = loss.unroll()
     mutants = _MUTANTS * sum(len(step.inputs) for step in unrolled.program.steps) / loss.times
     affordable = mutants * sweep_seconds(unrolled.program, loss.samples) <= _SECONDS
     return replace(

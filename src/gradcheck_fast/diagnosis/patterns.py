@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ..trees import split
-from .hypotheses import ENTRIES, Case, Hypothesis
+from gradcheck_fast.diagnosis.hypotheses import ENTRIES, Case, Hypothesis
+from gradcheck_fast.inputs.trees import split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .hypotheses import Arrays, Values
+    from gradcheck_fast.diagnosis.hypotheses import Arrays, Values
 
 #: Evidence of arrays that are right but for the order.
 _REORDERED = "the numerical gradient in that order"

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._program import Kind
-from ..parameters import NOTHING
-from .adjoint import Change
-from .view import Family, Mutant, Use, View, merged, nothing, times
+from gradcheck_fast.diagnosis.adjoint import Change
+from gradcheck_fast.diagnosis.view import Family, Mutant, Use, View, merged, nothing, times
+from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.program.parameters import NOTHING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .adjoint import Rows, Rule
-    from .cells import Group
+    from gradcheck_fast.diagnosis.adjoint import Rows, Rule
+    from gradcheck_fast.diagnosis.cells import Group
 
 
 # ---- from time to time

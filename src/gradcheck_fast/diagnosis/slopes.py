@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import _kernels
-from .._program import Kind
-from ..parameters import NOTHING
-from .adjoint import Change, slope, softmax_jacobian
-from .view import Family, Mutant, View, times
+from gradcheck_fast.diagnosis.adjoint import Change, slope, softmax_jacobian
+from gradcheck_fast.diagnosis.view import Family, Mutant, View, times
+from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.program.parameters import NOTHING
 
 if TYPE_CHECKING:
-    from .adjoint import Rows, Rule
+    from gradcheck_fast.diagnosis.adjoint import Rows, Rule
 
 #: What is written in place of a slope, by z and the value a.
 FORMULAS: dict[str, Callable[[Rows, Rows], Rows]] = {
@@ -146,7 +145,6 @@ def wrong_links(view: View) -> Iterator[Mutant]:
     if "logits" not in tape.operation(view.costs[0]):
         return
     link = "sigmoid" if "binary" in tape.operation(view.costs[0]) else "softmax"
-    probabilities = replace(tape.network.cost, from_logits=False)  # type: ignore[call-arg]
     twice: dict[tuple[int, int], Rule] = {}
     never: dict[tuple[int, int], Rule] = {}
     for n in view.costs:
@@ -158,7 +156,7 @@ def wrong_links(view: View) -> Iterator[Mutant]:
             e = np.exp(z - z.max(axis=1, keepdims=True))
             p = e / e.sum(axis=1, keepdims=True)
             twice[n, 0] = _through_softmax(view, n, p)
-        never[n, 0] = times(tape.cost_slope(n, probabilities, p))
+        never[n, 0] = times(tape.cost_slope(n, tape.operation(n).replace("logits", "probabilities"), p))
     yield Mutant(f"the derivative of {link} is applied twice: p - y has it already", Change(twice, {}))
     yield Mutant(
         f"the derivative of {link} is left out: the cost's slope by p is taken for that by z", Change(never, {})

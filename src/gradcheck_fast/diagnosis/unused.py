@@ -9,23 +9,21 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..numerical import Problem
-    from ..report import Report
-    from ..trees import Packed
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.losses.problem import Problem
 
 #: How far all parameters are moved at once, in normal numbers of their own size (of 1, where they are 0). A loss that
 #: is only flat at the parameters, as that of a network whose units are all off, changes at one of these points.
 _MOVES = (1.0, 3.0, 10.0)
 
 
-def unused_argument(problem: Problem, params: Packed, report: Report) -> tuple[str, ...]:
+def unused_argument(problem: Problem, params: Packed, numerical: NDArray[np.float64]) -> tuple[str, ...]:
     """What to say where the loss had the same value, to the last bit, whatever was done to the parameters.
 
-    Nothing is evaluated unless the gradient is wrong, and the numerical one is exactly zero. A network's loss uses all
-    of its parameters.
+    Nothing is evaluated unless the numerical gradient, a flat vector, is exactly zero. A network's loss uses all of its
+    parameters.
     """
-    n = report.flat_numerical
-    if not report.wrong or "units" in problem.methods or not ((n == 0.0) | np.isnan(n)).all():
+    if "units" in problem.methods or not ((numerical == 0.0) | np.isnan(numerical)).all():
         return ()
     rng = np.random.default_rng(0)
     values = {value_at(problem, params, _moved(params.flat, times, rng)) for times in _MOVES}

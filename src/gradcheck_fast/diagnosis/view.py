@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from .._program import Kind
-from ..parameters import NOTHING
-from .adjoint import Change
-from .cells import groups, inner_terms, owners
+from gradcheck_fast.diagnosis.adjoint import Change
+from gradcheck_fast.diagnosis.cells import groups, inner_terms, owners
+from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.program.parameters import NOTHING
 
 if TYPE_CHECKING:
-    from ..parameters import Parameter
-    from .adjoint import Rows, Rule, Sensitivities, Tape
-    from .cells import Group
+    from gradcheck_fast.diagnosis.adjoint import Rows, Rule, Sensitivities, Tape
+    from gradcheck_fast.diagnosis.cells import Group
+    from gradcheck_fast.program.parameters import Parameter
 
 
 class Mutant(NamedTuple):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._program import Kind
-from ..trees import split
-from .adjoint import Change
-from .hypotheses import ENTRIES
-from .view import Family, Mutant, Use, View
+from gradcheck_fast.diagnosis.adjoint import Change
+from gradcheck_fast.diagnosis.hypotheses import ENTRIES
+from gradcheck_fast.diagnosis.view import Family, Mutant, Use, View
+from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.inputs.trees import split
 
 if TYPE_CHECKING:
-    from ..parameters import Array
-    from .adjoint import Rows, Rule
-    from .hypotheses import Arrays, Case
+    from gradcheck_fast.diagnosis.adjoint import Rows, Rule
+    from gradcheck_fast.diagnosis.hypotheses import Arrays, Case
+    from gradcheck_fast.program.parameters import Array
 
 #: Each takes a way back of its own.
 _MOST_SAMPLES = 64

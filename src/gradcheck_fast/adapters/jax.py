@@ -1,0 +1,185 @@
+"""Checks of JAX gradients of functions of pytrees: of ``jax.grad`` with its custom rules, or written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
+
+from gradcheck_fast.adapters.common import Arrays, require_same_gradient, same_loss
+from gradcheck_fast.checks.gradcheck import gradcheck as check
+from gradcheck_fast.inputs.arrays import Precision, coarsest, require_float64
+from gradcheck_fast.losses.function_loss import python_loss
+from gradcheck_fast.losses.rounded_gradient import RoundedGradient
+
+try:
+    from jax import enable_x64
+except ImportError:  # older versions
+    from jax.experimental import enable_x64
+
+try:  # float64 where it is asked for, float32 elsewhere; there is no public context for that yet
+    from jax._src.config import explicit_x64_dtypes
+except ImportError:  # older versions
+    explicit_x64_dtypes = None
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from gradcheck_fast.checks.gradcheck import Options
+    from gradcheck_fast.report.report import Report
+
+
+def gradcheck(
+    loss: Callable[[Any], Any],
+    params: Any,
+    gradient: Any = None,
+    **options: Unpack[Options],
+) -> Report:
+    """Checks the gradient of a JAX function of a pytree, entry by entry.
+
+    The loss is evaluated in float64, under ``jax.enable_x64``, whatever the dtypes of `params`; the gradient in theirs.
+    Where that makes another loss of it, since `jax.random` draws other numbers in float64, only the parameters are of
+    float64, and what is computed from them; what is drawn stays of float32. A note of the report says so.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(params)`` gives one real number. It must compute in the dtypes that it is given.
+    params : pytree
+        Of arrays: dicts, lists, tuples, named tuples, registered dataclasses. What is not of floating-point numbers
+        stays as it is, and is not checked.
+    gradient : pytree or callable, optional
+        A pytree like `params`, or a function of `params` that gives one. By default, ``jax.grad(loss)``: then the rules
+        of `jax.custom_vjp` and `jax.custom_jvp` are what is checked.
+    **options
+        As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
+        checkpoint, sample, seed.
+
+    Returns
+    -------
+    Report
+        Of the arrays by their paths, as `jax.tree_util.keystr` writes them: ``['dense'].weights[0]``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, the message names it; or if the loss is another in float64, and looks wrong there.
+    """
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
+    case = _Case(loss, params)
+    if gradient is None:
+        find = case.gradient
+    elif callable(gradient):
+        find = lambda arrays: case.by_name(gradient(case.tree(arrays)))
+    else:
+        find = lambda arrays: case.by_name(gradient)
+    found = find(case.params)
+    notes = case.choose_doubles()
+    problem = RoundedGradient(python_loss(case.loss), found, lambda: case.gradient_in_double(find))
+    report = check(problem, found, case.params, **options)
+    if not report.ok:
+        case.require_same_loss()
+    return replace(report, notes=(*report.notes, *notes))
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """Everything in float64."""
+    with enable_x64(True):
+        yield
+
+
+@contextmanager
+def _float64_where_asked_for() -> Iterator[None]:
+    """Arrays of float64 are that, and what is computed from them; what is of no dtype in particular is float32."""
+    with enable_x64(False), explicit_x64_dtypes("allow"):
+        yield
+
+
+class _Case:
+    """A loss of a pytree as one of those of its arrays that are of floating-point numbers, by name."""
+
+    def __init__(self, loss: Callable[[Any], Any], params: Any) -> None:
+        self._loss = loss
+        leaves, self._structure = tree_flatten_with_path(params)
+        self._leaves = {keystr(path) or "params": leaf for path, leaf in leaves}
+        arrays = {name: jnp.asarray(leaf) for name, leaf in self._leaves.items()}
+        self.params = {name: np.asarray(a) for name, a in arrays.items() if jnp.issubdtype(a.dtype, jnp.floating)}
+        self.params_in_double = {name: array.astype(np.float64) for name, array in self.params.items()}
+        self._doubles: Callable[[], AbstractContextManager[None]] = _float64
+        if not self.params:
+            raise ValueError("params: expected a pytree with arrays of floating-point numbers, got none of them")
+
+    def choose_doubles(self) -> tuple[str, ...]:
+        """Of the ways to float64 takes the one in which the loss is the same, and says if it is not the first."""
+        if explicit_x64_dtypes is None or self._is_same():
+            return ()
+        self._doubles = _float64_where_asked_for
+        try:
+            if self._is_same():
+                return ("only the parameters are float64: where all is, the loss draws other random numbers",)
+        except Exception:  # whatever does not go with numbers of both kinds
+            pass
+        self._doubles = _float64
+        return ()
+
+    def require_same_loss(self) -> None:
+        """ValueError if the loss in float64 is further from that in the dtypes of the parameters than by roundings."""
+        if self._is_same():
+            return
+        values = self._value(self.params), self.loss(self.params_in_double)
+        gradients = self.gradient(self.params), self.gradient_in_double(self.gradient)
+        require_same_gradient(values, gradients, self._eps, "jax.enable_x64(True) and parameters of float64")
+
+    @property
+    def _eps(self) -> float:
+        return coarsest(Precision.of(array.dtype) for array in self.params.values()).eps
+
+    def _is_same(self) -> bool:
+        own, in_double = self._value(self.params), self.loss(self.params_in_double)
+        return same_loss(own, in_double, self._eps, self._value, self.params)
+
+    def loss(self, arrays: Arrays) -> Any:
+        """In float64."""
+        with self._doubles():
+            value = self._value(arrays)
+        require_float64("loss", np.asarray(value).dtype)
+        return value.item()
+
+    def gradient_in_double(self, find: Callable[[Arrays], Arrays]) -> Arrays:
+        """What gives the gradient, called with parameters of float64."""
+        with self._doubles():
+            return find(self.params_in_double)
+
+    def _value(self, arrays: Arrays) -> Any:
+        value = np.asarray(self._loss(self.tree(arrays)))
+        if value.size != 1:
+            raise TypeError(f"loss: expected it to give one real number, got the shape {value.shape}")
+        return value.reshape(())
+
+    def gradient(self, arrays: Arrays) -> Arrays:
+        """By ``jax.grad``."""
+        found = jax.grad(lambda params: self._loss(self.tree(params)))(_as_jax(arrays))
+        return {name: np.asarray(array) for name, array in found.items()}
+
+    def tree(self, arrays: Arrays) -> Any:
+        """The pytree, with these arrays as JAX's."""
+        own = _as_jax(arrays)
+        return tree_unflatten(self._structure, [own.get(name, leaf) for name, leaf in self._leaves.items()])
+
+    def by_name(self, gradient: Any) -> Arrays:
+        """Its arrays, but for those of the leaves that are not checked."""
+        named = ((keystr(path) or "params", leaf) for path, leaf in tree_flatten_with_path(gradient)[0])
+        return {name: np.asarray(leaf) for name, leaf in named if name in self.params or name not in self._leaves}
+
+
+def _as_jax(arrays: Arrays) -> Arrays:
+    """As JAX's arrays, of the same dtypes as far as these are enabled."""
+    return {name: jnp.asarray(array, dtype=array.dtype) for name, array in arrays.items()}

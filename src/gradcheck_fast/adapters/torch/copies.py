@@ -1,0 +1,254 @@
+"""Private copies of PyTorch modules, functions and data, which are run in place of the user's."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterator
+from copy import copy, deepcopy
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gradcheck_fast.inputs.arrays import Precision
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: The process that imported this; others are its forked children.
+_PROCESS = os.getpid()
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
+_COMPRESSED = (*_COMPRESSED_ROWS, torch.sparse_csc, torch.sparse_bsc)
+
+
+class Copies:
+    """Deep copies of some objects that may share parts, and the way back to the state in which they were copied.
+
+    Whatever the objects share (a parameter under two names, a module in several places) their copies share, too. Each
+    parameter has memory of its own, since the gradient of each is found by itself.
+
+    Parameters
+    ----------
+    dtype : torch.dtype, optional
+        To which floating-point tensors are cast; by default they keep their own. Where an object has a floating-point
+        dtype as an attribute, that is replaced as well.
+    **originals
+        The objects, by what errors call them.
+
+    Raises
+    ------
+    TypeError
+        If an object cannot be copied.
+    """
+
+    def __init__(self, dtype: torch.dtype | None = None, **originals: Any) -> None:
+        parts = list(_parts(list(originals.values())))
+        memo: dict[int, Any] = {} if dtype is None else {id(other): dtype for other in _FLOATS}
+        memo |= _copied_tensors(parts, dtype)
+        self._copied: dict[str, Any] = {}
+        for what, original in originals.items():
+            try:
+                self._copied[what] = deepcopy(original, memo)
+            except Exception as error:
+                raise TypeError(
+                    f"{what}: {_uncopyable(what, original, memo)} cannot be copied ({error}), and a copy is what is "
+                    "run, so that yours is not changed. Leave that out, or give its class a __deepcopy__"
+                ) from error
+        self._take_snapshot({id(part) for part in parts})
+
+    def __getitem__(self, what: str) -> Any:
+        return self._copied[what]
+
+    def restore(self) -> None:
+        """Undoes what was written into the copies since they were made, into their tensors, arrays and attributes."""
+        for container, saved in self._containers:
+            container.clear()
+            (container.update if isinstance(container, (dict, set)) else container.extend)(saved)
+        with torch.no_grad():
+            for tensor, values, is_leaf in self._tensors:
+                if is_leaf and tensor.grad_fn is not None:
+                    tensor.detach_()
+                if is_leaf:
+                    tensor.grad = None
+                if tensor.shape == values.shape:
+                    tensor.copy_(values)
+                else:
+                    tensor.data = values.clone()
+        for array, numbers in self._arrays:
+            array[...] = numbers
+        for generator, state in self._generators:
+            generator.set_state(state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.restore()
+        return self._copied
+
+    def __setstate__(self, copied: dict[str, Any]) -> None:
+        survive_a_fork()
+        self._copied = copied
+        self._take_snapshot(set())
+
+    def _take_snapshot(self, shared: set[int]) -> None:
+        """Of all but what the copies have in common with the originals, such as the members of an Enum."""
+        found = [part for part in _parts(list(self._copied.values())) if id(part) not in shared]
+        strided = [part for part in found if isinstance(part, torch.Tensor) and part.layout is torch.strided]
+        self._containers = [(part, copy(part)) for part in found if isinstance(part, (dict, list, set, deque))]
+        self._tensors = [(tensor, tensor.detach().clone(), tensor.is_leaf) for tensor in strided]
+        self._arrays = [(part, part.copy()) for part in found if isinstance(part, np.ndarray) and part.flags.writeable]
+        self._generators = [(part, part.get_state()) for part in found if isinstance(part, torch.Generator)]
+
+
+def fresh(tree: Any, known: dict[int, torch.Tensor] | None = None) -> Any:
+    """The tensors of a tuple, list or dict copied, leaves as leaves; what is an object of another class stays.
+
+    A tensor in several places has one copy (`known`, by ids).
+    """
+    known = {} if known is None else known
+    if isinstance(tree, torch.Tensor):
+        if id(tree) not in known:
+            leaf = tree.detach().clone().requires_grad_(tree.requires_grad)
+            known[id(tree)] = leaf if tree.is_leaf else leaf.clone()
+        return known[id(tree)]
+    if isinstance(tree, dict):
+        new = copy(tree)
+        for key, child in tree.items():
+            new[key] = fresh(child, known)
+        return new
+    if isinstance(tree, (tuple, list)):
+        children = [fresh(child, known) for child in tree]
+        return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
+    return tree
+
+
+def _copied_tensors(parts: list[Any], dtype: torch.dtype | None) -> dict[int, Any]:
+    """Copies of tensors by the ids of these: `deepcopy` refuses those that are computed, and knows no dtype."""
+    tensors = [part for part in parts if type(part) in (torch.Tensor, nn.Parameter)]
+    places = [_place(tensor) for tensor in tensors]
+    how_many = Counter(places)
+    memory: dict[Any, torch.Tensor] = {}
+    copies: dict[int, Any] = {}
+    for tensor, place in zip(tensors, places, strict=True):
+        if place is not None and how_many[place] > 1:
+            if place not in memory:
+                memory[place] = _copied_memory(tensor, dtype)
+            new = _in_copied_memory(tensor, memory[place])
+        else:
+            new = cast(tensor.detach().clone(), dtype)
+        if isinstance(tensor, nn.Parameter):
+            new = nn.Parameter(new, tensor.requires_grad)
+        elif tensor.requires_grad:
+            new.requires_grad_()
+        for hook in (tensor._backward_hooks or {}).values() if tensor.requires_grad and tensor.is_leaf else ():
+            new.register_hook(hook)
+        copies[id(tensor)] = new if tensor.is_leaf else new.clone()
+    return copies
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, torch.dtype] | None:
+    """In which memory a tensor lies, if others than parameters may lie there, too."""
+    if isinstance(tensor, nn.Parameter) or tensor.layout is not torch.strided or not tensor.numel():
+        return None
+    return tensor.untyped_storage().data_ptr(), tensor.dtype
+
+
+def _copied_memory(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """All numbers of the memory in which a tensor lies."""
+    size = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return cast(tensor.detach().as_strided((size,), (1,), 0).clone(), dtype)
+
+
+def _in_copied_memory(tensor: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+    """The copy of a tensor that lies in the copy of its memory."""
+    new = torch.empty(0, dtype=memory.dtype, device=memory.device)
+    return new.set_(memory.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def cast(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """In another floating-point dtype, or the complex one of that; integers stay."""
+    if dtype is None or not (tensor.is_floating_point() or tensor.is_complex()):
+        return tensor
+    return tensor.to(dtype.to_complex() if tensor.is_complex() else dtype)
+
+
+def _parts(roots: list[Any]) -> Iterator[Any]:
+    """All that a deep copy of these would copy, each once."""
+    seen: dict[int, Any] = {}
+    stack = list(roots)
+    while stack:
+        part = stack.pop()
+        if id(part) not in seen:
+            seen[id(part)] = part
+            yield part
+            stack.extend(_children(part))
+
+
+def _children(part: Any) -> Iterator[Any]:
+    if isinstance(part, (torch.Tensor, type, FunctionType, ModuleType, np.ndarray)):
+        return
+    if isinstance(part, dict):
+        yield from part.values()
+    elif isinstance(part, (list, tuple, set, frozenset, deque)):
+        yield from part
+    elif isinstance(part, MethodType):
+        yield part.__self__
+    elif isinstance(part, partial):
+        yield from (part.func, part.args, part.keywords)
+    if hasattr(part, "__dict__"):
+        yield part.__dict__
+
+
+def _uncopyable(what: str, original: Any, memo: dict[int, Any]) -> str:
+    """Which attribute of a module it is, if it is one."""
+    modules = original.named_modules() if isinstance(original, nn.Module) else ()
+    for path, module in modules:
+        for name, value in vars(module).items():
+            try:
+                deepcopy(value, memo)
+            except Exception:
+                if name not in ("_modules", "_parameters", "_buffers"):
+                    return f"the attribute {'.'.join(filter(None, (path, name)))}"
+    return what
+
+
+def array_of(tensor: torch.Tensor) -> NDArray[Any]:
+    """Its numbers; bfloat16, which NumPy does not have, as float32."""
+    tensor = tensor.detach().to_dense().cpu()
+    array: NDArray[Any] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+    return array
+
+
+def values_of(tensor: torch.Tensor) -> torch.Tensor:
+    """The numbers that it stores: of a sparse tensor those that are not left out."""
+    if tensor.layout is torch.sparse_coo:
+        return tensor.detach()._values()  # values() refuses what is not coalesced
+    return tensor.detach().values() if tensor.layout in _COMPRESSED else tensor.detach()
+
+
+def like_sparse(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """A tensor that stores these numbers, in the layout and places of another; differentiable in them."""
+    settings: dict[str, Any] = {"size": tensor.shape, "check_invariants": False}
+    if tensor.layout is torch.sparse_coo:
+        places = tensor.detach()._indices()
+        return torch.sparse_coo_tensor(places, values, is_coalesced=tensor.is_coalesced(), **settings)
+    if tensor.layout not in _COMPRESSED:
+        return values
+    by_row = tensor.layout in _COMPRESSED_ROWS
+    places = (tensor.crow_indices(), tensor.col_indices()) if by_row else (tensor.ccol_indices(), tensor.row_indices())
+    return torch.sparse_compressed_tensor(*places, values, layout=tensor.layout, **settings)
+
+
+def precision_of(dtype: torch.dtype) -> Precision:
+    """That of numbers of a floating-point dtype."""
+    info = torch.finfo(dtype)
+    return Precision(str(dtype).removeprefix("torch."), info.eps, info.tiny, info.tiny * info.eps)
+
+
+def survive_a_fork() -> None:
+    """In a forked child PyTorch waits for ever for the threads that it had before, unless it is told to use none."""
+    if os.getpid() != _PROCESS:
+        torch.set_num_threads(1)

@@ -1,0 +1,271 @@
+"""A PyTorch module's loss on given data, and its gradient, from runs of private copies."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from math import isclose, isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from gradcheck_fast.adapters.common import SAME_FUNCTION, Arrays, require_same_gradient, same_loss
+from gradcheck_fast.adapters.torch.copies import Copies, array_of, fresh, survive_a_fork
+from gradcheck_fast.adapters.torch.runs import Frozen, Observer, Run, Widened, gradients, notes_on, with_gradients
+from gradcheck_fast.frontends.torch_chain import as_loss_module, describe
+from gradcheck_fast.inputs.arrays import coarsest, require_float64
+from gradcheck_fast.inputs.trees import Packed, pack_as
+from gradcheck_fast.losses.transposed import Transposed
+
+#: Two runs with the same random numbers, one of them of compiled code, differ by less.
+_SAME_RUN = 1e-3
+
+
+class ModuleCase(NamedTuple):
+    """A module with its loss and data, as they are given."""
+
+    module: nn.Module
+    loss_fn: Any
+    inputs: tuple[Any, ...]
+    targets: Any
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Those that are checked."""
+        return {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+
+    def described(self) -> Transposed:
+        """The loss as that of a network; see `torch_network`."""
+        copies = self._copies(torch.float64)  # tracing leaves things behind
+        inputs, targets = copies["data"]
+        return describe(copies["module"], self.loss_fn, inputs, targets)
+
+    def runner(self, draws: Sequence[torch.Tensor] = ()) -> Runner:
+        """Of copies, with these random numbers if there are any."""
+        return Runner(self._copies(None), list(self.parameters), self._known_loss, draws)
+
+    def runner_in_double(self, found: Found) -> Runner:
+        """Of copies in float64, with the random numbers that were found; also where code says coarser numbers."""
+        widens = found.gradient.computed_in.is_coarse
+        return Runner(self._copies(torch.float64), list(self.parameters), self._known_loss, found.draws, widens)
+
+    @property
+    def _known_loss(self) -> bool:
+        return as_loss_module(self.loss_fn) is not None
+
+    def found(self, at: Arrays) -> Found:
+        """What a run in the module's own dtype gives.
+
+        A second run is looked at, for what is compiled is run as it was written while somebody looks.
+
+        Raises
+        ------
+        ValueError
+            If random numbers are drawn that cannot be frozen.
+        """
+        runner = self.runner()
+        value, gradient, _ = runner.gradient(at, self.parameters)
+        again, _, seen = runner.gradient(at, mode=Observer)
+        hint = "without what is random in it, as after module.eval(), the loss can be checked"
+        if seen.unfrozen:
+            raise ValueError(f"the loss draws random numbers in {seen.unfrozen}, which cannot be frozen; {hint}")
+        if seen.draws and not isclose(value, again, rel_tol=_SAME_RUN) and isfinite(value):
+            raise ValueError(
+                f"the loss is {value:.10g} at first and {again:.10g} the next time, with PyTorch's random numbers as "
+                f"they were: other random numbers, or those of compiled code, cannot be frozen; {hint}"
+            )
+        packed = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
+        return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws)
+
+    def require_same_loss(self, at: Arrays, found: Found, double: Runner) -> None:
+        """ValueError if the loss in float64 is further from that in the module's own dtype than by roundings."""
+        eps = coarsest((*found.gradient.precisions, found.gradient.computed_in)).eps
+        in_double = double.loss(at)
+        if not same_loss(found.value, in_double, eps, self.runner(found.draws).value, at):
+            gradients = dict(found.gradient.arrays(found.gradient.flat)), double.gradient_in_double(at)
+            require_same_gradient((found.value, in_double), gradients, eps, "module.double()")
+
+    def notes_on_failure(self) -> tuple[str, ...]:
+        """What forward changes while it computes, which may be why a gradient is not that of the differences."""
+        copies = self._copies(None)
+        runner = Runner(copies, list(self.parameters), self._known_loss, ())
+        runner.gradient({name: array_of(tensor) for name, tensor in self.parameters.items()})
+        kept = [f"{path}." for path, child in self.module.named_modules() if isinstance(child, _NormBase)]
+        after = dict(copies["module"].named_buffers())
+        written = [
+            name for name, buffer in self.module.named_buffers()
+            if not torch.equal(buffer, after[name]) and not name.startswith(tuple(kept))
+        ]  # fmt: skip
+        said = (
+            f"forward writes into {', '.join(written)}; where the loss depends on what it writes, as in training with "
+            "spectral_norm, that counts in the differences but not in the gradient. module.eval() may keep them"
+        )
+        return (said,) if written else ()
+
+    def _copies(self, dtype: torch.dtype | None) -> Copies:
+        data = (self.inputs, self.targets)
+        return Copies(dtype, module=self.module, loss_fn=self.loss_fn, data=data)
+
+
+class Found(NamedTuple):
+    """What a run in the module's own dtype gives.
+
+    Attributes
+    ----------
+    gradient : Packed
+    value : float
+        The loss.
+    draws : list of tensor
+        The random numbers that were drawn.
+    """
+
+    gradient: Packed
+    value: float
+    draws: list[torch.Tensor]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of it."""
+        return notes_on(self.draws, self.gradient.computed_in)
+
+
+class Runner:
+    """Evaluates the loss of copies, each time as if it was the first. It can be pickled, if the copies can.
+
+    Parameters
+    ----------
+    copies : Copies
+        With a module, loss_fn, and as data inputs and targets.
+    names : sequence of str
+        The parameters that are set.
+    known_loss : bool
+        Whether the loss is one of PyTorch's own.
+    draws : sequence of tensor
+        Random numbers to be used instead of new ones.
+    widens : bool
+        Whether everything is done in float64, whatever code says.
+    """
+
+    def __init__(
+        self,
+        copies: Copies,
+        names: Sequence[str],
+        known_loss: bool,
+        draws: Sequence[torch.Tensor],
+        widens: bool = False,
+    ) -> None:
+        self._copies, self._names, self._known_loss, self._draws = copies, names, known_loss, draws
+        own = dict(copies["module"].named_parameters())
+        self._parameters = {name: own[name] for name in names}
+        self._widens = widens
+        self._is_chosen = self._differentiates = False
+
+    def gradient(
+        self,
+        params: Arrays,
+        strangers: Mapping[str, torch.Tensor] | None = None,
+        mode: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> tuple[float, Arrays, Any]:
+        """The value of the loss, its gradient by autograd, and the context in which both were found.
+
+        Raises
+        ------
+        ValueError
+            If it depends on no parameter; or on one of the `strangers`, which are the parameters of the original.
+        """
+        value = float("nan")
+
+        def run() -> Run:
+            nonlocal value
+            found = self._run(params, differentiates=True)
+            if not found.requires_grad:
+                raise ValueError("loss_fn: its value does not depend on any parameter; was it detached?")
+            value = found.detach().item()
+            return Run([found], [*self._parameters.values(), *(strangers or {}).values()])
+
+        grads, entered = gradients(run, mode)
+        for name, grad in zip(strangers or {}, grads[len(self._names) :], strict=True):
+            if grad is not None:
+                raise ValueError(
+                    f"loss_fn: its value depends on the parameter {name} of the module itself, not only on those of "
+                    "the copy that is run in its place: forward or loss_fn has the module or the parameter from "
+                    "elsewhere (a closure, a global variable). Let forward read it from self, and give what loss_fn "
+                    "needs of it, such as a penalty, with the output"
+                )
+        own = zip(self._parameters.items(), grads[: len(self._names)], strict=True)
+        arrays = {name: array_of(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in own}
+        return value, arrays, entered
+
+    def gradient_in_double(self, params: Arrays) -> Arrays:
+        """The gradient alone, where the copies are in float64."""
+        self._choose(params)
+        _, found, _ = self.gradient(params, mode=self._mode)
+        return found
+
+    def loss(self, params: Arrays) -> float:
+        """The value alone, where the copies are in float64."""
+        survive_a_fork()
+        self._choose(params)
+        with self._mode():
+            value = self._run(params, self._differentiates)
+        require_float64("loss_fn", np.dtype(str(value.dtype).removeprefix("torch.")))
+        return float(value.detach())
+
+    def value(self, params: Arrays) -> float:
+        """The value in whatever dtype the copies are."""
+        with self._mode():
+            return float(self._run(params, differentiates=True).detach())
+
+    @contextmanager
+    def _mode(self) -> Iterator[None]:
+        with Widened() if self._widens else nullcontext(), Frozen(self._draws) if self._draws else nullcontext():
+            yield
+
+    def _choose(self, params: Arrays) -> None:
+        """Finds out, the first time, in which way the loss can be found in float64.
+
+        What forward makes in float32 may not go with float64; then everything is widened. And where forward asks for
+        gradients itself parameters must require some, which costs time otherwise.
+        """
+        if self._is_chosen:
+            return
+        try:
+            value = self.value(params)
+        except RuntimeError as error:
+            if "double" not in str(error).lower():
+                raise
+            self._widens = True
+            value = self.value(params)
+        try:
+            with warnings.catch_warnings(), self._mode():
+                warnings.simplefilter("error")  # as of checkpoints which nothing of what they are given requires
+                found = self._run(params, differentiates=False).detach().item()
+            self._differentiates = not isclose(found, value, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION)
+        except Exception:
+            self._differentiates = True
+        self._is_chosen = True
+
+    def _run(self, params: Arrays, differentiates: bool) -> torch.Tensor:
+        """The loss at these parameters, which require a gradient only if something differentiates."""
+        with with_gradients():
+            torch.clear_autocast_cache()  # it knows parameters by their identity, not by their values
+            self._copies.restore()
+            with torch.no_grad():
+                for name, parameter in self._parameters.items():
+                    parameter.copy_(torch.as_tensor(params[name]))
+                    parameter.requires_grad_(differentiates)
+            inputs, targets = fresh(self._copies["data"])
+            output = self._copies["module"](*inputs)
+            if isinstance(output, tuple) and self._known_loss:
+                output = output[0]
+            loss_fn = self._copies["loss_fn"]
+            value = loss_fn(output) if targets is None else loss_fn(output, targets)
+            if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.dtype.is_floating_point:
+                got = f"one of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+                raise TypeError(f"loss_fn: expected it to give a tensor of one real number, got {got}")
+            return value.reshape(())

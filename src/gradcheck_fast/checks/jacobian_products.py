@@ -1,0 +1,242 @@
+"""check_vjp() and check_jvp(): the derivatives of functions with several results, in random directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.checks.gradcheck import CommonOptions, SharedOptions, gradcheck
+from gradcheck_fast.inputs.arguments import integer
+from gradcheck_fast.inputs.arrays import DOUBLE
+from gradcheck_fast.inputs.trees import Tree, cast, pack, pack_as, parts
+from gradcheck_fast.losses.along import Along
+from gradcheck_fast.losses.function_loss import python_loss
+from gradcheck_fast.losses.rounded_gradient import RoundedGradient
+from gradcheck_fast.losses.tree_function import Products, TreeFunction, Trees, require_callable
+from gradcheck_fast.numerical.evaluate import writes
+from gradcheck_fast.numerical.gradient import PLAIN_STEP
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+    from gradcheck_fast.comparison.results import ArrayResult
+    from gradcheck_fast.inputs.arrays import Precision
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.report.report import Report
+
+
+def check_vjp(
+    f: Callable[..., Tree],
+    vjp: Callable[..., Any],
+    inputs: Any,
+    *,
+    directions: int = 1,
+    seed: int = 0,
+    **options: Unpack[SharedOptions],
+) -> Report:
+    """Checks a vector-Jacobian product, the backward pass of a function, for random cotangents.
+
+    For a cotangent v the gradient of ``<v, f(*inputs)>`` is ``vjp(v, *inputs)``: every entry of it is checked.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(*inputs)`` gives an array, or a tree of arrays. It is called with float64 arrays, and must compute in
+        float64.
+    vjp : callable
+        ``vjp(cotangent, *inputs)`` gives one gradient for each input, as a tuple; for `inputs` that are no tuple, the
+        gradient itself. The cotangent has the form and dtypes of ``f(*inputs)``.
+    inputs : tuple, or tree of arrays
+        The arguments. Each is a tree of floating-point arrays; or of anything else, such as indices, to which nothing
+        is done, and whose gradient may be None. What is no tuple is the only argument.
+    directions : int
+        How many cotangents are tried, one after another, until one fails.
+    seed : int
+        Of the random numbers.
+    **options
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample, n_threads, progress, executor. Each cotangent
+        is a loss of its own, so there is no checkpoint.
+
+    Returns
+    -------
+    Report
+        Of the first cotangent for which an entry is not right, or of the last. The arrays are ``inputs[0]`` and so on.
+        Of several outputs (arrays that `f` gives) each is checked by itself, with a cotangent that is zero in the
+        others, and then all together: small ones do not show beside large ones. A note names the one that is wrong, and
+        `Report.seen_from` says from what relative size on an error is seen in each output, with respect to each input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or what `f` or `vjp` gives; the message names it. Nothing has been changed then.
+    """
+    return vjp_report(f, vjp, inputs, DOUBLE, directions, seed, options)
+
+
+def vjp_report(
+    f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, computed_in: Precision, directions: int, seed: int,
+    options: SharedOptions,
+) -> Report:  # fmt: skip
+    """The report of `check_vjp`, of a vector-Jacobian product that is known to be computed in some precision."""
+    _require_known("check_vjp", options, SharedOptions)
+    function = TreeFunction(f, inputs)
+    require_callable("vjp", vjp)
+    at = function.at
+
+    def gradient(cotangent: Tree, params: Trees) -> Trees:
+        return function.by_name("vjp", function.after_f("vjp", vjp, params, cotangent["output"]))
+
+    def check(rng: np.random.Generator) -> Report:
+        by_array = _by_array(rng.standard_normal(function.own.flat.size), function.own)
+        cotangents = {name: cast(function.own.unpack(v), function.own_outputs) for name, v in by_array.items()}
+        vectors = {name: pack(cotangent).flat for name, cotangent in cotangents.items()}
+        products = Products(function, list(vectors.values())[-1])  # the last is of all arrays
+
+        def report_of(name: str) -> Report:
+            found = gradient(cotangents[name], function.params)
+            own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, unit_axes=True)
+            own = replace(own, computed_in=computed_in)
+            in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
+            problem = RoundedGradient(python_loss(products.loss(name)), own, in_double)
+            return gradcheck(problem, own, function.params, seed=seed, **options)
+
+        return _one_after_another(list(cotangents), report_of, "cotangent", lambda output, array: (output, array))
+
+    return _first_failing(check, function, directions, seed)
+
+
+def check_jvp(
+    f: Callable[..., Tree],
+    jvp: Callable[..., Tree],
+    inputs: Any,
+    *,
+    directions: int = 1,
+    seed: int = 0,
+    **options: Unpack[CommonOptions],
+) -> Report:
+    """Checks a Jacobian-vector product, the forward-mode derivative of a function, for random tangents.
+
+    For a tangent t it is compared with ``(f(x + h t) - f(x - h t)) / 2h``, in every entry of the output.
+
+    Parameters
+    ----------
+    f, inputs, directions, seed
+        As for `check_vjp`.
+    **options
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample. It takes a few calls of `f`; some tens where
+        the step along the tangent must be chosen, or the noise of `f` is to be known.
+    jvp : callable
+        ``jvp(tangents, *inputs)`` gives an array, or a tree of arrays, of the form of ``f(*inputs)``. `tangents` is a
+        tuple with a tangent for each input, None for one that is no tree of floating-point arrays; for `inputs` that
+        are no tuple, it is the tangent itself.
+
+    Returns
+    -------
+    Report
+        Of the first tangent for which an entry is not right, or of the last. The arrays are ``output``, or
+        ``output[0]`` and so on. Several inputs are moved one by one, and then together; `Report.seen_from` is as for
+        `check_vjp`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_vjp`.
+    """
+    _require_known("check_jvp", options, CommonOptions)
+    function = TreeFunction(f, inputs)
+    require_callable("jvp", jvp)
+
+    def tangent(tangents: Trees, params: Trees) -> Trees:
+        return {"output": function.after_f("jvp", jvp, params, function.as_given(tangents))}
+
+    def check(rng: np.random.Generator) -> Report:
+        at = function.at
+        direction = rng.standard_normal(at.flat.size) * np.maximum(1.0, np.abs(at.flat))
+        along = _by_array(direction, at)
+        one = lambda name: report_of(along[name])
+        return _one_after_another(list(along), one, "tangent", lambda given, array: (array, given))
+
+    def report_of(direction: NDArray[np.float64]) -> Report:
+        at = function.at
+        tangents = cast(at.unpack(direction), function.params)
+        t = pack(tangents).flat
+        own = tangent(tangents, function.params)
+        in_double = lambda: tangent(at.unpack(t), function.in_double)
+        problem = RoundedGradient(Along(function, t), own, in_double)
+        report = gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), seed=seed, **options)
+        return replace(report, step=report.step or PLAIN_STEP)
+
+    return _first_failing(check, function, directions, seed)
+
+
+def _require_known(what: str, options: Mapping[str, Any], known: type) -> None:
+    for name in options:
+        if name not in known.__annotations__:
+            raise TypeError(f"{what}: it has no option {name!r}; its options are {', '.join(known.__annotations__)}")
+
+
+def _first_failing(
+    check: Callable[[np.random.Generator], Report], function: TreeFunction, directions: int, seed: int
+) -> Report:
+    rng = np.random.default_rng(seed)
+    for _ in range(integer("directions", directions, positive=True)):
+        report = check(rng)
+        if not report.ok:
+            break
+    return replace(report, notes=(*report.notes, *function.notes, *map(writes, function.writers)))
+
+
+def _by_array(direction: NDArray[np.float64], packed: Packed) -> dict[str, NDArray[np.float64]]:
+    """A direction restricted to one array after another, by its name; in the end, as ``""``, to all of several."""
+    found = {}
+    for name, part, _ in parts(packed.shapes):
+        if part.stop > part.start:
+            found[name] = np.zeros_like(direction)
+            found[name][part] = direction[part]
+    return found if len(found) == 1 else {**found, "": direction}
+
+
+def _one_after_another(
+    names: Sequence[str], report_of: Callable[[str], Report], what: str, pair: Callable[[str, str], tuple[str, str]]
+) -> Report:
+    """The report of the first array that is wrong by itself; else of one that is undecided; else of all together.
+
+    Small numbers do not show beside large ones: so each array has a direction that is zero in the others.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the arrays, as `_by_array` gives them.
+    report_of : callable
+        Gives the report of one.
+    what : str
+        What the direction is called.
+    pair : callable
+        Gives output and input, of the name of the array and that of one in its report.
+    """
+    seen: dict[tuple[str, str], float] = {}
+    undecided = None
+    for name in filter(None, names):
+        report = report_of(name)
+        seen |= {pair(name, array.name): _power(array) for array in report.arrays}
+        said = (f"this is of {name} alone: the {what} is zero in all others",) * (len(names) > 1)
+        if report.wrong or len(names) == 1:
+            return replace(report, notes=(*said, *report.notes), seen_from=seen)
+        if undecided is None and any(array.inconclusive for array in report.arrays):
+            undecided = replace(report, notes=(*said, *report.notes))
+    report = report_of("")
+    if report.wrong:
+        said = (f"each is right by itself, but not all together: the result is not linear in the {what}",)
+        return replace(report, notes=(*said, *report.notes), seen_from=seen)
+    return replace(undecided or report, seen_from=seen)
+
+
+def _power(array: ArrayResult) -> float:
+    if array.status == "nothing to check":
+        return nan
+    return inf if array.power is None else array.power

@@ -1,0 +1,98 @@
+"""plot_step_sweep(): how the error of a numerical gradient depends on its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck_fast.checks.numerical_gradient import as_problem, differentiate
+from gradcheck_fast.comparison.compare import relative_error
+from gradcheck_fast.inputs.arguments import choose, integer, number
+from gradcheck_fast.inputs.trees import copy, pack_as
+from gradcheck_fast.report.plots import STYLES, draw_step_sweep, pyplot
+from gradcheck_fast.running.runner import Runner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.inputs.trees import Tree
+    from gradcheck_fast.losses.problem import Loss
+
+
+def plot_step_sweep(
+    loss: Loss,
+    gradient: Tree | Callable[[Tree], Tree],
+    params: Tree,
+    *,
+    methods: Sequence[str] | None = None,
+    steps: Sequence[float] | None = None,
+    entries: int = 64,
+    n_threads: int | None = None,
+) -> Figure:
+    """Draws the error of the numerical gradient against its step h: a V in plain arithmetic, flat in differences.
+
+    In plain arithmetic a small h loses digits to rounding, a large one to truncation; the best is between. Difference
+    arithmetic has nothing to lose by a small h.
+
+    Parameters
+    ----------
+    loss, gradient, params
+        As for `gradcheck`. The gradient should be right: its own error is where all lines end.
+    methods : sequence of {"direct", "incremental", "units"}, optional
+        Default: ``direct``, and ``units`` for the loss of a `Network`.
+    steps : sequence of float, optional
+        Default: two for each power of ten from 1e-15 to 1.
+    entries : int
+        How many entries are compared, spread evenly over all. ``direct`` is computed for these only: two calls of the
+        loss for each, at each step.
+    n_threads : int, optional
+        As for `gradcheck`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A figure of `matplotlib.pyplot`.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed; it is an optional dependency.
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+    pyplot()  # says so at once if there is no matplotlib
+    problem = as_problem(loss)
+    if methods is None:
+        methods = tuple(method for method in ("direct", "units") if method in problem.methods)
+    for method in methods:
+        choose("methods", method, STYLES)
+    widths = [number("steps", h, positive=True) for h in (np.logspace(-15, 0, 31) if steps is None else steps)]
+    at = problem.pack(params)
+    given = gradient(copy(params)) if callable(gradient) else gradient
+    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, unit_axes=True).flat
+    if not analytic.size:
+        raise ValueError("params: there are no entries to compare")
+    picked = np.unique(np.linspace(0, analytic.size - 1, integer("entries", entries, positive=True)).astype(np.intp))
+
+    def plain(h: float) -> NDArray[np.float64]:
+        return np.array([_slope(lambda theta: problem.cost(at, theta), at.flat, k, h) for k in picked])
+
+    def found(method: str, h: float) -> NDArray[np.float64]:
+        if method == "direct":
+            return plain(h)
+        return differentiate(problem, at, method, h, Runner(n_threads)).gradient[picked]
+
+    errors = {method: [relative_error(analytic[picked], found(method, h)) for h in widths] for method in methods}
+    title = f"Error of the numerical gradient, {len(picked)} of {analytic.size:,} entries"
+    return draw_step_sweep(widths, errors, title)
+
+
+def _slope(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], k: int, h: float) -> float:
+    """The central difference as it stands in textbooks."""
+    plus, minus = theta.copy(), theta.copy()
+    plus[k] += h
+    minus[k] -= h
+    return (cost(plus) - cost(minus)) / (2.0 * h)

@@ -1,0 +1,311 @@
+"""What is wrong: an analytic gradient against a numerical one, entry by entry and as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from gradcheck_fast.comparison._judge import judge
+from gradcheck_fast.comparison.results import ArrayResult
+from gradcheck_fast.inputs import _norms
+from gradcheck_fast.inputs.trees import Packed, Tree, pack, pack_as, parts
+from gradcheck_fast.numerical.errorbars import (
+    COST_ROUNDINGS,
+    Bars,
+    error_bars,
+    in_proportion,
+    reaching_over_kinks,
+    refined_bars,
+    typical,
+)
+from gradcheck_fast.numerical.gradient import EPSILON, JITTER, Kinks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.inputs.arrays import Precision
+    from gradcheck_fast.inputs.trees import Shape
+    from gradcheck_fast.numerical.gradient import Numerical
+
+
+def relative_error(a: Tree, b: Tree) -> float:
+    """‖a − b‖ / ‖a + b‖, the tutorials' measure of how far two gradients differ.
+
+    Parameters
+    ----------
+    a, b : tree of arrays
+        With the same number of entries; compared in order, or by name if both are dicts of the same names.
+
+    Returns
+    -------
+    float
+        0 where both are zero everywhere, infinity where a = -b, NaN where an entry is not finite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not real, or have different numbers of entries.
+    """
+    first = pack(a, "a", finite=False)
+    second = pack(b, "b", finite=False)
+    if isinstance(a, Mapping) and set(first.shapes) == set(second.shapes):  # whatever their order
+        second = pack_as(b, first.shapes, "b", finite=False, unit_axes=True)
+    if first.flat.size != second.flat.size:
+        raise ValueError(f"relative_error: a has {first.flat.size} entries, b has {second.flat.size}; expected as many")
+    return _ratio(first.flat, second.flat)
+
+
+def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    (first, first_finite), (second, second_finite) = _norms.largest(a), _norms.largest(b)
+    if not (first_finite and second_finite):
+        return float("nan")
+    scale = max(first, second)
+    if scale == 0.0:
+        return 0.0
+    difference, total = _norms.squares(a, b, scale)
+    return math.sqrt(difference / total) if total else float("inf")
+
+
+#: Roundings, of the analytic gradient's dtype, that a gradient which agrees so well needs no error bars to be right:
+#: of an entry, and of the root mean square of its array.
+_SURE_ROUNDINGS = 8.0
+#: Plain differences with their first steps are sure where they agree to this part of an entry and to noise, and noise
+#: is less than the other part of what is typical.
+_SURE, _CLEAR = 1e-8, 1e-6
+#: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
+ANALYTIC_ROUNDINGS = 12.0
+#: A unit that is nearly saturated loses as many digits of 1 - a² in a coarse dtype as its gradient is smaller than it
+#: would be elsewhere. So no entry has less rounding than the largest of all, times this.
+_SATURATED = 3.0
+#: An array that is less than its error bars has nothing to check, if these are so small a part of the whole gradient;
+#: else nothing is known of it.
+NEGLIGIBLE = 1e-6
+#: So many entries that seem wrong are looked at more closely: the worst.
+_MOST_LOOKED_AT = 100
+#: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
+_UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
+
+
+class Comparison(NamedTuple):
+    """The results of all arrays, and for each entry of the flat vector how far it exceeds its tolerance.
+
+    `numerical` is the gradient that was compared with, and `bars` are its error bars, if they were needed.
+    """
+
+    arrays: tuple[ArrayResult, ...]
+    relative_error: float
+    excess: NDArray[np.float64]
+    numerical: NDArray[np.float64]
+    bars: NDArray[np.float64] | None
+
+
+def compare(
+    analytic: Packed, numerical: Numerical, rtol: float | None, atol: float | None, *, with_bars: bool = False
+) -> Comparison:
+    """Compares entry by entry.
+
+    Where the two agree to some roundings everywhere, or to what a first difference can tell, that is all: two
+    independent ways have led to the same numbers. Else error bars are found; and where something is beyond them, what
+    is rounded on the way.
+    """
+    zeros, n = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient
+    if rtol is None and atol is None and numerical.exact and not with_bars:
+        comparison = _judge(analytic, numerical, Bars(n, zeros), partial(_sure, n))
+        if not any(array.wrong for array in comparison.arrays):
+            return comparison
+    if atol is not None:  # the user says how much; error bars are only shown
+        found = Bars(n, zeros)
+        by_user: _Tolerances = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
+        shown = reaching_over_kinks(error_bars(numerical, analytic.shapes).bars, numerical.kinks) if with_bars else None
+        comparison, *_ = _looked_closer(analytic, numerical, found, lambda _: by_user)
+        return comparison._replace(bars=shown)
+    found, known = _with_bars(analytic, numerical, everywhere=with_bars)
+
+    def tolerance(found: Bars, roundings: NDArray[np.float64]) -> _Tolerances:
+        if rtol is not None:
+            return lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part])
+        return partial(_within_bars, found, numerical.exact, roundings)
+
+    comparison = _judge(analytic, numerical, found, tolerance(found, zeros))
+    if any(array.wrong for array in comparison.arrays):
+        roundings = zeros if rtol is not None else _roundings(comparison, analytic, numerical)
+        comparison, looked_at, better, numerical = _looked_closer(
+            analytic, numerical, found, lambda found: tolerance(found, roundings)
+        )
+        known[looked_at] = better.bars[looked_at]
+    bars = reaching_over_kinks(known, numerical.kinks) if np.isfinite(known).any() else None
+    return comparison._replace(bars=bars)
+
+
+def _looked_closer(
+    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[Bars], _Tolerances]
+) -> tuple[Comparison, NDArray[np.intp], Bars, Numerical]:
+    """The comparison after a closer look at what seems wrong, or at the worst of it, where that can be had.
+
+    Returns also which entries are known better now, and how.
+    """
+    comparison = _judge(analytic, numerical, found, tolerance(found))
+    worst = np.flatnonzero((comparison.excess > 1.0) & np.isfinite(analytic.flat))
+    if numerical.closer is None or not len(worst):
+        return comparison, worst[:0], found, numerical
+    worst = np.sort(worst[np.argsort(-comparison.excess[worst], kind="stable")[:_MOST_LOOKED_AT]])
+    closer = numerical.closer(worst, analytic.flat[worst])
+    crossed, low, high = numerical.kinks or Kinks(0, *np.zeros((2, len(found.bars))))
+    at_kink = (low[worst] != 0.0) | (high[worst] != 0.0)
+    with np.errstate(invalid="ignore"):
+        refuted = np.abs(closer.derivatives - found.gradient[worst]) > closer.bars + found.bars[worst]
+        # larger steps may have crossed kinks, if there are any
+        agrees = np.abs(closer.derivatives - analytic.flat[worst]) <= closer.bars
+        agrees &= (closer.bars <= _CLEAR * np.abs(closer.derivatives)) & (numerical.kinks is not None)
+    taken = np.isfinite(closer.derivatives) & (at_kink | refuted | agrees | (closer.low != 0.0))
+    if not taken.any():
+        return comparison, worst[:0], found, numerical
+    gradient, bars, low, high = (array.copy() for array in (found.gradient, found.bars, low, high))
+    for array, new in zip((gradient, bars, low, high), closer, strict=True):
+        array[worst[taken]] = new[taken]
+    found, numerical = Bars(gradient, bars), numerical._replace(kinks=Kinks(crossed, low, high))
+    return _judge(analytic, numerical, found, tolerance(found)), worst[taken], found, numerical
+
+
+class _Tolerance(NamedTuple):
+    """What is allowed to an array: ``atol + rtol * max(|a|, |n|) + allowance``, the last for each entry."""
+
+    rtol: float
+    atol: float
+    allowance: NDArray[np.float64]
+
+
+#: Tells what is allowed to an array, by its part, its shape and its precision.
+_Tolerances: TypeAlias = "Callable[[slice, Shape, Precision], _Tolerance]"
+
+
+def _sure(n: NDArray[np.float64], part: slice, shape: Shape, precision: Precision) -> _Tolerance:
+    """Some roundings."""
+    relative = _SURE_ROUNDINGS * precision.eps
+    return _Tolerance(relative, relative * _norms.root_mean_square(n[part]), np.broadcast_to(0.0, n[part].shape))
+
+
+def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> tuple[Bars, NDArray[np.float64]]:
+    """The numerical gradient with how close yours must come to it; and the error bars that are known."""
+    if numerical.refine is None or everywhere:
+        found = error_bars(numerical, analytic.shapes)
+        return found, found.bars
+    close, unsure, enough = _first_glance(analytic, numerical)
+    gradient, known = refined_bars(numerical, unsure, enough)
+    return Bars(gradient, np.where(unsure, known, close)), known
+
+
+def _within_bars(
+    found: Bars, exact: bool, roundings: NDArray[np.float64], part: slice, shape: Shape, precision: Precision
+) -> _Tolerance:
+    """Error bars, and roundings of the analytic gradient's dtype."""
+    bars, own, eps = found.bars[part], found.gradient[part], precision.eps
+    # bars of exact differences show how the problem answers to rounding; else an entry's size must do, and in dtypes so
+    # coarse that plain differences see it, that of what cancels
+    condition = bars / JITTER if exact else np.maximum(np.abs(own), (eps > EPSILON) * typical(own, {"": shape}))
+    allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
+    lost = precision.smallest_subnormal + _UNDERFLOWS * min(precision.tiny, _TINY)
+    return _Tolerance(0.0, lost, allowance)
+
+
+def _roundings(comparison: Comparison, analytic: Packed, numerical: Numerical) -> NDArray[np.float64]:
+    """What one rounding of everything may be in each entry, over that of its dtype."""
+    n = comparison.numerical
+    roundings: NDArray[np.float64] = np.broadcast_to(numerical.roundings(), n.shape)
+    coarse = any(array.wrong and analytic.precision(array.name).is_coarse for array in comparison.arrays)
+    change = numerical.coarse_roundings() if coarse else None
+    if change is None:
+        return roundings
+    spread = np.fmax(typical(change, analytic.shapes), in_proportion(change, n, analytic.shapes))
+    least = _SATURATED * np.abs(n[np.isfinite(n)]).max(initial=0.0)
+    return np.asarray(np.maximum(np.maximum(roundings, least), np.fmax(change, spread)))
+
+
+def _first_glance(
+    analytic: Packed, numerical: Numerical
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """How close plain differences with their first steps must come to be sure, which entries are not sure, and how wide
+    the error bars of those may be.
+
+    Truncation that just makes up for an error of the analytic gradient is not to be expected; noise that hides one is.
+    """
+    a, n = analytic.flat, numerical.gradient
+    close = COST_ROUNDINGS * EPSILON * np.broadcast_to(numerical.noise(), n.shape) + _SURE * np.abs(n)
+    unsure, enough = np.empty(len(n), np.bool_), np.empty(len(n))
+    for name, part, _ in parts(analytic.shapes):
+        size = np.abs(n[part])
+        precision = analytic.precision(name)
+        least = _norms.root_mean_square(n[part]) if precision.is_coarse else 0.0
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounding = _SURE_ROUNDINGS * precision.eps * np.maximum(size, least)
+            agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & np.isfinite(n[part])
+            clear = close[part] <= _CLEAR * size + rounding
+        unsure[part] = ~(agree & clear | ~np.isfinite(a[part]))
+        enough[part] = np.where(agree, _CLEAR * size, 0.0)  # what does not agree is looked at as well as can be
+    zero = np.flatnonzero(unsure & (a == 0.0) & (n == 0.0))
+    if numerical.flat is not None and len(zero):
+        bars = numerical.flat(zero)
+        sure = np.isfinite(bars)
+        close[zero[sure]], unsure[zero[sure]] = bars[sure], False
+    return close, unsure, enough
+
+
+def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _Tolerances) -> Comparison:
+    """The results under a tolerance that is asked for by array: its part, its shape, and its precision."""
+    a, n = analytic.flat, found.gradient
+    low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]
+    results: list[ArrayResult] = []
+    excess = np.empty_like(n)
+    negligible = NEGLIGIBLE * _norms.root_mean_square(n)
+    for name, part, shape in parts(analytic.shapes):
+        rtol, atol, allowance = tolerance(part, shape, analytic.precision(name))
+        own, other, ratio = a[part], n[part], excess[part]
+        error, wrong, at_kink, undecided, small = judge(
+            own, other, found.bars[part], allowance, low[part], high[part], rtol, atol,
+            _norms.root_mean_square(other), ratio,
+        )  # fmt: skip
+        empty = not wrong and small + at_kink == own.size
+        if empty and negligible:
+            empty = found.bars[part].max(initial=0.0) <= negligible
+        results.append(
+            ArrayResult(
+                name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink,
+                0 if empty else undecided, empty,
+                power=None if numerical.exact else _power(own, other, allowance + found.bars[part], rtol, atol),
+            )
+        )  # fmt: skip
+    return Comparison(tuple(results), _ratio(a, n), excess, n, None)
+
+
+def _power(
+    own: NDArray[np.float64], other: NDArray[np.float64], allowance: NDArray[np.float64], rtol: float, atol: float
+) -> float:
+    """The relative size from which on an error is seen: one whose entries are all tolerated has no larger norm."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        allowed = allowance + (atol + rtol * np.fmax(np.abs(own), np.abs(other)))
+        size = _norms.root_mean_square(other)
+        return _norms.root_mean_square(allowed) / size if size and np.isfinite(allowed).all() else math.inf
+
+
+#: Costs that differ by less, in parts of the larger, are taken for the same: yours may have been found in float32.
+_SAME_COST = 1e-4
+#: The same, where both are next to nothing.
+_NO_COST = 1e-12
+
+
+def compare_costs(yours: float, ours: float) -> tuple[str, ...]:
+    """What to say where the user's cost is not the described one's; nothing if it is."""
+    if abs(yours - ours) <= _SAME_COST * max(abs(yours), abs(ours)) + _NO_COST:
+        return ()
+    said = f"your cost is {yours:.10g}, the one described here {ours:.10g}"
+    if ours:
+        ratio = yours / ours
+        said += f": {ratio:.4g} times as much"
+        for factor, what in ((2.0, "a factor ½ differs"), (0.5, "a factor ½ differs"), (-1.0, "the sign differs")):
+            if abs(ratio - factor) <= _SAME_COST * abs(factor):
+                said += f", so {what}"
+    return (f"{said}. Before the gradient, check the layers, the cost and its reduction: another network is described",)

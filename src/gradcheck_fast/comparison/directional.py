@@ -1,0 +1,324 @@
+"""A gradient checked along random directions, and what is wrong in it located: for networks of many parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil, floor, hypot, inf, isfinite, log10, nan, prod, sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.comparison.compare import NEGLIGIBLE, Comparison
+from gradcheck_fast.comparison.lines import CONFIDENCE, DIRECTIONS, MORE, SMALLEST, Probe, Table, Tolerance, check_along
+from gradcheck_fast.comparison.localise import Located, inside, locate
+from gradcheck_fast.comparison.results import ArrayResult, Block, Drawn
+from gradcheck_fast.inputs.arrays import SINGLE, is_float32
+from gradcheck_fast.inputs.trees import parts
+from gradcheck_fast.numerical.evaluate import cost_beside, say_where
+from gradcheck_fast.running.replay import Answers, all_answers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.comparison.lines import Tested
+    from gradcheck_fast.comparison.localise import Checked
+    from gradcheck_fast.inputs.trees import Packed, Shape
+    from gradcheck_fast.running.runner import Runner
+
+#: How often what was found is left out, and the rest of the array checked again.
+_ROUNDS = 8
+#: An array in which a gradient wrong by as much as itself could have been missed is inconclusive.
+_POWERLESS = 1.0
+#: So many of an array's wrong entries are differenced once more, each with the step that suits it, before any is called
+#: wrong: directions have one step for all of an array, and little is known of a loss's noise.
+_SUSPECTS = 8
+#: Evaluations of the cost for each direction.
+_EVALUATIONS = 3
+#: What a stretch of an array's check takes: at least so long, and for each parameter, all of which are sent to workers.
+_STRETCH_SECONDS, _SECONDS_PER_PARAMETER = 1.0, 1e-6
+
+
+class Directional(NamedTuple):
+    """The comparison, and how it was made.
+
+    Attributes
+    ----------
+    comparison : Comparison
+        The numerical gradient is NaN but where entries were differenced one by one.
+    step : float or None
+    evaluations : int
+        Of the cost, along directions.
+    coverage : str
+        What would have been seen, in a sentence.
+    drawn : dict
+        The entries that were differenced, of each block and array that is wrong in all of them, by its label.
+    base : float
+        The cost at the parameters.
+    """
+
+    comparison: Comparison
+    step: float | None
+    evaluations: int
+    coverage: str
+    drawn: dict[str, Drawn]
+    base: float
+    method: str = "directional"
+    kinks: None = None
+
+
+class _Found(NamedTuple):
+    """What is known of one array in the end: the first test, the last one, and what was found in between.
+
+    `refuted`: that was wrong along directions, but not when differenced as carefully as single entries are.
+    """
+
+    table: Table
+    not_finite: int
+    first: Tested | None = None
+    last: Tested | None = None
+    located: Located = Located()
+    refuted: bool = False
+
+    @property
+    def suspects(self) -> NDArray[np.intp]:
+        """Where the worst of the entries lie that were differenced one by one, in the flat vector."""
+        checked = sorted((*self.located.entries, *self.located.drawn), key=lambda entry: -entry.excess)
+        places = [entry.row * self.table.shape[1] + entry.column for entry in checked[:_SUSPECTS] if entry.wrong]
+        return self.table.place.start + np.array(places, np.intp)
+
+
+def compare_along_directions(
+    cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, *,
+    rtol: float | None, atol: float | None, step: float | None, seed: int, runner: Runner,
+    is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]],
+) -> Directional:  # fmt: skip
+    """Compares array by array; see `lines` for the mathematics, `localise` for how wrong entries are found.
+
+    Parameters
+    ----------
+    cost : callable
+        The cost at a flat vector.
+    params, analytic : Packed
+    rtol, atol : float or None
+        As for `gradcheck`, of the root mean square of an array's errors; by default what rounding in the dtype of the
+        analytic array may do.
+    step : float or None
+        h, the standard deviation of how far each parameter is moved. None: chosen for each array.
+    seed : int
+        Of the random directions.
+    runner : Runner
+        Each array is a task, in stretches. The result does not depend on who does them: the answers of all arrays are
+        found first, and then gone through once more.
+    is_wrong : callable
+        Which of some entries, by their numbers, are wrong when compared entry by entry.
+    """
+    single, given = is_float32(analytic.flat), Tolerance(rtol or 0.0, atol or 0.0)
+    arrays = []
+    for name, part, shape in parts(analytic.shapes):
+        own = Tolerance.of_precision(SINGLE if single else analytic.precision(name))
+        arrays.append(_Array(name, shape, part, own if rtol is None and atol is None else given))
+    asked = _Asked(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
+    answers = all_answers(
+        asked.check, len(arrays), runner, what="arrays along directions", expected=asked.expected,
+        seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
+    )  # fmt: skip
+    checked = [asked.check(number, Answers(known)) for number, known in enumerate(answers)]
+    for number, array in enumerate(checked):
+        if array.last is not None and not isfinite(array.last.bar):
+            asked.raise_again(number)
+    found = _confirmed(checked, is_wrong)
+    return _summary(found, analytic, asked.base, 1 + sum(map(len, answers)), step, given)
+
+
+def _confirmed(found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]]) -> list[_Found]:
+    """The same, where what is wrong in an array is so in at least one of its entries when differenced by itself."""
+    suspects = np.sort(np.concatenate([array.suspects for array in found])) if found else np.empty(0, np.intp)
+    if not len(suspects):
+        return found
+    wrong = dict(zip(suspects.tolist(), is_wrong(suspects).tolist(), strict=True))
+    return [
+        array._replace(located=Located(), refuted=True)
+        if len(array.suspects) and not any(wrong[entry] for entry in array.suspects.tolist())
+        else array
+        for array in found
+    ]
+
+
+class _Array(NamedTuple):
+    """One array, and where it lies in the flat vectors."""
+
+    name: str
+    shape: Shape
+    part: slice
+    tolerance: Tolerance
+
+
+class _Asked(NamedTuple):
+    """What is to be checked."""
+
+    cost: Callable[[NDArray[np.float64]], float]
+    base: float
+    theta: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+    arrays: tuple[_Array, ...]
+    step: float | None
+    seed: int
+
+    def check(self, number: int, answers: Answers) -> _Found:
+        """One of the arrays."""
+        _, shape, part, tolerance = self.arrays[number]
+        table = Table(shape, part.start, self.theta, self.gradient, (self.seed, number))
+        probe = Probe(partial(cost_beside, self.cost), self.theta, self.base, answers)
+        return _check_array(probe, table, tolerance, self.step)
+
+    def raise_again(self, number: int) -> None:
+        """Lets the exception through that the loss raises where one of the arrays is moved, however little."""
+        name, _, part, _ = self.arrays[number]
+        moved = self.theta.copy()
+        moved[part] += SMALLEST * np.random.default_rng(self.seed).standard_normal(part.stop - part.start)
+        try:
+            self.cost(moved)
+        except Exception as error:
+            say_where(error, f"{name} was moved along a random direction")
+            raise
+
+    def expected(self, number: int, given: int) -> int:
+        """How many evaluations an array takes, at least, that has had so many: right or wrong."""
+        size = prod(self.arrays[number].shape)
+        right = _EVALUATIONS * min(size, DIRECTIONS)
+        if given < right:
+            return right
+        return right + max(given, _EVALUATIONS * (DIRECTIONS + MORE + size.bit_length()))
+
+
+def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float | None) -> _Found:
+    """Checks, locates, leaves out what was found, and checks the rest, until nothing more is seen."""
+    not_finite = ~np.isfinite(table.gradient)
+    count = int(np.count_nonzero(not_finite))
+    if count:
+        table.leave_out(not_finite)
+    if table.theta.size == count or not np.isfinite(probe.base):
+        return _Found(table, count)
+    first = last = check_along(probe, table, tolerance, step)
+    located = Located()
+    for _ in range(_ROUNDS):
+        if not last.wrong:
+            break
+        size = last.size / sqrt(table.theta.size)
+        more = locate(probe, table, tolerance, number=last.number, residual=last.residual, size=size, step=step)
+        located = located.and_more(more)
+        table.leave_out(_where(table, more))
+        if table.left_out is not None and table.left_out.all():
+            return _Found(table, count, first, last, located)
+        last = check_along(probe, table, tolerance, step)
+    if last.wrong:
+        everywhere = (((0, table.shape[0]),), ((0, table.shape[1]),))
+        located = located._replace(blocks=(*located.blocks, Block(*everywhere, table.shape, 0, 0)))
+    return _Found(table, count, first, last, located)
+
+
+def _where(table: Table, located: Located) -> NDArray[np.bool_]:
+    where = np.zeros(table.shape, np.bool_)
+    for entry in located.entries:
+        where[entry.row, entry.column] = True
+    for block in located.blocks:
+        where[np.ix_(inside(block.rows, table.shape[0]), inside(block.columns, table.shape[1]))] = True
+    return where
+
+
+def _summary(
+    found: list[_Found], analytic: Packed, base: float, evaluations: int, step: float | None, tolerance: Tolerance
+) -> Directional:
+    known = any(array.located.entries or array.located.drawn for array in found)
+    numerical, excess = np.full(analytic.flat.size, nan), np.full(analytic.flat.size, -inf)
+    bars = np.full(analytic.flat.size, nan) if known else None
+    results: list[ArrayResult] = []
+    tests = [array.first for array in found if array.first is not None]
+    negligible = NEGLIGIBLE * max((test.size for test in tests), default=0.0)
+    for (name, shape), array in zip(analytic.shapes.items(), found, strict=True):
+        own = array.table.place
+        if array.not_finite:
+            excess[own][~np.isfinite(analytic.flat[own])] = inf
+        largest = 0.0
+        for entry in (*array.located.entries, *array.located.drawn):
+            at = own.start + entry.row * array.table.shape[1] + entry.column
+            numerical[at], excess[at] = entry.numerical, entry.excess
+            if bars is not None:
+                bars[at] = entry.bar
+            largest = max(largest, abs(float(analytic.flat[at]) - entry.numerical))
+        results.append(_result(name, shape, array, largest, tolerance, negligible))
+    ratio = nan if any(array.not_finite for array in found) else _relative_error(tests)
+    comparison = Comparison(tuple(results), ratio, excess, numerical, bars)
+    drawn = {}
+    for name, array in zip(analytic.shapes, found, strict=True):
+        drawn.update(_drawn(name, array, analytic.flat))
+    return Directional(comparison, step, evaluations, _coverage(results), drawn, base)
+
+
+def _result(
+    name: str, shape: Shape, array: _Found, largest: float, tolerance: Tolerance, negligible: float
+) -> ArrayResult:
+    """The result of one array. What is neither found nor left out is as the last directions say."""
+    size, last, blocks = array.table.theta.size, array.last, array.located.blocks
+    wrong = array.not_finite + len(array.located.entries) + sum(block.estimate for block in blocks)
+    if last is None or array.first is None:
+        unknown = size - array.not_finite
+        return ArrayResult(name, shape, nan if size else 0.0, 0.0, wrong, size, *tolerance, 0, unknown, not size)
+    flat = [entry.row * array.table.shape[1] + entry.column for entry in array.located.entries]
+    entries = tuple(tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(flat))
+    ratio = nan if array.not_finite else _relative_error([array.first])
+    powerless = not wrong and (last.power > _POWERLESS or array.refuted)
+    empty = powerless and last.silent and (not negligible or last.bar <= negligible)
+    return ArrayResult(
+        name, shape, ratio, largest, wrong, size, *tolerance, inconclusive=size if powerless and not empty else 0,
+        empty=empty, power=None if array.refuted else last.power, entries=entries, blocks=blocks,
+    )  # fmt: skip
+
+
+def _relative_error(tests: list[Tested]) -> float:
+    """‖a - n‖ / ‖a + n‖ as the directions estimate it."""
+    if not tests:
+        return nan
+    difference, total = (hypot(*norms) for norms in zip(*(test.norms for test in tests), strict=True))
+    return difference / total if total else 0.0 if not difference else inf
+
+
+def _coverage(results: list[ArrayResult]) -> str:
+    """What would have been seen. Said of arrays of which it can be said; the others are inconclusive or empty."""
+    powers = {array.name: array.power for array in results if array.power is not None and array.power <= _POWERLESS}
+    if not powers:
+        return ""
+    which = "any one array" if len(powers) == len(results) else f"any one of {len(powers)} of the arrays"
+    which = next(iter(powers)) if len(powers) == 1 else which
+    elsewhere = " besides what was found" if any(array.wrong for array in results) else ""
+    largest = max(powers.values())
+    size = f"an error of relative size >= {_rounded_up(largest):.1e}" if largest else "any error"
+    return f"{size} in {which}{elsewhere} would have been seen with probability >= {CONFIDENCE}"
+
+
+def _rounded_up(x: float) -> float:
+    """To two digits."""
+    digit = 10.0 ** (floor(log10(x)) - 1)
+    return ceil(x / digit) * digit
+
+
+def _drawn(name: str, array: _Found, analytic: NDArray[np.float64]) -> dict[str, Drawn]:
+    """The entries of each wrong block, and of an array of which nothing is right, under the name of the part."""
+    located = array.located
+    wrong: dict[str, list[Checked]] = {}
+    if len(located.entries) == array.table.theta.size:
+        wrong[name] = list(located.entries)
+    for block in located.blocks:
+        if 0 < block.wrong == block.drawn:
+            rows, columns = (inside(*side) for side in zip((block.rows, block.columns), block.extent, strict=True))
+            own = [entry for entry in located.drawn if rows[entry.row] and columns[entry.column]]
+            wrong[", ".join(filter(None, (name, block.label)))] = own
+    own_analytic, theta = analytic[array.table.place].reshape(array.table.shape), array.table.theta
+    form = (-1, 1) if array.table.shape[0] > 1 else (-1,)
+    found = {}
+    for label, entries in wrong.items():
+        places = tuple(np.array([(entry.row, entry.column) for entry in entries]).T)
+        numerical = np.array([entry.numerical for entry in entries])
+        found[label] = Drawn(name, *(x.reshape(form) for x in (theta[places], own_analytic[places], numerical)))
+    return found

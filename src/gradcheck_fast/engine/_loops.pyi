@@ -1,0 +1,96 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck_fast.engine._program import CompiledProgram
+
+NUMBERS_PER_PAIR: int
+VALUES_PER_PAIR: int
+
+class Chunk:
+    @property
+    def tape(self) -> NDArray[np.float64]: ...
+    @property
+    def begin(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    def __init__(
+        self,
+        inputs: NDArray[np.float64],
+        targets: NDArray[np.float64],
+        tape: NDArray[np.float64],
+        begin: int,
+        count: int,
+    ) -> None: ...
+
+def pack(
+    program: CompiledProgram,
+    tasks: NDArray[np.void],
+    flat: NDArray[np.float64],
+    packed: NDArray[np.float64],
+    n_threads: int,
+) -> None: ...
+def fill_tape(
+    program: CompiledProgram,
+    theta: NDArray[np.float64],
+    chunk: Chunk,
+    costs: NDArray[np.float64],
+    block: int,
+    n_threads: int,
+) -> None: ...
+def direct(
+    program: CompiledProgram,
+    theta: NDArray[np.float64],
+    position: NDArray[np.intp],
+    plus: NDArray[np.float64],
+    minus: NDArray[np.float64],
+    chunk: Chunk,
+    tapes: NDArray[np.float64],
+    costs: NDArray[np.float64],
+    begin: int,
+    end: int,
+    n_threads: int,
+) -> None: ...
+def units(
+    program: CompiledProgram,
+    theta: NDArray[np.float64],
+    scratch: NDArray[np.float64],
+    numbers: NDArray[np.intp],
+    n_threads: int,
+    tasks: NDArray[np.void],
+    chunk: Chunk,
+    h: float,
+    sensitivities: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    crossed: NDArray[np.intp],
+    begin: int,
+    end: int,
+) -> None: ...
+def gather(
+    program: CompiledProgram,
+    unit_offset: NDArray[np.intp],
+    uses: NDArray[np.intp],
+    first_use: NDArray[np.intp],
+    tasks: NDArray[np.void],
+    chunk: Chunk,
+    sensitivities: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    accumulate: bool,
+    scratch: NDArray[np.float64],
+    n_threads: int,
+) -> None: ...
+def incremental(
+    program: CompiledProgram,
+    theta: NDArray[np.float64],
+    scratch: NDArray[np.float64],
+    numbers: NDArray[np.intp],
+    n_threads: int,
+    tasks: NDArray[np.void],
+    chunk: Chunk,
+    h: float,
+    gradient: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    crossed: NDArray[np.intp],
+    begin: int,
+    end: int,
+    chosen: NDArray[np.intp] | None = None,
+) -> None: ...

@@ -1,0 +1,385 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: freethreading_compatible=True
+"""The perturbation loops: who is perturbed, in which block, by which thread.
+
+Work is cut into tasks that do not depend on the number of threads; each result is written by one task, and summed in
+a fixed order. So results are bitwise equal for any number of threads. Samples come in chunks: the caller fills a tape
+for one chunk (`fill_tape`), runs the tasks of a method over it, and goes on to the next. Every function here runs a
+range of tasks and returns, so that the caller can look for Ctrl-C and report progress.
+"""
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, fabs
+from libc.string cimport memcpy, memset
+
+from gradcheck_fast.kernels._kernels cimport GF_PANEL, gf_elementwise, gf_pairs
+from gradcheck_fast.engine._program cimport (
+    COST, ELEMENTWISE, NOTHING, PAIR_WORK, Block, CompiledProgram, Pairs, Route, Step, Term)
+
+cdef enum:
+    NUMBERS = 10        # integers per pair of a block; two per slot follow
+    CHANGES = 4         # doubles per pair of a block; before them a row of the tape, after them what propagate() needs
+
+# To see what the cost does on either side of a kink, values that lie on it, or so near to it, are moved off it so far,
+# and perturbed by so little that they do not come back.
+cdef double ASIDE = 2.0 ** -32, LITTLE = 2.0 ** -50
+
+NUMBERS_PER_PAIR = NUMBERS
+VALUES_PER_PAIR = CHANGES + PAIR_WORK
+
+cdef struct Task:       # a range of the units or parameters of one route, for a range of samples; or a parameter's rows
+    Py_ssize_t route
+    Py_ssize_t begin
+    Py_ssize_t end
+    Py_ssize_t first
+    Py_ssize_t last
+
+
+cdef class Chunk:
+    """Some samples of the data, and their tape at the unperturbed parameters."""
+    cdef const double[:, ::1] inputs
+    cdef const double[:, ::1] targets
+    cdef double[:, ::1] tape_view
+    cdef readonly object tape
+    cdef readonly Py_ssize_t begin, count
+
+    def __init__(self, const double[:, ::1] inputs, const double[:, ::1] targets, double[:, ::1] tape,
+                 Py_ssize_t begin, Py_ssize_t count):
+        self.inputs = inputs
+        self.targets = targets
+        self.tape = tape.base
+        self.tape_view = tape
+        self.begin = begin
+        self.count = count
+
+
+cdef inline const double *row_pointer(const double[:, ::1] array, Py_ssize_t row) noexcept nogil:
+    return &array[row, 0] if array.shape[1] > 0 else NULL
+
+
+# ---- parameters
+
+def pack(CompiledProgram program, const Task[::1] tasks, const double[::1] flat, double[::1] packed,
+         Py_ssize_t n_threads):
+    """The flat parameter vector in panels, as `parameters` lays them out; a task is a range of a parameter's rows."""
+    cdef Py_ssize_t k
+    for k in prange(tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
+        pack_task(program, &program.blocks[tasks[k].route], tasks[k].begin, tasks[k].end, &flat[0], &packed[0])
+
+
+cdef void pack_task(CompiledProgram program, const Block *block, Py_ssize_t begin, Py_ssize_t end, const double *flat,
+                    double *packed) noexcept nogil:
+    cdef Py_ssize_t i, panel, c, n_panels = (block.columns + GF_PANEL - 1) // GF_PANEL
+    cdef Py_ssize_t split = (n_panels - 1) * GF_PANEL, rest = block.columns - split
+    cdef const double *source
+    cdef double *row
+    for i in range(begin, end):
+        source = flat + block.flat + i * block.stride
+        row = packed + block.packed + i * GF_PANEL
+        for panel in range(n_panels):
+            memcpy(row + panel * block.panel_stride, source + panel * GF_PANEL,
+                   (GF_PANEL if panel < n_panels - 1 else rest) * sizeof(double))
+        if block.narrow != NOTHING:
+            for c in range(rest):
+                packed[block.narrow + c * block.narrow_row + i] = source[split + c]
+        if block.squares != NOTHING:
+            packed[block.squares + i] = program.kernels.sum_of_squares(n_panels, row, block.panel_stride)
+
+
+# ---- values
+
+def fill_tape(CompiledProgram program, const double[::1] theta, Chunk chunk, double[::1] costs,
+              Py_ssize_t block, Py_ssize_t n_threads):
+    """Forward pass of a chunk, `block` samples to a task; the cost of each sample is added to its place in `costs`."""
+    cdef Py_ssize_t k, first, count, n_blocks = (chunk.count + block - 1) // block
+    for k in prange(n_blocks, schedule="dynamic", num_threads=n_threads, nogil=True):
+        first = k * block
+        count = min(block, chunk.count - first)
+        program.forward(
+            &theta[0], row_pointer(chunk.inputs, chunk.begin + first), chunk.inputs.shape[1],
+            row_pointer(chunk.targets, chunk.begin + first), chunk.targets.shape[1], count,
+            &chunk.tape_view[first, 0], &costs[first], 1)
+
+
+# ---- direct
+
+def direct(CompiledProgram program, double[:, ::1] theta, const Py_ssize_t[::1] position, const double[::1] plus,
+           const double[::1] minus, Chunk chunk, double[:, :, ::1] tapes, double[:, ::1] costs,
+           Py_ssize_t begin, Py_ssize_t end, Py_ssize_t n_threads):
+    """Two forward passes for each of the parameters begin..end: their costs are added to costs[0] and costs[1].
+
+    theta and tapes hold one private copy per thread; position[p] is where parameter p lies in theta.
+    """
+    cdef Py_ssize_t p
+    for p in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
+        direct_task(program, &theta[threadid(), 0], position[p], plus[p], minus[p], chunk, &tapes[threadid(), 0, 0],
+                    &costs[0, p], &costs[1, p])
+
+
+cdef void direct_task(CompiledProgram program, double *theta, Py_ssize_t at, double plus, double minus, Chunk chunk,
+                      double *tape, double *cost_plus, double *cost_minus) noexcept nogil:
+    cdef double saved = theta[at]
+    cdef const double *inputs = row_pointer(chunk.inputs, chunk.begin)
+    cdef const double *targets = row_pointer(chunk.targets, chunk.begin)
+    theta[at] = plus
+    program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
+                    cost_plus, 0)
+    theta[at] = minus
+    program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
+                    cost_minus, 0)
+    theta[at] = saved
+
+
+# ---- difference arithmetic
+
+cdef void lay_out(Pairs *pairs, Py_ssize_t *numbers, double *values, CompiledProgram program, Chunk chunk,
+                  double h, bint count_kinks) noexcept nogil:
+    cdef Py_ssize_t capacity = program.capacity
+    pairs.sample = numbers
+    pairs.column = numbers + capacity
+    pairs.input = numbers + 2 * capacity
+    pairs.source = numbers + 3 * capacity
+    pairs.crossed = numbers + 4 * capacity if count_kinks else NULL
+    pairs.state = numbers + NUMBERS * capacity
+    pairs.term = pairs.state + program.n_slots
+    pairs.base = gf_pairs(0, capacity, pairs.sample, pairs.column, &chunk.tape_view[0, 0], program.tape_stride)
+    pairs.h = h
+    pairs.change = values + program.tape_stride  # first, a row of the tape
+
+
+cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssize_t j,
+                          Py_ssize_t source) noexcept nogil:
+    cdef Py_ssize_t p = pairs.base.count
+    pairs.sample[p] = sample
+    pairs.column[p] = j
+    pairs.input[p] = i
+    pairs.source[p] = source
+    pairs.base.count = p + 1
+
+
+cdef Py_ssize_t run_block(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta, Chunk chunk,
+                          double *result, double *low, double *high) noexcept nogil:
+    """result[source] += (cost(+h) - cost(-h)) / 2h; empties the block.
+
+    Where kinks are crossed, low[source] and high[source] += how far from that the least and the largest slope that the
+    cost has here lies: see add_slopes. Returns how many were crossed.
+    """
+    cdef Py_ssize_t p, kinked = 0, crossed = 0
+    cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
+    program.propagate(route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
+                      pairs.change + CHANGES * program.capacity)
+    for p in range(pairs.base.count):
+        plus = pairs.change[p]
+        minus = pairs.change[program.capacity + p]
+        result[pairs.source[p]] += (plus - minus) * per_step
+        if pairs.crossed != NULL and pairs.crossed[p] > 0:
+            crossed += pairs.crossed[p]
+            keep(pairs, p, kinked)
+            kinked += 1
+    for p in range(kinked):
+        add_slopes(program, route, pairs, p, theta, chunk, low, high)
+    pairs.base.count = 0
+    return crossed
+
+
+cdef void keep(Pairs *pairs, Py_ssize_t p, Py_ssize_t place) noexcept nogil:
+    """Puts pair p, and its changes, where another run does not overwrite them."""
+    cdef Py_ssize_t k, capacity = pairs.base.capacity
+    cdef Py_ssize_t *kept = pairs.sample + 5 * capacity
+    for k in range(4):
+        kept[k * capacity + place] = pairs.sample[k * capacity + p]
+    for k in range(2):
+        pairs.change[(2 + k) * capacity + place] = pairs.change[k * capacity + p]
+
+
+cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, Py_ssize_t place, const double *theta,
+                     Chunk chunk, double *low, double *high) noexcept nogil:
+    """Adds to low and high of a kept pair how far from its central difference its slopes lie.
+
+    These are the slopes to both sides, and those with the values that lie on kinks taken to lie beside them: all on
+    the left, all on the right, all inside, or all outside where an operation has two. Where no value lies on a kink,
+    and the step was but large enough to cross one, that is one slope.
+    """
+    cdef Py_ssize_t k, capacity = pairs.base.capacity
+    cdef const Py_ssize_t *kept = pairs.sample + 5 * capacity
+    cdef Py_ssize_t sample = kept[place], source = kept[3 * capacity + place]
+    cdef double *values = pairs.change + CHANGES * capacity
+    cdef double *row = pairs.change - program.tape_stride
+    cdef const double *targets = row_pointer(chunk.targets, chunk.begin + sample)
+    cdef double central = (pairs.change[2 * capacity + place] - pairs.change[3 * capacity + place]) / (2.0 * pairs.h)
+    cdef double least = INFINITY, most = -INFINITY, plus, minus
+    cdef Pairs one = pairs[0]
+    one.base.tape = row
+    one.crossed = NULL
+    one.h = min(LITTLE, 2.0 ** -10 * pairs.h)
+    for k in range(5):
+        memcpy(row, &chunk.tape_view[sample, 0], program.tape_stride * sizeof(double))
+        if k > 0:
+            move_aside(program, row, targets, 1.0 if k & 1 else -1.0, 1.0 if k & 2 else -1.0)
+        one.base.count = 0
+        add_pair(&one, 0, kept[2 * capacity + place], kept[capacity + place], source)
+        program.propagate(route, &one, theta, targets, chunk.targets.shape[1], values)
+        plus = one.change[0] / one.h if one.base.count > 0 else 0.0
+        minus = -one.change[capacity] / one.h if one.base.count > 0 else 0.0
+        if k > 0:
+            plus = minus = 0.5 * (plus + minus)
+        least = min(least, min(plus, minus))
+        most = max(most, max(plus, minus))
+    # moving values aside changes what they are multiplied with, too
+    low[source] += least - central - ASIDE * (most - least)
+    high[source] += most - central + ASIDE * (most - least)
+
+
+cdef void move_aside(CompiledProgram program, double *row, const double *targets, double first,
+                     double second) noexcept nogil:
+    """Moves values that lie on a kink to the side -1 or 1 of it: of an operation's first kink, and of its second."""
+    cdef Py_ssize_t k, c, kink
+    cdef const Step *step
+    cdef const gf_elementwise *operation
+    cdef double *x
+    for k in range(program.steps.shape[0]):
+        step = &program.steps[k]
+        if step.kind == ELEMENTWISE:
+            operation = &program.kernels.elementwise[step.operation]
+            x = row + program.steps[step.first].offset
+            for kink in range(operation.kinks):
+                for c in range(step.width):
+                    x[c] = aside(x[c], operation.kink[kink], second if kink else first)
+        elif step.kind == COST and program.kernels.costs[step.operation].kink:
+            x = row + program.steps[step.first].offset
+            for c in range(step.width):
+                x[c] = aside(x[c], targets[step.second + c], first)
+
+
+cdef double aside(double x, double kink, double side) noexcept nogil:
+    cdef double distance = ASIDE * max(1.0, fabs(kink))
+    return kink + side * distance if fabs(x - kink) < distance else x
+
+
+def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
+          Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
+          double[::1] sensitivities, double[:, ::1] slopes, Py_ssize_t[::1] crossed, Py_ssize_t begin, Py_ssize_t end):
+    """The central difference of the cost at each unit of each sample, for the tasks begin..end.
+
+    A unit (sample n, column j) of a route has its result at sensitivities[route.sensitivities * samples of a full
+    chunk + its place in panels of n rows]. If `slopes` has two rows like it, kinks are counted: crossed[task] of them,
+    and slopes[0] and slopes[1] say there how far from the result the least and the largest slope lie.
+    """
+    cdef Py_ssize_t k
+    for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
+        crossed[k] += units_task(
+            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &sensitivities[0],
+            &slopes[0, 0] if slopes.shape[0] else NULL, slopes.shape[1], &scratch[threadid(), 0],
+            &numbers[threadid(), 0])
+
+
+cdef Py_ssize_t units_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
+                           Chunk chunk, double h, double *sensitivities, double *slopes, Py_ssize_t size,
+                           double *scratch, Py_ssize_t *numbers) noexcept nogil:
+    cdef Pairs pairs
+    cdef Py_ssize_t n, j, source, samples = chunk.tape_view.shape[0], crossed = 0
+    lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
+    for n in range(task.first, task.last):
+        for j in range(task.begin, task.end):
+            source = route.sensitivities * samples + (j // GF_PANEL * samples + n) * GF_PANEL + j % GF_PANEL
+            sensitivities[source] = 0.0
+            add_pair(&pairs, n, 0, j, source)
+            if pairs.base.count == program.pairs:
+                crossed += run_block(program, route, &pairs, theta, chunk, sensitivities, slopes, slopes + size)
+    return crossed + run_block(program, route, &pairs, theta, chunk, sensitivities, slopes, slopes + size)
+
+
+def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
+           const Py_ssize_t[::1] first_use, const Task[::1] tasks, Chunk chunk, const double[::1] sensitivities,
+           double[::1] gradient, bint accumulate, double[:, ::1] scratch, Py_ssize_t n_threads):
+    """gradient of each parameter = or += (what it was multiplied with)^T (sensitivities of the step), over its uses.
+
+    A task is a range of a parameter's rows; the terms uses[first_use[parameter]:first_use[parameter + 1]] multiply by
+    it, and unit_offset[term] is where the sensitivities of the term's step begin, per sample of a full chunk.
+    `gradient` is flat; `scratch` holds a task's rows, padded, for each thread.
+    """
+    cdef Py_ssize_t k
+    for k in prange(tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
+        gather_task(program, &unit_offset[0], &uses[0], first_use[tasks[k].route], first_use[tasks[k].route + 1],
+                    &tasks[k], chunk, &sensitivities[0], &gradient[0], accumulate, &scratch[threadid(), 0])
+
+
+cdef void gather_task(CompiledProgram program, const Py_ssize_t *unit_offset, const Py_ssize_t *uses,
+                      Py_ssize_t first, Py_ssize_t last, const Task *task, Chunk chunk, const double *sensitivities,
+                      double *gradient, bint accumulate, double *scratch) noexcept nogil:
+    cdef const Block *block = &program.blocks[task.route]
+    cdef Py_ssize_t k, c, i, panels = (block.columns + GF_PANEL - 1) // GF_PANEL
+    cdef Py_ssize_t rows = task.end - task.begin, row = panels * GF_PANEL + 8  # such rows spread over the cache
+    cdef double *target
+    memset(scratch, 0, rows * row * sizeof(double))
+    for k in range(first, last):
+        gather_term(program, &program.terms[uses[k]], task.begin, rows, panels, chunk,
+                    sensitivities + unit_offset[uses[k]] * chunk.tape_view.shape[0], scratch, row)
+    for i in range(rows):
+        target = gradient + block.flat + (task.begin + i) * block.stride
+        if accumulate:
+            for c in range(block.columns):
+                target[c] += scratch[i * row + c]
+        else:
+            memcpy(target, scratch + i * row, block.columns * sizeof(double))
+
+
+cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begin, Py_ssize_t rows,
+                      Py_ssize_t panels, Chunk chunk, const double *s, double *out, Py_ssize_t row) noexcept nogil:
+    """out (rows x panels) += (what the term multiplies)[:, begin:begin + rows]^T s; s: the sensitivities in panels."""
+    cdef Py_ssize_t n, c, samples = chunk.tape_view.shape[0]
+    cdef const double *a = NULL
+    if term.step != NOTHING:
+        a = &chunk.tape_view[0, program.steps[term.step].offset]
+    if term.step != NOTHING and not term.diagonal:
+        program.kernels.matmul(rows, chunk.count, panels, a + begin, 1, program.tape_stride, s, samples * GF_PANEL, out,
+                               row, GF_PANEL, True)
+        return
+    for n in range(chunk.count):
+        for c in range(panels * GF_PANEL):
+            out[c] += (a[n * program.tape_stride + c] if term.diagonal else 1.0) * s[
+                (c // GF_PANEL * samples + n) * GF_PANEL + c % GF_PANEL]
+
+
+def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
+                Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
+                double[::1] gradient, double[:, ::1] slopes, Py_ssize_t[::1] crossed, Py_ssize_t begin,
+                Py_ssize_t end, const Py_ssize_t[::1] chosen=None):
+    """gradient += the central difference of the cost at each parameter, for the tasks begin..end.
+
+    A task is a range of a route's parameters or, if only some are `chosen`, a range of these; `gradient` is flat;
+    `slopes` and `crossed` as for `units`.
+    """
+    cdef Py_ssize_t k
+    cdef const Py_ssize_t *some = NULL if chosen is None or chosen.shape[0] == 0 else &chosen[0]
+    for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
+        crossed[k] += incremental_task(
+            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], some, chunk, h, &gradient[0],
+            &slopes[0, 0] if slopes.shape[0] else NULL, slopes.shape[1], &scratch[threadid(), 0],
+            &numbers[threadid(), 0])
+
+
+cdef Py_ssize_t incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
+                                 const Py_ssize_t *chosen, Chunk chunk, double h, double *gradient, double *slopes,
+                                 Py_ssize_t size, double *scratch, Py_ssize_t *numbers) noexcept nogil:
+    """The k-th parameter is W[k % rows, k // rows]: what lies side by side uses the same row of the next matrix.
+
+    A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair.
+    """
+    cdef Pairs pairs
+    cdef Py_ssize_t k, own, n, i, j, factor, crossed = 0
+    cdef const Block *block = &program.blocks[route.parameter]
+    cdef const Term *term = NULL if route.skip == NOTHING else &program.terms[route.skip]
+    lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
+    for n in range(task.first, task.last):
+        for k in range(task.begin, task.end):
+            own = k if chosen == NULL else chosen[k]
+            i = own % block.rows
+            j = own // block.rows
+            if term != NULL:
+                factor = program.steps[term.step].offset + (j if term.diagonal else i)
+                if chunk.tape_view[n, factor] == 0.0:
+                    continue
+            add_pair(&pairs, n, i, j, block.flat + i * block.stride + j)
+            if pairs.base.count == program.pairs:
+                crossed += run_block(program, route, &pairs, theta, chunk, gradient, slopes, slopes + size)
+    return crossed + run_block(program, route, &pairs, theta, chunk, gradient, slopes, slopes + size)

@@ -1,0 +1,393 @@
+"""The three methods over a program and its data: who is perturbed, chunk by chunk of the samples.
+
+The loops themselves are compiled (`_loops.pyx`); here they are given their tables, their memory and their threads, and
+run in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.engine import _loops
+from gradcheck_fast.engine.rounding import add_roundings
+from gradcheck_fast.engine.routes import WORK_ELEMENTWISE, Routes
+from gradcheck_fast.engine.sweep import Memory, Run, Sums, What
+from gradcheck_fast.kernels.instruction_sets import instruction_set
+from gradcheck_fast.numerical.gradient import EXACT_STEP, Kinks
+from gradcheck_fast.program.parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
+from gradcheck_fast.running.jobs import Job
+from gradcheck_fast.running.threads import resolve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.engine._program import CompiledProgram
+    from gradcheck_fast.engine.sweep import Some
+    from gradcheck_fast.program.program import Program
+    from gradcheck_fast.running.runner import Runner
+
+#: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
+CHUNK_DOUBLES = 1024 * 1024
+#: The same for each thread's private tape in ``direct`` (4 MiB: it is written twice for every parameter).
+DIRECT_DOUBLES = 512 * 1024
+#: Samples in a chunk at least, so that matrix products have rows to work on, and at most.
+FEWEST_SAMPLES, MOST_SAMPLES = 24, 1024
+#: Samples of one task of the forward pass, at most, and of what they are a multiple (rows of the matrix kernel).
+FORWARD_SAMPLES, ROW_MULTIPLE = 120, 12
+#: Estimated operations below which starting threads costs more than it saves.
+SERIAL_WORK = 2_000_000.0
+#: Numbers that one thread copies as fast as several.
+SERIAL_COPY = 32 * 1024
+
+
+class Engine:
+    """A program with its data, ready to be evaluated and perturbed.
+
+    The methods give (cost(+h) - cost(-h)) / 2h for every parameter, without the penalty. Several threads may call them
+    at once: each call has its own memory.
+
+    Parameters
+    ----------
+    program : Program
+    inputs, targets : ndarray, shape (samples, width)
+        float64, C-contiguous, as wide as the program's input and cost steps say.
+    rows : int, optional
+        Samples in a chunk.
+    """
+
+    def __init__(
+        self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64], rows: int | None = None
+    ) -> None:
+        self._program = program
+        self.inputs = inputs
+        # sums over targets may read on to the end of the panel
+        self.targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
+        self.targets[...] = targets
+        self._isa = instruction_set()
+        self._compiled = Routes(program).compile(self._isa)  # for values: no routes
+        self._rows = rows or self._chunk_samples(CHUNK_DOUBLES)
+        self._idle: list[Memory] = []
+
+    def __reduce__(self) -> tuple[type[Engine], tuple[Any, ...]]:
+        return Engine, (self._program, self.inputs, self.targets, self._rows)
+
+    def part(self, number: int) -> Engine:
+        """The same with one chunk of the samples only."""
+        samples = slice(number * self._rows, (number + 1) * self._rows)
+        return Engine(self._program, self.inputs[samples], self.targets[samples], self._rows)
+
+    @property
+    def samples(self) -> int:
+        return len(self.inputs)
+
+    @cached_property
+    def unit_routes(self) -> Routes:
+        return Routes.of_units(self._program)
+
+    @cached_property
+    def parameter_routes(self) -> Routes:
+        return Routes.of_parameters(self._program)
+
+    def work(self, method: str, entries: NDArray[np.intp] | None = None) -> float:
+        """Estimated operations of a method, for all parameters or some; `units` finds all in any case."""
+        if method == "units":
+            return self.samples * self.unit_routes.work_per_sample
+        if method == "direct":
+            size = self._program.size if entries is None else len(entries)
+            return 2.0 * size * self._forward_work(self.samples)
+        routes = self.parameter_routes
+        return self.samples * (routes.work_per_sample if entries is None else routes.work_of(entries))
+
+    def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
+        """The cost of all samples at the flat parameters `theta`."""
+        with self._memory() as memory:
+            packed = self._pack(memory, theta, n_threads)
+            return float(np.concatenate([self._fill(chunk, packed, n_threads) for chunk in memory.chunks]).sum())
+
+    def values(self, theta: NDArray[np.float64], steps: Sequence[int], n_threads: int) -> NDArray[np.float64]:
+        """The values of some steps, side by side, for all samples: shape (samples, their width)."""
+        places = [(self._program.offsets[step], self._program.steps[step].width) for step in steps]
+        columns = np.concatenate([np.arange(begin, begin + width) for begin, width in places])
+        out = np.empty((self.samples, len(columns)))
+        with self._memory() as memory:
+            packed = self._pack(memory, theta, n_threads)
+            for chunk in memory.chunks:
+                self._fill(chunk, packed, n_threads)
+                out[chunk.begin : chunk.begin + chunk.count] = chunk.tape[: chunk.count, columns]
+        return out
+
+    def direct(
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], runner: Runner,
+        entries: NDArray[np.intp] | None = None,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """Two whole forward passes per parameter, `plus` and `minus` in its place, in plain arithmetic.
+
+        Returns the changes of the cost, not divided by anything. With `entries`, `plus` and `minus` are of these.
+        """
+        costs = np.zeros((2, len(plus)))
+        fill = self._direct_costs(theta, plus, minus, entries, costs, runner.n_threads)
+        share = partial(self.share_of_costs, theta, plus, minus, entries, runner.n_threads)
+
+        def put(begin: int, end: int, found: NDArray[np.float64]) -> None:
+            costs[:, begin:end] = found
+
+        what = ("direct", theta, plus, minus, entries)
+        runner.run(Job(what, len(plus), (costs,), fill, share, put, runner.n_threads))
+        with np.errstate(invalid="ignore"):  # infinite costs: the gradient is NaN, and reported as such
+            changes: NDArray[np.float64] = costs[0] - costs[1]
+        return changes
+
+    def share_of_costs(
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64],
+        entries: NDArray[np.intp] | None, n_threads: int, begin: int, end: int,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """The costs of some parameters in `direct`, for another process: shape (2, end - begin)."""
+        costs = np.zeros((2, len(plus)))
+        self._direct_costs(theta, plus, minus, entries, costs, resolve(n_threads))(begin, end)
+        return costs[:, begin:end]
+
+    def _direct_costs(
+        self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64],
+        entries: NDArray[np.intp] | None, costs: NDArray[np.float64], n_threads: int,
+    ) -> Callable[[int, int], None]:  # fmt: skip
+        """A function that adds to the costs of some parameters."""
+        program = self._program
+        if self.work("direct", entries) < SERIAL_WORK:
+            n_threads = 1
+        with self._memory() as memory:
+            private = np.stack([self._pack(memory, theta, n_threads)] * n_threads)
+        tapes = aligned(n_threads, self._chunk_samples(DIRECT_DOUBLES), program.tape_stride)
+        positions = program.packing.positions(program.size)
+        if entries is not None:
+            positions = positions[entries]
+
+        def fill(begin: int, end: int) -> None:
+            for chunk in self._chunks(tapes[0]):
+                _loops.direct(
+                    self._compiled, private, positions, plus, minus, chunk, tapes, costs, begin, end, n_threads
+                )
+
+        return fill
+
+    def incremental(
+        self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None,
+    ) -> tuple[NDArray[np.float64], Kinks | None]:  # fmt: skip
+        """Every parameter perturbed on its own by +h and -h, in difference arithmetic; or some, the others get 0.
+
+        Returns
+        -------
+        gradient : ndarray, shape (size,)
+        kinks : Kinks or None
+            None if none were crossed, or they were not to be counted.
+        """
+        sums = Sums(self._program.size, kinks)
+        for run in self._runs("incremental", theta, h, runner, sums, kinks=kinks, entries=entries):
+            sums.gradient += run.found
+            if run.crossed:
+                sums.crossed += run.crossed
+                sums.slopes += run.slopes
+        return sums.gradient, sums.kinks
+
+    def units(
+        self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False
+    ) -> tuple[NDArray[np.float64], Kinks | None]:
+        """Every unit (output of an affine step, for each sample) perturbed by +h and -h, in difference arithmetic.
+
+        An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
+        with, is what it does per parameter. Returns what `incremental` does.
+        """
+        program, sums = self._program, Sums(self._program.size, kinks)
+        begins, uses, first_use = self._uses
+        for run in self._runs("units", theta, h, runner, sums, kinks=kinks):
+            rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
+            _loops.gather(
+                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.found, sums.gradient,
+                run.chunk.begin > 0, rows, run.n_threads,
+            )  # fmt: skip
+            if run.crossed:
+                sums.crossed += run.crossed
+                self._spread_slopes(run.chunk, run.slopes, sums.slopes)
+        return sums.gradient, sums.kinks
+
+    def roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
+        """What one rounding of everything in each entry is, over EPSILON; see `rounding.add_roundings`."""
+        sums = Sums(self._program.size, False)
+        for run in self._runs("roundings", theta, EXACT_STEP, runner, sums, kinks=False):
+            sensitivities = {step: self._by_sample(run.chunk, run.found, step) for step in self._unit_offsets}
+            with np.errstate(over="ignore", invalid="ignore"):
+                add_roundings(self._program, run.chunk, sensitivities, self._isa, sums.gradient)
+        return sums.gradient
+
+    def share(self, number: int, theta: NDArray[np.float64], what: What, n_threads: int, begin: int, end: int) -> Some:
+        """What the tasks begin..end of a chunk of the samples give, for another process."""
+        n_threads = resolve(n_threads)
+        with self._memory() as memory:
+            packed = self._pack(memory, theta, n_threads)
+            run = self._prepare(memory, memory.chunks[number], packed, what, n_threads)
+            run.perturb(begin, end)
+            return run.some(begin, end)
+
+    def _runs(
+        self, name: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Sums, *, kinks: bool,
+        entries: NDArray[np.intp] | None = None,
+    ) -> Iterator[Run]:  # fmt: skip
+        """All units or parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
+        what = What(h, name != "incremental", kinks, entries)
+        key = (name, theta, *what)
+        with self._memory() as memory:
+            packed = self._pack(memory, theta, runner.n_threads)
+            for number, part in runner.series(key, len(memory.chunks), sums.arrays):
+                run = self._prepare(memory, memory.chunks[number], packed, what, runner.n_threads)
+                share = _Share(self, number, (theta, what, runner.n_threads))
+                part.run(run.job((*key, number), share))
+                yield run
+
+    # ---- parts
+
+    @cached_property
+    def _units(self) -> int:
+        """Units of a sample, padded."""
+        return sum(padded(self._program.steps[step].width) for step in self._unit_offsets)
+
+    @cached_property
+    def _widest(self) -> int:
+        return max((padded(p.columns) for p in self._program.parameters), default=0)
+
+    @cached_property
+    def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Where the units of each term's step begin; the terms, by parameter; and where those of each begin there."""
+        begins = np.array([self._unit_offsets[step] for step, _ in self._program.terms], np.intp)
+        numbers = np.array([term.parameter.number for _, term in self._program.terms], np.intp)
+        counts = np.bincount(numbers, minlength=len(self._program.parameters))
+        return begins, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+
+    @cached_property
+    def _compiled_unit_routes(self) -> CompiledProgram:
+        return self.unit_routes.compile(self._isa)
+
+    @cached_property
+    def _compiled_parameter_routes(self) -> CompiledProgram:
+        return self.parameter_routes.compile(self._isa)
+
+    @cached_property
+    def _unit_offsets(self) -> dict[int, int]:
+        return self._program.unit_offsets()
+
+    def _by_sample(self, chunk: _loops.Chunk, units: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+        """The units of one affine step, out of those of all, as an array of shape (..., samples, width)."""
+        width, samples = self._program.steps[step].width, len(chunk.tape)
+        begin = self._unit_offsets[step] * samples
+        panels = units[..., begin : begin + padded(width) * samples].reshape(*units.shape[:-1], -1, samples, PANEL)
+        return panels.swapaxes(-3, -2).reshape(*units.shape[:-1], samples, -1)[..., : chunk.count, :width]
+
+    def _spread_slopes(self, chunk: _loops.Chunk, slopes: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
+        """What the slopes of units leave open, times what parameters are multiplied with, on to those of parameters."""
+        program = self._program
+        for step, term in program.terms:
+            by_sample = self._by_sample(chunk, slopes, step)
+            some = np.flatnonzero(by_sample.any(axis=(0, 2)))
+            if not len(some):
+                continue
+            low, high = by_sample[:, some]
+            begin = program.offsets[term.step]
+            count = term.parameter.columns if term.diagonal else term.parameter.rows
+            factor = np.ones((len(some), 1)) if term.step == NOTHING else chunk.tape[some, begin : begin + count]
+            up, down = np.maximum(factor, 0.0), np.minimum(factor, 0.0)
+            for to, above, below in ((sums[0], low, high), (sums[1], high, low)):
+                found = (up * above + down * below).sum(axis=0) if term.diagonal else up.T @ above + down.T @ below
+                term.parameter.of(to)[...] += found
+
+    @contextmanager
+    def _memory(self) -> Iterator[Memory]:
+        """Memory that no other call is using, and after an interrupted one none will."""
+        try:
+            memory = self._idle.pop()  # asking first whether there is one would let another thread take it in between
+        except IndexError:
+            memory = Memory()
+        if not memory.chunks:
+            memory.chunks = self._chunks(aligned(self._rows, self._program.tape_stride))
+        yield memory
+        self._idle.append(memory)
+
+    def _prepare(
+        self, memory: Memory, chunk: _loops.Chunk, packed: NDArray[np.float64], what: What, n_threads: int
+    ) -> Run:
+        """A method with the tape of a chunk, and nothing found yet."""
+        h, by_units, kinks, entries = what
+        if self.work("units" if by_units else "incremental", entries) < SERIAL_WORK:
+            n_threads = 1
+        self._fill(chunk, packed, n_threads)
+        routes = self.unit_routes if by_units else self.parameter_routes
+        tasks = routes.tasks(chunk.count, entries)
+        size = len(chunk.tape) * self._units if by_units else self._program.size
+        # what is found of parameters is too much to be kept for the next call
+        new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
+        found, slopes = new("found", size), new("slopes", 2 if kinks else 0, size)
+        return Run(
+            memory,
+            chunk,
+            _loops.units if by_units else partial(_loops.incremental, chosen=tasks.chosen),
+            self._compiled_unit_routes if by_units else self._compiled_parameter_routes,
+            packed,
+            memory.get("scratch", n_threads, routes.scratch),
+            memory.get("numbers", n_threads, routes.numbers).view(np.intp),
+            n_threads,
+            tasks,
+            h,
+            found,
+            slopes,
+            memory.cleared("counts", len(tasks.table)).view(np.intp),
+        )
+
+    def _pack(self, memory: Memory, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+        packing = self._program.packing
+        packed = memory.get("packed", packing.size)
+        if len(packing.tasks):
+            _loops.pack(self._compiled, packing.tasks, theta, packed, 1 if packing.size < SERIAL_COPY else n_threads)
+        return packed
+
+    def _chunk_samples(self, doubles: int) -> int:
+        """Samples in a chunk whose tape takes about so many doubles; as many in each chunk, or nearly."""
+        wanted = doubles // self._program.tape_stride
+        chunks = -(-self.samples // max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
+        return -(-self.samples // chunks)
+
+    def _chunks(self, tape: NDArray[np.float64]) -> list[_loops.Chunk]:
+        """The data in chunks of as many samples as the tape, one for all of them, has rows."""
+        return [
+            _loops.Chunk(self.inputs, self.targets, tape, begin, min(len(tape), self.samples - begin))
+            for begin in range(0, self.samples, len(tape))
+        ]
+
+    def _forward_work(self, samples: int) -> float:
+        return samples * (2.0 * self._program.size + WORK_ELEMENTWISE * self._program.tape_stride)
+
+    def _fill(self, chunk: _loops.Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+        """Fills the chunk's tape; returns the cost of every sample."""
+        costs = np.zeros(chunk.count)
+        n_threads = 1 if self._forward_work(chunk.count) < SERIAL_WORK else n_threads
+        block = min(FORWARD_SAMPLES, -(-chunk.count // n_threads // ROW_MULTIPLE) * ROW_MULTIPLE)
+        _loops.fill_tape(self._compiled, packed, chunk, costs, block, n_threads)
+        return costs
+
+
+@dataclass(frozen=True)
+class _Share:
+    """`Engine.share` of a chunk: other processes get that chunk of the samples only."""
+
+    engine: Engine
+    number: int
+    options: tuple[NDArray[np.float64], What, int]
+
+    def __call__(self, begin: int, end: int) -> Some:
+        return self.engine.share(self.number, *self.options, begin, end)
+
+    def __reduce__(self) -> tuple[type[_Share], tuple[Any, ...]]:
+        return _Share, (self.engine.part(self.number), 0, self.options)

@@ -1,0 +1,131 @@
+"""A method in difference arithmetic, ready to be run on some samples, and the memory that it works in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.numerical.gradient import Kinks
+from gradcheck_fast.program.parameters import aligned
+from gradcheck_fast.running.jobs import Job
+from gradcheck_fast.running.pieces import PIECE_SECONDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.engine import _loops
+    from gradcheck_fast.engine._program import CompiledProgram
+    from gradcheck_fast.engine.routes import Tasks
+
+#: Estimated operations per second that any machine does.
+SURE_SPEED = 4e9
+
+
+class What(NamedTuple):
+    """What is to be perturbed, how far, and whether kinks are counted; `entries`: these parameters only."""
+
+    h: float
+    by_units: bool
+    kinks: bool
+    entries: NDArray[np.intp] | None
+
+
+class Some(NamedTuple):
+    """What some tasks found: where it is not zero, and how many kinks each crossed."""
+
+    places: NDArray[np.intp]
+    found: NDArray[np.float64]
+    slope_places: NDArray[np.intp]
+    slopes: NDArray[np.float64]
+    counts: NDArray[np.intp]
+
+
+class Run(NamedTuple):
+    """A method that propagates differences, ready to be run on a chunk of the samples; see `_loops.units`."""
+
+    memory: Memory
+    chunk: _loops.Chunk
+    engine: Callable[..., None]
+    compiled: CompiledProgram
+    theta: NDArray[np.float64]
+    scratch: NDArray[np.float64]
+    numbers: NDArray[np.intp]
+    n_threads: int
+    tasks: Tasks
+    h: float
+    found: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    counts: NDArray[np.intp]
+
+    def perturb(self, begin: int, end: int) -> None:
+        """Does some tasks."""
+        self.engine(
+            self.compiled, self.theta, self.scratch, self.numbers, self.n_threads, self.tasks.table, self.chunk, self.h,
+            self.found, self.slopes, self.counts, begin, end,
+        )  # fmt: skip
+
+    @property
+    def crossed(self) -> int:
+        """How many kinks were crossed."""
+        return int(self.counts.sum())
+
+    def some(self, begin: int, end: int) -> Some:
+        """What there is, if only the tasks begin..end have been done."""
+        places, slope_places = np.flatnonzero(self.found), np.flatnonzero(self.slopes)
+        return Some(
+            places, self.found[places], slope_places, self.slopes.ravel()[slope_places], self.counts[begin:end].copy()
+        )
+
+    def put(self, begin: int, end: int, some: Some) -> None:
+        """Writes what `some` gave elsewhere."""
+        self.found[some.places] = some.found
+        self.slopes.reshape(-1)[some.slope_places] = some.slopes
+        self.counts[begin:end] = some.counts
+
+    def job(self, what: tuple[Any, ...], share: Callable[[int, int], Some]) -> Job:
+        """All tasks."""
+        surely_quick = self.n_threads * SURE_SPEED * PIECE_SECONDS / self.tasks.most
+        return Job(
+            what, len(self.tasks.table), (self.found, self.slopes, self.counts), self.perturb, share, self.put,
+            self.n_threads, surely_quick, self.tasks.work,
+        )  # fmt: skip
+
+
+class Sums:
+    """What the chunks of the samples add up to: a gradient, and which kinks were met."""
+
+    def __init__(self, size: int, kinks: bool) -> None:
+        self.gradient = np.zeros(size)
+        self.slopes = np.zeros((2 if kinks else 0, size))
+        self.crossed = np.zeros(1, np.intp)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        return self.gradient, self.slopes, self.crossed
+
+    @property
+    def kinks(self) -> Kinks | None:
+        """None if none were crossed, or they were not counted."""
+        return Kinks(int(self.crossed[0]), *self.slopes) if self.crossed[0] else None
+
+
+class Memory:
+    """The working memory of one call of the engine: arrays that the next call may use again."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.float64]] = {}
+        self.chunks: list[_loops.Chunk] = []
+
+    def get(self, name: str, *shape: int) -> NDArray[np.float64]:
+        """The array of that name and shape, as it was left; zeros the first time."""
+        if name not in self._arrays or self._arrays[name].shape != shape:
+            self._arrays[name] = aligned(*shape)
+        return self._arrays[name]
+
+    def cleared(self, name: str, *shape: int) -> NDArray[np.float64]:
+        """The same, filled with zeros."""
+        array = self.get(name, *shape)
+        array[...] = 0.0
+        return array

@@ -1,0 +1,248 @@
+"""Network: names the parameters of its layers, lowers them to a program, and makes compiled losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.engine.engine import Engine
+from gradcheck_fast.frontends.network.costs import L2, Cost
+from gradcheck_fast.frontends.network.layers import Layer, Signal
+from gradcheck_fast.inputs.arguments import nearest
+from gradcheck_fast.inputs.arrays import first_index, format_index, real_array, require_finite
+from gradcheck_fast.inputs.trees import Tree, pack_as
+from gradcheck_fast.losses.network_loss import Data, Given, NetworkLoss
+from gradcheck_fast.program.program import Program
+from gradcheck_fast.running.threads import resolve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Network:
+    """A network: layers one after another, a cost, and perhaps a penalty.
+
+    Parameters
+    ----------
+    layers : layer or sequence of layers
+        Each takes what the one before gives.
+    cost : Cost
+        Such as ``SquaredError()`` or ``CrossEntropy()``.
+    penalty : L2, optional
+        Added to the cost.
+    names : sequence of str, optional
+        Of all arrays, layer after layer, in place of ``W1``, ``b1``, ...
+
+    Raises
+    ------
+    TypeError
+        If a layer, the cost or the penalty is none.
+    ValueError
+        If there is no layer, two layers do not chain, or two arrays get one name.
+    """
+
+    def __init__(
+        self, layers: Layer | Sequence[Layer], cost: Cost, penalty: L2 | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        self.layers: tuple[Layer, ...] = tuple(layers) if isinstance(layers, Sequence) else (layers,)
+        self.cost = _require_cost(cost)
+        if penalty is not None and not isinstance(penalty, L2):
+            raise TypeError(f"penalty: expected gf.L2(strength) or None, got {penalty!r}")
+        self.penalty = penalty
+        if not self.layers:
+            raise ValueError("layers: expected at least one layer, got none")
+        for number, layer in enumerate(self.layers, 1):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {number}: expected a layer such as gf.Dense(2, 3), got {layer!r}")
+        for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
+            if before.outputs != after.inputs:
+                raise ValueError(
+                    f"layer {number + 1}: takes {after.inputs} inputs, "
+                    f"but layer {number} gives {before.outputs} outputs"
+                )
+            if after.takes_sequences and not before.return_sequences:
+                raise ValueError(
+                    f"layer {number + 1}: takes a sequence, but layer {number} gives only its last state; "
+                    "give that one return_sequences=True"
+                )
+        self._sequences = any(layer.takes_sequences for layer in self.layers)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.state_widths: dict[str, int] = {}
+        for number, layer in enumerate(self.layers, 1):
+            prefix, suffix = (f"{layer.name}.", "") if layer.name else ("", str(number))
+            self.state_widths.update({prefix + own + suffix: width for own, width in layer.state_widths.items()})
+            for own, shape in layer.shapes.items():
+                name = prefix + own + suffix
+                if name in self.shapes:
+                    raise ValueError(f"layer {number}: another layer has an array {name!r} too; give it another name")
+                self.shapes[name] = shape
+        if names is not None:
+            if len(set(names)) != len(self.shapes) or len(names) != len(self.shapes):
+                expected = f"{len(self.shapes)} different ones, for {', '.join(self.shapes)}"
+                raise ValueError(f"names: expected {expected}, got {', '.join(names)}")
+            self.shapes = dict(zip(names, self.shapes.values(), strict=True))
+
+    @property
+    def inputs(self) -> int:
+        """Width of a row of X."""
+        return self.layers[0].inputs
+
+    @property
+    def outputs(self) -> int:
+        """Width of a row of predictions."""
+        return self.layers[-1].outputs
+
+    def init(self, seed: int | None = None) -> dict[str, NDArray[np.float64]]:
+        """Random parameters: weights normal with variance 1/fan-in, biases normal with standard deviation 0.1."""
+        generator = np.random.default_rng(seed)
+        return {
+            name: generator.normal(0.0, shape[0] ** -0.5 if len(shape) > 1 else 0.1, shape)
+            for name, shape in self.shapes.items()
+        }
+
+    def predict(
+        self, params: Tree, X: Any, *, lengths: Any = None, states: Any = None, n_threads: int | None = None
+    ) -> NDArray[np.float64]:
+        """The outputs of the last layer.
+
+        Parameters
+        ----------
+        params : tree of arrays or flat vector
+        X, lengths, states
+            As for `loss`.
+
+        Returns
+        -------
+        ndarray, shape (samples, outputs) or (samples, times, outputs)
+            Beyond a sample's length: what follows from its last state.
+        """
+        threads = resolve(n_threads)
+        data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
+        program, last = self.lower(data)
+        packed = pack_as(params, self.shapes)
+        engine = Engine(program, data.inputs, np.empty((data.samples, 0)))
+        values = engine.values(packed.flat, [step for parts in last.parts for step in parts], threads)
+        return values.reshape(data.samples, data.times, self.outputs) if last.sequence else values
+
+    def loss(self, X: Any, y: Any, *, lengths: Any = None, states: Any = None) -> NetworkLoss:
+        """A compiled ``loss(params) -> float`` on these data.
+
+        Parameters
+        ----------
+        X : array_like, shape (samples, inputs)
+            (samples, times, inputs) for a network with recurrent layers.
+        y : array_like, shape (samples, outputs)
+            Or (samples,) for one output, or for the class indices of `CrossEntropy`. If the last layer gives a
+            sequence, (samples, times, outputs) or (samples, times).
+        lengths : array_like of int, shape (samples,), optional
+            How many times of each sample count, from the first on; what X and y hold beyond is never looked at.
+        states : dict of array_like, shape (samples, hidden) or (hidden,)
+            The initial states (``h01``, ``c01``, ...) of the layers with ``initial_state="data"``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X, y, lengths or states has another shape, is not real or not finite, or y does not fit the cost.
+        """
+        data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
+        program, last = self.lower(data)
+        if last.sequence:
+            targets = self.cost.read_sequences(y, data.samples, data.times, self.outputs, data.valid)
+            counted = int(data.valid.sum())
+        else:
+            targets = self.cost.read_targets(y, data.samples, self.outputs)
+            counted = data.samples
+        self.cost.lower(program, last, targets, counted)
+        return NetworkLoss(self, Engine(program, data.inputs, targets), program, Given(data, targets, counted))
+
+    def lower(self, data: Data) -> tuple[Program, Signal]:
+        """The program without its cost, and what the last layer gives."""
+        program = Program()
+        steps = tuple((program.input(self.inputs),) for _ in range(data.times))
+        masks = tuple(program.input(1) for _ in range(data.times)) if data.masked else None
+        signal = Signal(steps, self._sequences, masks)
+        for layer in self.layers:
+            arrays = {
+                own: program.array(shape, self.penalty.decay(shape) if self.penalty else 0.0)
+                for own, shape in layer.shapes.items()
+            }
+            signal = layer.lower(program, signal, arrays)
+        return program, signal
+
+    def _read_inputs(self, X: Any, lengths: Any) -> Data:
+        array = real_array("X", X, allow_bool=True)
+        if array.ndim == 1 and self.inputs == 1 and not self._sequences:
+            array = array[:, np.newaxis]
+        form = ("samples", "times", self.inputs) if self._sequences else ("samples", self.inputs)
+        if array.ndim != len(form) or array.shape[-1] != self.inputs:
+            hint = "; for one sample use X[np.newaxis]" if array.ndim == len(form) - 1 else ""
+            expected = ", ".join(map(str, form))
+            raise ValueError(f"X: expected the shape ({expected}), got {array.shape}{hint}")
+        if len(array) == 0:
+            raise ValueError("X: expected at least one sample, got none")
+        if array.shape[1] == 0:
+            raise ValueError("X: expected at least one time, got none")
+        if not self._sequences:
+            if lengths is not None:
+                raise ValueError("lengths: this network has no recurrent layer")
+            require_finite("X", array)
+            return Data(np.array(array, np.float64, order="C"), np.ones((len(array), 1), np.bool_), False)
+        valid = _read_lengths(lengths, *array.shape[:2])
+        counted = np.where(valid[:, :, np.newaxis], array, 0).astype(np.float64)
+        require_finite("X", counted)
+        inputs = counted.reshape(len(array), -1)
+        if lengths is not None:
+            inputs = np.concatenate([inputs, valid], axis=1, dtype=np.float64)
+        return Data(np.ascontiguousarray(inputs), valid, lengths is not None)
+
+    def _read_states(self, states: Any, samples: int) -> list[NDArray[np.float64]]:
+        """The initial states that are data, in the order of the layers, each of shape (samples, hidden)."""
+        given = {} if states is None else states
+        if not isinstance(given, Mapping) or set(given) != set(self.state_widths):
+            expected = f"a dict of {', '.join(self.state_widths)}" if self.state_widths else "none"
+            raise ValueError(
+                f"states: expected {expected}, got {list(given) if isinstance(given, Mapping) else given!r}"
+            )
+        arrays = []
+        for name, width in self.state_widths.items():
+            array = real_array(f"states: {name}", given[name])
+            if array.shape not in ((samples, width), (width,)):
+                raise ValueError(
+                    f"states: {name}: expected the shape ({samples}, {width}) or ({width},), got {array.shape}"
+                )
+            require_finite(f"states: {name}", array)
+            arrays.append(np.broadcast_to(array, (samples, width)).astype(np.float64))
+        return arrays
+
+    def __repr__(self) -> str:
+        penalty = f", penalty={self.penalty!r}" if self.penalty else ""
+        return f"Network({list(self.layers)!r}, cost={self.cost!r}{penalty})"
+
+
+def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
+    """Which times of each sample count, shape (samples, times)."""
+    if lengths is None:
+        return np.ones((samples, times), np.bool_)
+    array = real_array("lengths", lengths)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
+    if array.shape != (samples,):
+        raise ValueError(f"lengths: expected the shape ({samples},), one per sample of X, got {array.shape}")
+    good = (array >= 1) & (array <= times)
+    if not good.all():
+        index = first_index(~good)
+        raise ValueError(f"lengths: {array[index]} at index {format_index(index)}; expected 1 to {times}")
+    return np.asarray(np.arange(times) < array[:, np.newaxis])
+
+
+def _require_cost(cost: object) -> Cost:
+    if isinstance(cost, Cost):
+        return cost
+    known = [kind.__name__ for kind in Cost.__subclasses__()]
+    name = cost if isinstance(cost, str) else getattr(cost, "__name__", "")
+    hint = nearest(name, [f"{k}()" for k in known]) if name else ""
+    kind = ValueError if isinstance(cost, str) else TypeError
+    raise kind(f"cost: expected one of {', '.join(f'gf.{k}()' for k in known)}, got {cost!r}{hint}")

@@ -1,0 +1,24 @@
+import numpy as np
+from numpy.typing import NDArray
+
+PANEL: int
+has_openmp: bool
+OPERATIONS: dict[str, tuple[int, int]]
+COSTS: dict[str, tuple[int, bool, int]]
+
+def instruction_sets() -> tuple[str, ...]: ...
+def elementary(name: str, x: NDArray[np.float64], isa: str) -> NDArray[np.float64]: ...
+def elementwise(
+    name: str, z: NDArray[np.float64], d: NDArray[np.float64], isa: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def cost(
+    name: str,
+    x: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    constant: float,
+    d: NDArray[np.float64],
+    isa: str,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def matmul(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], isa: str) -> None: ...
+def matmul_narrow(a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], isa: str) -> None: ...
+def multiply_add(n: int, isa: str, n_threads: int) -> float: ...

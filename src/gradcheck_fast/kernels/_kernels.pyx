@@ -1,0 +1,165 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: freethreading_compatible=True
+"""The C kernels: which there are, for which instruction sets, and each on its own, for tests and benchmarks."""
+from cython.parallel cimport prange
+
+import numpy as np
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #define GF_HAS_OPENMP 1
+    #else
+    #define GF_HAS_OPENMP 0
+    #endif
+    """
+    const bint GF_HAS_OPENMP
+
+PANEL = GF_PANEL
+has_openmp = bool(GF_HAS_OPENMP)
+
+
+cdef const gf_kernels *kernels_for(str isa) except NULL:
+    cdef const gf_kernels *kernels = gf_kernels_for(isa.encode())
+    if kernels == NULL:
+        raise ValueError(f"instruction set {isa!r} is not available here: {', '.join(instruction_sets())} are")
+    return kernels
+
+
+def instruction_sets():
+    """The instruction sets that the kernels were built for and that this CPU has, best first."""
+    cdef Py_ssize_t k = 0
+    found = []
+    while gf_instruction_sets[k] != NULL:
+        if gf_kernels_for(gf_instruction_sets[k]) != NULL:
+            found.append(gf_instruction_sets[k].decode())
+        k += 1
+    return tuple(found)
+
+
+def _operations():
+    cdef const gf_kernels *kernels = gf_kernels_for(b"baseline")
+    return {kernels.elementwise[k].name.decode(): (k, kernels.elementwise[k].cached)
+            for k in range(kernels.n_elementwise)}
+
+
+def _costs():
+    cdef const gf_kernels *kernels = gf_kernels_for(b"baseline")
+    return {kernels.costs[k].name.decode(): (k, bool(kernels.costs[k].separable), kernels.costs[k].cached)
+            for k in range(kernels.n_costs)}
+
+
+#: ``{name: (index, cached)}`` of the elementwise operations, and ``{name: (index, separable, cached)}`` of the costs.
+OPERATIONS = _operations()
+COSTS = _costs()
+
+
+def elementary(str name, const double[::1] x, str isa):
+    """exp, expm1, log1p or log, as the kernels have them inline."""
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    cdef Py_ssize_t k
+    result = np.empty(x.shape[0])
+    cdef double[::1] y = result
+    for k in range(kernels.n_functions):
+        if kernels.functions[k].name.decode() == name:
+            kernels.functions[k].apply(x.shape[0], &x[0], &y[0])
+            return result
+    raise ValueError(f"the kernels have no function {name!r}")
+
+
+def elementwise(str name, const double[::1] z, const double[::1] d, str isa):
+    """``f(z)`` and the exact difference ``f(z + d) - f(z)`` of one operation, for tests and the curious.
+
+    Sixteen numbers at a time: so many are taken together to see how small d is.
+    """
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    cdef const gf_elementwise *operation = &kernels.elementwise[<Py_ssize_t>OPERATIONS[name][0]]
+    cdef Py_ssize_t n = z.shape[0], panels = (n + GF_PANEL - 1) // GF_PANEL
+    if d.shape[0] != n:
+        raise ValueError(f"z has {n} entries and d has {d.shape[0]}; expected as many")
+    if n == 0:
+        return np.empty(0), np.empty(0)
+    # a tape of one sample for each panel: z, y and what it caches; and two rows of differences
+    tape = np.zeros((panels, (2 + operation.cached) * GF_PANEL))
+    rows = np.zeros((2 * panels, GF_PANEL))
+    padded = np.zeros((2, panels * GF_PANEL))
+    padded[:, :n] = z, d
+    tape[:, :GF_PANEL] = padded[0].reshape(panels, -1)
+    rows[::2] = rows[1::2] = padded[1].reshape(panels, -1)
+    cdef double[:, ::1] samples = tape
+    cdef double[:, ::1] differences = rows
+    cdef const Py_ssize_t[::1] order = np.arange(panels)
+    cdef Py_ssize_t k
+    for k in range(panels):
+        operation.value(GF_PANEL, &samples[k, 0], &samples[k, GF_PANEL], GF_PANEL)
+    cdef gf_pairs pairs = gf_pairs(panels, panels, &order[0], &order[0], &samples[0, 0], samples.shape[1])
+    cdef gf_difference difference = gf_difference(&differences[0, 0], GF_PANEL, NULL, 0, NULL)
+    operation.difference(&pairs, 0, panels, 1, 0, GF_PANEL, GF_PANEL, &difference, &differences[0, 0], GF_PANEL)
+    return tape[:, GF_PANEL:2 * GF_PANEL].reshape(-1)[:n], rows[::2].reshape(-1)[:n]
+
+
+def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double constant, const double[:, ::1] d,
+         str isa):
+    """What each row of x costs, and the exact difference of that when it changes by its row of d.
+
+    Parameters
+    ----------
+    name : str
+        One of `COSTS`.
+    x, d : ndarray, shape (rows, width)
+    targets : ndarray, shape (rows, width), or (rows, 1) for classes
+    constant : float
+        The cost's own, such as Huber's delta.
+    isa : str
+
+    Returns
+    -------
+    value, difference : ndarray, shape (rows,)
+    """
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    cdef const gf_cost *cost = &kernels.costs[<Py_ssize_t>COSTS[name][0]]
+    cdef Py_ssize_t k, rows = x.shape[0], width = x.shape[1], padded = (width + GF_PANEL - 1) // GF_PANEL * GF_PANEL
+    values, change = np.zeros(rows), np.zeros(2 * rows)
+    if rows == 0:
+        return values, values
+    # a tape of one sample for each row: x and what it caches; its targets, readable to the end of the panel
+    tape, y = np.zeros((rows, (1 + cost.cached) * padded)), np.zeros((rows, padded))
+    both = np.zeros((rows, 2, padded))  # d and nothing
+    tape[:, :width], y[:, :targets.shape[1]], both[:, 0, :width] = x, targets, d
+    cdef double[:, ::1] samples = tape, known = y
+    cdef double[:, :, ::1] differences = both
+    cdef double[::1] value = values, changes = change
+    cdef const Py_ssize_t[::1] order = np.arange(rows)
+    for k in range(rows):
+        value[k] = cost.value(width, &samples[k, 0], &known[k, 0], constant, &samples[k, 0] + padded, padded)
+    cdef gf_pairs pairs = gf_pairs(rows, rows, &order[0], &order[0], &samples[0, 0], samples.shape[1])
+    cdef gf_cost_place place = gf_cost_place(width, 0, padded, padded, -1, &known[0, 0], padded, constant, 1.0)
+    cost.difference(&pairs, &place, &differences[0, 0, 0], padded, &changes[0])
+    return values, change[:rows]
+
+
+def matmul(const double[:, :] a, const double[:, :, :] b, double[:, :] c, str isa):
+    """c = a b on one thread; b, of shape (panels, inner, 16), holds panels of 16 columns."""
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    with nogil:
+        kernels.matmul(a.shape[0], a.shape[1], b.shape[0], &a[0, 0], a.strides[0] // 8, 1, &b[0, 0, 0],
+                       b.strides[0] // 8, &c[0, 0], c.strides[0] // 8, GF_PANEL, False)
+
+
+def matmul_narrow(const double[:, :] a, const double[:, :] b, double[:, :] c, str isa):
+    """c = a b^T on one thread; c has 16 columns, b fewer rows; the inner dimension is a multiple of 16."""
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    with nogil:
+        kernels.matmul_narrow(a.shape[0], a.shape[1], b.shape[0], &a[0, 0], a.strides[0] // 8, &b[0, 0],
+                              b.strides[0] // 8, &c[0, 0], c.strides[0] // 8, False)
+
+
+def multiply_add(Py_ssize_t n, str isa, int n_threads):
+    """Runs chains of n multiply-adds on each thread, in registers alone; returns the operations, two each."""
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    counts = np.zeros((n_threads, 2))
+    cdef double[:, ::1] view = counts
+    cdef Py_ssize_t k
+    for k in prange(n_threads, num_threads=n_threads, nogil=True, schedule="static"):
+        view[k, 0] = kernels.multiply_add(n, &view[k, 1])
+    return counts[:, 0].sum()

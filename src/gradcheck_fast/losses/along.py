@@ -1,0 +1,153 @@
+"""A function's outputs, differenced along one direction of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.inputs._norms import root_mean_square
+from gradcheck_fast.inputs.arrays import digest
+from gradcheck_fast.inputs.trees import Packed, Tree, pack, parts
+from gradcheck_fast.losses.function_loss import require_one_of
+from gradcheck_fast.numerical.evaluate import Unnoticed
+from gradcheck_fast.numerical.gradient import (
+    PLAIN_STEP,
+    SMALLER_STEP,
+    Numerical,
+    Refined,
+    find_kinks,
+    jitter,
+    may_be_kinks,
+    where_it_exists,
+)
+from gradcheck_fast.numerical.noise import noise_around
+from gradcheck_fast.numerical.step_ladder import THOROUGH, Level, refine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.losses.tree_function import TreeFunction
+
+
+class Along:
+    """A function's outputs, differenced along one direction: for `gradcheck`, they are the parameters."""
+
+    methods = ("direct",)
+
+    def __init__(self, function: TreeFunction, direction: NDArray[np.float64]) -> None:
+        self._function, self._direction = function, direction
+
+    def pack(self, params: Tree) -> Packed:
+        return pack(params)
+
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
+        raise ValueError("f: it is checked along one direction as it is; there is no cost of which to take others")
+
+    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
+        return Unnoticed(partial(self.cost, params))
+
+    def fingerprint(self, params: Packed) -> str:
+        return digest(self._function.at.flat, params.flat, self._direction)
+
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
+        return "it takes a few calls of f, however many inputs there are"
+
+    def central_differences(
+        self, params: Packed, *, method: str, step: float | None, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None, **_: Any,
+    ) -> Numerical:  # fmt: skip
+        require_one_of(self.methods, method)
+        h, here, theta = PLAIN_STEP if step is None else step, params.flat, self._function.at.flat
+        with np.errstate(invalid="ignore", over="ignore"):
+            plus, minus = self._values(theta, h)
+            first, second, width = self._pairs(np.stack([plus, minus]), np.full(len(here), h))
+            gradient = (first - second) / width
+            largest = np.fmax(np.fmax(np.abs(plus), np.abs(minus)), np.abs(here))
+            met = None
+            if kinks:
+                slopes = (plus - here) / h, (here - minus) / h
+                near = h / SMALLER_STEP
+                plus, minus = self._values(theta, near)
+                looked = np.where(may_be_kinks(*slopes, largest / (2.0 * near)), 1.0, np.nan)
+                met = find_kinks(gradient, slopes, (looked * (plus - here) / near, looked * (here - minus) / near))
+
+        def again(times: float) -> NDArray[np.float64]:
+            with np.errstate(invalid="ignore", over="ignore"):
+                plus, minus = self._values(jitter(theta), times * h)
+                found: NDArray[np.float64] = (plus - minus) / (2.0 * times * h)
+            return found
+
+        found = Numerical(
+            gradient, "direct", False, step, again, lambda: largest / (2.0 * h), kinks=met,
+            refine=None if step is not None else self._refined,
+        )  # fmt: skip
+        if entries is None:
+            return found
+        refine = None if step is not None else lambda some, enough: self._refined(entries[some], enough)
+        return found.of(entries)._replace(refine=refine)
+
+    def _refined(self, some: NDArray[np.intp], enough: NDArray[np.float64]) -> Refined:
+        """Some outputs with the steps that suit them: along the direction there is one parameter, which is 0."""
+        theta, here = self._function.at.flat, self._function.outputs.flat
+
+        def pairs(outputs: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
+            found = np.empty((2, len(outputs)))
+            for step in np.unique(h):
+                own = h == step
+                for row, values in zip(found, self._values(theta, step), strict=True):
+                    row[own] = values[some[outputs[own]]]
+            return self._pairs(found, h, here[some[outputs]])
+
+        noise = self._noise()[some] if len(some) else np.empty(0)
+        entries, zeros, h = np.arange(len(some)), np.zeros(len(some)), np.full(len(some), PLAIN_STEP)
+        with np.errstate(invalid="ignore", over="ignore"):
+            first = Level.of(pairs(entries, h), zeros, noise)
+            scale = self._scale(first.differences, some)
+            return refine(pairs, entries, zeros, h, first, scale, noise, THOROUGH, enough)
+
+    def _scale(self, differences: NDArray[np.float64], some: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The size of each array, as far as some of its entries show it."""
+        scale = np.empty(len(some))
+        for _, part, _ in parts(self._function.outputs.shapes):
+            own = (part.start <= some) & (some < part.stop)
+            scale[own] = root_mean_square(differences[own])
+        return scale
+
+    def _noise(self) -> NDArray[np.float64]:
+        """Of each output: that of the array that it is in."""
+        function, signs = self._function, np.random.default_rng(0).choice((-1.0, 1.0), self._function.outputs.flat.size)
+
+        @cache
+        def values(t: float) -> NDArray[np.float64]:
+            return signs * self._at(function.at.flat + t * self._direction)
+
+        noise = np.empty(len(signs))
+        for _, part, _ in parts(function.outputs.shapes):
+            # of values that are rounded to multiples a sum has no more noise than each, so it is not shared out
+            noise[part] = noise_around(np.zeros(1), partial(_sum_of, values, part)).level
+        return noise
+
+    def _pairs(
+        self, values: NDArray[np.float64], h: NDArray[np.float64], here: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        here = self._function.outputs.flat if here is None else here
+        return where_it_exists(values, np.stack([h, -h]), 2.0 * h, np.zeros(len(h)), here)
+
+    def _values(self, theta: NDArray[np.float64], h: float) -> Iterator[NDArray[np.float64]]:
+        """The outputs at +h and at -h."""
+        for point in (theta + h * self._direction, theta - h * self._direction):
+            yield self._at(point)
+
+    def _at(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The outputs, NaN where the function raises: it is not defined there."""
+        try:
+            return self._function.flat(self._function.at.unpack(theta.copy()))
+        except Exception:
+            return np.full(self._function.outputs.flat.size, np.nan)
+
+
+def _sum_of(values: Callable[[float], NDArray[np.float64]], part: slice, t: NDArray[np.float64]) -> float:
+    return float(values(float(t[0]))[part].sum())

@@ -1,0 +1,213 @@
+"""Functions of which nothing is known but their values, differenced in plain arithmetic or by complex steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import isclose
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.inputs.arguments import choose
+from gradcheck_fast.inputs.trees import pack
+from gradcheck_fast.numerical.central import Central
+from gradcheck_fast.numerical.complex_steps import by_complex_steps, confirmed_steps, within_bars
+from gradcheck_fast.numerical.evaluate import BatchCosts, PythonCosts, cost_beside
+from gradcheck_fast.numerical.gradient import (
+    COARSE_JITTER,
+    PLAIN_STEP,
+    SMALLER_STEP,
+    Kinks,
+    Numerical,
+    find_kinks,
+    jitter,
+    may_be_kinks,
+    plain_steps,
+)
+from gradcheck_fast.numerical.point import Point
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.inputs.trees import Packed, Tree
+    from gradcheck_fast.numerical.evaluate import Cost, Costs
+    from gradcheck_fast.running.runner import Runner
+
+
+#: Values that differ by less than this part of them from call to call differ in their last bits.
+LAST_BITS = 1e-12
+
+
+#: By so much of their size parameters are moved to see whether a function depends on them at all.
+MOVED = 0.3
+
+
+class FunctionLoss:
+    """A function of a tree of parameters, given by how it is evaluated.
+
+    Parameters
+    ----------
+    costs_of : callable
+        Gives the `Costs` of the function for a `Packed` set of parameters.
+    function : callable, optional
+        The function of one tree, if it is one of Python.
+    """
+
+    methods: tuple[str, ...] = ("direct", "complex")
+
+    def __init__(self, costs_of: Callable[[Packed], Costs], function: Callable[[Any], Any] | None = None) -> None:
+        self._costs_of = costs_of
+        self._function = function
+
+    def costs_at(self, params: Packed, n_threads: int) -> Costs:
+        """How the function is evaluated at flat vectors like that of `params`."""
+        return self._costs_of(params)
+
+    def pack(self, params: Tree) -> Packed:
+        return pack(params)
+
+    def call(self, params: Packed, tree: Tree) -> None:
+        """Calls the function at `params`, packed from `tree`, before its gradient: that may read what the call left."""
+        if self._function is None:
+            self.cost(params, params.flat)
+        else:
+            self._function(tree)
+
+    def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
+        """The cost at a flat vector."""
+        return self._costs_of(params).cost(theta)
+
+    def fingerprint(self, params: Packed) -> str:
+        """What tells this loss from others: its values at `params` and close by, to the last bit.
+
+        The first alone would not do: at parameters of zero many losses have the same.
+        """
+        theta = params.flat
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], theta.size)
+        near = theta + signs * PLAIN_STEP * np.maximum(1.0, np.abs(theta))
+        return " ".join(cost_beside(partial(self.cost, params), at).hex() for at in (near, theta))
+
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
+        """What would take less than these seconds."""
+        return (
+            "gf.gradcheck(..., method='directional') takes far less, and so does a gf.Network that computes the same; "
+            "executor= spreads it over more processes"
+        )
+
+    def central_differences(
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None,
+    ) -> Numerical:  # fmt: skip
+        require_one_of(self.methods, method)
+        point = Point.at(self._costs_of(params), params.flat, runner)
+        if not np.isfinite(point.value):
+            value = f"{point.value} at these parameters"
+            raise ValueError(f"loss: it is {value}; where it is not finite it has no gradient")
+        if entries is not None:
+            point = point.of(entries)
+        if method == "complex":
+            return by_complex_steps(point, step)._replace(finish=partial(_finish, point))
+        if step is None and not kinks:
+            return _as_well_as_can_be(point, method)
+        return _with_what_bars_need(point, step, kinks)
+
+
+def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
+    """A Python function of a tree of arrays, or of many at once; see `evaluate`."""
+    if vectorized:
+        return FunctionLoss(partial(BatchCosts, function))
+    return FunctionLoss(partial(PythonCosts, function), function)
+
+
+def require_one_of(methods: tuple[str, ...], method: str) -> None:
+    """An error unless `method` is ``auto`` or one of those that a function has."""
+    of_networks = ("units", "incremental")
+    if choose("method", method, ("auto", *of_networks, *methods)) in of_networks:
+        raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
+
+
+def _as_well_as_can_be(point: Point, method: str) -> Numerical:
+    """The gradient alone: by complex steps where these can be trusted (not if ``direct``), else by differences."""
+    gradient = np.full(len(point.theta), np.nan) if method == "direct" else confirmed_steps(point)
+    if not gradient.any() and not _is_constant(point):  # values that are rounded do not move, real or complex
+        gradient[:] = np.nan
+    rest, central = np.flatnonzero(np.isnan(gradient)), None
+    if len(rest):
+        central = Central(point if len(rest) == len(gradient) else point.quietly(), rest, None)
+        gradient[rest] = central.gradient if method == "direct" else central.repaired()
+        if central.has_noise(gradient):
+            gradient[rest] = central.refined(np.arange(len(rest))).derivatives
+    return Numerical(gradient, "direct", False, None, finish=partial(_finish, point, central))
+
+
+def _is_constant(point: Point) -> bool:
+    """Whether the function has the same value where all parameters are moved by a good part of their size."""
+    theta = point.theta
+    moved = theta + MOVED * np.random.default_rng(0).standard_normal(len(theta)) * np.maximum(1.0, np.abs(theta))
+    return point.cost_beside(moved) == point.value
+
+
+def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numerical:
+    """The gradient by central differences, and how to find error bars."""
+    central = Central(point, point.entries, step)
+    largest = np.fmax(np.fmax(*np.abs(central.values)), abs(point.value))
+
+    def again(times: float) -> NDArray[np.float64]:
+        return Central(point.quietly().moved_to(jitter(point.theta)), point.entries, step, times).gradient
+
+    def coarse_roundings() -> NDArray[np.float64]:
+        moved = Central(point.quietly().moved_to(jitter(point.theta, COARSE_JITTER)), point.entries, step)
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = np.abs(moved.gradient - central.gradient) / COARSE_JITTER
+        return np.where(np.isfinite(change), change, 0.0)
+
+    return Numerical(
+        central.gradient,
+        "direct",
+        False,
+        step,
+        again,
+        lambda: largest / central.width,
+        coarse_roundings=coarse_roundings,
+        kinks=_kinks(point, step, central, largest) if kinks else None,
+        refine=central.refined if step is None else None,
+        flat=central.flat,
+        closer=central.closer,
+        polish=partial(within_bars, point.quietly()) if step is None and point.costs.takes_complex else None,
+        finish=partial(_finish, point, central),
+    )
+
+
+def _finish(point: Point, central: Central | None = None) -> tuple[str, ...]:
+    noticed = central.notes() if central else ()
+    return (*(finish(point.costs, point.theta, point.value) if len(point.theta) else point.costs.notes), *noticed)
+
+
+def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
+    """Leaves the function at the unchanged parameters; says so if its value there is another than before."""
+    again = costs.cost(theta)
+    if again == base or (np.isnan(again) and np.isnan(base)):
+        return costs.notes
+    if isclose(again, base, rel_tol=LAST_BITS):
+        said = f"two calls of the loss at the same parameters gave {base!r} and {again!r}"
+        return (*costs.notes, f"{said}: its last bits are not deterministic, which is taken for noise")
+    return (
+        *costs.notes,
+        f"the loss is not deterministic: two calls at the same parameters gave {base!r} and {again!r}. "
+        "Fix its seed, and switch off dropout and random batches",
+    )
+
+
+def _kinks(point: Point, step: float | None, central: Central, largest: NDArray[np.float64]) -> Kinks | None:
+    """Entries with another slope to either side, which is there with a much smaller step as well."""
+    theta, base = point.theta, point.value
+    plus, minus, _ = plain_steps(theta, step, point.costs.name)
+    nearer_plus, nearer_minus, width = plain_steps(theta, step, point.costs.name, 1.0 / SMALLER_STEP)
+    nearer = np.full((2, len(theta)), np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):
+        right, left = (central.values[0] - base) / (plus - theta), (base - central.values[1]) / (theta - minus)
+        some = np.flatnonzero(may_be_kinks(right, left, largest / width))
+        nearer[:, some] = point.quietly().moved(some, np.stack([nearer_plus, nearer_minus])[:, some])
+        above, below = (nearer[0] - base) / (nearer_plus - theta), (base - nearer[1]) / (theta - nearer_minus)
+    return find_kinks(central.gradient, (right, left), (above, below))

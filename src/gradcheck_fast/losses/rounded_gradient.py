@@ -1,0 +1,83 @@
+"""How much rounding is due to a gradient of less than float64, where it can be found in float64, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.inputs.arrays import coarsest
+from gradcheck_fast.inputs.trees import Packed, Tree, pack_as
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.losses.problem import Problem
+    from gradcheck_fast.numerical.gradient import Numerical
+
+#: A gradient that differs from itself in float64 by more roundings of its largest entry is not only rounded.
+_MOST_ROUNDINGS = 512.0
+
+
+class RoundedGradient:
+    """A problem, and the gradient that is checked: how far it is from itself in float64 is due to rounding.
+
+    What is zero but for rounding, such as the gradient of a bias before a batch normalisation, can be told in no other
+    way from what is wrong; nor can digits that saturated units cancel.
+
+    Parameters
+    ----------
+    problem : Problem
+    gradient : tree of arrays, or Packed
+        What is checked, in its own dtypes.
+    in_double : callable
+        Gives what the same code finds in float64, None if it cannot; called only where something looks wrong.
+    """
+
+    def __init__(self, problem: Problem, gradient: Tree | Packed, in_double: Callable[[], Tree | None]) -> None:
+        self._problem = problem
+        self._gradient = gradient
+        self._in_double = in_double
+        self.methods = problem.methods
+        self.pack = problem.pack
+        self.cost = problem.cost
+        self.costs_at = problem.costs_at
+        self.fingerprint = problem.fingerprint
+        self.faster = problem.faster
+        if hasattr(problem, "samples"):
+            self.samples = problem.samples
+
+    def central_differences(
+        self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
+    ) -> Numerical:
+        found = self._problem.central_differences(params, entries=entries, **options)
+        some = slice(None) if entries is None else entries
+
+        @cache
+        def exact() -> Packed | None:
+            given = self._in_double()
+            return None if given is None else pack_as(given, params.shapes, finite=False, unit_axes=True)
+
+        def roundings() -> float | NDArray[np.float64]:
+            in_double = exact()
+            return found.roundings() if in_double is None else self._roundings(params, in_double)[some]
+
+        def in_plain_arithmetic() -> NDArray[np.float64] | None:
+            in_double = exact()
+            is_known = in_double is not None and all(dtype == np.float64 for dtype in in_double.dtypes.values())
+            return None if is_known else found.coarse_roundings()
+
+        return found._replace(roundings=roundings, coarse_roundings=in_plain_arithmetic)
+
+    def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
+        """In units of a rounding of the dtype."""
+        own = pack_as(self._gradient, params.shapes, finite=False, unit_axes=True)
+        own = replace(own, computed_in=coarsest((*params.precisions, own.computed_in)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            roundings = np.abs(own.flat - exact.flat)
+            for name, part in own.arrays(roundings):
+                part /= own.precision(name).eps
+            return np.asarray(np.fmin(roundings, _MOST_ROUNDINGS * np.abs(exact.flat).max(initial=0.0)))

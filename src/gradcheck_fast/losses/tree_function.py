@@ -1,0 +1,181 @@
+"""Functions of trees that give trees: their arguments, their outputs, and products with their outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from gradcheck_fast.inputs.arrays import digest, require_float64
+from gradcheck_fast.inputs.trees import Packed, Tree, pack, pack_as, parts, walk
+from gradcheck_fast.numerical.gradient import EPSILON
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Trees by name.
+Trees: TypeAlias = dict[str, Tree]
+#: Outputs that differ by less than this part of their array from call to call are the same but for noise; of arrays in
+#: which all cancels, by so many roundings of the largest number that is known.
+LAST_BITS, ROUNDINGS = 1e-8, 1e4
+#: So many products are kept.
+KEPT = 1_000_000
+
+
+class TreeFunction:
+    """A function with its arguments: those of floating-point numbers are its parameters, the others stay.
+
+    Attributes
+    ----------
+    params, in_double : dict
+        The parameters, by the names that reports give them; as they are given, and in float64.
+    at : Packed
+        The parameters.
+    own_outputs : dict
+        What the function gives, called ``output``; and `own`, the same packed.
+    outputs : Packed
+        What it gives where the parameters are in float64.
+    notes : tuple of str
+        What was noticed when it was called twice.
+    writers : list of str
+        Which of the functions that were called write into their arguments.
+    """
+
+    def __init__(self, f: Callable[..., Tree], inputs: Any) -> None:
+        require_callable("f", f)
+        self._f = f
+        self._looked_at: set[str] = set()
+        self.writers: list[str] = []
+        self._many = isinstance(inputs, tuple)
+        given = deepcopy(inputs if self._many else (inputs,))
+        names = [f"inputs[{k}]" for k in range(len(given))] if self._many else ["inputs"]
+        self._given: Trees = dict(zip(names, given, strict=True))
+        self.params: Trees = {name: tree for name, tree in self._given.items() if _is_floating(name, tree)}
+        if not self.params:
+            raise ValueError("inputs: none is an array of floating-point numbers, so there is nothing to perturb")
+        self.at = pack(self.params, "f")
+        self.in_double: Trees = self.at.unpack(self.at.flat)
+        self.own_outputs = self._call(self.params)
+        self.own = pack(self.own_outputs, "f")
+        self.outputs = pack(self._call(self.in_double), "f")
+        for name, dtype in self.outputs.dtypes.items():
+            require_float64(f"f: {name}", dtype)
+        self.notes = self._noticed(pack_as(self._call(self.in_double), self.outputs.shapes, "f", finite=False))
+
+    def flat(self, params: Trees) -> NDArray[np.float64]:
+        """All outputs in one vector."""
+        return pack_as(self._call(params), self.outputs.shapes, "f", finite=False).flat
+
+    def call(self, what: str, function: Callable[..., Any], params: Trees, *first: Any) -> Any:
+        """What a function gives for copies of the arguments with these parameters, and of what comes `first`.
+
+        Whether it writes into them is looked at the first time.
+        """
+        given = [*first, *(params.get(name, tree) for name, tree in self._given.items())]
+        arguments = deepcopy(given)
+        found = function(*arguments)
+        if what not in self._looked_at:
+            self._looked_at.add(what)
+            before, after = ([leaf for _, leaf in walk(tree)] for tree in (given, arguments))
+            if len(before) != len(after) or any(map(_differ, before, after)):
+                self.writers.append(what)
+        return found
+
+    def by_name(self, what: str, given: Any) -> Trees:
+        """What is `given` for each argument, by the names of the parameters."""
+        if not self._many:
+            return {"inputs": given}
+        if not isinstance(given, (tuple, list)) or len(given) != len(self._given):
+            got = f"{len(given)}" if isinstance(given, (tuple, list)) else f"a {type(given).__name__}"
+            raise ValueError(f"{what}: expected a tuple of {len(self._given)}, one for each input, got {got}")
+        return {name: tree for name, tree in zip(self._given, given, strict=True) if name in self.params}
+
+    def as_given(self, params: Trees) -> Any:
+        """One for each argument, as the arguments are given; the inverse of `by_name`."""
+        trees = tuple(params.get(name) for name in self._given)
+        return trees if self._many else trees[0]
+
+    def after_f(self, what: str, function: Callable[..., Any], params: Trees, first: Tree) -> Any:
+        """What the derivative of the function gives, right after the function itself: it may use what that has kept."""
+        self._call(params)
+        return self.call(what, function, params, first)
+
+    def _call(self, params: Trees) -> Trees:
+        return {"output": self.call("f", self._f, params)}
+
+    def _noticed(self, again: Packed) -> tuple[str, ...]:
+        """An error if the function gives other numbers when it is called again; a note if only last bits differ."""
+        apart = np.abs(again.flat - self.outputs.flat)
+        if not apart.any():
+            return ()
+        given = max(np.abs(self.at.flat).max(initial=0.0), np.abs(self.outputs.flat).max(initial=0.0))
+        for name, part, _ in parts(self.outputs.shapes):
+            largest = apart[part].max(initial=0.0)
+            if largest > max(LAST_BITS * np.abs(self.outputs.flat[part]).max(initial=0.0), ROUNDINGS * EPSILON * given):
+                raise ValueError(
+                    f"f: {name} gives other numbers each time, by {largest:.2g}; without what is random in it, it can "
+                    "be checked"
+                )
+        return (f"the last bits of f differ from call to call, by up to {apart.max():.2g}: this was taken for noise",)
+
+
+class Products:
+    """The products of a cotangent with a function's outputs, array by array: all are found at once, and kept.
+
+    Parameters
+    ----------
+    function : TreeFunction
+    cotangent : ndarray, shape (size,)
+    """
+
+    def __init__(self, function: TreeFunction, cotangent: NDArray[np.float64]) -> None:
+        self._function = function
+        self._parts = {name: (part, cotangent[part]) for name, part, _ in parts(function.outputs.shapes)}
+        self._known: dict[bytes, dict[str, float]] = {}
+
+    def loss(self, name: str) -> Callable[[Trees], float]:
+        """The product with the part in one array as a loss; without a name, that with all of it."""
+        return partial(self._product, name)
+
+    def _product(self, name: str, params: Trees) -> float:
+        key = blake2b(digest_size=16)
+        for _, leaf in walk(params) if len(self._parts) > 1 else ():
+            key.update(np.ascontiguousarray(leaf).data)
+        found = self._known.get(key.digest()) if len(self._parts) > 1 else None
+        if found is None:
+            flat = self._function.flat(params)
+            found = {own: float(v @ flat[part]) for own, (part, v) in self._parts.items()}
+            if len(self._parts) > 1:
+                if len(self._known) * len(found) >= KEPT:
+                    self._known.clear()
+                self._known[key.digest()] = found
+        return found[name] if name else sum(found.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_known": {}}
+
+
+def _differ(before: Any, after: Any) -> bool:
+    """Whether two arrays of numbers differ in some bit; of what is none nothing is known."""
+    is_known = isinstance(before, np.ndarray) and before.dtype.kind in "biufc"
+    return is_known and digest(before) != digest(np.asarray(after))
+
+
+def _is_floating(name: str, tree: Tree) -> bool:
+    """Whether all arrays of an argument are of floating-point numbers; an error if only some are."""
+    kinds = {path: np.asarray(leaf).dtype.kind for path, leaf in walk(tree, name)}
+    floating = [path for path, kind in kinds.items() if kind == "f"]
+    other = next((path for path in kinds if path not in floating), None)
+    if floating and other is not None:
+        raise TypeError(f"{other}: no floating-point numbers, unlike {floating[0]}; make it an input of its own")
+    return bool(floating)
+
+
+def require_callable(what: str, value: object) -> None:
+    """TypeError unless it is a function."""
+    if not callable(value):
+        raise TypeError(f"{what}: expected a function, got {value!r}")

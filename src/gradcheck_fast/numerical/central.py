@@ -1,0 +1,230 @@
+"""Central differences of some entries of a function, with their first steps, and how they are made better."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck_fast.inputs import _norms
+from gradcheck_fast.numerical.closer import look_closer
+from gradcheck_fast.numerical.gradient import (
+    EPSILON,
+    PLAIN_STEP,
+    SMALLER_STEP,
+    Closer,
+    Refined,
+    plain_steps,
+    where_it_exists,
+)
+from gradcheck_fast.numerical.noise import Noise, noise_around
+from gradcheck_fast.numerical.step_ladder import NOISES, QUICK, THOROUGH, Ladder, Level, refine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.numerical.point import Point
+
+#: Differences are doubted if the slopes to both sides differ by more than this part of them.
+DOUBT = 3e-3
+#: Values that are multiples of so many of their roundings were rounded on purpose.
+ROUNDED = 1e3
+#: Noise is named if it is more than this part of what is typical of first differences.
+SPOILT = 1e-6
+#: A step that is much smaller than those of differences, in sizes of the parameters: what the gradient says of it must
+#: be seen, to this part of the sizes that are added up, unless the values have noise.
+GLANCE, AGREEMENT = 2.0**-34, 1e-2
+#: Entries whose differences are zero are moved together, by so many of their first steps.
+FLAT = 64.0
+#: Not more than this part of them is looked for in halves, and halves of halves.
+FEW = 0.25
+
+
+class Central:
+    """Central differences of some entries, to be made better where that is asked for.
+
+    Parameters
+    ----------
+    point : Point
+    entries : ndarray of int
+    step : float or None
+        h; None: chosen for each entry.
+    times : float
+        Takes so many times the step.
+
+    Attributes
+    ----------
+    values : ndarray, shape (2, size)
+        The costs at p + h and at p - h; NaN where the function is not defined.
+    width, gradient : ndarray, shape (size,)
+        The distance of the two points, and the difference of the values over it.
+    """
+
+    def __init__(self, point: Point, entries: NDArray[np.intp], step: float | None, times: float = 1.0) -> None:
+        theta = point.theta[entries]
+        plus, minus, width = plain_steps(theta, step, lambda k: point.costs.name(int(entries[k])), times)
+        self._points = np.stack([plus, minus])
+        self.values = point.moved(entries, self._points)
+        self._pairs = where_it_exists(self.values, self._points, width, theta, point.value)
+        self.width = self._pairs[2]
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.gradient: NDArray[np.float64] = (self._pairs[0] - self._pairs[1]) / self.width
+        self._entries = entries
+        self._point = point.quietly()
+        self._noise: Noise | None = None
+        lost = ~np.isfinite(self.values).any(axis=0)
+        if step is not None:
+            self._raise_where(np.flatnonzero(lost))
+
+    def noise(self) -> Noise:
+        """How much of the function's values is noise."""
+        if self._noise is None:
+            self._noise = noise_around(self._point.theta, self._point.cost_beside)
+        return self._noise
+
+    def refined(self, some: NDArray[np.intp], enough: NDArray[np.float64] | float = 0.0) -> Refined:
+        """Some of them with the steps that suit them, and error bars that do not reach over kinks.
+
+        Error bars of the size `enough` need not be narrower.
+        """
+        if not len(some):
+            return Refined(np.empty(0), np.empty(0))
+        return self._refine(some, self.noise().level, THOROUGH, enough)
+
+    def flat(self, some: NDArray[np.intp]) -> NDArray[np.float64]:
+        """How far the derivatives of some entries may be from 0, as far as these do not change the cost in any bit.
+
+        So a unit that is off, or a pixel that is zero, costs no more calls than its first difference. Infinite if they
+        change it, or if its values are rounded to less than what is stored.
+        """
+        bars = np.full(len(some), np.inf)
+        still = (self.values[:, some] == self._point.value).all(axis=0)
+        if still.any() and not self.has_noise(self.gradient):
+            found = np.flatnonzero(still)[self._stay(some[still])]
+            bars[found] = NOISES * EPSILON * abs(self._point.value) / (FLAT * self.width[some[found]])
+        return bars
+
+    def closer(self, some: NDArray[np.intp], given: NDArray[np.float64]) -> Closer:
+        """A closer look at some of them, which seem not to be what is given."""
+        h, size = 0.5 * (self._points[0] - self._points[1])[some], np.abs(self._point.theta[self._entries[some]])
+        # in proportion to the parameter, over whose size the function may change
+        h = np.fmin(h / SMALLER_STEP, np.where(size > 0.0, PLAIN_STEP * size, np.inf))
+        return look_closer(self._point, self._entries[some], h, self.noise().level, given)
+
+    def has_noise(self, gradient: NDArray[np.float64]) -> bool:
+        """Whether the values have more noise than rounding, measured if a tiny step does not give what it should.
+
+        `gradient` is that of all entries of the point.
+        """
+        if self._noise is None and not self._is_suspicious(gradient):
+            return False
+        return self.noise().level > NOISES * EPSILON * abs(self._point.value)
+
+    def _is_suspicious(self, gradient: NDArray[np.float64]) -> bool:
+        theta, base, line = self._point.theta, self._point.value, self._line()
+        known = np.where(np.isfinite(gradient), gradient, 0.0)
+        moved = theta + line
+        with np.errstate(invalid="ignore", over="ignore"):
+            expected, size = float(known @ (moved - theta)), float(np.abs(known) @ np.abs(line))
+        cost = self._point.cost_beside(moved)
+        allowed = AGREEMENT * size + NOISES * EPSILON * max(abs(cost), abs(base))
+        if not isfinite(cost) or allowed > 2.0 * AGREEMENT * size:  # such a step shows nothing
+            return True
+        if cost != base and abs(cost - base - expected) <= allowed:
+            return False
+        # a kink or a jump at the parameters is not seen beside them: values lie on a line there, but not if on stairs
+        values, apart = self._on(line)
+        return apart > allowed or not np.diff(values).all()
+
+    def _line(self) -> NDArray[np.float64]:
+        """A tiny step of all parameters."""
+        theta = self._point.theta
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), len(theta))
+        return np.asarray(GLANCE * signs * np.maximum(1.0, np.abs(theta)))
+
+    def _on(self, line: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """The values at a few points beside the parameters, and how far they are from lying on a line."""
+        values = np.array([self._point.cost_beside(self._point.theta + k * line) for k in (8, 9, 10)])
+        with np.errstate(invalid="ignore", over="ignore"):
+            return values, float(np.abs(np.diff(values, 2)).max())
+
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed of the values, as far as they were looked at."""
+        said, noise = [], self._noise or Noise(0.0)
+        visible = (
+            ROUNDED * EPSILON * np.abs(self.values).max(initial=abs(self._point.value), where=np.isfinite(self.values))
+        )
+        if noise.quantum > visible:
+            said.append(
+                f"the values of the loss are rounded, to multiples of {noise.quantum:.2g} or so: differences show "
+                "nothing less. Give the loss as it was computed"
+            )
+        elif noise.level > max(visible, SPOILT * _norms.root_mean_square(self.gradient * self.width)):
+            said.append(
+                f"the values of the loss have noise of about {noise.level:.2g}, as if something was rounded to less "
+                "than float64 on the way, an iteration stopped early, or chance had a part: differences show nothing "
+                "less"
+            )
+        missing = np.argwhere(np.isnan(self.values.T))
+        if len(missing):
+            k, side = missing[0]
+            error = self._point.error_at(int(self._entries[k]), float(self._points[side, k]))
+            if error is not None:
+                where = f"{self._point.costs.name(int(self._entries[k]))} = {self._points[side, k]:.6g}"
+                message, *_ = str(error).split("\n")
+                words = f"{type(error).__name__}: {message}".removesuffix(": ")
+                said.append(
+                    f"the loss raises {words} beside the parameters, such as at {where}. It was taken as not defined "
+                    "there: smaller steps were used, or steps to one side"
+                )
+        return tuple(said)
+
+    def repaired(self) -> NDArray[np.float64]:
+        """All of them, with smaller steps where the function bends too much for the first."""
+        plus, minus, _ = self._pairs
+        with np.errstate(invalid="ignore", over="ignore"):
+            bend = np.abs(plus + minus - 2.0 * self._point.value) / self.width
+            rounding = NOISES * EPSILON * np.fmax(np.abs(plus), np.abs(minus)) / self.width
+            doubted = np.flatnonzero(~(bend <= DOUBT * np.abs(self.gradient) + 2.0 * rounding))
+        repaired = self.gradient.copy()
+        repaired[doubted] = self._refine(doubted, 0.0, QUICK).derivatives
+        return repaired
+
+    def _refine(
+        self, some: NDArray[np.intp], noise: float, ladder: Ladder, enough: NDArray[np.float64] | float = 0.0
+    ) -> Refined:
+        entries = self._entries[some]
+        theta = self._point.theta[entries]
+        first = Level.of(self._pairs[:, some], theta, noise)
+        scale = np.full(len(some), _norms.root_mean_square(self.gradient[some]))
+        h = 0.5 * (self._points[0] - self._points[1])[some]
+        found = refine(self._point.pairs, entries, theta, h, first, scale, noise, ladder, enough)
+        self._raise_where(some[~np.isfinite(found.derivatives)])
+        return found
+
+    def _raise_where(self, some: NDArray[np.intp]) -> None:
+        """Lets the exception through that a function raises to both sides of an entry, whatever the step."""
+        for k in some.tolist():
+            if not np.isfinite(self.values[:, k]).any():
+                error = self._point.error_at(int(self._entries[k]), float(self._points[0, k]))
+                if error is not None:
+                    raise error
+
+    def _stay(self, some: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of some entries leave the cost as it is, to the last bit, when they are moved together and farther."""
+        base = self._point.value
+        direction = 0.5 * FLAT * self.width[some] * np.random.default_rng(0).uniform(1.0, 1.5, len(some))
+        flat = np.zeros(len(some), np.bool_)
+        groups, budget = [np.arange(len(some))], FEW * len(some) + 2.0
+        while groups and budget > 0.0:
+            group = groups.pop()
+            moved = np.zeros(len(self._point.theta))
+            moved[self._entries[some[group]]] = direction[group]
+            costs = [self._point.cost_beside(self._point.theta + sign * moved) for sign in (1.0, -1.0)]
+            budget -= 2.0
+            if costs == [base, base]:
+                flat[group] = True
+            elif len(group) > 1:
+                groups += [group[: len(group) // 2], group[len(group) // 2 :]]
+        return flat

@@ -1,0 +1,307 @@
+"""How a Python function of a tree of arrays is evaluated at flat vectors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from math import nan
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+import numpy as np
+
+from gradcheck_fast.inputs.arrays import same_bits
+from gradcheck_fast.inputs.trees import entry_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.inputs.trees import Packed
+
+#: Numbers in a batch that a vectorised function is given at once (32 MiB of float64).
+BATCH_NUMBERS = 4 * 1024 * 1024
+_COARSE = ("float16", "float32", "bfloat16")
+#: What NumPy says where a complex number is made real; its place has moved.
+_COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
+
+
+def writes(what: str) -> str:
+    """What to say of a function that changes what it is given."""
+    return (
+        f"{what} writes into its argument. It was given copies, so nothing is lost here; but called with your own "
+        "arrays it changes them"
+    )
+
+
+class Cost(Protocol):
+    """How a loss is evaluated as a whole."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed of the function so far, and should be known."""
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        """The cost at a flat vector."""
+
+
+class Unnoticed(NamedTuple):
+    """A cost of which nothing can be noticed: our own."""
+
+    cost: Callable[[NDArray[np.float64]], float]
+    notes: tuple[str, ...] = ()
+
+
+class Costs(Cost, Protocol):
+    """How a function is evaluated with one entry moved. It can be pickled, if the function can."""
+
+    @property
+    def takes_complex(self) -> bool:
+        """Whether the function could take complex numbers, if it was written so; then it has `complex_steps`."""
+
+    @property
+    def uses_threads(self) -> bool:
+        """Whether `costs` makes use of more than one thread."""
+
+    def name(self, entry: int) -> str:
+        """What an entry of the flat vector is called."""
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        """The costs where of `theta` only one entry is another: ``theta[entries[k]] = values[k]``, for each k.
+
+        NaN where a Python function raises: it is not defined there.
+        """
+
+
+class _TreeCosts:
+    """What is noticed of a Python function of trees: whether it writes into its argument, and what it computes in."""
+
+    uses_threads = False
+
+    def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
+        self._function = function
+        self._unpack = params.unpack
+        self._shapes = params.shapes
+        self._writes = False
+        self._dtype = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
+        return (writes("the loss"),) * self._writes + (coarse,) * (self._dtype in _COARSE)
+
+    def name(self, entry: int) -> str:
+        return entry_name(self._shapes, entry)
+
+    def _look(self, given: NDArray[np.float64], theta: NDArray[np.float64], found: Any) -> None:
+        """What it was `given`, which was `theta`, is looked at afterwards; and what was `found`."""
+        self._writes |= not same_bits(given, theta)
+        self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
+
+
+class PythonCosts(_TreeCosts):
+    """A Python function of a tree of arrays.
+
+    Each call gets fresh arrays, so that a function that writes into its arguments disturbs nothing.
+    """
+
+    takes_complex = True
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        given = theta.copy()
+        found = self._function(self._unpack(given))
+        value = real_number(found)
+        self._look(given, theta, found)
+        return value
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        function, unpack, found, written = self._function, self._unpack, [], False
+        for entry, value in zip(entries.tolist(), values.tolist(), strict=True):
+            moved = theta.copy()
+            moved[entry] = value
+            try:
+                cost = function(unpack(moved))
+            except MemoryError:
+                raise
+            except Exception:  # it is not defined here
+                found.append(nan)
+                continue
+            # what it did not change at `theta` it may change here; a value of NaN is none
+            written |= moved.item(entry) != value == value
+            found.append(cost if isinstance(cost, float) else self._number(cost, entry, value, theta))
+        self._writes |= written
+        return np.array(found, np.float64)
+
+    def _number(self, cost: Any, entry: int, value: float, theta: NDArray[np.float64]) -> float:
+        try:
+            return real_number(cost)
+        except TypeError as error:
+            say_where(error, f"{self.name(entry)} was {value!r} instead of {float(theta[entry])!r}")
+            raise
+
+    def complex_steps(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Im f(p + ih) / h for some entries, without error but for rounding where f is analytic.
+
+        Squire and Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40, 1998.
+        """
+        found, entry = np.empty(len(entries)), -1
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", _COMPLEX_WARNING)
+                for k, entry in enumerate(entries.tolist()):
+                    moved: NDArray[Any] = theta.astype(np.complex128)
+                    moved[entry] += 1j * h[k]
+                    found[k] = complex_number(self._function(self._unpack(moved))).imag / h[k]
+        except Exception as error:
+            say_where(error, f"{self.name(entry)} was complex")
+            raise
+        return found
+
+
+class BatchCosts(_TreeCosts):
+    """A Python function of many trees at once: of arrays with one more axis, the first, over the trees."""
+
+    takes_complex = False
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        given = theta[np.newaxis].copy()
+        found = self._function(self._unpack(given))
+        value = float(_real_numbers(found, 1)[0])
+        self._look(given, theta, found)
+        return value
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        rows = max(1, BATCH_NUMBERS // max(1, len(theta)))
+        parts: list[NDArray[np.float64]] = [np.empty(0)]
+        for begin in range(0, len(entries), rows):
+            some = entries[begin : begin + rows]
+            batch = np.tile(theta, (len(some), 1))
+            moved = np.arange(len(some)), some
+            batch[moved] = values[begin : begin + rows]
+            try:
+                given = self._function(self._unpack(batch))
+            except MemoryError:
+                raise
+            except Exception:  # it is not defined at one of these, or more
+                parts.append(self._one_by_one(theta, some, values[begin : begin + rows], n_threads))
+                continue
+            parts.append(_real_numbers(given, len(some)))
+            self._writes |= not np.array_equal(batch[moved], values[begin : begin + rows], equal_nan=True)
+        return np.concatenate(parts)
+
+    def _one_by_one(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        """The costs of a batch at which the function raised, each by itself: NaN where it does so again."""
+        if len(entries) == 1:
+            return np.array([nan])
+        each = [self.costs(theta, entries[k : k + 1], values[k : k + 1], n_threads) for k in range(len(entries))]
+        return np.concatenate(each)
+
+
+class PartCosts:
+    """A function of some of its parameters, in the order of `entries`; the others stay as they are in `theta`."""
+
+    def __init__(self, costs: Costs, theta: NDArray[np.float64], entries: NDArray[np.intp]) -> None:
+        self._costs = costs
+        self._theta = theta
+        self._entries = entries
+        self.takes_complex, self.uses_threads = costs.takes_complex, costs.uses_threads
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._costs.notes
+
+    def name(self, entry: int) -> str:
+        return self._costs.name(int(self._entries[entry]))
+
+    def cost(self, theta: NDArray[np.float64]) -> float:
+        return self._costs.cost(self._whole(theta))
+
+    def costs(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
+    ) -> NDArray[np.float64]:
+        return self._costs.costs(self._whole(theta), self._entries[entries], values, n_threads)
+
+    def complex_steps(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        costs = cast("PythonCosts", self._costs)
+        return costs.complex_steps(self._whole(theta), self._entries[entries], h)
+
+    def _whole(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole = self._theta.copy()
+        whole[self._entries] = theta
+        return whole
+
+
+def cost_beside(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> float:
+    """The cost at perturbed parameters; NaN where the function raises: it is not defined there."""
+    try:
+        return cost(theta)
+    except MemoryError:
+        raise
+    except Exception:
+        return nan
+
+
+def say_where(error: Exception, where: str) -> None:
+    """Notes on an error of the loss what was done to the parameters."""
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(f"gradcheck_fast: raised by the loss while {where}")
+
+
+def real_number(value: Any) -> float:
+    """What a loss returned, as a float; an array of one element is one number.
+
+    Raises
+    ------
+    TypeError
+        If it is not one real number.
+    """
+    try:
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "iuf":
+            raise TypeError
+        return float(array.reshape(()))
+    except Exception:
+        got = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) and value.size > 4 else repr(value)
+        hint = "; did it forget to return it?" if value is None else ""
+        raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
+
+
+def _real_numbers(value: Any, count: int) -> NDArray[np.float64]:
+    """What a vectorised loss returned for so many trees."""
+    try:
+        array = np.asarray(value)
+        if array.size != count or array.ndim < 1 or array.dtype.kind not in "iuf":
+            raise TypeError
+        return array.reshape(count).astype(np.float64)
+    except Exception:
+        shape: Sequence[int] | str = getattr(value, "shape", type(value).__name__)
+        raise TypeError(
+            f"loss: with vectorized=True, expected it to return {count} real numbers, one for each set of parameters "
+            f"in the batch, shape ({count},); got {shape}"
+        ) from None
+
+
+def complex_number(value: Any) -> complex:
+    """The same for a function of complex arrays.
+
+    Raises
+    ------
+    TypeError
+        If it is not one number.
+    """
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "iufc":
+        raise TypeError(f"loss: expected it to return one number, got {value!r}")
+    return complex(array.reshape(()))

@@ -1,0 +1,142 @@
+"""A function at one point, and what it is asked there: jobs for the runner."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from gradcheck_fast.numerical.evaluate import PartCosts, cost_beside, say_where
+from gradcheck_fast.numerical.gradient import where_it_exists
+from gradcheck_fast.running.jobs import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.numerical.evaluate import Costs, PythonCosts
+    from gradcheck_fast.running.runner import Runner
+
+
+class Point(NamedTuple):
+    """A function, where its gradient is wanted, who does the work, and the function's value there."""
+
+    costs: Costs
+    theta: NDArray[np.float64]
+    runner: Runner
+    value: float
+
+    @classmethod
+    def at(cls, costs: Costs, theta: NDArray[np.float64], runner: Runner) -> Point:
+        """A function at `theta`, and its value there, at which one that remembers its last parameters is left."""
+        return cls(costs, theta, runner, costs.cost(theta) if len(theta) else 0.0)
+
+    @property
+    def entries(self) -> NDArray[np.intp]:
+        """The numbers of all entries."""
+        return np.arange(len(self.theta))
+
+    def of(self, entries: NDArray[np.intp]) -> Point:
+        """The same function of some parameters only."""
+        return self._replace(costs=PartCosts(self.costs, self.theta, entries), theta=self.theta[entries])
+
+    def quietly(self) -> Point:
+        """The same without reports."""
+        return self._replace(runner=self.runner.quietly())
+
+    def moved_to(self, theta: NDArray[np.float64]) -> Point:
+        """The same function at other parameters."""
+        return self._replace(theta=theta, value=self.cost_beside(theta))
+
+    def cost_beside(self, theta: NDArray[np.float64]) -> float:
+        """The cost at other parameters; NaN where the function raises: it is not defined there."""
+        return cost_beside(self.costs.cost, theta)
+
+    def error_at(self, entry: int, value: float) -> Exception | None:
+        """What the function raises with one entry at `value`, with a note that says so."""
+        moved = self.theta.copy()
+        moved[entry] = value
+        try:
+            self.costs.cost(moved)
+        except Exception as error:
+            say_where(error, f"{self.costs.name(entry)} was {value!r} instead of {float(self.theta[entry])!r}")
+            return error
+        return None
+
+    def moved(self, entries: NDArray[np.intp], points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The costs with each of some entries in other places: `points` and the result have the shape (k, size).
+
+        NaN where the function raises.
+        """
+        share = partial(_moved, self.costs, self.theta, entries, points, self.runner.n_threads)
+        return self._run(("moved", entries, points), points.shape, share, entries)
+
+    def pairs(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The costs at p + h and p - h, and the distance of these points: shape (3, size); see `where_it_exists`."""
+        theta = self.theta[entries]
+        points = np.stack([theta + h, theta - h])
+        return where_it_exists(self.moved(entries, points), points, points[0] - points[1], theta, self.value)
+
+    def complex_steps(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The derivatives of some entries by complex steps, as far as the function is analytic."""
+        share = partial(_complex_steps, cast("PythonCosts", self.costs), self.theta, entries, h)
+        return self._run(("complex steps", entries, h), (len(entries),), share, entries)
+
+    def steps_and_costs(
+        self, entries: NDArray[np.intp], h: NDArray[np.float64], values: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Complex steps, NaN if the function takes none, and the costs with each entry at `values`: two rows."""
+        costs = cast("PythonCosts", self.costs)
+        share = partial(_steps_and_costs, costs, self.theta, entries, h, values)
+        return self._run(("steps and costs", entries, h, values), (2, len(entries)), share, entries)
+
+    def _run(
+        self, what: tuple[Any, ...], shape: tuple[int, ...], share: Callable[[int, int], NDArray[np.float64]],
+        entries: NDArray[np.intp],
+    ) -> NDArray[np.float64]:  # fmt: skip
+        found = np.empty(shape)
+
+        def put(begin: int, end: int, values: NDArray[np.float64]) -> None:
+            found[..., begin:end] = values
+
+        here = lambda begin, end: put(begin, end, share(begin, end))
+
+        def doing(begin: int, end: int) -> str:
+            first, last = (self.costs.name(int(k)) for k in entries[[begin, end - 1]])
+            return f"differencing {first}" if first == last else f"differencing {first} to {last}"
+
+        smallest = self.runner.n_threads if self.costs.uses_threads else 1
+        self.runner.run(Job((*what, self.theta), shape[-1], (found,), here, share, put, smallest, doing=doing))
+        return found
+
+
+def _moved(
+    costs: Costs, theta: NDArray[np.float64], entries: NDArray[np.intp], points: NDArray[np.float64], n_threads: int,
+    begin: int, end: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    times, values = len(points), points[:, begin:end].T.ravel()
+    return costs.costs(theta, np.repeat(entries[begin:end], times), values, n_threads).reshape(-1, times).T
+
+
+def _complex_steps(
+    costs: PythonCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64], begin: int,
+    end: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    return costs.complex_steps(theta, entries[begin:end], h[begin:end])
+
+
+def _steps_and_costs(
+    costs: PythonCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64],
+    values: NDArray[np.float64], begin: int, end: int,
+) -> NDArray[np.float64]:  # fmt: skip
+    some = entries[begin:end]
+    try:
+        steps = costs.complex_steps(theta, some, h[begin:end])
+    except Exception:  # whatever a function says to arrays that it was not written for
+        if len(some) > 1:  # how the entries are split must not decide which are NaN
+            each = [_steps_and_costs(costs, theta, entries, h, values, k, k + 1) for k in range(begin, end)]
+            return np.concatenate(each, axis=1)
+        return np.full((2, 1), np.nan)
+    return np.stack([steps, costs.costs(theta, some, values[begin:end], 1)])

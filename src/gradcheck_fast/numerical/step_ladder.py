@@ -1,0 +1,185 @@
+"""The step of each entry, in plain arithmetic: a small one loses digits to noise, a large one to truncation.
+
+Central differences are found with a ladder of steps, each so many times the next: truncation, of the order of h²,
+shows as the change from one to the next; noise, of the order of 1/h, is known. From the first step, ∛ε max(1, |p|),
+steps grow while only noise is seen, or shrink until no truncation is. A step of ∛ε |p| has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from gradcheck_fast.inputs import _norms
+from gradcheck_fast.numerical.gradient import EPSILON, LARGEST_STEP, PLAIN_STEP, SMALLEST_STEP, Refined
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: An error bar is so many times what changes to the next larger step, and so many times the noise of a difference.
+CHANGES, NOISES = 1.5, 4.0
+#: More is not wanted: an error bar of this part of an entry.
+PRECISE = 1e-9
+#: From one step to the next smaller, differences that converge change by less than this part of the change before.
+CONVERGING = 0.5
+#: A difference whose error bar is more than this part of it has not converged.
+WIDE = 1e-3
+
+#: Gives, for some entries and steps h, E(p + h), E(p - h) and the distance of the two points: three rows.
+Pairs: TypeAlias = Callable[["NDArray[np.intp]", "NDArray[np.float64]"], "NDArray[np.float64]"]
+
+
+class Ladder(NamedTuple):
+    """Which steps are tried.
+
+    Attributes
+    ----------
+    ratio : float
+        Of each step to the next. Not whole: to a periodic function a step and a multiple of it may be all the same.
+    larger, smaller : int
+        How many larger and smaller ones than the first, at most.
+    """
+
+    ratio: float
+    larger: int
+    smaller: int
+
+
+THOROUGH = Ladder(4.3, 7, 13)
+#: Looks for less truncation only, not for less noise.
+QUICK = Ladder(40.3, 0, 4)
+
+
+class Level(NamedTuple):
+    """Central differences with one step for each entry."""
+
+    differences: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, pairs: NDArray[np.float64], theta: NDArray[np.float64], noise: NDArray[np.float64] | float) -> Level:
+        """From what `Pairs` gives at parameters `theta`; the values have this noise, and roundings.
+
+        A function may round its values, and its arguments: that is as if these were elsewhere.
+        """
+        plus, minus, width = pairs
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            differences = np.where(width > 0.0, (plus - minus) / width, 0.0)  # 0: a step that is lost is all noise
+            rounded = np.maximum(np.maximum(np.abs(plus), np.abs(minus)), np.abs(theta * differences))
+            return cls(differences, NOISES * (noise + EPSILON * rounded) / width)
+
+    def some(self, which: NDArray[Any]) -> Level:
+        """Of some of the entries."""
+        return Level(self.differences[which], self.noise[which])
+
+
+def refine(
+    pairs: Pairs, entries: NDArray[np.intp], theta: NDArray[np.float64], h: NDArray[np.float64], first: Level,
+    scale: NDArray[np.float64], noise: NDArray[np.float64] | float, ladder: Ladder,
+    enough: NDArray[np.float64] | float = 0.0,
+) -> Refined:  # fmt: skip
+    """Finds for each entry the step of the least error.
+
+    A function may change over the size of a parameter, however small that is; larger steps pass over what it does
+    there, and agree with each other. So the last word has a step in proportion to the parameter.
+
+    Parameters
+    ----------
+    pairs : callable
+    entries : ndarray of int, shape (size,)
+    theta, h : ndarray, shape (size,)
+        The parameters, and the first step of each.
+    first : Level
+        What was found with it.
+    scale : ndarray, shape (size,)
+        The size of what each is to be compared with: bars of a small part of it are narrow enough.
+    noise : ndarray, shape (size,), or float
+        Of the values; see `Level.of`.
+    ladder : Ladder
+        The steps.
+    enough : ndarray, shape (size,), or float
+        Error bars that need not be narrower.
+    """
+    wanted, noise = np.broadcast_to(enough, len(entries)), np.broadcast_to(noise, len(entries))
+
+    def climb(some: NDArray[np.intp], h: NDArray[np.float64], first: Level) -> Refined:
+        at = lambda which, h: Level.of(pairs(entries[some[which]], h), theta[some[which]], noise[some[which]])
+        return _climb(at, h, first, scale[some], wanted[some], ladder)
+
+    best = climb(np.arange(len(entries)), h, first)
+    own, size = PLAIN_STEP * np.abs(theta), np.fmax(np.abs(best.derivatives), scale)
+    some = np.flatnonzero((own > SMALLEST_STEP) & (own < h / ladder.ratio))
+    seen = Level.of(pairs(entries[some], own[some]), theta[some], noise[some])
+    # of what changes by less than noise over the size of a parameter nothing is seen
+    looked, unseen = some, seen.noise * (2.0 * PLAIN_STEP)
+    with np.errstate(invalid="ignore"):
+        refuted = ~(np.abs(seen.differences - best.derivatives[some]) <= best.bars[some] + seen.noise)
+    again = refuted | (best.bars > WIDE * size)[some]
+    some, refuted = some[again], refuted[again]
+    found = climb(some, own[some], seen.some(again))
+    better = (found.bars < np.abs(found.derivatives)) & (refuted | (found.bars < best.bars[some]))
+    best.derivatives[some[better]], best.bars[some[better]] = found.derivatives[better], found.bars[better]
+    best.bars[looked] = np.fmax(best.bars[looked], unseen)
+    return best
+
+
+def _climb(
+    at: Callable[[NDArray[np.intp], NDArray[np.float64]], Level], h: NDArray[np.float64], first: Level,
+    scale: NDArray[np.float64], wanted: NDArray[np.float64], ladder: Ladder,
+) -> Refined:  # fmt: skip
+    """The steps of a ladder, larger or smaller than `h`; `at` gives the differences of some entries with some steps."""
+    best = Refined(first.differences.copy(), np.full(len(h), np.inf))
+
+    def converged(which: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Where differences have agreed well: what smaller steps then show is more noise than was known of."""
+        return np.asarray(best.bars[which] <= WIDE * np.abs(best.derivatives[which]))
+
+    def improve(which: NDArray[np.intp], smaller: Level, larger: Level) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        """Takes the differences with the smaller of two steps where they are the best so far, or refute these.
+
+        Returns where the two differ by noise alone, and by how much they differ.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = np.abs(smaller.differences - larger.differences)
+            bars = CHANGES * change + smaller.noise
+            off = np.abs(smaller.differences - best.derivatives[which])
+            refuted = (off > best.bars[which] + smaller.noise) & ~converged(which)
+            better = (bars < best.bars[which]) | refuted  # not where NaN
+            only_noise = np.asarray((change <= smaller.noise + larger.noise) & np.isfinite(change))
+        best.derivatives[which[better]] = smaller.differences[better]
+        best.bars[which[better]] = bars[better]
+        return only_noise, change
+
+    def go_on(which: NDArray[np.intp], exponent: int) -> NDArray[np.bool_]:
+        """Where a better difference is wanted, and there is a step for it."""
+        # the first steps may have led to huge ones
+        typical = np.minimum(scale[which], _norms.root_mean_square(best.derivatives))
+        known = np.where(np.isfinite(best.bars[which]), np.abs(best.derivatives[which]), 0.0)
+        enough = np.fmax(PRECISE * np.fmax(known, typical), wanted[which])
+        with np.errstate(over="ignore"):
+            next_step = h[which] * ladder.ratio**exponent
+        possible = (next_step > SMALLEST_STEP) & (next_step < LARGEST_STEP)
+        return np.asarray((best.bars[which] > enough) & possible)
+
+    everything = np.arange(len(h))
+    larger, growing, changed = first, np.zeros(len(h), np.bool_), np.full(len(h), np.inf)
+    if ladder.larger:
+        larger = at(everything, h * ladder.ratio)
+        growing, changed = improve(everything, first, larger)
+    for sign, start, begin, end in ((1, growing, 2, ladder.larger), (-1, ~growing, 1, ladder.smaller)):
+        which, last, changes = everything[start], (larger if sign > 0 else first).some(start), changed[start]
+        for exponent in range(begin, end + 1):
+            going = go_on(which, sign * exponent)
+            which, last, changes = which[going], last.some(going), changes[going]
+            if not len(which):
+                break
+            found = at(which, h[which] * ladder.ratio ** (sign * exponent))
+            only_noise, change = improve(which, *((last, found) if sign > 0 else (found, last)))
+            if sign < 0 and exponent == end:  # what does not converge is not known
+                lost = which[~only_noise & ~(change < CONVERGING * changes) & ~converged(which)]
+                best.derivatives[lost], best.bars[lost] = first.differences[lost], np.inf
+            same_way = only_noise == (sign > 0)
+            which, last, changes = which[same_way], found.some(same_way), change[same_way]
+    return best

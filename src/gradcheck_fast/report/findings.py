@@ -1,0 +1,184 @@
+"""What a check found, as a value: what every view of a report reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.comparison.results import ArrayResult, Entry
+from gradcheck_fast.inputs.trees import Tree, pack_as
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.diagnosis import Diagnosis
+
+#: A gradient a = -c n has ‖a − n‖ / ‖a + n‖ = (1 + c) / |1 − c|. From here on c is 1 but for two parts in a thousand,
+#: and the number says no more; other mistakes do not come near it: of two unrelated gradients it is about 1.
+_OPPOSITE = 1e3
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Findings:
+    """The verdict on a gradient, and what it rests on; `Report`, which shows it, describes each attribute."""
+
+    ok: bool
+    relative_error: float
+    arrays: tuple[ArrayResult, ...]
+    analytic: Tree
+    numerical: Tree
+    method: str
+    step: float | None
+    _flat: tuple[NDArray[np.float64], NDArray[np.float64]] = field(repr=False)
+    _excess: NDArray[np.float64] = field(repr=False)
+    seconds: float = 0.0
+    error_bars: Tree | None = None
+    notes: tuple[str, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    kinks_crossed: int = 0
+    coverage: str = ""
+    evaluations: int | None = None
+    seen_from: dict[tuple[str, str], float] = field(default_factory=dict)
+    finite_here: bool | None = None
+
+    @property
+    def verdict(self) -> str:
+        """``"PASS"``, ``"FAIL"``, or ``"INCONCLUSIVE"``: nothing is wrong, but too little could be checked."""
+        return "PASS" if self.ok else "FAIL" if self.wrong else "INCONCLUSIVE"
+
+    @property
+    def checked(self) -> int:
+        """How many entries were compared."""
+        return sum(array.checked for array in self.arrays)
+
+    @property
+    def wrong(self) -> int:
+        """How many of them are wrong."""
+        return sum(array.wrong for array in self.arrays)
+
+    @property
+    def flat_numerical(self) -> NDArray[np.float64]:
+        """The numerical gradient as one vector, array after array; NaN where it is not known."""
+        return self._flat[1]
+
+    @property
+    def blind(self) -> bool:
+        """Whether no derivative could be found: of no entry are there differences that are finite and converge."""
+        if self.evaluations is not None:
+            return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
+        if not np.isfinite(self.flat_numerical).any():
+            return True
+        if self.bars is None or any(a.at_kink or a.wrong + a.inconclusive < a.checked for a in self.arrays):
+            return False
+        return not any(np.isfinite(bars).any() for bars in self.bars.values())
+
+    @property
+    def bars(self) -> dict[str, NDArray[np.float64]] | None:
+        """`error_bars` by the names of the arrays."""
+        if self.error_bars is None:
+            return None
+        packed = pack_as(self.error_bars, {array.name: array.shape for array in self.arrays}, finite=False)
+        return dict(packed.arrays(packed.flat))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Which parts of the entries are at kinks, inconclusive, or in arrays with nothing to check."""
+        counts = {
+            "at kinks": sum(array.at_kink for array in self.arrays),
+            "inconclusive": sum(array.inconclusive for array in self.arrays),
+            "nothing to check": sum(array.checked for array in self.arrays if array.status == "nothing to check"),
+        }
+        return {what: count / max(self.checked, 1) for what, count in counts.items()}
+
+    def worst(self, k: int = 1) -> list[Entry]:
+        """The k entries that exceed their tolerance most (or come nearest to it), the worst first.
+
+        Only entries that were compared one by one: others have an excess of -inf.
+        """
+        known = np.flatnonzero(self._excess != -np.inf)
+        order = known[np.argsort(-self._excess[known], kind="stable")[: max(k, 0)]]
+        begins = np.cumsum([0] + [array.size for array in self.arrays])
+        entries = []
+        for at in order:
+            which = int(np.searchsorted(begins, at, side="right")) - 1
+            array = self.arrays[which]
+            index = tuple(int(i) for i in np.unravel_index(at - begins[which], array.shape))
+            entries.append(Entry(array.name, index, float(self._flat[0][at]), float(self._flat[1][at])))
+        return entries
+
+    def to_dict(self, worst: int = 5) -> dict[str, Any]:
+        """The report as plain numbers, strings, lists and dicts, without the gradients themselves."""
+        return {
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "relative_error": self.relative_error,
+            "checked": self.checked,
+            "wrong": self.wrong,
+            "method": self.method,
+            "step": self.step,
+            "shares": self.shares,
+            "kinks_crossed": self.kinks_crossed,
+            "seconds": self.seconds,
+            "coverage": self.coverage,
+            "evaluations": self.evaluations,
+            "seen_from": [{"output": o, "input": i, "seen_from": size} for (o, i), size in self.seen_from.items()],
+            "notes": list(self.notes),
+            "diagnoses": [d._asdict() | {"arrays": list(d.arrays)} for d in self.diagnoses],
+            "arrays": [
+                {
+                    "name": a.name,
+                    "shape": list(a.shape),
+                    "relative_error": a.relative_error,
+                    "largest_error": a.largest_error,
+                    "status": a.status,
+                    "wrong": a.wrong,
+                    "at_kink": a.at_kink,
+                    "inconclusive": a.inconclusive,
+                    "size": a.size,
+                    "checked": a.checked,
+                    "power": a.power,
+                    "estimated": a.estimated,
+                    "entries": [list(index) for index in a.entries],
+                    "blocks": [block.to_dict() for block in a.blocks],
+                    "rtol": a.rtol,
+                    "atol": a.atol,
+                }
+                for a in self.arrays
+            ],
+            "worst": [entry._asdict() | {"index": list(entry.index)} for entry in self.worst(worst)],
+        }
+
+    @property
+    def reason(self) -> str:
+        """The verdict in words, such as which arrays are wrong."""
+        if not self.checked:
+            return "nothing was checked: there are no parameters"
+        if self.ok:
+            who = "every entry agrees" if not self.coverage else "all that was compared agrees"
+            return f"{who}, {format_error(self.relative_error, 'relative error ')}"
+        if self.blind:
+            return {
+                False: "the loss is not finite here, so no derivative could be found",
+                True: "the loss is finite here, but its differences are not, or do not converge",
+                None: "the differences are not finite, or do not converge",
+            }[self.finite_here]
+        if not self.wrong:
+            undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
+            if undecided:
+                return f"too little is known to decide: the error bars are too wide, in {_few(undecided)}"
+            return "there is nothing to check: the gradient is zero, or less than its error bars, everywhere"
+        broken = [a.name for a in self.arrays if a.wrong]
+        about = "about " if any(a.estimated for a in self.arrays) else ""
+        return f"{about}{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
+
+
+def format_error(ratio: float, label: str = "") -> str:
+    """A relative error after its label; ``opposite sign`` where the two gradients are each other's negatives."""
+    return "opposite sign" if ratio >= _OPPOSITE else f"{label}{ratio:.1e}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more arrays" if len(names) > 5 else "")

@@ -1,0 +1,181 @@
+"""A report as text: plain, coloured for terminals, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from math import isfinite, isnan
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from gradcheck_fast.inputs.arguments import duration
+from gradcheck_fast.inputs.arrays import format_index
+from gradcheck_fast.report.findings import format_error
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from gradcheck_fast.comparison.results import ArrayResult
+    from gradcheck_fast.report.findings import Findings
+
+WIDTH = 100
+#: So many of the entries that were found in an array are listed.
+_MOST_LISTED = 12
+#: The titles of the table of what would have been seen.
+SEEN_FROM = ("output", "input", "an error is seen from")
+#: What stands at the end of an array's row.
+_MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
+#: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
+_STYLES = {
+    r"(?m)^gradcheck: (?!PASS|FAIL)\S+": "bold yellow",
+    r"(?m)^gradcheck: PASS": "bold green",
+    r"(?m)^gradcheck: FAIL": "bold red",
+    r"(?m)^.* <--$": "red",
+    r"(?m)^Note: .*(\n  .*)*": "yellow",
+    r"(?m)^(Most likely|Also): .*": "bold",
+    r"(?m)^(array   .*|worst   .*)$": "dim",
+}
+
+
+def full_text(report: Findings) -> str:
+    """The whole report: notes, verdict, table of all arrays, worst entries, diagnoses."""
+    return _text(report, report.arrays)
+
+
+def short_text(report: Findings) -> str:
+    """The same with only those arrays that are not right."""
+    return _text(report, [array for array in report.arrays if array.wrong or array.inconclusive])
+
+
+def coloured(report: Findings) -> Text:
+    """`full_text` in colours, for `rich`."""
+    from rich.text import Text  # only who prints waits for its import
+
+    text = Text(full_text(report))
+    for pattern, style in _STYLES.items():
+        text.highlight_regex(pattern, style)
+    return text
+
+
+def as_json(report: Findings) -> str:
+    """`Report.to_dict` as JSON, with NaN and infinity, which JSON does not have, as strings."""
+    return json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False)
+
+
+def how(report: Findings) -> str:
+    """How the numerical gradient was found: entries, method, h, time."""
+    step = f"chosen per {'parameter' if report.evaluations is None else 'array'}"
+    step = step if report.step is None else f"{report.step:.3g}"
+    count = "" if report.evaluations is None else f", {report.evaluations:,} evaluations"
+    shares = [f", {100 * share:.3g} % {what}" for what, share in report.shares.items() if share]
+    took = duration(report.seconds)
+    return f"{report.checked:,} entries, method {report.method}, h {step}{count}, {took}{''.join(shares)}"
+
+
+def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
+    """What was found to be wrong along directions: entries, and blocks with what says so."""
+    said = []
+    for array in arrays:
+        if array.entries:
+            indices = [format_index(index) for index in array.entries[:_MOST_LISTED]]
+            left = len(array.entries) - len(indices)
+            said.append(f"{array.name}: wrong at {', '.join(indices)}{f' and {left} more' * bool(left)}")
+        said += [f"{array.name}, {block.label or 'everywhere'}: {block.evidence}" for block in array.blocks]
+    return said
+
+
+def sentence(words: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def error_column(report: Findings) -> tuple[str, Callable[[ArrayResult], str]]:
+    """The title of a column, and what stands in it: along directions no largest error is known."""
+    if report.evaluations is None:
+        return "largest error", lambda array: f"{array.largest_error:.1e}"
+    return "seen from", lambda array: "" if array.power is None else f"{array.power:.1e}"
+
+
+def seen_rows(report: Findings) -> list[tuple[str, str, str]]:
+    """Output, input, and from what relative size on an error is seen there, as `SEEN_FROM` says; not too many."""
+    rows = [
+        (*pair, "nothing to check" if isnan(size) else f"{size:.1e}" if size <= 1.0 else "not seen")
+        for pair, size in report.seen_from.items()
+    ]
+    left = len(rows) - _MOST_LISTED
+    return rows if left <= 0 else [*rows[:_MOST_LISTED], (f"and {left} more", "", "")]
+
+
+def wrong_of(array: ArrayResult) -> str:
+    """How many entries are wrong, of how many that were compared."""
+    return f"{'about ' * array.estimated}{array.wrong:,} of {array.checked:,}"
+
+
+def format_shape(shape: Sequence[int], times: str = "x") -> str:
+    """``64x48``; ``scalar`` for no dimensions."""
+    return times.join(map(str, shape)) or "scalar"
+
+
+def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
+    lines = [_wrap(f"Note: {note}") for note in report.notes]
+    lines += [""] * bool(lines)
+    lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report)]
+    lines += [_wrap(sentence(report.coverage))] * bool(report.coverage)
+    lines += ["", *_array_table(report, arrays)]
+    if report.seen_from:
+        lines += ["", *_table(SEEN_FROM, seen_rows(report))]
+    found = found_in_words(arrays)
+    lines += [""] * bool(found) + [_wrap(said) for said in found]
+    if report.wrong:
+        shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
+                 for e in report.worst(min(5, report.wrong))]  # fmt: skip
+        lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
+    for k, (cause, evidence, _) in enumerate(report.diagnoses):
+        lines += ["", _wrap(f"{'Also' if k else 'Most likely'}: {cause}"), _wrap(f"  {evidence}")]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _array_table(report: Findings, arrays: Sequence[ArrayResult]) -> list[str]:
+    """A row for each array; the columns of entries at kinks and inconclusive ones only if there are any."""
+    title, errors = error_column(report)
+    head = ["array", "shape", "relative error", title, "wrong"]
+    rows = [
+        [a.name, format_shape(a.shape), format_error(a.relative_error), errors(a), wrong_of(a)]
+        for a in arrays
+    ]  # fmt: skip
+    total = ["total", "", format_error(report.relative_error), "", f"{report.wrong:,} of {report.checked:,}"]
+    for title, field in (("at kinks", "at_kink"), ("inconclusive", "inconclusive")):
+        if any(getattr(a, field) for a in report.arrays):
+            head.append(title)
+            for row, a in zip(rows, arrays, strict=True):
+                row.append(f"{getattr(a, field):,}")
+            total.append(f"{sum(getattr(a, field) for a in report.arrays):,}")
+    marks = ["", *(_MARKS.get(a.status, "") for a in arrays), ""]
+    head, *rows = [[*row, mark] for row, mark in zip([head, *rows, total], marks, strict=True)]
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns three spaces apart; the first and second to the left, numbers to the right."""
+    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
+    left = 2 if len(head) > 3 else 1
+    cells = [
+        [
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in (head, *rows)
+    ]
+    return ["   ".join(row) for row in cells]
+
+
+def _wrap(line: str) -> str:
+    return fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_finite(child) for child in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
