@@ -110,10 +110,12 @@ def test_every_public_name_is_there(name):
     assert re.search(rf"\b{name}\b", README)
 
 
-def test_the_guide_for_contributors_names_every_module():
+def test_the_guide_for_contributors_names_every_package_and_module():
     guide = (ROOT / "CONTRIBUTING.md").read_text()
-    modules = {path.stem for path in Path(gf.__file__).parent.glob("*.py")} - {"__init__", "__main__"}
-    assert [name for name in sorted(modules) if f"`{name}`" not in guide] == []
+    root = Path(gf.__file__).parent
+    packages = {f"`{path.parent.relative_to(root)}/`" for path in root.rglob("__init__.py")} - {"`./`"}
+    modules = {f"`{path.stem}`" for path in root.glob("*/**/*.py")} - {"`__init__`"}
+    assert [name for name in sorted(packages | modules) if name not in guide] == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/performance.md"])

@@ -13,10 +13,10 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import FINDS_TESTS
 from work import EXPECTED, METHODS, PARAMS, Inline, Mine, function, gradient, make_network, pool, raises
 
 from gradcheck_fast.running import executors
@@ -160,7 +160,6 @@ def test_a_dask_client_itself_is_no_executor(cluster):
 
 # ---- Ctrl-C, and MPI: programs of their own
 
-HERE = Path(__file__).parent
 
 INTERRUPTED = """
 import signal, sys, time
@@ -200,9 +199,7 @@ def test_ctrl_c_ends_the_workers_within_seconds(tmp_path):
     assert time.monotonic() - pressed < 10.0
 
 
-MPI = f"""
-import sys
-sys.path.insert(0, {str(HERE)!r})
+MPI = f"""{FINDS_TESTS}
 from mpi4py.futures import MPIPoolExecutor
 from work import EXPECTED, PARAMS, function, gradient, make_network
 

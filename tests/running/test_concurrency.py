@@ -9,7 +9,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 from networks import flat
-from processes import seconds_to_end_after_ctrl_c
+from processes import FINDS_TESTS, seconds_to_end_after_ctrl_c
 
 import gradcheck_fast as gf
 from gradcheck_fast.engine import engine as methods
@@ -151,13 +151,13 @@ def test_an_exception_in_progress_ends_the_check(problem):
 
 # ---- processes of their own
 
-HERE = os.path.dirname(__file__)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
 def start(code, *arguments):
-    code = f"import sys; sys.path.insert(0, {HERE!r})\n{code}"
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", FINDS_TESTS + code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def run(code, *arguments):

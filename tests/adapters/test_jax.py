@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
+from gradcheck_fast.adapters import jax as adapter
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 jnp = jax.numpy
@@ -203,7 +204,7 @@ def test_random_numbers_are_those_of_float32(draw):
 
 
 def test_it_is_said_that_random_numbers_are_of_float32():
-    if gf.jax.explicit_x64_dtypes is None:
+    if adapter.explicit_x64_dtypes is None:
         pytest.skip("this version of JAX draws other numbers in float64")
     assert any(NOISE_IN_FLOAT64 in note for note in gf.jax.gradcheck(noisy, weights()).notes)
     assert not gf.jax.gradcheck(lambda w: jnp.sum(w**2), weights()).notes

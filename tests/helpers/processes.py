@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
+_TESTS = Path(__file__).parents[1]
+#: The beginning of a script that imports modules of the tests, in whatever directory.
+FINDS_TESTS = f"import sys; sys.path[:0] = {[str(path) for path in _TESTS.iterdir() if path.is_dir()]!r}\n"
 #: The beginning of a script that keeps all that is done, and has a progress function that prints how far it is.
-KEEPS_ALL = """
-import sys, time
+KEEPS_ALL = f"""{FINDS_TESTS}
+import time
 from gradcheck_fast.running import checkpoint
 
 checkpoint.SAVE_SECONDS, checkpoint.SAVE_PART = 0.0, float("inf")

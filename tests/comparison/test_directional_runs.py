@@ -203,7 +203,6 @@ def test_a_checkpoint_of_another_method_is_refused(path):
 KILLED = f"""{KEEPS_ALL}
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-sys.path.insert(0, sys.argv[1])
 from gradcheck_fast.comparison import directional
 from test_directional_runs import check, content, function
 
@@ -214,16 +213,16 @@ def slow(params):
     return function(params)
 
 with ThreadPoolExecutor(2) as executor:
-    chosen = executor if sys.argv[3] == "threads" else None
-    found = check(slow, progress=report, checkpoint=sys.argv[2], executor=chosen)
-with open(sys.argv[2] + ".report", "wb") as file:
+    chosen = executor if sys.argv[2] == "threads" else None
+    found = check(slow, progress=report, checkpoint=sys.argv[1], executor=chosen)
+with open(sys.argv[1] + ".report", "wb") as file:
     pickle.dump(content(found), file)
 """
 
 
 @pytest.mark.parametrize("executor", ["none", pytest.param("threads", marks=pytest.mark.long)])
 def test_killed_again_and_again_it_ends_with_the_same_report(executor, path):
-    command = [sys.executable, "-c", KILLED, os.path.dirname(__file__), str(path), executor]
+    command = [sys.executable, "-c", KILLED, str(path), executor]
     reached = []
     for kills in range(3):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
