@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py
 
-50 functions with known gradients (tests/functions.py): the median relative error of all entries of a kind, and the
+50 functions with known gradients (tests/helpers/functions.py): the median relative error of all entries of a kind, and the
 calls of the functions. Peers that are not installed are left out.
 """
 
@@ -14,7 +14,7 @@ from common import parse, parser, report
 
 import gradcheck_fast as gf
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from functions import PEERS, measure, peers
 
 
