@@ -2,8 +2,8 @@
 
     python benchmarks/accuracy.py
 
-50 functions with known gradients (tests/helpers/functions.py): the median relative error of all entries of a kind, and the
-calls of the functions. Peers that are not installed are left out.
+50 functions with known gradients (tests/helpers/functions.py): the median relative error of all entries of a kind, and
+the calls of the functions. Peers that are not installed are left out.
 """
 
 import sys

@@ -17,7 +17,7 @@ from problems import DenseProblem, LSTMProblem
 
 import gradcheck_fast as gf
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.parameters import aligned, spread
+from gradcheck_fast.engine.layout import aligned, spread
 
 PANEL = _kernels.PANEL
 #: rows x inner x columns

@@ -1,11 +1,11 @@
 /* All kernels, compiled once per instruction set: GF_ISA names the set, GF_TABLE the table it exports. */
-#include "affine.h"
-#include "costs.h"
-#include "elementwise.h"
-#include "fused.h"
+#include "steps/affine.h"
+#include "steps/costs.h"
+#include "steps/elementwise.h"
+#include "steps/fused.h"
 #include "kinks.h"
-#include "pairwise.h"
-#include "softmax.h"
+#include "steps/pairwise.h"
+#include "steps/softmax.h"
 
 #define COUNT(table) ((ptrdiff_t)(sizeof(table) / sizeof((table)[0])))
 
@@ -17,6 +17,8 @@ const gf_kernels GF_TABLE = {
     function_table,
     COUNT(elementwise_table),
     elementwise_table,
+    COUNT(pairwise_table),
+    pairwise_table,
     COUNT(cost_table),
     cost_table,
     matmul,
@@ -29,7 +31,5 @@ const gf_kernels GF_TABLE = {
     count_cost_kinks,
     softmax_value,
     softmax_difference,
-    product_difference,
-    sum_difference,
     multiply_add,
 };

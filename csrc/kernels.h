@@ -59,6 +59,14 @@ typedef struct {
                               double *out);
 } gf_elementwise;
 
+/* One function of two vectors, entry by entry. */
+typedef struct {
+    const char *name;
+    void (*value)(ptrdiff_t n, const double *f, const double *g, double *out);
+    /* df or dg may be NULL, no difference, but not both; out may be either */
+    void (*difference)(ptrdiff_t n, const double *f, const double *g, const double *df, const double *dg, double *out);
+} gf_pairwise;
+
 /* Where a cost finds its arguments: x and its cache on the tape; only samples in which the mask, if any, is not 0. */
 typedef struct {
     ptrdiff_t n, x, cache, stride, mask; /* mask: -1 if none */
@@ -86,6 +94,8 @@ typedef struct {
     const gf_function *functions;
     ptrdiff_t n_elementwise;
     const gf_elementwise *elementwise;
+    ptrdiff_t n_pairwise;
+    const gf_pairwise *pairwise;
     ptrdiff_t n_costs;
     const gf_cost *costs;
     /* c (rows x 16 panels) = or += a (rows x inner) b (inner x 16 panels); a[r * a_row + k * a_column] */
@@ -115,10 +125,6 @@ typedef struct {
                              ptrdiff_t *crossed);
     void (*softmax_value)(ptrdiff_t n, const double *z, double *p);
     void (*softmax_difference)(ptrdiff_t n, const double *p, const double *d, double *out);
-    /* the differences of f g and of f + constant g; df or dg may be NULL: no difference */
-    void (*product_difference)(ptrdiff_t n, const double *f, const double *g, const double *df, const double *dg,
-                               double *out);
-    void (*sum_difference)(ptrdiff_t n, double constant, const double *df, const double *dg, double *out);
     /* independent chains of n multiply-adds in registers: what the processor can do; counts their operations */
     double (*multiply_add)(ptrdiff_t n, double *result);
 } gf_kernels;

@@ -5,16 +5,18 @@ import pytest
 from networks import flat
 from reference import ACTIVATIONS, affine, central_differences, exact, mp, mpf, sigmoid, softmax
 
-from gradcheck_fast.engine import _loops
-from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.engine import _packing
 from gradcheck_fast.engine.engine import Engine
+from gradcheck_fast.engine.layout import aligned
 from gradcheck_fast.engine.routes import Routes
-from gradcheck_fast.kernels._kernels import OPERATIONS, PANEL
-from gradcheck_fast.program.parameters import aligned
+from gradcheck_fast.engine.rows import lower
+from gradcheck_fast.engine.tables import Tables
+from gradcheck_fast.kernels._kernels import PANEL
 from gradcheck_fast.program.program import Program
 from gradcheck_fast.running.runner import Runner
 
 H = 2.0**-30
+SAMPLES = 3
 DIGITS = 1e-12
 
 
@@ -43,15 +45,16 @@ RECURRENT_SHAPES = {"Wx": (2, 3), "Wh": (3, 3), "b": (1, 3), "V": (3, 2), "c": (
 
 
 def recurrent_program(every_step):
-    program = Program()
+    program = Program(SAMPLES)
     p = {name: program.parameter(shape) for name, shape in RECURRENT_SHAPES.items()}
     inputs = [program.input(2) for _ in range(3)]
     hidden = None
     for t, x in enumerate(inputs):
         terms = [(x, p["Wx"])] if hidden is None else [(x, p["Wx"]), (hidden, p["Wh"])]
-        hidden = program.elementwise("tanh", program.affine(terms, p["b"]))
+        hidden = program.add("tanh", program.affine(terms, p["b"]))
         if every_step or t == 2:
-            program.cost("squared_error", program.affine([(hidden, p["V"])], p["c"]), 2, constant=1.0, scale=0.5)
+            output = program.affine([(hidden, p["V"])], p["c"])
+            program.cost("squared_error", output, program.target(2), constant=1.0, scale=0.5)
     return program
 
 
@@ -77,16 +80,16 @@ GATED_SHAPES = {"A": (3, 3), "a": (1, 3), "B": (3, 3), "T": (3, 3), "V": (3, 2),
 
 
 def gated_program():
-    program = Program()
+    program = Program(SAMPLES)
     p = {name: program.parameter(shape) for name, shape in GATED_SHAPES.items()}
     x = program.input(3)
-    gate = program.elementwise("sigmoid", program.affine([(x, p["A"])], p["a"]))
-    candidate = program.elementwise("tanh", program.affine([(x, p["B"])]))
-    residual = program.add(program.product(gate, candidate), x)
-    attention = program.product(program.softmax(residual), candidate)
-    tied = program.elementwise("tanh", program.affine([(attention, p["T"])]))
-    tied = program.elementwise("softplus", program.affine([(tied, p["T"])], p["a"]))
-    program.cost("cross_entropy_logits_class", program.affine([(tied, p["V"])], p["v"]), 1)
+    gate = program.add("sigmoid", program.affine([(x, p["A"])], p["a"]))
+    candidate = program.add("tanh", program.affine([(x, p["B"])]))
+    residual = program.add("add", program.add("multiply", gate, candidate), x)
+    attention = program.add("multiply", program.add("softmax", residual), candidate)
+    tied = program.add("tanh", program.affine([(attention, p["T"])]))
+    tied = program.add("softplus", program.affine([(tied, p["T"])], p["a"]))
+    program.cost("cross_entropy_logits_class", program.affine([(tied, p["V"])], p["v"]), program.target(1))
     return program
 
 
@@ -113,11 +116,12 @@ PROGRAMS = {
 def problem(request):
     program, cost, shapes, target_width = PROGRAMS[request.param]
     random = np.random.default_rng(5)
-    X = random.normal(size=(3, program.input_width))
+    X = random.normal(size=(3, program.width("data")))
     y = np.array([[0.0], [1.0], [1.0]]) if target_width is None else random.normal(size=(3, target_width))
     params = {name: random.normal(size=shape) for name, shape in shapes.items()}
     data = exact(X), exact(y)
-    return Engine(program, X, y), program, params, lambda p: cost(p, *data)
+    engine = Engine.of(program, X, y)
+    return engine, engine.program, params, lambda p: cost(p, *data)
 
 
 def assert_close(program, gradient, true, digits):
@@ -160,21 +164,20 @@ class TestProgramsThatAreNoDenseNetworks:
 
 
 def interpret(program, flat, X, y):
-    """The cost of a program at 60 digits; `flat` is the parameter vector as a list."""
+    """The cost of a row program at 60 digits; `flat` is the parameter vector as a list."""
 
     def matrix(p):
         begins = [p.array.offset + (p.row + i) * p.array.columns + p.column for i in range(p.rows)]
         return [flat[begin : begin + p.columns] for begin in begins]
 
-    names = {index: name for name, (index, _) in OPERATIONS.items()}
     total = mpf(0)
     for x, target in zip(X, y, strict=True):
         values = []
         for step in program.steps:
             of = [values[i] for i in step.inputs]
-            if step.kind == Kind.INPUT:
+            if step.name == "input":
                 values.append(x[step.column : step.column + step.width])
-            elif step.kind == Kind.AFFINE:
+            elif step.name == "affine":
                 value = [mpf(0)] * step.width
                 for term in step.terms:
                     W = matrix(term.parameter)
@@ -183,17 +186,19 @@ def interpret(program, flat, X, y):
                     else:
                         value = add(value, W[0] if term.step < 0 else affine(values[term.step], W))
                 values.append(value)
-            elif step.kind == Kind.ELEMENTWISE:
-                values.append([ACTIVATIONS[names[step.operation]](v) for v in of[0]])
-            elif step.kind == Kind.SOFTMAX:
+            elif step.name in ACTIVATIONS:
+                values.append([ACTIVATIONS[step.name](v) for v in of[0]])
+            elif step.name == "softmax":
                 values.append(softmax(of[0]))
-            elif step.kind == Kind.PRODUCT:
+            elif step.name == "multiply":
                 values.append(multiply(*of))
-            elif step.kind == Kind.ADD:
-                values.append([f + int(step.constant) * g for f, g in zip(*of, strict=True)])
-            elif step.kind == Kind.CHOOSE:
+            elif step.name in ("add", "subtract"):
+                sign = 1 if step.name == "add" else -1
+                values.append([f + sign * g for f, g in zip(*of, strict=True)])
+            elif step.name == "where":
                 values.append(of[0] if values[step.mask][0] != 0 else of[1])
             else:
+                assert step.name == "squared_error"
                 values.append(None)
                 if step.mask < 0 or values[step.mask][0] != 0:
                     total += mpf(step.scale) * squared_error(of[0], target[step.column : step.column + step.width])
@@ -206,21 +211,27 @@ def random_program(seed, widths=(1, 2, 3)):
     The first input is a mask.
     """
     random = np.random.default_rng(seed)
-    program = Program()
+    program = Program(SAMPLES)
     mask = program.input(1)
     steps = [program.input(int(random.choice(widths))) for _ in range(2)]
 
     def pick(width=None):
-        fitting = [s for s in steps if width in (None, program.steps[s].width)]
+        fitting = [s for s in steps if width in (None, width_of(s))]
         return fitting[random.integers(len(fitting))]
 
     def parameter(rows, columns):
-        fitting = [p for p in program.parameters if (p.rows, p.columns) == (rows, columns)]
+        fitting = [p for p in matrices if program.steps[p].shape == (rows, columns)]
         if fitting and random.integers(2):
             return fitting[0]
+        matrices.append(new_parameter(rows, columns))
+        return matrices[-1]
+
+    def new_parameter(rows, columns):
         if random.integers(2):
             return program.parameter((rows, columns))
-        whole = program.array((2 * rows, columns + 1))  # four blocks of one array; the last is used, the rest as biases
+        whole = program.parameter(
+            (2 * rows, columns + 1)
+        )  # four blocks of one array; the last is used, the rest as biases
         blocks = [program.block(whole, row=r, rows=1, columns=columns) for r in range(rows)]
         spare.extend([*blocks, program.block(whole, columns=1, column=columns)])
         return program.block(whole, row=rows, rows=rows, columns=columns)
@@ -228,17 +239,21 @@ def random_program(seed, widths=(1, 2, 3)):
     def add_affine():
         columns = int(random.choice(widths))
         inputs = [pick() for _ in range(random.integers(1, 3))]
-        terms = {parameter(program.steps[s].width, columns): s for s in inputs}  # one step uses a matrix only once
+        terms = {parameter(width_of(s), columns): s for s in inputs}  # one step uses a matrix only once
         bias = program.parameter((columns,)) if random.integers(2) else None
-        more = [p for p in dict.fromkeys(spare) if (p.rows, p.columns) == (1, columns) and p not in terms]
-        same = [s for s in steps if program.steps[s].width == columns]
+        more = [p for p in dict.fromkeys(spare) if program.steps[p].shape == (1, columns) and p not in terms]
+        same = [s for s in steps if width_of(s) == columns]
         diagonals = [(s, program.parameter((columns,))) for s in same[: random.integers(3)]]
         return program.affine([(s, matrix) for matrix, s in terms.items()], bias, more_biases=more, diagonals=diagonals)
 
-    def add_cost(step, mask=-1):
-        program.cost("squared_error", step, program.steps[step].width, constant=1.0, scale=0.5, mask=mask)
+    def add_cost(step, mask=None):
+        target = program.target(width_of(step))
+        program.cost("squared_error", step, target, constant=1.0, scale=0.5, mask=mask)
 
-    spare = []
+    def width_of(step):
+        return program.steps[step].shape[1]
+
+    matrices, spare = [], []
     steps.append(add_affine())
     kinds = [
         "affine",
@@ -246,10 +261,10 @@ def random_program(seed, widths=(1, 2, 3)):
         "elementwise",
         "elementwise",
         "softmax",
-        "product",
+        "multiply",
         "add",
         "subtract",
-        "choose",
+        "where",
         "cost",
     ]
     for _ in range(9):
@@ -257,17 +272,17 @@ def random_program(seed, widths=(1, 2, 3)):
         if kind == "affine":
             steps.append(add_affine())
         elif kind == "elementwise":
-            steps.append(program.elementwise(random.choice(["tanh", "sigmoid", "relu", "silu", "softsign"]), pick()))
+            steps.append(program.add(str(random.choice(["tanh", "sigmoid", "relu", "silu", "softsign"])), pick()))
         elif kind == "softmax":
-            steps.append(program.softmax(pick()))
+            steps.append(program.add("softmax", pick()))
         elif kind == "cost":
-            add_cost(pick(), random.choice([-1, mask]))
-        elif kind == "choose":
+            add_cost(pick(), mask if random.integers(2) else None)
+        elif kind == "where":
             first = pick()
-            steps.append(program.choose(mask, first, pick(program.steps[first].width)))
+            steps.append(program.add("where", mask, first, pick(width_of(first))))
         else:
             first = pick()
-            steps.append(getattr(program, kind)(first, pick(program.steps[first].width)))
+            steps.append(program.add(str(kind), first, pick(width_of(first))))
     add_cost(steps[-1])
     return program, random
 
@@ -275,10 +290,11 @@ def random_program(seed, widths=(1, 2, 3)):
 @pytest.mark.parametrize("seed", range(60))
 def test_random_program(seed):
     program, random = random_program(seed)
-    X, y = random.normal(size=(2, program.input_width)), random.normal(size=(2, program.target_width))
-    X[:, 0] = [0, 1]
+    X, y = random.normal(size=(SAMPLES, program.width("data"))), random.normal(size=(SAMPLES, program.width("targets")))
+    X[:, 0] = [0, 1, 1]
     theta = random.normal(size=program.size)
-    engine, data = Engine(program, X, y), (exact(X), exact(y))
+    engine, data = Engine.of(program, X, y), (exact(X), exact(y))
+    program = engine.program
     by_name = {"theta": exact(theta)}
     assert engine.cost(theta, 1) == pytest.approx(float(interpret(program, by_name["theta"], *data)), rel=1e-14)
     for h in (0.1, 1e-4):
@@ -292,10 +308,10 @@ def test_random_program(seed):
 def test_random_program_of_many_widths(seed):
     """Against plain arithmetic: differences of all widths meet, in every way of holding them."""
     program, random = random_program(seed, widths=(2, 10, 20, 60))
-    X, y = random.normal(size=(2, program.input_width)), random.normal(size=(2, program.target_width))
-    X[:, 0] = [0, 1]
+    X, y = random.normal(size=(SAMPLES, program.width("data"))), random.normal(size=(SAMPLES, program.width("targets")))
+    X[:, 0] = [0, 1, 1]
     theta = random.normal(size=program.size) / 8
-    engine = Engine(program, X, y)
+    engine = Engine.of(program, X, y)
     plain = engine.direct(theta, theta + 1e-5, theta - 1e-5, RUNNER) / 2e-5
     noise = 1e-7 * np.abs(plain).max() + 1e-10 * abs(engine.cost(theta, 1))
     one_by_one = engine.incremental(theta, 1e-5, RUNNER)[0]
@@ -304,8 +320,8 @@ def test_random_program_of_many_widths(seed):
 
 
 def test_a_parameter_stands_in_a_step_only_once():
-    program = Program()
-    x, row = program.input(1), program.parameter((3,))
+    program = Program(SAMPLES)
+    x, row = program.input(1), program.parameter((1, 3))
     hidden = program.affine([(x, row)])
     square = program.parameter((3, 3))
     with pytest.raises(ValueError, match="two affine steps"):
@@ -324,38 +340,39 @@ class TestPacking:
     @pytest.fixture(params=[*COLUMNS, COLUMNS], ids=lambda value: f"columns={value}")
     def packing(self, request):
         """A program in which every array multiplies a difference, and its flat and packed parameters."""
-        program = Program()
+        program = Program(SAMPLES)
         step = {rows: program.affine([], program.parameter((rows,))) for rows in self.ROWS}
         for columns in np.atleast_1d(request.param):
             for rows in self.ROWS:
                 matrix = program.parameter((rows, int(columns)))
-                program.cost("squared_error", program.affine([(step[rows], matrix)]), int(columns), constant=1.0)
+                product, target = program.affine([(step[rows], matrix)]), program.target(int(columns))
+                program.cost("squared_error", product, target, constant=1.0)
+        tables = Tables(lower(program))
         theta = 1.0 + np.arange(program.size)
-        packed = aligned(program.packing.size)
-        compiled = Routes(program).compile("baseline")
-        _loops.pack(compiled, program.packing.tasks, theta, packed, 1)
-        return program, theta, packed
+        packed = aligned(tables.packing.size)
+        _packing.pack(Routes(tables).compile("baseline"), tables.packing.tasks, theta, packed, 1)
+        return tables, theta, packed
 
     def test_positions_say_where_each_entry_lies(self, packing):
-        program, theta, packed = packing
-        positions = program.packing.positions(program.size)
+        tables, theta, packed = packing
+        positions = tables.packing.positions(tables.rows.size)
         assert (packed[positions] == theta).all()
-        assert len(set(positions.tolist())) == program.size
+        assert len(set(positions.tolist())) == tables.rows.size
 
     def test_sixteen_columns_of_a_row_lie_side_by_side_on_cache_lines_and_zeros_follow(self, packing):
-        program, _, packed = packing
+        tables, _, packed = packing
         assert packed.ctypes.data % 64 == 0
-        for p in program.parameters:
-            at = p.of(program.packing.positions(program.size))
+        for p in tables.rows.parameters:
+            at = p.of(tables.packing.positions(tables.rows.size))
             assert (at[:, ::PANEL] % PANEL == 0).all()
             assert (np.diff(at[:, :PANEL], axis=1) == 1).all()
             for last in at[:, -1]:
                 assert (packed[last + 1 : last - last % PANEL + PANEL] == 0).all()
 
     def test_narrow_last_panels_lie_there_transposed_too(self, packing):
-        program, theta, packed = packing
+        tables, theta, packed = packing
         transposed = 0
-        for p, block in zip(program.parameters, program.packing.table, strict=True):
+        for p, block in zip(tables.rows.parameters, tables.packing.table, strict=True):
             if block["narrow"] < 0:
                 continue
             last = p.of(theta)[:, (p.panels - 1) * PANEL :]
@@ -363,12 +380,12 @@ class TestPacking:
             assert (rows[:, : p.rows] == last.T).all()
             assert (rows[:, p.rows :] == 0).all()
             transposed += 1
-        columns = {p.columns for p in program.parameters if p.rows == 70}
+        columns = {p.columns for p in tables.rows.parameters if p.rows == 70}
         assert transposed == len(columns & {1, 10, 17, 28, 33})
 
     def test_the_squares_of_each_row_are_added_up(self, packing):
-        program, theta, packed = packing
-        for p, block in zip(program.parameters, program.packing.table, strict=True):
+        tables, theta, packed = packing
+        for p, block in zip(tables.rows.parameters, tables.packing.table, strict=True):
             if block["squares"] >= 0:
                 squares = packed[block["squares"] :][: p.rows]
                 np.testing.assert_allclose(squares, (p.of(theta) ** 2).sum(axis=1), rtol=1e-14)

@@ -19,7 +19,7 @@ from reference import (
 
 from gradcheck_fast.kernels import _kernels
 
-OPERATIONS = tuple(_kernels.OPERATIONS)
+OPERATIONS = tuple(_kernels.ELEMENTWISE)
 STEPS = (1e-10, 2.0**-30, 1e-6, 1e-4, 0.1, 3.0, 40.0)
 #: Up to where kernels may use series with two and with three terms (csrc/elementary.h).
 LIMITS_OF_SERIES = (2.0**-28, 2.0**-19)

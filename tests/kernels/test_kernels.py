@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from gradcheck_fast.engine.layout import aligned, padded
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.parameters import aligned, padded
 
 PANEL = _kernels.PANEL
 pytestmark = pytest.mark.parametrize("isa", _kernels.instruction_sets())

@@ -67,13 +67,13 @@ def test_the_cost_is_bitwise_equal_for_any_number_of_threads(problem):
 
 def test_a_parameter_of_many_steps_is_bitwise_equal_for_any_number_of_threads():
     """Twelve steps add to the gradient of one matrix: not two of them at a time."""
-    random, program = np.random.default_rng(2), Program()
+    random, program = np.random.default_rng(2), Program(500)
     x, W, U, b = program.input(8), program.parameter((8, 16)), program.parameter((16, 16)), program.parameter((16,))
-    hidden = program.elementwise("tanh", program.affine([(x, W)], b))
+    hidden = program.add("tanh", program.affine([(x, W)], b))
     for _ in range(12):
-        hidden = program.elementwise("tanh", program.affine([(x, W), (hidden, U)], b))
-    program.cost("squared_error", hidden, 16, constant=1.0)
-    engine = methods.Engine(program, random.normal(size=(500, 8)), random.normal(size=(500, 16)))
+        hidden = program.add("tanh", program.affine([(x, W), (hidden, U)], b))
+    program.cost("squared_error", hidden, program.target(16), constant=1.0)
+    engine = methods.Engine.of(program, random.normal(size=(500, 8)), random.normal(size=(500, 16)))
     theta = 0.3 * random.normal(size=program.size)
     for run in (engine.units, engine.incremental):
         results = [run(theta, 1e-6, Runner(n)) for n in (1, 7, 7, 7, 2, 2, 2)]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck_fast.engine._program import Kind
+from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.frontends.network.recurrent import Recurrent
-from gradcheck_fast.program.parameters import NOTHING
+from gradcheck_fast.program.steps import PRIMITIVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradcheck_fast.diagnosis.adjoint import Tape
+    from gradcheck_fast.engine.rows import RowProgram, RowStep, Term
     from gradcheck_fast.frontends.network.layers import Layer
-    from gradcheck_fast.program.program import Program, Term
 
 
 class Owner(NamedTuple):
@@ -76,7 +76,7 @@ def groups(tape: Tape) -> list[Group]:
     current: tuple[int, bool] | None = None
     used: set[int] = set()
     for number, step in enumerate(tape.program.steps):
-        if step.kind == Kind.AFFINE and step.terms:
+        if step.terms:
             owner = of[step.terms[0].parameter.array.offset]
             if owner.own in ("h0", "c0"):
                 continue
@@ -85,7 +85,7 @@ def groups(tape: Tape) -> list[Group]:
                 current, used = (owner.layer, owner.reverse), set()
                 cells.setdefault(current, []).append([])
             used |= blocks
-        elif step.kind in (Kind.INPUT, Kind.COST, Kind.AFFINE):
+        elif step.is_input or step.is_cost or step.is_affine:
             continue
         if current is not None:
             cells[current][-1].append(number)
@@ -109,40 +109,44 @@ def _names(tape: Tape, layer: Layer, cells: list[list[int]]) -> list[str]:
         inputs = [called.get(source, before.get(source, "x")) for source in step.inputs]
         if role in state:
             name = state[role]
-        elif step.kind == Kind.AFFINE:
+        elif step.is_affine:
             column = next(term.parameter.column for term in step.terms if not term.diagonal)
             name = f"z_{letters[column // layer.hidden]}" if isinstance(layer, Recurrent) and len(letters) > 1 else "z"
-        elif step.kind == Kind.PRODUCT:
-            name = f"{inputs[0]} * {inputs[1]}"
-        elif step.kind == Kind.ADD:
-            name = f"({inputs[0]} {'+' if step.constant > 0 else '-'} {inputs[1]})"
+        elif len(inputs) > 1:
+            name = _written(step, inputs)
         elif inputs[0].lstrip("(").startswith("z_"):
             name = inputs[0].lstrip("(")[2]
         elif inputs[0] == "z":
             name = "h" if letters else "a"
         else:
-            name = f"{tape.operation(number) if step.kind == Kind.ELEMENTWISE else 'softmax'}({inputs[0]})"
+            name = _written(step, inputs)
         called[number] = name
     return [called[number] for number in cells[-1]]
 
 
-def _state_names(program: Program, cells: list[list[int]]) -> dict[int, str]:
+def _written(step: RowStep, inputs: list[str]) -> str:
+    """A step as a formula of the names of its inputs."""
+    names = dict(zip(step.positions, inputs, strict=True))
+    return PRIMITIVES[step.name].written.format(*(names.get(k, "mask") for k in range(max(names) + 1)))
+
+
+def _state_names(program: RowProgram, cells: list[list[int]]) -> dict[int, str]:
     """h is what a matrix multiplies at the next time, c the rest of the state; by role."""
     names = {}
     for role, readers in carried(program, cells).items():
         multiplied = any(
-            program.steps[cells[1][reader]].kind == Kind.AFFINE
+            program.steps[cells[1][reader]].is_affine
             and any(at == position and not term.diagonal for at, _, term in inner_terms(program, cells[1][reader]))
             for reader, position in readers
         )
         names[role] = "h" if multiplied else "c"
         step = program.steps[cells[0][role]]
-        if step.kind == Kind.CHOOSE and step.inputs[0] in cells[0]:
+        if step.name == "where" and step.inputs[0] in cells[0]:
             names[cells[0].index(step.inputs[0])] = names[role]
     return names
 
 
-def carried(program: Program, cells: list[list[int]]) -> dict[int, list[tuple[int, int]]]:
+def carried(program: RowProgram, cells: list[list[int]]) -> dict[int, list[tuple[int, int]]]:
     """The state: for each role that the next time reads, who reads it there, as (role, number of the input)."""
     if len(cells) < 2:
         return {}
@@ -155,7 +159,7 @@ def carried(program: Program, cells: list[list[int]]) -> dict[int, list[tuple[in
     return readers
 
 
-def inner_terms(program: Program, number: int) -> Iterator[tuple[int, int, Term]]:
+def inner_terms(program: RowProgram, number: int) -> Iterator[tuple[int, int, Term]]:
     """Of an affine step, the terms that multiply a step: number of the input, number of the term, and the term."""
     terms = [(k, term) for k, term in enumerate(program.steps[number].terms) if term.step != NOTHING]
     for position, (k, term) in enumerate(terms):

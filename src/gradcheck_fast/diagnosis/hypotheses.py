@@ -189,8 +189,9 @@ def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
     for what, other in (("N K", outputs), ("N T", times)):
         sizes[what] = samples * other if other > 1 else 1
     sizes = {what: size for what, size in sizes.items() if size > 1}
-    mutants = _MUTANTS * sum(len(step.inputs) for step in unrolled.program.steps) / loss.times
-    affordable = mutants * sweep_seconds(unrolled.program, loss.samples) <= _SECONDS
+    tables = unrolled.engine.tables
+    mutants = _MUTANTS * sum(len(step.inputs) for step in tables.rows.steps) / loss.times
+    affordable = mutants * sweep_seconds(tables, loss.samples) <= _SECONDS
     return replace(
         case,
         sizes=sizes,

@@ -12,8 +12,7 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.adjoint import Change
 from gradcheck_fast.diagnosis.view import Family, Mutant, Use, View, merged, nothing, times
-from gradcheck_fast.engine._program import Kind
-from gradcheck_fast.program.parameters import NOTHING
+from gradcheck_fast.engine._program import NOTHING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +48,7 @@ def _cut(view: View, group: Group, at: range | list[int], roles: set[int] | None
         (reader, position)
         for role, found in group.state.items()
         for reader, position in found
-        if (roles is None or role in roles) and view.steps[group.cells[0][reader]].kind != Kind.CHOOSE
+        if (roles is None or role in roles) and view.steps[group.cells[0][reader]].name != "where"
     ]
     return Change({(group.cells[k][role], position): nothing for k in at for role, position in readers}, {})
 
@@ -86,7 +85,7 @@ def _no_inputs(view: View, group: Group, cell: list[int]) -> Change:
     own = {n for steps in group.cells for n in steps}
     return Change(
         {(n, k): nothing for n in cell for k, source in enumerate(view.steps[n].inputs)
-         if source not in own and view.steps[n].kind == Kind.AFFINE},
+         if source not in own and view.steps[n].is_affine},
         {},
     )  # fmt: skip
 
@@ -157,7 +156,7 @@ def _paths(view: View, group: Group) -> Iterator[tuple[int, int, str]]:
     """The inner paths of a cell: role, number of the input, and what is there."""
     last, before = group.cells[-1], group.cells[-2]
     for role, number in enumerate(last):
-        if view.steps[number].kind == Kind.CHOOSE:
+        if view.steps[number].name == "where":
             continue
         for position, source in enumerate(view.steps[number].inputs):
             if source in last:
@@ -171,7 +170,7 @@ def wrong_multipliers(view: View) -> Iterator[Mutant]:
     for group in view.recurrent:
         width = view.steps[group.cells[0][-1]].width
         for role, position, target in _paths(view, group):
-            if view.steps[group.cells[0][role]].kind != Kind.PRODUCT:
+            if view.steps[group.cells[0][role]].name != "multiply":
                 continue
             path = f"in {group.where} what goes back from {group.names[role]} to {target}"
             edges = [(cell[role], position) for cell in group.cells]
@@ -179,9 +178,9 @@ def wrong_multipliers(view: View) -> Iterator[Mutant]:
             for other, name in enumerate(group.names):
                 factors = [cell[other] for cell in group.cells]
                 step = view.steps[factors[0]]
-                if step.kind == Kind.AFFINE or step.width != width:
+                if step.is_affine or step.width != width:
                     continue
-                is_gate = step.kind == Kind.ELEMENTWISE and view.tape.operation(factors[0]) == "sigmoid"
+                is_gate = step.name == "sigmoid"
                 values = [view.tape.values[n] for n in factors]
                 yield Mutant(f"{path} is multiplied by {name}", _all_times(edges, values))
                 if is_gate:
@@ -201,7 +200,7 @@ def mixed_the_other_way(view: View) -> Iterator[Mutant]:
     for group in view.recurrent:
         for role, number in enumerate(group.cells[-1]):
             step = view.steps[number]
-            if step.kind != Kind.ADD or step.constant > 0:
+            if step.name != "subtract":
                 continue
             product, total = role + 1, role + 2
             rules: dict[tuple[int, int], Rule] = {}
@@ -245,6 +244,6 @@ def truncated(view: View) -> Iterator[tuple[str, NDArray[np.float64]]]:
             initial = view.owners[term.parameter.array.offset].own in ("h0", "c0")
             back = time + 1 if initial else time - at.get(number, time)
             term.parameter.of(shares[back])[...] += share
-    gradients = view.tape.program.decay() * view.tape.theta + np.cumsum(shares, axis=0)
+    gradients = view.tape.decay * view.tape.theta + np.cumsum(shares, axis=0)
     for k in range(1, len(costs)):
         yield f"back-propagation through time is truncated to {k} step{'s' * (k > 1)}", gradients[k - 1]

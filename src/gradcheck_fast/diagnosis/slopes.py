@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.adjoint import Change, slope, softmax_jacobian
+from gradcheck_fast.diagnosis.adjoint import Change, slope
 from gradcheck_fast.diagnosis.view import Family, Mutant, View, times
-from gradcheck_fast.engine._program import Kind
-from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.parameters import NOTHING
+from gradcheck_fast.engine._program import NOTHING
+from gradcheck_fast.program.steps import ENTRYWISE, PRIMITIVES
+from gradcheck_fast.program.steps.costs import COSTS
+from gradcheck_fast.program.steps.softmax import softmax_back
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.adjoint import Rows, Rule
@@ -48,7 +49,7 @@ def _activations(view: View) -> Iterator[tuple[str, list[int]]]:
         for role, number in enumerate(group.cells[0]):
             numbers = [cell[role] for cell in group.cells if view.is_activation(cell[role])]
             if numbers:
-                operation = view.tape.operation(number)
+                operation = view.steps[number].name
                 of = f", of {group.names[role]}," if len(group.cells[0]) > 3 else ""
                 yield f"{group.where} the derivative of {operation}{of}", numbers
                 every.setdefault(operation, []).append((group.layer, numbers))
@@ -64,14 +65,14 @@ def _slopes(view: View, numbers: Sequence[int]) -> Iterator[tuple[str, list[Rows
     """What may be in the place of slopes, and the words for it."""
     tape = view.tape
     zs, values = ([tape.values[k] for k in ks] for ks in ([view.steps[n].inputs[0] for n in numbers], numbers))
-    operation = tape.operation(numbers[0])
+    operation = view.steps[numbers[0]].name
     yield "is left out", [np.ones_like(a) for a in values]
-    yield "is taken at the value a instead of at z", [slope(tape.operation(n), tape.values[n]) for n in numbers]
+    yield "is taken at the value a instead of at z", [slope(view.steps[n].name, tape.values[n]) for n in numbers]
     yield "is applied twice", [tape.slope(n) ** 2 for n in numbers]
     for words, formula in FORMULAS.items():
         at = "is taken at z instead of at a: " if BY_VALUE.get(operation) == words else "is "
         yield at + words, [formula(z, a) for z, a in zip(zs, values, strict=True)]
-    for other in _kernels.OPERATIONS:
+    for other in ENTRYWISE:
         if other != operation:
             yield f"is that of {other}", [slope(other, z) for z in zs]
 
@@ -80,7 +81,7 @@ def added_slopes(view: View) -> Iterator[Mutant]:
     """A derivative of an activation where there is none."""
     for group in view.groups:
         outputs = [cell[-1] for cell in group.cells]
-        if view.steps[outputs[0]].kind != Kind.AFFINE:
+        if not view.steps[outputs[0]].is_affine:
             continue
         found = [(f"the derivative of {name}", [slope(name, view.tape.values[n]) for n in outputs])
                  for name in ("sigmoid", "tanh", "relu")]  # fmt: skip
@@ -128,11 +129,11 @@ def wrong_softmax(view: View) -> Iterator[Mutant]:
     """The Jacobian of a softmax layer left out, or only its diagonal, or applied twice."""
     for group in view.groups:
         ps = {cell[-1]: view.tape.values[cell[-1]] for cell in group.cells
-              if view.steps[cell[-1]].kind == Kind.SOFTMAX}  # fmt: skip
+              if view.steps[cell[-1]].name == "softmax"}  # fmt: skip
         ways: dict[str, Callable[[Rows], Rule]] = {
             "is left out": lambda p: times(1.0),
             "is only its diagonal, p (1 - p)": lambda p: times(p * (1 - p)),
-            "is applied twice": lambda p: lambda bars, up: softmax_jacobian(p, softmax_jacobian(p, up)),
+            "is applied twice": lambda p: lambda bars, up: softmax_back(p, softmax_back(p, up)),
         }
         for what, way in ways.items() if ps else ():
             edges = {(n, 0): way(p) for n, p in ps.items()}
@@ -142,29 +143,27 @@ def wrong_softmax(view: View) -> Iterator[Mutant]:
 def wrong_links(view: View) -> Iterator[Mutant]:
     """Softmax and cross-entropy, or sigmoid and binary cross-entropy: the derivative of p twice, or not at all."""
     tape = view.tape
-    if "logits" not in tape.operation(view.costs[0]):
+    cost = COSTS[view.steps[view.costs[0]].name]
+    if not cost.link:
         return
-    link = "sigmoid" if "binary" in tape.operation(view.costs[0]) else "softmax"
     twice: dict[tuple[int, int], Rule] = {}
     never: dict[tuple[int, int], Rule] = {}
     for n in view.costs:
         z = tape.values[view.steps[n].inputs[0]]
-        if link == "sigmoid":
-            p = 1.0 / (1.0 + np.exp(-z))
+        p = PRIMITIVES[cost.link].value([z])
+        if cost.link == "sigmoid":
             twice[n, 0] = view.scaled(n, 0, slope("sigmoid", z))
         else:
-            e = np.exp(z - z.max(axis=1, keepdims=True))
-            p = e / e.sum(axis=1, keepdims=True)
             twice[n, 0] = _through_softmax(view, n, p)
-        never[n, 0] = times(tape.cost_slope(n, tape.operation(n).replace("logits", "probabilities"), p))
-    yield Mutant(f"the derivative of {link} is applied twice: p - y has it already", Change(twice, {}))
+        never[n, 0] = times(tape.cost_slope(n, cost.of_link, p))
+    yield Mutant(f"the derivative of {cost.link} is applied twice: p - y has it already", Change(twice, {}))
     yield Mutant(
-        f"the derivative of {link} is left out: the cost's slope by p is taken for that by z", Change(never, {})
+        f"the derivative of {cost.link} is left out: the cost's slope by p is taken for that by z", Change(never, {})
     )
 
 
 def _through_softmax(view: View, number: int, p: Rows) -> Rule:
-    return lambda bars, up: softmax_jacobian(p, view.tape.through(number, 0, up))
+    return lambda bars, up: softmax_back(p, view.tape.through(number, 0, up))
 
 
 FAMILIES: tuple[Family, ...] = (

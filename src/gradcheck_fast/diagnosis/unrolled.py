@@ -12,8 +12,6 @@ from gradcheck_fast.frontends.network.network import Network
 from gradcheck_fast.frontends.network.recurrent import Recurrent
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from gradcheck_fast.losses.network_loss import NetworkLoss
     from gradcheck_fast.program.program import Program
 
@@ -24,7 +22,6 @@ class Unrolled(NamedTuple):
     network: Network
     program: Program
     engine: Engine
-    targets: NDArray[np.float64]
 
 
 def unroll(loss: NetworkLoss) -> Unrolled:
@@ -46,4 +43,4 @@ def unroll(loss: NetworkLoss) -> Unrolled:
     )
     program, last = unrolled.lower(data)
     unrolled.cost.lower(program, last, targets, counted)
-    return Unrolled(unrolled, program, Engine(program, data.inputs, targets), targets)
+    return Unrolled(unrolled, program, Engine.of(program, data.inputs, targets))

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gradcheck_fast.diagnosis.adjoint import Change
 from gradcheck_fast.diagnosis.cells import groups, inner_terms, owners
-from gradcheck_fast.engine._program import Kind
-from gradcheck_fast.program.parameters import NOTHING
+from gradcheck_fast.engine._program import NOTHING
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.adjoint import Rows, Rule, Sensitivities, Tape
     from gradcheck_fast.diagnosis.cells import Group
-    from gradcheck_fast.program.parameters import Parameter
+    from gradcheck_fast.engine.layout import ParameterBlock
 
 
 class Mutant(NamedTuple):
@@ -30,7 +29,7 @@ class Use(NamedTuple):
     term: int
     position: int
     source: int
-    parameter: Parameter
+    parameter: ParameterBlock
 
 
 class View:
@@ -41,7 +40,7 @@ class View:
         self.steps = tape.program.steps
         self.groups = groups(tape)
         self.owners = owners(tape)
-        self.costs = [number for number, step in enumerate(self.steps) if step.kind == Kind.COST]
+        self.costs = [number for number, step in enumerate(self.steps) if step.is_cost]
         #: All uses of each matrix, by the name of its array.
         self.uses: dict[str, list[Use]] = {}
         #: The step and term of all uses of each bias, likewise.
@@ -80,13 +79,13 @@ class View:
 
     def is_data(self, number: int) -> bool:
         """Whether a step is an input, so that nothing goes back through it."""
-        return self.steps[number].kind == Kind.INPUT
+        return self.steps[number].is_input
 
     def is_activation(self, number: int) -> bool:
         """Whether a step is elementwise, and the cost depends on it."""
-        return self.steps[number].kind == Kind.ELEMENTWISE and number in self.tape.program.needed
+        return self.steps[number].is_entrywise and number in self.tape.program.needed
 
-    def name_of(self, parameter: Parameter) -> str:
+    def name_of(self, parameter: ParameterBlock) -> str:
         """The name of the array that a parameter is part of."""
         return self.owners[parameter.array.offset].name
 
@@ -102,7 +101,7 @@ class View:
 
     def term_by(self, number: int, k: int, other: int) -> Rule:
         """A term's share is made of the sensitivities of another step."""
-        return lambda bars, up: self.tape.term(self.steps[number].terms[k], bars[other])
+        return lambda bars, up: self.tape.term(number, k, bars[other])
 
     def built_with(self, uses: Sequence[Use], sources: Sequence[int]) -> Change:
         """Matrices whose gradients are made of the values of other steps; of none where the source is `NOTHING`."""

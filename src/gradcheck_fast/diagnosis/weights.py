@@ -10,13 +10,13 @@ import numpy as np
 from gradcheck_fast.diagnosis.adjoint import Change
 from gradcheck_fast.diagnosis.hypotheses import ENTRIES
 from gradcheck_fast.diagnosis.view import Family, Mutant, Use, View
-from gradcheck_fast.engine._program import Kind
 from gradcheck_fast.inputs.trees import split
+from gradcheck_fast.program.steps import ACTIVATIONS
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.adjoint import Rows, Rule
     from gradcheck_fast.diagnosis.hypotheses import Arrays, Case
-    from gradcheck_fast.program.parameters import Array
+    from gradcheck_fast.engine.layout import Array
 
 #: Each takes a way back of its own.
 _MOST_SAMPLES = 64
@@ -65,7 +65,7 @@ def wrong_factors(view: View) -> Iterator[Mutant]:
         signals |= {number: "the data" for number in range(len(view.steps)) if view.is_data(number)}
     for name, uses in view.uses.items():
         before = [view.steps[use.source] for use in uses]
-        if all(step.kind in (Kind.ELEMENTWISE, Kind.SOFTMAX) for step in before):
+        if all(step.name in ACTIVATIONS for step in before):
             cause = f"the gradient of {name} is built with the pre-activations z below, not with the outputs a"
             yield Mutant(cause, view.built_with(uses, [step.inputs[0] for step in before]))
         for number, what in signals.items() if len(uses) == 1 else ():
@@ -149,7 +149,7 @@ def weighted_samples(view: View, case: Case) -> Iterator[Mutant]:
 
     # some entries are enough to find the weights; all of them will have to agree
     some = np.random.default_rng(0).permutation(view.tape.program.size)[: _ENTRIES_PER_SAMPLE * n]
-    penalty = (view.tape.program.decay() * view.tape.theta)[some]
+    penalty = (view.tape.decay * view.tape.theta)[some]
     each = np.stack([view.tape.gradient(counting(alone))[some] - penalty for alone in np.eye(n)], axis=1)
     given = np.concatenate([np.ravel(case.analytic[name]) for name in shapes])[some] - penalty
     fitted, _, rank, _ = np.linalg.lstsq(each, given, rcond=case.fits)

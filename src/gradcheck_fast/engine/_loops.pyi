@@ -2,41 +2,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck_fast.engine._program import CompiledProgram
+from gradcheck_fast.engine._tape import Chunk
 
 NUMBERS_PER_PAIR: int
 VALUES_PER_PAIR: int
 
-class Chunk:
-    @property
-    def tape(self) -> NDArray[np.float64]: ...
-    @property
-    def begin(self) -> int: ...
-    @property
-    def count(self) -> int: ...
-    def __init__(
-        self,
-        inputs: NDArray[np.float64],
-        targets: NDArray[np.float64],
-        tape: NDArray[np.float64],
-        begin: int,
-        count: int,
-    ) -> None: ...
-
-def pack(
-    program: CompiledProgram,
-    tasks: NDArray[np.void],
-    flat: NDArray[np.float64],
-    packed: NDArray[np.float64],
-    n_threads: int,
-) -> None: ...
-def fill_tape(
-    program: CompiledProgram,
-    theta: NDArray[np.float64],
-    chunk: Chunk,
-    costs: NDArray[np.float64],
-    block: int,
-    n_threads: int,
-) -> None: ...
 def direct(
     program: CompiledProgram,
     theta: NDArray[np.float64],

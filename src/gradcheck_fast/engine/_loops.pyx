@@ -11,9 +11,12 @@ from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, fabs
 from libc.string cimport memcpy, memset
 
-from gradcheck_fast.kernels._kernels cimport GF_PANEL, gf_elementwise, gf_pairs
+from gradcheck_fast.engine._differences cimport propagate
 from gradcheck_fast.engine._program cimport (
-    COST, ELEMENTWISE, NOTHING, PAIR_WORK, Block, CompiledProgram, Pairs, Route, Step, Term)
+    COST, ELEMENTWISE, NOTHING, PAIR_WORK, CompiledProgram, Pairs, ParameterBlock, Route, Step, Task, Term)
+from gradcheck_fast.engine._tape cimport Chunk, row_pointer
+from gradcheck_fast.engine._values cimport forward
+from gradcheck_fast.kernels._kernels cimport GF_PANEL, gf_elementwise, gf_pairs
 
 cdef enum:
     NUMBERS = 10        # integers per pair of a block; two per slot follow
@@ -25,80 +28,6 @@ cdef double ASIDE = 2.0 ** -32, LITTLE = 2.0 ** -50
 
 NUMBERS_PER_PAIR = NUMBERS
 VALUES_PER_PAIR = CHANGES + PAIR_WORK
-
-cdef struct Task:       # a range of the units or parameters of one route, for a range of samples; or a parameter's rows
-    Py_ssize_t route
-    Py_ssize_t begin
-    Py_ssize_t end
-    Py_ssize_t first
-    Py_ssize_t last
-
-
-cdef class Chunk:
-    """Some samples of the data, and their tape at the unperturbed parameters."""
-    cdef const double[:, ::1] inputs
-    cdef const double[:, ::1] targets
-    cdef double[:, ::1] tape_view
-    cdef readonly object tape
-    cdef readonly Py_ssize_t begin, count
-
-    def __init__(self, const double[:, ::1] inputs, const double[:, ::1] targets, double[:, ::1] tape,
-                 Py_ssize_t begin, Py_ssize_t count):
-        self.inputs = inputs
-        self.targets = targets
-        self.tape = tape.base
-        self.tape_view = tape
-        self.begin = begin
-        self.count = count
-
-
-cdef inline const double *row_pointer(const double[:, ::1] array, Py_ssize_t row) noexcept nogil:
-    return &array[row, 0] if array.shape[1] > 0 else NULL
-
-
-# ---- parameters
-
-def pack(CompiledProgram program, const Task[::1] tasks, const double[::1] flat, double[::1] packed,
-         Py_ssize_t n_threads):
-    """The flat parameter vector in panels, as `parameters` lays them out; a task is a range of a parameter's rows."""
-    cdef Py_ssize_t k
-    for k in prange(tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
-        pack_task(program, &program.blocks[tasks[k].route], tasks[k].begin, tasks[k].end, &flat[0], &packed[0])
-
-
-cdef void pack_task(CompiledProgram program, const Block *block, Py_ssize_t begin, Py_ssize_t end, const double *flat,
-                    double *packed) noexcept nogil:
-    cdef Py_ssize_t i, panel, c, n_panels = (block.columns + GF_PANEL - 1) // GF_PANEL
-    cdef Py_ssize_t split = (n_panels - 1) * GF_PANEL, rest = block.columns - split
-    cdef const double *source
-    cdef double *row
-    for i in range(begin, end):
-        source = flat + block.flat + i * block.stride
-        row = packed + block.packed + i * GF_PANEL
-        for panel in range(n_panels):
-            memcpy(row + panel * block.panel_stride, source + panel * GF_PANEL,
-                   (GF_PANEL if panel < n_panels - 1 else rest) * sizeof(double))
-        if block.narrow != NOTHING:
-            for c in range(rest):
-                packed[block.narrow + c * block.narrow_row + i] = source[split + c]
-        if block.squares != NOTHING:
-            packed[block.squares + i] = program.kernels.sum_of_squares(n_panels, row, block.panel_stride)
-
-
-# ---- values
-
-def fill_tape(CompiledProgram program, const double[::1] theta, Chunk chunk, double[::1] costs,
-              Py_ssize_t block, Py_ssize_t n_threads):
-    """Forward pass of a chunk, `block` samples to a task; the cost of each sample is added to its place in `costs`."""
-    cdef Py_ssize_t k, first, count, n_blocks = (chunk.count + block - 1) // block
-    for k in prange(n_blocks, schedule="dynamic", num_threads=n_threads, nogil=True):
-        first = k * block
-        count = min(block, chunk.count - first)
-        program.forward(
-            &theta[0], row_pointer(chunk.inputs, chunk.begin + first), chunk.inputs.shape[1],
-            row_pointer(chunk.targets, chunk.begin + first), chunk.targets.shape[1], count,
-            &chunk.tape_view[first, 0], &costs[first], 1)
-
 
 # ---- direct
 
@@ -121,11 +50,11 @@ cdef void direct_task(CompiledProgram program, double *theta, Py_ssize_t at, dou
     cdef const double *inputs = row_pointer(chunk.inputs, chunk.begin)
     cdef const double *targets = row_pointer(chunk.targets, chunk.begin)
     theta[at] = plus
-    program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
-                    cost_plus, 0)
+    forward(program, theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
+            cost_plus, 0)
     theta[at] = minus
-    program.forward(theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
-                    cost_minus, 0)
+    forward(program, theta, inputs, chunk.inputs.shape[1], targets, chunk.targets.shape[1], chunk.count, tape,
+            cost_minus, 0)
     theta[at] = saved
 
 
@@ -165,7 +94,7 @@ cdef Py_ssize_t run_block(CompiledProgram program, const Route *route, Pairs *pa
     """
     cdef Py_ssize_t p, kinked = 0, crossed = 0
     cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
-    program.propagate(route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
+    propagate(program, route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
                       pairs.change + CHANGES * program.capacity)
     for p in range(pairs.base.count):
         plus = pairs.change[p]
@@ -217,7 +146,7 @@ cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, 
             move_aside(program, row, targets, 1.0 if k & 1 else -1.0, 1.0 if k & 2 else -1.0)
         one.base.count = 0
         add_pair(&one, 0, kept[2 * capacity + place], kept[capacity + place], source)
-        program.propagate(route, &one, theta, targets, chunk.targets.shape[1], values)
+        propagate(program, route, &one, theta, targets, chunk.targets.shape[1], values)
         plus = one.change[0] / one.h if one.base.count > 0 else 0.0
         minus = -one.change[capacity] / one.h if one.base.count > 0 else 0.0
         if k > 0:
@@ -306,7 +235,7 @@ def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_
 cdef void gather_task(CompiledProgram program, const Py_ssize_t *unit_offset, const Py_ssize_t *uses,
                       Py_ssize_t first, Py_ssize_t last, const Task *task, Chunk chunk, const double *sensitivities,
                       double *gradient, bint accumulate, double *scratch) noexcept nogil:
-    cdef const Block *block = &program.blocks[task.route]
+    cdef const ParameterBlock *block = &program.blocks[task.route]
     cdef Py_ssize_t k, c, i, panels = (block.columns + GF_PANEL - 1) // GF_PANEL
     cdef Py_ssize_t rows = task.end - task.begin, row = panels * GF_PANEL + 8  # such rows spread over the cache
     cdef double *target
@@ -367,7 +296,7 @@ cdef Py_ssize_t incremental_task(CompiledProgram program, const double *theta, c
     """
     cdef Pairs pairs
     cdef Py_ssize_t k, own, n, i, j, factor, crossed = 0
-    cdef const Block *block = &program.blocks[route.parameter]
+    cdef const ParameterBlock *block = &program.blocks[route.parameter]
     cdef const Term *term = NULL if route.skip == NOTHING else &program.terms[route.skip]
     lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
     for n in range(task.first, task.last):

@@ -1,21 +1,21 @@
-from gradcheck_fast.kernels._kernels cimport gf_difference, gf_kernels, gf_pairs
+from gradcheck_fast.kernels._kernels cimport gf_kernels, gf_pairs
 
-# These mirror the dtypes in program.py, parameters.py and routes.py, field for field.
-cpdef enum Kind:
+# The tables of a program: the dtypes by which Python fills them are made of these structs, in _program.pyx.
+
+cpdef enum Kind:              # of a step, as this executor knows them
     INPUT = 0
     AFFINE = 1
     ELEMENTWISE = 2
     SOFTMAX = 3
-    PRODUCT = 4
-    ADD = 5
-    CHOOSE = 6
-    COST = 7
+    PAIRWISE = 4
+    WHERE = 5
+    COST = 6
 
 cdef struct Step:
     Py_ssize_t kind           # a Kind
-    Py_ssize_t operation      # index into the kernels' elementwise or cost table
+    Py_ssize_t operation      # index into the kernels' table of its kind
     Py_ssize_t first          # its first input, a step; for an input step the first column of X
-    Py_ssize_t second         # its second input (product, add); for a cost the first column of the targets
+    Py_ssize_t second         # its second input; for a cost the first column of the targets
     Py_ssize_t width
     Py_ssize_t padded         # width rounded up to whole panels
     Py_ssize_t row            # doubles from one row of a block to the next, where its difference is dense
@@ -27,17 +27,17 @@ cdef struct Step:
     Py_ssize_t slot_offset    # and its place, in doubles per row of a block
     Py_ssize_t first_ends     # whether it is the last to read the difference of its first input
     Py_ssize_t second_ends
-    Py_ssize_t mask           # choose, cost: the input step that says in which samples; NOTHING: in all
-    double constant           # of a cost; affine: is added; add: the second input is multiplied by it
+    Py_ssize_t mask           # where, cost: the input step that says in which samples; NOTHING: in all
+    double constant           # of a cost; affine: is added
     double scale              # of a cost: what the reduction multiplies each sample by
 
 cdef struct Term:             # one summand of an affine step
     Py_ssize_t step           # what the parameter multiplies; NOTHING for a bias
-    Py_ssize_t parameter      # a Block
+    Py_ssize_t parameter      # a ParameterBlock
     Py_ssize_t diagonal       # a vector, multiplied entry by entry
     Py_ssize_t ends           # whether this affine step is the last to read the difference of that step
 
-cdef struct Block:            # a parameter: a block of a matrix, in the flat vector and in the packed one
+cdef struct ParameterBlock:   # a parameter: a block of a matrix, in the flat vector and in the packed one
     Py_ssize_t flat           # of its first entry
     Py_ssize_t stride         # entries from one row to the next
     Py_ssize_t rows
@@ -55,9 +55,16 @@ cdef struct Use:              # an affine step in which something is perturbed
 cdef struct Route:            # a source of perturbations: a parameter, or the units of an affine step
     Py_ssize_t first_use
     Py_ssize_t n_uses
-    Py_ssize_t parameter      # a Block, or NOTHING
+    Py_ssize_t parameter      # a ParameterBlock, or NOTHING
     Py_ssize_t skip           # the term whose input's zeros make a perturbation vanish, or NOTHING
     Py_ssize_t sensitivities  # units: where their sensitivities begin, per sample of a chunk
+
+cdef struct Task:             # a range of the units or parameters of one route, for a range of samples; or, to pack
+    Py_ssize_t route          # or gather, a range of a parameter's rows: then `route` is its number
+    Py_ssize_t begin
+    Py_ssize_t end
+    Py_ssize_t first
+    Py_ssize_t last
 
 cdef struct Pairs:            # a block of perturbations by +h and by -h, each as one sample sees it
     gf_pairs base             # what kernels need; its pointers are the first two of these
@@ -77,9 +84,9 @@ cdef enum State:              # what a slot holds
     SELECTED = 2              # a number per row as in COLUMN: it multiplies the row `column` of a term's matrix
     DENSE = 3                 # a vector per row: +h and -h of the first pair, of the second, ...
 
-cdef enum:
-    NOTHING = -1
-    UNIT = -2
+cpdef enum:
+    NOTHING = -1              # in place of a number: there is none
+    UNIT = -2                 # in place of a term: the output of the step itself is perturbed
     PAIR_WORK = 2             # doubles per pair that propagate() needs for itself
 
 
@@ -87,41 +94,10 @@ cdef class CompiledProgram:
     cdef const gf_kernels *kernels
     cdef const Step[::1] steps
     cdef const Term[::1] terms
-    cdef const Block[::1] blocks
+    cdef const ParameterBlock[::1] blocks
     cdef const Route[::1] routes
     cdef const Use[::1] uses
     cdef readonly Py_ssize_t tape_stride
     cdef readonly Py_ssize_t n_slots
     cdef readonly Py_ssize_t capacity   # pairs that a block has room for, in whole panels,
     cdef readonly Py_ssize_t pairs      # and holds
-
-    cdef void forward(self, const double *theta, const double *inputs, Py_ssize_t input_stride,
-                      const double *targets, Py_ssize_t target_stride, Py_ssize_t samples, double *tape,
-                      double *costs, Py_ssize_t cost_stride) noexcept nogil
-    cdef bint included(self, const Step *step, const double *sample) noexcept nogil
-    cdef void affine_values(self, const Step *step, const double *theta, Py_ssize_t samples,
-                            double *tape) noexcept nogil
-    cdef void propagate(self, const Route *route, Pairs *pairs, const double *theta, const double *targets,
-                        Py_ssize_t target_stride, double *scratch) noexcept nogil
-    cdef Py_ssize_t state_of(self, Py_ssize_t step, const Pairs *pairs) noexcept nogil
-    cdef double *slot_of(self, const Step *step, double *slots) noexcept nogil
-    cdef gf_difference difference_of(self, const Step *step, const Pairs *pairs, const double *theta, double *slots,
-                                     double *work) noexcept nogil
-    cdef void expand(self, const Step *step, Pairs *pairs, const double *theta, double *slots,
-                     double *work) noexcept nogil
-    cdef Py_ssize_t affine_difference(self, const Step *step, Py_ssize_t inject, Pairs *pairs, const double *theta,
-                                      double *slots, double *work) noexcept nogil
-    cdef void dense_product(self, const Step *step, const Term *term, const Pairs *pairs, const double *theta,
-                            double *slots, bint accumulate) noexcept nogil
-    cdef void inject_perturbation(self, const Step *step, Py_ssize_t inject, const Pairs *pairs, double *slots,
-                                  bint dense, bint accumulate) noexcept nogil
-    cdef void diagonal_difference(self, const Step *step, const Term *term, const Pairs *pairs, const double *theta,
-                                  double *slots, bint dense, bint accumulate) noexcept nogil
-    cdef const Term *narrow_reader(self, Py_ssize_t number, Py_ssize_t inject_at, const Pairs *pairs) noexcept nogil
-    cdef void elementwise_and_narrow(self, const Step *step, const Term *term, Pairs *pairs, const double *theta,
-                                     double *slots, double *work) noexcept nogil
-    cdef void elementwise_difference(self, const Step *step, const Pairs *pairs, const double *theta, double *slots,
-                                     double *work) noexcept nogil
-    cdef void pairwise_difference(self, const Step *step, const Pairs *pairs, double *slots, bint dense) noexcept nogil
-    cdef void cost_difference(self, const Step *step, const Pairs *pairs, const double *targets,
-                              Py_ssize_t target_stride, double *slots) noexcept nogil

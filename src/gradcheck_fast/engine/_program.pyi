@@ -8,12 +8,19 @@ class Kind(IntEnum):
     AFFINE = 1
     ELEMENTWISE = 2
     SOFTMAX = 3
-    PRODUCT = 4
-    ADD = 5
-    CHOOSE = 6
-    COST = 7
+    PAIRWISE = 4
+    WHERE = 5
+    COST = 6
 
-WORK_PER_PAIR: int
+NOTHING: int
+UNIT: int
+PAIR_WORK: int
+STEP: np.dtype[np.void]
+TERM: np.dtype[np.void]
+BLOCK: np.dtype[np.void]
+ROUTE: np.dtype[np.void]
+USE: np.dtype[np.void]
+TASK: np.dtype[np.void]
 
 class CompiledProgram:
     @property

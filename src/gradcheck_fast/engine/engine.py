@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.engine import _loops
+from gradcheck_fast.engine import _loops, _packing
+from gradcheck_fast.engine._program import NOTHING
+from gradcheck_fast.engine._tape import Chunk, fill_tape
+from gradcheck_fast.engine.layout import PACKED_ROWS, PANEL, aligned, padded
+from gradcheck_fast.engine.memory import Memory
 from gradcheck_fast.engine.rounding import add_roundings
 from gradcheck_fast.engine.routes import WORK_ELEMENTWISE, Routes
-from gradcheck_fast.engine.sweep import Memory, Run, Sums, What
+from gradcheck_fast.engine.rows import lower
+from gradcheck_fast.engine.sweep import Perturbation, Sweep, Totals
+from gradcheck_fast.engine.tables import Tables
 from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.numerical.gradient import EXACT_STEP, Kinks
-from gradcheck_fast.program.parameters import NOTHING, PACKED_ROWS, PANEL, aligned, padded
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.threads import resolve
 
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine._program import CompiledProgram
-    from gradcheck_fast.engine.sweep import Some
+    from gradcheck_fast.engine.sweep import PartialResult
     from gradcheck_fast.program.program import Program
     from gradcheck_fast.running.runner import Runner
 
@@ -47,40 +52,46 @@ SERIAL_COPY = 32 * 1024
 
 
 class Engine:
-    """A program with its data, ready to be evaluated and perturbed.
+    """A program with its data, ready to be evaluated and perturbed; `Engine.of` makes one from a `Program`.
 
     The methods give (cost(+h) - cost(-h)) / 2h for every parameter, without the penalty. Several threads may call them
     at once: each call has its own memory.
 
     Parameters
     ----------
-    program : Program
+    tables : Tables
     inputs, targets : ndarray, shape (samples, width)
         float64, C-contiguous, as wide as the program's input and cost steps say.
-    rows : int, optional
+    chunk_samples : int, optional
         Samples in a chunk.
     """
 
     def __init__(
-        self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64], rows: int | None = None
-    ) -> None:
-        self._program = program
+        self, tables: Tables, inputs: NDArray[np.float64], targets: NDArray[np.float64],
+        chunk_samples: int | None = None,
+    ) -> None:  # fmt: skip
+        self.tables, self.program = tables, tables.rows
         self.inputs = inputs
         # sums over targets may read on to the end of the panel
         self.targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
         self.targets[...] = targets
         self._isa = instruction_set()
-        self._compiled = Routes(program).compile(self._isa)  # for values: no routes
-        self._rows = rows or self._chunk_samples(CHUNK_DOUBLES)
+        self._compiled = Routes(tables).compile(self._isa)  # for values: no routes
+        self._rows = chunk_samples or self._chunk_samples(CHUNK_DOUBLES)
         self._idle: list[Memory] = []
 
+    @classmethod
+    def of(cls, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> Engine:
+        """The engine of a program that acts on each sample's vector alone; a ValueError names a step that does not."""
+        return cls(Tables(lower(program)), inputs, targets)
+
     def __reduce__(self) -> tuple[type[Engine], tuple[Any, ...]]:
-        return Engine, (self._program, self.inputs, self.targets, self._rows)
+        return Engine, (self.tables, self.inputs, self.targets, self._rows)
 
     def part(self, number: int) -> Engine:
         """The same with one chunk of the samples only."""
         samples = slice(number * self._rows, (number + 1) * self._rows)
-        return Engine(self._program, self.inputs[samples], self.targets[samples], self._rows)
+        return Engine(self.tables, self.inputs[samples], self.targets[samples], self._rows)
 
     @property
     def samples(self) -> int:
@@ -88,18 +99,18 @@ class Engine:
 
     @cached_property
     def unit_routes(self) -> Routes:
-        return Routes.of_units(self._program)
+        return Routes.of_units(self.tables)
 
     @cached_property
     def parameter_routes(self) -> Routes:
-        return Routes.of_parameters(self._program)
+        return Routes.of_parameters(self.tables)
 
     def work(self, method: str, entries: NDArray[np.intp] | None = None) -> float:
         """Estimated operations of a method, for all parameters or some; `units` finds all in any case."""
         if method == "units":
             return self.samples * self.unit_routes.work_per_sample
         if method == "direct":
-            size = self._program.size if entries is None else len(entries)
+            size = self.program.size if entries is None else len(entries)
             return 2.0 * size * self._forward_work(self.samples)
         routes = self.parameter_routes
         return self.samples * (routes.work_per_sample if entries is None else routes.work_of(entries))
@@ -111,8 +122,8 @@ class Engine:
             return float(np.concatenate([self._fill(chunk, packed, n_threads) for chunk in memory.chunks]).sum())
 
     def values(self, theta: NDArray[np.float64], steps: Sequence[int], n_threads: int) -> NDArray[np.float64]:
-        """The values of some steps, side by side, for all samples: shape (samples, their width)."""
-        places = [(self._program.offsets[step], self._program.steps[step].width) for step in steps]
+        """The values of some row steps, side by side, for all samples: shape (samples, their width)."""
+        places = [(self.tables.offsets[step], self.program.steps[step].width) for step in steps]
         columns = np.concatenate([np.arange(begin, begin + width) for begin, width in places])
         out = np.empty((self.samples, len(columns)))
         with self._memory() as memory:
@@ -157,13 +168,13 @@ class Engine:
         entries: NDArray[np.intp] | None, costs: NDArray[np.float64], n_threads: int,
     ) -> Callable[[int, int], None]:  # fmt: skip
         """A function that adds to the costs of some parameters."""
-        program = self._program
+        program = self.program
         if self.work("direct", entries) < SERIAL_WORK:
             n_threads = 1
         with self._memory() as memory:
             private = np.stack([self._pack(memory, theta, n_threads)] * n_threads)
-        tapes = aligned(n_threads, self._chunk_samples(DIRECT_DOUBLES), program.tape_stride)
-        positions = program.packing.positions(program.size)
+        tapes = aligned(n_threads, self._chunk_samples(DIRECT_DOUBLES), self.tables.tape_stride)
+        positions = self.tables.packing.positions(program.size)
         if entries is not None:
             positions = positions[entries]
 
@@ -187,7 +198,7 @@ class Engine:
         kinks : Kinks or None
             None if none were crossed, or they were not to be counted.
         """
-        sums = Sums(self._program.size, kinks)
+        sums = Totals(self.program.size, kinks)
         for run in self._runs("incremental", theta, h, runner, sums, kinks=kinks, entries=entries):
             sums.gradient += run.found
             if run.crossed:
@@ -203,12 +214,12 @@ class Engine:
         An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
         with, is what it does per parameter. Returns what `incremental` does.
         """
-        program, sums = self._program, Sums(self._program.size, kinks)
+        sums = Totals(self.program.size, kinks)
         begins, uses, first_use = self._uses
         for run in self._runs("units", theta, h, runner, sums, kinks=kinks):
             rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
             _loops.gather(
-                run.compiled, begins, uses, first_use, program.packing.tasks, run.chunk, run.found, sums.gradient,
+                run.compiled, begins, uses, first_use, self.tables.packing.tasks, run.chunk, run.found, sums.gradient,
                 run.chunk.begin > 0, rows, run.n_threads,
             )  # fmt: skip
             if run.crossed:
@@ -218,14 +229,16 @@ class Engine:
 
     def roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
         """What one rounding of everything in each entry is, over EPSILON; see `rounding.add_roundings`."""
-        sums = Sums(self._program.size, False)
+        sums = Totals(self.program.size, False)
         for run in self._runs("roundings", theta, EXACT_STEP, runner, sums, kinks=False):
-            sensitivities = {step: self._by_sample(run.chunk, run.found, step) for step in self._unit_offsets}
+            sensitivities = {step: self._by_sample(run.chunk, run.found, step) for step in self.tables.unit_offsets}
             with np.errstate(over="ignore", invalid="ignore"):
-                add_roundings(self._program, run.chunk, sensitivities, self._isa, sums.gradient)
+                add_roundings(self.tables, run.chunk, sensitivities, self._isa, sums.gradient)
         return sums.gradient
 
-    def share(self, number: int, theta: NDArray[np.float64], what: What, n_threads: int, begin: int, end: int) -> Some:
+    def share(
+        self, number: int, theta: NDArray[np.float64], what: Perturbation, n_threads: int, begin: int, end: int
+    ) -> PartialResult:
         """What the tasks begin..end of a chunk of the samples give, for another process."""
         n_threads = resolve(n_threads)
         with self._memory() as memory:
@@ -235,11 +248,11 @@ class Engine:
             return run.some(begin, end)
 
     def _runs(
-        self, name: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Sums, *, kinks: bool,
+        self, name: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Totals, *, kinks: bool,
         entries: NDArray[np.intp] | None = None,
-    ) -> Iterator[Run]:  # fmt: skip
+    ) -> Iterator[Sweep]:  # fmt: skip
         """All units or parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
-        what = What(h, name != "incremental", kinks, entries)
+        what = Perturbation(h, name != "incremental", kinks, entries)
         key = (name, theta, *what)
         with self._memory() as memory:
             packed = self._pack(memory, theta, runner.n_threads)
@@ -254,18 +267,18 @@ class Engine:
     @cached_property
     def _units(self) -> int:
         """Units of a sample, padded."""
-        return sum(padded(self._program.steps[step].width) for step in self._unit_offsets)
+        return sum(padded(self.program.steps[step].width) for step in self.tables.unit_offsets)
 
     @cached_property
     def _widest(self) -> int:
-        return max((padded(p.columns) for p in self._program.parameters), default=0)
+        return max((padded(p.columns) for p in self.program.parameters), default=0)
 
     @cached_property
     def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Where the units of each term's step begin; the terms, by parameter; and where those of each begin there."""
-        begins = np.array([self._unit_offsets[step] for step, _ in self._program.terms], np.intp)
-        numbers = np.array([term.parameter.number for _, term in self._program.terms], np.intp)
-        counts = np.bincount(numbers, minlength=len(self._program.parameters))
+        begins = np.array([self.tables.unit_offsets[step] for step, _ in self.program.terms], np.intp)
+        numbers = np.array([term.parameter.number for _, term in self.program.terms], np.intp)
+        counts = np.bincount(numbers, minlength=len(self.program.parameters))
         return begins, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
 
     @cached_property
@@ -276,27 +289,23 @@ class Engine:
     def _compiled_parameter_routes(self) -> CompiledProgram:
         return self.parameter_routes.compile(self._isa)
 
-    @cached_property
-    def _unit_offsets(self) -> dict[int, int]:
-        return self._program.unit_offsets()
-
-    def _by_sample(self, chunk: _loops.Chunk, units: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+    def _by_sample(self, chunk: Chunk, units: NDArray[np.float64], step: int) -> NDArray[np.float64]:
         """The units of one affine step, out of those of all, as an array of shape (..., samples, width)."""
-        width, samples = self._program.steps[step].width, len(chunk.tape)
-        begin = self._unit_offsets[step] * samples
+        width, samples = self.program.steps[step].width, len(chunk.tape)
+        begin = self.tables.unit_offsets[step] * samples
         panels = units[..., begin : begin + padded(width) * samples].reshape(*units.shape[:-1], -1, samples, PANEL)
         return panels.swapaxes(-3, -2).reshape(*units.shape[:-1], samples, -1)[..., : chunk.count, :width]
 
-    def _spread_slopes(self, chunk: _loops.Chunk, slopes: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
+    def _spread_slopes(self, chunk: Chunk, slopes: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
         """What the slopes of units leave open, times what parameters are multiplied with, on to those of parameters."""
-        program = self._program
+        program = self.program
         for step, term in program.terms:
             by_sample = self._by_sample(chunk, slopes, step)
             some = np.flatnonzero(by_sample.any(axis=(0, 2)))
             if not len(some):
                 continue
             low, high = by_sample[:, some]
-            begin = program.offsets[term.step]
+            begin = self.tables.offsets[term.step]
             count = term.parameter.columns if term.diagonal else term.parameter.rows
             factor = np.ones((len(some), 1)) if term.step == NOTHING else chunk.tape[some, begin : begin + count]
             up, down = np.maximum(factor, 0.0), np.minimum(factor, 0.0)
@@ -312,13 +321,13 @@ class Engine:
         except IndexError:
             memory = Memory()
         if not memory.chunks:
-            memory.chunks = self._chunks(aligned(self._rows, self._program.tape_stride))
+            memory.chunks = self._chunks(aligned(self._rows, self.tables.tape_stride))
         yield memory
         self._idle.append(memory)
 
     def _prepare(
-        self, memory: Memory, chunk: _loops.Chunk, packed: NDArray[np.float64], what: What, n_threads: int
-    ) -> Run:
+        self, memory: Memory, chunk: Chunk, packed: NDArray[np.float64], what: Perturbation, n_threads: int
+    ) -> Sweep:
         """A method with the tape of a chunk, and nothing found yet."""
         h, by_units, kinks, entries = what
         if self.work("units" if by_units else "incremental", entries) < SERIAL_WORK:
@@ -326,11 +335,11 @@ class Engine:
         self._fill(chunk, packed, n_threads)
         routes = self.unit_routes if by_units else self.parameter_routes
         tasks = routes.tasks(chunk.count, entries)
-        size = len(chunk.tape) * self._units if by_units else self._program.size
+        size = len(chunk.tape) * self._units if by_units else self.program.size
         # what is found of parameters is too much to be kept for the next call
         new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
         found, slopes = new("found", size), new("slopes", 2 if kinks else 0, size)
-        return Run(
+        return Sweep(
             memory,
             chunk,
             _loops.units if by_units else partial(_loops.incremental, chosen=tasks.chosen),
@@ -347,34 +356,34 @@ class Engine:
         )
 
     def _pack(self, memory: Memory, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
-        packing = self._program.packing
+        packing = self.tables.packing
         packed = memory.get("packed", packing.size)
         if len(packing.tasks):
-            _loops.pack(self._compiled, packing.tasks, theta, packed, 1 if packing.size < SERIAL_COPY else n_threads)
+            _packing.pack(self._compiled, packing.tasks, theta, packed, 1 if packing.size < SERIAL_COPY else n_threads)
         return packed
 
     def _chunk_samples(self, doubles: int) -> int:
         """Samples in a chunk whose tape takes about so many doubles; as many in each chunk, or nearly."""
-        wanted = doubles // self._program.tape_stride
+        wanted = doubles // self.tables.tape_stride
         chunks = -(-self.samples // max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
         return -(-self.samples // chunks)
 
-    def _chunks(self, tape: NDArray[np.float64]) -> list[_loops.Chunk]:
+    def _chunks(self, tape: NDArray[np.float64]) -> list[Chunk]:
         """The data in chunks of as many samples as the tape, one for all of them, has rows."""
         return [
-            _loops.Chunk(self.inputs, self.targets, tape, begin, min(len(tape), self.samples - begin))
+            Chunk(self.inputs, self.targets, tape, begin, min(len(tape), self.samples - begin))
             for begin in range(0, self.samples, len(tape))
         ]
 
     def _forward_work(self, samples: int) -> float:
-        return samples * (2.0 * self._program.size + WORK_ELEMENTWISE * self._program.tape_stride)
+        return samples * (2.0 * self.program.size + WORK_ELEMENTWISE * self.tables.tape_stride)
 
-    def _fill(self, chunk: _loops.Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+    def _fill(self, chunk: Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
         """Fills the chunk's tape; returns the cost of every sample."""
         costs = np.zeros(chunk.count)
         n_threads = 1 if self._forward_work(chunk.count) < SERIAL_WORK else n_threads
         block = min(FORWARD_SAMPLES, -(-chunk.count // n_threads // ROW_MULTIPLE) * ROW_MULTIPLE)
-        _loops.fill_tape(self._compiled, packed, chunk, costs, block, n_threads)
+        fill_tape(self._compiled, packed, chunk, costs, block, n_threads)
         return costs
 
 
@@ -384,9 +393,9 @@ class _Share:
 
     engine: Engine
     number: int
-    options: tuple[NDArray[np.float64], What, int]
+    options: tuple[NDArray[np.float64], Perturbation, int]
 
-    def __call__(self, begin: int, end: int) -> Some:
+    def __call__(self, begin: int, end: int) -> PartialResult:
         return self.engine.share(self.number, *self.options, begin, end)
 
     def __reduce__(self) -> tuple[type[_Share], tuple[Any, ...]]:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.engine import _loops, _program
-from gradcheck_fast.engine._program import Kind
-from gradcheck_fast.program.parameters import NOTHING, PANEL, TASK, integers, padded
+from gradcheck_fast.engine import _loops
+from gradcheck_fast.engine._program import NOTHING, ROUTE, TASK, UNIT, USE, CompiledProgram
+from gradcheck_fast.engine.layout import PANEL, padded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.program.program import Program, Step
-
-UNIT = -2
+    from gradcheck_fast.engine.rows import RowStep
+    from gradcheck_fast.engine.tables import Tables
 
 #: Pairs in a block: twice as many rows, which fill the matrix kernel's 12 rows at a time, and fit into the L2 cache up
 #: to widths of 1024; no fewer for wider layers, whose matrices would be read too often.
@@ -32,10 +31,6 @@ MOST_BLOCK_DOUBLES = 4 * 1024 * 1024
 BLOCKS_PER_TASK = 4
 #: Parameters in a task, at least: neighbours in a column, that use the same sample's tape and the same matrix row.
 PARAMETERS_AT_ONCE = 8
-
-# These mirror the structs of _program.pxd, field for field.
-ROUTE = np.dtype(integers("first_use", "n_uses", "parameter", "skip", "sensitivities"))
-USE = np.dtype(integers("step", "term"))
 
 #: Estimated operations per entry, beside the two of each multiply-add: what a difference of an elementwise step costs.
 WORK_ELEMENTWISE = 30
@@ -64,38 +59,39 @@ class Tasks(NamedTuple):
 class Routes:
     """The routes of one method over one program, and the tables in which the engine reads them."""
 
-    def __init__(self, program: Program, *, by_units: bool = False) -> None:
-        self._program = program
+    def __init__(self, tables: Tables, *, by_units: bool = False) -> None:
+        self._tables, self._program = tables, tables.rows
+        program = tables.rows
         self.by_units = by_units
         self._routes: list[tuple[int, ...]] = []
         self._uses: list[tuple[int, int]] = []
         self.counts: list[int] = []  #: parameters of each route, or units per sample
         self.work: list[float] = []  #: estimated operations of one row
         self.gathering = 0.0  #: estimated operations, per sample, of adding up the units' sensitivities
-        per_pair = 2 * sum(program.slots.widths)
+        per_pair = 2 * sum(tables.slots.widths)
         self._pairs = min(BLOCK_PAIRS, max(1, MOST_BLOCK_DOUBLES // max(per_pair, 1)))
         self._capacity = -(-self._pairs // PANEL) * PANEL
         # doubles and integers that a thread needs; whole cache lines, so that threads do not share one
-        self.scratch = padded(program.tape_stride + self._capacity * (_loops.VALUES_PER_PAIR + per_pair))
-        self.numbers = padded(self._capacity * _loops.NUMBERS_PER_PAIR + 2 * len(program.slots.widths))
+        self.scratch = padded(tables.tape_stride + self._capacity * (_loops.VALUES_PER_PAIR + per_pair))
+        self.numbers = padded(self._capacity * _loops.NUMBERS_PER_PAIR + 2 * len(tables.slots.widths))
         dense = [self._dense_work(step) if n in program.needed else 0.0 for n, step in enumerate(program.steps)]
         self._dense_after = list(accumulate(reversed(dense), initial=0.0))[::-1]
         self._tasks: dict[int, Tasks] = {}
 
     @classmethod
-    def of_units(cls, program: Program) -> Routes:
+    def of_units(cls, tables: Tables) -> Routes:
         """One route per affine step."""
-        routes = cls(program, by_units=True)
-        for step, offset in program.unit_offsets().items():
+        routes, program = cls(tables, by_units=True), tables.rows
+        for step, offset in tables.unit_offsets.items():
             width = program.steps[step].width
             routes._add([(step, UNIT)], count=width, sensitivities=offset)
         routes.gathering = 2.0 * sum(term.parameter.size for _, term in program.terms)
         return routes
 
     @classmethod
-    def of_parameters(cls, program: Program) -> Routes:
+    def of_parameters(cls, tables: Tables) -> Routes:
         """One route per parameter; every step that uses it is perturbed at once."""
-        routes = cls(program)
+        routes, program = cls(tables), tables.rows
         uses: dict[object, list[tuple[int, int]]] = {p: [] for p in program.parameters}
         for number, (step, term) in enumerate(program.terms):
             uses[term.parameter].append((step, number))
@@ -109,15 +105,16 @@ class Routes:
             )
         return routes
 
-    def compile(self, isa: str) -> _program.CompiledProgram:
+    def compile(self, isa: str) -> CompiledProgram:
         """The program with these routes, as the engine runs them on an instruction set."""
-        return _program.CompiledProgram(
-            *self._program.tables,
-            self._program.packing.table,
+        return CompiledProgram(
+            self._tables.steps,
+            self._tables.terms,
+            self._tables.packing.table,
             np.array(self._routes, ROUTE),
             np.array(self._uses, USE),
-            self._program.tape_stride,
-            len(self._program.slots.widths),
+            self._tables.tape_stride,
+            len(self._tables.slots.widths),
             self._capacity,
             self._pairs,
             isa,
@@ -207,15 +204,15 @@ class Routes:
             step = self._program.steps[number]
             if number not in self._program.needed or not columns.intersection(step.inputs):
                 continue
-            if step.kind == Kind.AFFINE:
+            if step.is_affine:
                 return work + 2.0 * step.width + self._dense_after[number + 1]
-            if step.kind == Kind.SOFTMAX or not step.separable:
+            if not step.stays_in_column:
                 return work + self._dense_after[number]
             work += WORK_ELEMENTWISE
             columns.add(number)
         return work
 
-    def _dense_work(self, step: Step) -> float:
-        if step.kind == Kind.AFFINE:
+    def _dense_work(self, step: RowStep) -> float:
+        if step.is_affine:
             return 2.0 * sum(t.parameter.size for t in step.terms if t.step != NOTHING)
-        return 0.0 if step.kind == Kind.INPUT else float(WORK_ELEMENTWISE * step.width)
+        return 0.0 if step.is_input else float(WORK_ELEMENTWISE * step.width)

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradcheck_fast.numerical.gradient import Kinks
-from gradcheck_fast.program.parameters import aligned
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.pieces import PIECE_SECONDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.engine import _loops
     from gradcheck_fast.engine._program import CompiledProgram
+    from gradcheck_fast.engine._tape import Chunk
+    from gradcheck_fast.engine.memory import Memory
     from gradcheck_fast.engine.routes import Tasks
 
 #: Estimated operations per second that any machine does.
 SURE_SPEED = 4e9
 
 
-class What(NamedTuple):
+class Perturbation(NamedTuple):
     """What is to be perturbed, how far, and whether kinks are counted; `entries`: these parameters only."""
 
     h: float
@@ -32,7 +32,7 @@ class What(NamedTuple):
     entries: NDArray[np.intp] | None
 
 
-class Some(NamedTuple):
+class PartialResult(NamedTuple):
     """What some tasks found: where it is not zero, and how many kinks each crossed."""
 
     places: NDArray[np.intp]
@@ -42,11 +42,11 @@ class Some(NamedTuple):
     counts: NDArray[np.intp]
 
 
-class Run(NamedTuple):
+class Sweep(NamedTuple):
     """A method that propagates differences, ready to be run on a chunk of the samples; see `_loops.units`."""
 
     memory: Memory
-    chunk: _loops.Chunk
+    chunk: Chunk
     engine: Callable[..., None]
     compiled: CompiledProgram
     theta: NDArray[np.float64]
@@ -71,20 +71,20 @@ class Run(NamedTuple):
         """How many kinks were crossed."""
         return int(self.counts.sum())
 
-    def some(self, begin: int, end: int) -> Some:
+    def some(self, begin: int, end: int) -> PartialResult:
         """What there is, if only the tasks begin..end have been done."""
         places, slope_places = np.flatnonzero(self.found), np.flatnonzero(self.slopes)
-        return Some(
+        return PartialResult(
             places, self.found[places], slope_places, self.slopes.ravel()[slope_places], self.counts[begin:end].copy()
         )
 
-    def put(self, begin: int, end: int, some: Some) -> None:
+    def put(self, begin: int, end: int, some: PartialResult) -> None:
         """Writes what `some` gave elsewhere."""
         self.found[some.places] = some.found
         self.slopes.reshape(-1)[some.slope_places] = some.slopes
         self.counts[begin:end] = some.counts
 
-    def job(self, what: tuple[Any, ...], share: Callable[[int, int], Some]) -> Job:
+    def job(self, what: tuple[Any, ...], share: Callable[[int, int], PartialResult]) -> Job:
         """All tasks."""
         surely_quick = self.n_threads * SURE_SPEED * PIECE_SECONDS / self.tasks.most
         return Job(
@@ -93,7 +93,7 @@ class Run(NamedTuple):
         )  # fmt: skip
 
 
-class Sums:
+class Totals:
     """What the chunks of the samples add up to: a gradient, and which kinks were met."""
 
     def __init__(self, size: int, kinks: bool) -> None:
@@ -109,23 +109,3 @@ class Sums:
     def kinks(self) -> Kinks | None:
         """None if none were crossed, or they were not counted."""
         return Kinks(int(self.crossed[0]), *self.slopes) if self.crossed[0] else None
-
-
-class Memory:
-    """The working memory of one call of the engine: arrays that the next call may use again."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, NDArray[np.float64]] = {}
-        self.chunks: list[_loops.Chunk] = []
-
-    def get(self, name: str, *shape: int) -> NDArray[np.float64]:
-        """The array of that name and shape, as it was left; zeros the first time."""
-        if name not in self._arrays or self._arrays[name].shape != shape:
-            self._arrays[name] = aligned(*shape)
-        return self._arrays[name]
-
-    def cleared(self, name: str, *shape: int) -> NDArray[np.float64]:
-        """The same, filled with zeros."""
-        array = self.get(name, *shape)
-        array[...] = 0.0
-        return array

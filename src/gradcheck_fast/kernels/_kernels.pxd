@@ -33,6 +33,12 @@ cdef extern from "kernels.h" nogil:
         void (*column_difference)(const gf_pairs *pairs, Py_ssize_t z, Py_ssize_t y, Py_ssize_t stride,
                                   const double *d, double *out) noexcept nogil
 
+    ctypedef struct gf_pairwise:
+        const char *name
+        void (*value)(Py_ssize_t n, const double *f, const double *g, double *out) noexcept nogil
+        void (*difference)(Py_ssize_t n, const double *f, const double *g, const double *df, const double *dg,
+                           double *out) noexcept nogil
+
     ctypedef struct gf_cost_place:
         Py_ssize_t n
         Py_ssize_t x
@@ -60,6 +66,8 @@ cdef extern from "kernels.h" nogil:
         const gf_function *functions
         Py_ssize_t n_elementwise
         const gf_elementwise *elementwise
+        Py_ssize_t n_pairwise
+        const gf_pairwise *pairwise
         Py_ssize_t n_costs
         const gf_cost *costs
         void (*matmul)(Py_ssize_t rows, Py_ssize_t inner, Py_ssize_t panels, const double *a, Py_ssize_t a_row,
@@ -83,10 +91,6 @@ cdef extern from "kernels.h" nogil:
                                  Py_ssize_t *crossed) noexcept nogil
         void (*softmax_value)(Py_ssize_t n, const double *z, double *p) noexcept nogil
         void (*softmax_difference)(Py_ssize_t n, const double *p, const double *d, double *out) noexcept nogil
-        void (*product_difference)(Py_ssize_t n, const double *f, const double *g, const double *df,
-                                   const double *dg, double *out) noexcept nogil
-        void (*sum_difference)(Py_ssize_t n, double constant, const double *df, const double *dg,
-                               double *out) noexcept nogil
         double (*multiply_add)(Py_ssize_t n, double *result) noexcept nogil
 
     const gf_kernels *gf_kernels_for(const char *isa)

@@ -1,10 +1,25 @@
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 PANEL: int
 has_openmp: bool
-OPERATIONS: dict[str, tuple[int, int]]
-COSTS: dict[str, tuple[int, bool, int]]
+
+class Elementwise(NamedTuple):
+    number: int
+    cached: int
+    kinks: tuple[float, ...]
+
+class Cost(NamedTuple):
+    number: int
+    separable: bool
+    cached: int
+    kink: bool
+
+ELEMENTWISE: dict[str, Elementwise]
+PAIRWISE: dict[str, int]
+COSTS: dict[str, Cost]
 
 def instruction_sets() -> tuple[str, ...]: ...
 def elementary(name: str, x: NDArray[np.float64], isa: str) -> NDArray[np.float64]: ...

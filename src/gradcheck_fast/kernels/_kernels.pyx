@@ -4,6 +4,7 @@
 from cython.parallel cimport prange
 
 import numpy as np
+from typing import NamedTuple
 
 cdef extern from *:
     """
@@ -37,21 +38,35 @@ def instruction_sets():
     return tuple(found)
 
 
-def _operations():
-    cdef const gf_kernels *kernels = gf_kernels_for(b"baseline")
-    return {kernels.elementwise[k].name.decode(): (k, kernels.elementwise[k].cached)
-            for k in range(kernels.n_elementwise)}
+class Elementwise(NamedTuple):
+    """An elementwise operation: its place in the table, how many arrays it caches, and the z where its slope jumps."""
+
+    number: int
+    cached: int
+    kinks: tuple
 
 
-def _costs():
-    cdef const gf_kernels *kernels = gf_kernels_for(b"baseline")
-    return {kernels.costs[k].name.decode(): (k, bool(kernels.costs[k].separable), kernels.costs[k].cached)
-            for k in range(kernels.n_costs)}
+class Cost(NamedTuple):
+    """A cost: its place in the table, whether it is a sum over entries, how many arrays it caches, and whether its slope
+    jumps where an output is its target."""
+
+    number: int
+    separable: bool
+    cached: int
+    kink: bool
 
 
-#: ``{name: (index, cached)}`` of the elementwise operations, and ``{name: (index, separable, cached)}`` of the costs.
-OPERATIONS = _operations()
-COSTS = _costs()
+cdef const gf_kernels *_ANY = gf_kernels_for(b"baseline")
+
+#: The tables of the C kernels, each by name; of the operations on two steps only their places.
+ELEMENTWISE = {
+    _ANY.elementwise[k].name.decode(): Elementwise(
+        k, _ANY.elementwise[k].cached, tuple([_ANY.elementwise[k].kink[i] for i in range(_ANY.elementwise[k].kinks)]))
+    for k in range(_ANY.n_elementwise)}
+PAIRWISE = {_ANY.pairwise[k].name.decode(): k for k in range(_ANY.n_pairwise)}
+COSTS = {
+    _ANY.costs[k].name.decode(): Cost(k, bool(_ANY.costs[k].separable), _ANY.costs[k].cached, bool(_ANY.costs[k].kink))
+    for k in range(_ANY.n_costs)}
 
 
 def elementary(str name, const double[::1] x, str isa):
@@ -73,7 +88,7 @@ def elementwise(str name, const double[::1] z, const double[::1] d, str isa):
     Sixteen numbers at a time: so many are taken together to see how small d is.
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
-    cdef const gf_elementwise *operation = &kernels.elementwise[<Py_ssize_t>OPERATIONS[name][0]]
+    cdef const gf_elementwise *operation = &kernels.elementwise[<Py_ssize_t>ELEMENTWISE[name].number]
     cdef Py_ssize_t n = z.shape[0], panels = (n + GF_PANEL - 1) // GF_PANEL
     if d.shape[0] != n:
         raise ValueError(f"z has {n} entries and d has {d.shape[0]}; expected as many")
@@ -117,7 +132,7 @@ def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double 
     value, difference : ndarray, shape (rows,)
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
-    cdef const gf_cost *cost = &kernels.costs[<Py_ssize_t>COSTS[name][0]]
+    cdef const gf_cost *cost = &kernels.costs[<Py_ssize_t>COSTS[name].number]
     cdef Py_ssize_t k, rows = x.shape[0], width = x.shape[1], padded = (width + GF_PANEL - 1) // GF_PANEL * GF_PANEL
     values, change = np.zeros(rows), np.zeros(2 * rows)
     if rows == 0:

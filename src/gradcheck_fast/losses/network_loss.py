@@ -19,7 +19,6 @@ from gradcheck_fast.running.threads import resolve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.program.program import Program
     from gradcheck_fast.running.runner import Runner
 
 
@@ -51,13 +50,26 @@ class Given(NamedTuple):
     counted: int
 
 
+class Penalty(Protocol):
+    """A sum of squares; `decay` is its strength on an array of some shape."""
+
+    def decay(self, shape: tuple[int, ...]) -> float: ...
+
+
 class Described(Protocol):
     """What a loss needs to know of its network: the shapes of its arrays by name, and whether there is a penalty."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]: ...
     @property
-    def penalty(self) -> object | None: ...
+    def penalty(self) -> Penalty | None: ...
+
+
+def decay_of(network: Described) -> NDArray[np.float64]:
+    """The strength of the penalty on each entry of the flat vector."""
+    penalty, shapes = network.penalty, network.shapes.values()
+    strengths = [penalty.decay(shape) if penalty else 0.0 for shape in shapes]
+    return np.repeat(strengths, [int(np.prod(shape, dtype=np.intp)) for shape in shapes])
 
 
 class NetworkLoss:
@@ -68,10 +80,9 @@ class NetworkLoss:
 
     methods = ("units", "incremental", "direct")
 
-    def __init__(self, network: Described, engine: Engine, program: Program, given: Given) -> None:
+    def __init__(self, network: Described, engine: Engine, given: Given) -> None:
         self.network = network
         self._engine = engine
-        self._program = program
         self.given = given
 
     @property
@@ -193,7 +204,7 @@ class NetworkLoss:
 
     @cached_property
     def _decay(self) -> NDArray[np.float64]:
-        return self._program.decay()
+        return decay_of(self.network)
 
     def __repr__(self) -> str:
         return f"<loss of {self.network!r} on {self._engine.samples} samples>"

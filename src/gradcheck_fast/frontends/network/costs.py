@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck_fast.inputs.arguments import choose, number, true_or_false
 from gradcheck_fast.inputs.arrays import first_index, format_index, real_array, require_finite
-from gradcheck_fast.program.parameters import NOTHING
+from gradcheck_fast.program.steps.costs import BEFORE_LINK, COSTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,23 +41,23 @@ class Cost:
 
         `targets` has the shape (samples, times * width).
         """
-        width = sum(program.steps[step].width for step in signal.parts[0])
+        width = sum(program.steps[step].shape[1] for step in signal.parts[0])
         divisor = {"sum": 1, "batchmean": len(targets), "mean": counted * self._elements(width)}[self.reduction]
         by_class = targets.shape[1] == len(signal.parts) and width > 1
         kernel, constant = self._kernel(by_class)
-        if len(signal.parts[0]) > 1 and not program.is_separable(kernel):
+        if len(signal.parts[0]) > 1 and not COSTS[kernel].separable:
             raise ValueError(
                 f"{type(self).__name__} needs the outputs of one layer; put a Dense after the bidirectional one"
             )
         for time, parts in enumerate(signal.parts):
-            mask = signal.masks[time] if signal.masks else NOTHING
+            mask = signal.masks[time] if signal.masks else None
             for step in parts:
-                name, at = kernel, step
-                logits = program.input_of(step, self._link) if self._link else None
-                if logits is not None:  # log of a saturated sigmoid or softmax: from the logits, where nothing is lost
-                    name, at = kernel.replace("probabilities", "logits"), logits
-                target_width = 1 if by_class else program.steps[at].width
-                program.cost(name, at, target_width, constant, 1.0 / divisor, mask)
+                name, at, last = kernel, step, program.steps[step]
+                before = BEFORE_LINK.get(kernel)
+                if before and last.name == before.link:  # from the logits, where a saturated activation loses nothing
+                    name, at = before.name, last.inputs[0]
+                target = program.target(1 if by_class else last.shape[1])
+                program.cost(name, at, target, constant=constant, scale=1.0 / divisor, mask=mask)
 
     def read_sequences(
         self, y: Any, samples: int, times: int, outputs: int, valid: NDArray[np.bool_]
@@ -100,13 +100,8 @@ class Cost:
     def _elements(self, outputs: int) -> int:
         return outputs
 
-    @property
-    def _link(self) -> str | None:
-        """The activation whose result is the cost's input, and whose input the cost could take instead."""
-        return None
-
     def _kernel(self, by_class: bool) -> tuple[str, float]:
-        """The kernel's name and its constant."""
+        """The name of the cost's primitive, and its constant."""
         raise NotImplementedError
 
     def _forms(self, samples: int, outputs: int) -> dict[tuple[int, ...], str]:
@@ -188,12 +183,8 @@ class BinaryCrossEntropy(Cost):
         super().__post_init__()
         true_or_false("BinaryCrossEntropy: from_logits", self.from_logits)
 
-    @property
-    def _link(self) -> str | None:
-        return None if self.from_logits else "sigmoid"
-
     def _kernel(self, by_class: bool) -> tuple[str, float]:
-        return "binary_cross_entropy_" + ("logits" if self.from_logits else "probabilities"), 0.0
+        return "binary_cross_entropy_logits" if self.from_logits else "binary_cross_entropy_probabilities", 0.0
 
     def _check_values(self, targets: NDArray[Any], outputs: int) -> None:
         _require("BinaryCrossEntropy expects targets between 0 and 1", (targets >= 0) & (targets <= 1), targets)
@@ -215,16 +206,13 @@ class CrossEntropy(Cost):
         super().__post_init__()
         true_or_false("CrossEntropy: from_logits", self.from_logits)
 
-    @property
-    def _link(self) -> str | None:
-        return None if self.from_logits else "softmax"
-
     def _elements(self, outputs: int) -> int:
         return 1
 
     def _kernel(self, by_class: bool) -> tuple[str, float]:
-        kind = "logits" if self.from_logits else "probabilities"
-        return f"cross_entropy_{kind}" + ("_class" if by_class else ""), 0.0
+        if self.from_logits:
+            return "cross_entropy_logits_class" if by_class else "cross_entropy_logits", 0.0
+        return "cross_entropy_probabilities_class" if by_class else "cross_entropy_probabilities", 0.0
 
     def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
         targets = super().read_targets(y, samples, outputs)

@@ -8,16 +8,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from gradcheck_fast.inputs.arguments import choose, integer, true_or_false
-from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.program.steps import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from gradcheck_fast.program.parameters import Array, Parameter
     from gradcheck_fast.program.program import Program
 
 
 def activations() -> tuple[str, ...]:
     """The names of all activations, as PyTorch and Keras name them."""
-    return ("identity", *_kernels.OPERATIONS, "softmax")
+    return ("identity", *ACTIVATIONS)
 
 
 class Signal(NamedTuple):
@@ -38,9 +37,9 @@ class Signal(NamedTuple):
 
 
 def row_blocks(
-    program: Program, array: Array, widths: Sequence[int], *, first_row: int = 0, column: int = 0,
+    program: Program, array: int, widths: Sequence[int], *, first_row: int = 0, column: int = 0,
     columns: int | None = None,
-) -> list[Parameter]:  # fmt: skip
+) -> list[int]:  # fmt: skip
     """One block under the other, one for each of several steps side by side that an array multiplies."""
     begins = accumulate(widths, initial=first_row)
     return [
@@ -72,8 +71,8 @@ class Layer(Protocol):
     @property
     def state_widths(self) -> dict[str, int]: ...
 
-    def lower(self, program: Program, signal: Signal, arrays: dict[str, Array]) -> Signal:
-        """Adds the layer's steps after those of `signal`; returns what it gives."""
+    def lower(self, program: Program, signal: Signal, arrays: dict[str, int]) -> Signal:
+        """Adds the layer's steps after those of `signal`; returns what it gives. `arrays` are steps, by own names."""
         ...
 
 
@@ -122,15 +121,13 @@ class Dense:
         weights: dict[str, tuple[int, ...]] = {"W": (self.inputs, self.outputs)}
         return {**weights, "b": (self.outputs,)} if self.bias else weights
 
-    def lower(self, program: Program, signal: Signal, arrays: dict[str, Array]) -> Signal:
-        weights = row_blocks(program, arrays["W"], [program.steps[step].width for step in signal.parts[0]])
+    def lower(self, program: Program, signal: Signal, arrays: dict[str, int]) -> Signal:
+        weights = row_blocks(program, arrays["W"], [program.steps[step].shape[1] for step in signal.parts[0]])
         bias = program.block(arrays["b"]) if self.bias else None
         outputs = []
         for parts in signal.parts:
             step = program.affine(list(zip(parts, weights, strict=True)), bias)
-            if self.activation == "softmax":
-                step = program.softmax(step)
-            elif self.activation != "identity":
-                step = program.elementwise(self.activation, step)
+            if self.activation != "identity":
+                step = program.add(self.activation, step)
             outputs.append((step,))
         return signal._replace(parts=tuple(outputs))

@@ -14,7 +14,7 @@ from gradcheck_fast.inputs.arguments import nearest
 from gradcheck_fast.inputs.arrays import first_index, format_index, real_array, require_finite
 from gradcheck_fast.inputs.trees import Tree, pack_as
 from gradcheck_fast.losses.network_loss import Data, Given, NetworkLoss
-from gradcheck_fast.program.program import Program
+from gradcheck_fast.program.program import Program, Source
 from gradcheck_fast.running.threads import resolve
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ class Network:
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
         program, last = self.lower(data)
         packed = pack_as(params, self.shapes)
-        engine = Engine(program, data.inputs, np.empty((data.samples, 0)))
-        values = engine.values(packed.flat, [step for parts in last.parts for step in parts], threads)
+        engine = Engine.of(program, data.inputs, np.empty((data.samples, 0)))
+        outputs = [engine.program.numbers[step] for parts in last.parts for step in parts]
+        values = engine.values(packed.flat, outputs, threads)
         return values.reshape(data.samples, data.times, self.outputs) if last.sequence else values
 
     def loss(self, X: Any, y: Any, *, lengths: Any = None, states: Any = None) -> NetworkLoss:
@@ -156,20 +157,18 @@ class Network:
             targets = self.cost.read_targets(y, data.samples, self.outputs)
             counted = data.samples
         self.cost.lower(program, last, targets, counted)
-        return NetworkLoss(self, Engine(program, data.inputs, targets), program, Given(data, targets, counted))
+        return NetworkLoss(self, Engine.of(program, data.inputs, targets), Given(data, targets, counted))
 
     def lower(self, data: Data) -> tuple[Program, Signal]:
         """The program without its cost, and what the last layer gives."""
-        program = Program()
+        program = Program(data.samples)
         steps = tuple((program.input(self.inputs),) for _ in range(data.times))
         masks = tuple(program.input(1) for _ in range(data.times)) if data.masked else None
         signal = Signal(steps, self._sequences, masks)
-        for layer in self.layers:
-            arrays = {
-                own: program.array(shape, self.penalty.decay(shape) if self.penalty else 0.0)
-                for own, shape in layer.shapes.items()
-            }
-            signal = layer.lower(program, signal, arrays)
+        for number, layer in enumerate(self.layers, 1):
+            with program.at(Source(f"layer {number}, {type(layer).__name__}")):
+                arrays = {own: program.parameter(shape) for own, shape in layer.shapes.items()}
+                signal = layer.lower(program, signal, arrays)
         return program, signal
 
     def _read_inputs(self, X: Any, lengths: Any) -> Data:

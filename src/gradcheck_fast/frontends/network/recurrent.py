@@ -16,7 +16,6 @@ from gradcheck_fast.frontends.network.layers import Signal, activations, row_blo
 from gradcheck_fast.inputs.arguments import choose, integer, true_or_false
 
 if TYPE_CHECKING:
-    from gradcheck_fast.program.parameters import Array, Parameter
     from gradcheck_fast.program.program import Program
 
 #: The state of a cell: its steps, the output first. None stands for zeros.
@@ -32,32 +31,32 @@ class _Gates:
     """
 
     def __init__(
-        self, program: Program, arrays: dict[str, Array], x_widths: Sequence[int], hidden: int, gates: str, joint: str
+        self, program: Program, arrays: dict[str, int], x_widths: Sequence[int], hidden: int, gates: str, joint: str
     ) -> None:
         self._program = program
         inputs = sum(x_widths)
         x_array, h_array = (arrays["W"], arrays["W"]) if joint else (arrays["Wx"], arrays["Wh"])
         x_row, h_row = {"": (0, 0), "xh": (0, inputs), "hx": (hidden, 0)}[joint]
-        self._x: dict[str, list[Parameter]] = {}
-        self._h: dict[str, Parameter] = {}
-        self._biases: dict[str, dict[str, Parameter]] = {}
+        self._x: dict[str, list[int]] = {}
+        self._h: dict[str, int] = {}
+        self._biases: dict[str, dict[str, int]] = {}
         for k, gate in enumerate(gates):
             at = {"column": k * hidden, "columns": hidden}
             self._x[gate] = row_blocks(program, x_array, x_widths, first_row=x_row, **at)
             self._h[gate] = program.block(h_array, row=h_row, rows=hidden, **at)
             self._biases[gate] = {own: program.block(arrays[own], **at) for own in ("b", "bx", "bh") if own in arrays}
 
-    def from_x(self, gate: str, x: Sequence[int]) -> list[tuple[int, Parameter]]:
+    def from_x(self, gate: str, x: Sequence[int]) -> list[tuple[int, int]]:
         return list(zip(x, self._x[gate], strict=True))
 
-    def from_h(self, gate: str, h: int | None) -> list[tuple[int, Parameter]]:
+    def from_h(self, gate: str, h: int | None) -> list[tuple[int, int]]:
         return [] if h is None else [(h, self._h[gate])]
 
-    def biases(self, gate: str, *names: str) -> list[Parameter]:
+    def biases(self, gate: str, *names: str) -> list[int]:
         return [bias for own, bias in self._biases[gate].items() if own in names]
 
     def __call__(
-        self, gate: str, x: Sequence[int], h: int | None, diagonals: Sequence[tuple[int, Parameter]] = (),
+        self, gate: str, x: Sequence[int], h: int | None, diagonals: Sequence[tuple[int, int]] = (),
         offset: float = 0.0,
     ) -> int:  # fmt: skip
         """The pre-activation ``x Wx + h Wh + biases + diagonals + offset``."""
@@ -160,7 +159,7 @@ class Recurrent(ABC):
         endings = ("", "_reverse") if self.bidirectional else ("",)
         return {own + ending: self.hidden for ending in endings for own in self._states}
 
-    def lower(self, program: Program, signal: Signal, arrays: dict[str, Array]) -> Signal:
+    def lower(self, program: Program, signal: Signal, arrays: dict[str, int]) -> Signal:
         runs = [self._run(program, signal, {own: arrays[own] for own in arrays if "_reverse" not in own}, False)]
         if self.bidirectional:
             back = {own.removesuffix("_reverse"): arrays[own] for own in arrays if "_reverse" in own}
@@ -169,9 +168,9 @@ class Recurrent(ABC):
             return Signal(tuple(zip(*(outputs for outputs, _ in runs), strict=True)), True, signal.masks)
         return Signal((tuple(last for _, last in runs),), False, None)
 
-    def _run(self, program: Program, signal: Signal, arrays: dict[str, Array], reverse: bool) -> tuple[list[int], int]:
+    def _run(self, program: Program, signal: Signal, arrays: dict[str, int], reverse: bool) -> tuple[list[int], int]:
         """The outputs at all times, and the one of the last time that is run."""
-        widths = [program.steps[step].width for step in signal.parts[0]]
+        widths = [program.steps[step].shape[1] for step in signal.parts[0]]
         gates = _Gates(program, arrays, widths, self.hidden, self.letters, self.joint)
         state: State = (None,) * len(self._states)
         if self.initial_state == "parameters":
@@ -188,13 +187,15 @@ class Recurrent(ABC):
             new = cell(signal.parts[time], state)
             if signal.masks:  # None: the first time of all, which every sample has
                 mask = signal.masks[time]
-                new = tuple(n if s is None else program.choose(mask, n, s) for n, s in zip(new, state, strict=True))
+                new = tuple(
+                    n if s is None else program.add("where", mask, n, s) for n, s in zip(new, state, strict=True)
+                )
             state = new
             outputs[time] = last = new[0]
         return outputs, last
 
     @abstractmethod
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, Array]) -> Cell:
+    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
         """The function ``(x, state) -> state``."""
 
 
@@ -222,9 +223,9 @@ class RNN(Recurrent):
     def letters(self) -> str:
         return "h"
 
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, Array]) -> Cell:
+    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
         def cell(x: Sequence[int], state: State) -> tuple[int, ...]:
-            return (program.elementwise(self.activation, gates("h", x, state[0])),)
+            return (program.add(self.activation, gates("h", x, state[0])),)
 
         return cell
 
@@ -262,20 +263,20 @@ class GRU(Recurrent):
     def letters(self) -> str:
         return self.gates
 
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, Array]) -> Cell:
+    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
         def candidate(x: Sequence[int], h: int | None, r: int) -> int:
             if not self.reset_after:
-                return gates("n", x, None if h is None else program.product(r, h))
+                return gates("n", x, None if h is None else program.add("multiply", r, h))
             from_x = program.affine(gates.from_x("n", x), more_biases=gates.biases("n", "b", "bx"))
             matrices, biases = gates.from_h("n", h), gates.biases("n", "bh")
             if not matrices and not biases:
                 return from_x
-            return program.add(from_x, program.product(r, program.affine(matrices, more_biases=biases)))
+            return program.add("add", from_x, program.add("multiply", r, program.affine(matrices, more_biases=biases)))
 
         def cell(x: Sequence[int], state: State) -> tuple[int, ...]:
             (h,) = state
-            r, z = (program.elementwise("sigmoid", gates(gate, x, h)) for gate in "rz")
-            n = program.elementwise("tanh", candidate(x, h, r))
+            r, z = (program.add("sigmoid", gates(gate, x, h)) for gate in "rz")
+            n = program.add("tanh", candidate(x, h, r))
             old, new = (h, n) if self.keep == "z" else (n, h)
             return (_mix(program, z, old, new),)
 
@@ -328,26 +329,26 @@ class LSTM(Recurrent):
     def _more_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"P": (2 if self.coupled else 3, self.hidden)} if self.peepholes else {}
 
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, Array]) -> Cell:
+    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
         seeing = ("fo" if self.coupled else "ifo") if self.peepholes else ""
         peepholes = {gate: program.block(arrays["P"], row=k, rows=1) for k, gate in enumerate(seeing)}
 
         def sigmoid(gate: str, x: Sequence[int], h: int | None, c: int | None, offset: float = 0.0) -> int:
             diagonals = [(c, peepholes[gate])] if c is not None and gate in peepholes else []
-            return program.elementwise("sigmoid", gates(gate, x, h, diagonals, offset))
+            return program.add("sigmoid", gates(gate, x, h, diagonals, offset))
 
         def cell(x: Sequence[int], state: State) -> tuple[int, ...]:
             h, c = state
             f = sigmoid("f", x, h, c, self.forget_bias)
-            g = program.elementwise("tanh", gates("g", x, h))
+            g = program.add("tanh", gates("g", x, h))
             if self.coupled:
                 c_new = _mix(program, f, c, g)
             else:
-                c_new = program.product(sigmoid("i", x, h, c), g)
+                c_new = program.add("multiply", sigmoid("i", x, h, c), g)
                 if c is not None:
-                    c_new = program.add(program.product(f, c), c_new)
+                    c_new = program.add("add", program.add("multiply", f, c), c_new)
             o = sigmoid("o", x, h, c_new)
-            return program.product(o, program.elementwise("tanh", c_new)), c_new
+            return program.add("multiply", o, program.add("tanh", c_new)), c_new
 
         return cell
 
@@ -356,10 +357,10 @@ def _mix(program: Program, z: int, old: int | None, new: int | None) -> int:
     """``z old + (1 - z) new = new + z (old - new)``, where one may be None for zeros."""
     if new is None:
         assert old is not None
-        return program.product(z, old)
+        return program.add("multiply", z, old)
     if old is None:
-        return program.subtract(new, program.product(z, new))
-    return program.add(new, program.product(z, program.subtract(old, new)))
+        return program.add("subtract", new, program.add("multiply", z, new))
+    return program.add("add", new, program.add("multiply", z, program.add("subtract", old, new)))
 
 
 def _require_order(kind: str, gates: object, letters: str) -> None:

@@ -1,4 +1,5 @@
-"""Parameters: the user's arrays in one flat vector, the blocks of them that steps use, and where the engine packs them.
+"""Where the engine wants the parameters: the user's arrays in one flat vector, the blocks of them that steps use, and
+where these are packed.
 
 The engine reads a block in panels of 16 columns (see ``csrc/kernels.h``), and for some blocks more: the last panel once
 more, transposed, where it is narrow, and the sum of squares of each row.
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.engine._program import BLOCK, NOTHING, TASK
 from gradcheck_fast.kernels import _kernels
 
 if TYPE_CHECKING:
@@ -18,25 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PANEL = _kernels.PANEL
-NOTHING = -1
 
 #: A last panel of at most so many columns is multiplied by transposed, if the matrix has at least so many rows: then
 #: padding the columns to 16 would cost more than adding up lanes.
 NARROW_COLUMNS, NARROW_ROWS = 12, 48
 #: Rows of a block that are packed, or gathered, at a time.
 PACKED_ROWS = 64
-
-
-def integers(*names: str) -> list[tuple[str, str]]:
-    """Fields of a structured dtype."""
-    return [(name, "n") for name in names]
-
-
-# These mirror the structs of _program.pxd and _engine.pyx, field for field.
-BLOCK = np.dtype(
-    integers("flat", "stride", "rows", "columns", "packed", "panel_stride", "narrow", "narrow_row", "squares")
-)
-TASK = np.dtype(integers("route", "begin", "end", "first", "last"))
 
 
 def aligned(*shape: int) -> NDArray[np.float64]:
@@ -58,22 +47,18 @@ def spread(doubles: int) -> int:
 
 
 class Array(NamedTuple):
-    """An array of the user's parameters, and where it begins in the flat vector.
-
-    A vector is a matrix of one row. `decay` is the strength of the L2 penalty on it.
-    """
+    """An array of the user's parameters, and where it begins in the flat vector; a vector is a matrix of one row."""
 
     rows: int
     columns: int
     offset: int
-    decay: float
 
     @property
     def size(self) -> int:
         return self.rows * self.columns
 
 
-class Parameter(NamedTuple):
+class ParameterBlock(NamedTuple):
     """A block of an array that some step uses as a matrix: from (row, column) on; `number` counts them."""
 
     array: Array
@@ -107,12 +92,12 @@ class Packing:
 
     Parameters
     ----------
-    parameters : sequence of Parameter
+    parameters : sequence of ParameterBlock
     multiplied : set of int
         The numbers of those by which differences are multiplied, as matrices.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], multiplied: set[int]) -> None:
+    def __init__(self, parameters: Sequence[ParameterBlock], multiplied: set[int]) -> None:
         self._parameters = parameters
         self.size = 0  #: of the packed vector
         rows = []

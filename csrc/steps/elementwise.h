@@ -10,7 +10,7 @@
 #ifndef GF_ELEMENTWISE_H
 #define GF_ELEMENTWISE_H
 
-#include "affine.h"
+#include "steps/affine.h"
 #include "elementary.h"
 #include "kernels.h"
 #include "lanes.h"

@@ -5,8 +5,8 @@
 #ifndef GF_COSTS_H
 #define GF_COSTS_H
 
-#include "elementwise.h"
-#include "softmax.h"
+#include "steps/elementwise.h"
+#include "steps/softmax.h"
 
 #define COST_VALUE(NAME)                                                                                          \
     static double NAME##_value(ptrdiff_t n, const double *x, const double *target, double constant, double *cache, \

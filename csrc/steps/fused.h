@@ -4,7 +4,7 @@
 #ifndef GF_FUSED_H
 #define GF_FUSED_H
 
-#include "affine.h"
+#include "steps/affine.h"
 
 #define PAIRS_AT_ONCE 2
 #define NARROW_INNER 256 /* whole panels */

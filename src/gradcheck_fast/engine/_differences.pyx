@@ -1,0 +1,388 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: freethreading_compatible=True
+"""The differences of a program's steps, for a block of pairs: what changes downstream of a perturbation."""
+from libc.string cimport memcpy, memmove, memset
+
+from gradcheck_fast.engine._program cimport (
+    AFFINE, COLUMN, COST, DENSE, ELEMENTWISE, INPUT, NOTHING, PAIR_WORK, PAIRWISE, SELECTED, SOFTMAX, UNIT, ZERO,
+    CompiledProgram, Pairs, ParameterBlock, Route, Step, Term)
+from gradcheck_fast.engine._values cimport included
+from gradcheck_fast.kernels._kernels cimport GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise
+
+
+cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta,
+                    const double *targets, Py_ssize_t target_stride, double *scratch) noexcept nogil:
+    """Runs a block of pairs through everything downstream and leaves each one's changes of the cost.
+
+    A step whose inputs have no difference, and in which nothing is perturbed, is passed over. While all that has
+    changed is one column of one step, pairs in which that has become exactly zero (a rectifier that stays off) are
+    dropped from the block: their change is zero.
+    """
+    cdef Py_ssize_t k, s, inject, first, second, changed, use = route.first_use
+    cdef Py_ssize_t last_use = route.first_use + route.n_uses
+    cdef const Step *step
+    cdef const Term *reader
+    cdef double *work = scratch            # PAIR_WORK doubles per pair; the slots follow
+    cdef double *slots = scratch + PAIR_WORK * program.capacity
+    cdef bint any_cost = False
+    memset(pairs.change, 0, pairs.base.count * sizeof(double))
+    memset(pairs.change + program.capacity, 0, pairs.base.count * sizeof(double))
+    memset(pairs.state, 0, program.n_slots * sizeof(Py_ssize_t))
+    if pairs.crossed != NULL:
+        memset(pairs.crossed, 0, pairs.base.count * sizeof(Py_ssize_t))
+    k = (program.uses[use].step if route.n_uses else program.steps.shape[0]) - 1
+    while k + 1 < program.steps.shape[0]:
+        k += 1
+        step = &program.steps[k]
+        inject = NOTHING
+        if use < last_use and program.uses[use].step == k:
+            inject = program.uses[use].term
+            use += 1
+        if not step.needed or step.kind == INPUT:
+            continue
+        if step.kind == AFFINE:
+            changed = affine_difference(program, step, inject, pairs, theta, slots, work)
+            if changed == ZERO:
+                continue
+        else:
+            first = state_of(program, step.first, pairs)
+            second = state_of(program, step.second, pairs) if step.second != NOTHING and step.kind != COST else ZERO
+            if first == ZERO and second == ZERO:
+                continue
+            changed = DENSE if first > COLUMN or second > COLUMN or step.kind == SOFTMAX or (
+                step.kind == COST and not program.kernels.costs[step.operation].separable) else COLUMN
+            if step.kind == ELEMENTWISE:
+                reader = NULL
+                if changed == DENSE:
+                    reader = narrow_reader(program, k, program.uses[use].step if use < last_use else NOTHING, pairs)
+                if reader != NULL:
+                    elementwise_and_narrow(program, step, reader, pairs, theta, slots, work)
+                    pairs.state[program.steps[step.first].slot] = ZERO
+                    k += 1
+                    pairs.state[program.steps[k].slot] = DENSE
+                    continue
+                elementwise_difference(program, step, pairs, theta, slots, work)
+            else:
+                if changed == DENSE:
+                    if first != ZERO:
+                        expand(program, &program.steps[step.first], pairs, theta, slots, work)
+                    if second != ZERO:
+                        expand(program, &program.steps[step.second], pairs, theta, slots, work)
+                if step.kind == SOFTMAX:
+                    for s in range(2 * pairs.base.count):
+                        program.kernels.softmax_difference(
+                            step.width, pairs.base.tape + pairs.sample[s // 2] * program.tape_stride + step.offset,
+                            slot_of(program, &program.steps[step.first], slots) + s * program.steps[step.first].row,
+                            slot_of(program, step, slots) + s * step.row)
+                elif step.kind == COST:
+                    cost_difference(program, step, pairs, targets, target_stride, slots)
+                    any_cost = True
+                else:
+                    pairwise_difference(program, step, pairs, slots, changed == DENSE)
+            if step.first_ends:
+                pairs.state[program.steps[step.first].slot] = ZERO
+            if step.second_ends:
+                pairs.state[program.steps[step.second].slot] = ZERO
+        if step.kind == COST:
+            continue
+        pairs.state[step.slot] = changed
+        if changed == COLUMN and use == last_use and not any_cost:
+            for s in range(program.n_slots):
+                if pairs.state[s] != ZERO and s != step.slot:
+                    break
+            else:
+                drop_zeros(pairs, slot_of(program, step, slots))
+
+
+cdef Py_ssize_t state_of(CompiledProgram program, Py_ssize_t step, const Pairs *pairs) noexcept nogil:
+    """The state of an earlier step's slot; inputs never have a difference."""
+    return ZERO if program.steps[step].kind == INPUT else pairs.state[program.steps[step].slot]
+
+
+cdef double *slot_of(CompiledProgram program, const Step *step, double *slots) noexcept nogil:
+    return slots + 2 * step.slot_offset * program.capacity
+
+
+cdef gf_difference difference_of(CompiledProgram program, const Step *step, const Pairs *pairs, const double *theta,
+                                 double *slots, double *work) noexcept nogil:
+    """A difference that is DENSE or SELECTED; then what scales the rows moves to `work`, and the slot is free."""
+    cdef const ParameterBlock *block
+    cdef double *d = slot_of(program, step, slots)
+    if pairs.state[step.slot] == DENSE:
+        return gf_difference(d, step.row, NULL, 0, NULL)
+    block = &program.blocks[program.terms[pairs.term[step.slot]].parameter]
+    memcpy(work, d, pairs.base.count * sizeof(double))
+    memcpy(work + program.capacity, d + program.capacity, pairs.base.count * sizeof(double))
+    return gf_difference(theta + block.packed, 0, work, block.panel_stride, theta + block.squares)
+
+
+cdef void expand(CompiledProgram program, const Step *step, Pairs *pairs, const double *theta, double *slots,
+                 double *work) noexcept nogil:
+    """A column, or a multiple of a matrix's row, becomes dense."""
+    cdef double *d = slot_of(program, step, slots)
+    cdef double *row
+    cdef gf_difference selected
+    cdef Py_ssize_t p, s, state = pairs.state[step.slot]
+    if state == SELECTED:
+        selected = difference_of(program, step, pairs, theta, slots, work)
+        program.kernels.select_rows(&pairs.base, step.padded // GF_PANEL, &selected, d, step.row, False)
+        pairs.state[step.slot] = DENSE
+    elif state == COLUMN:
+        memcpy(work, d, 2 * program.capacity * sizeof(double))
+        for p in range(pairs.base.count):
+            for s in range(2):
+                row = d + (2 * p + s) * step.row
+                memset(row, 0, step.padded * sizeof(double))
+                row[pairs.column[p]] = work[s * program.capacity + p]
+        pairs.state[step.slot] = DENSE
+
+
+cdef Py_ssize_t affine_difference(CompiledProgram program, const Step *step, Py_ssize_t inject, Pairs *pairs,
+                                  const double *theta, double *slots, double *work) noexcept nogil:
+    """The changed inputs times their matrices; then what is perturbed in this step itprogram. Returns the state."""
+    cdef const Term *term
+    cdef Py_ssize_t t, state, last = NOTHING, changes = inject != NOTHING, result = COLUMN
+    cdef bint accumulate = False
+    for t in range(step.first_term, step.first_term + step.n_terms):
+        term = &program.terms[t]
+        state = ZERO if term.step == NOTHING else state_of(program, term.step, pairs)
+        if state == ZERO:
+            continue
+        changes += 1
+        last = t
+        if state == SELECTED:
+            expand(program, &program.steps[term.step], pairs, theta, slots, work)
+        if state > COLUMN or not term.diagonal:
+            result = DENSE
+    if changes == 0:
+        return ZERO
+    if changes == 1 and inject == NOTHING and not program.terms[last].diagonal and (
+        state_of(program, program.terms[last].step, pairs) == COLUMN):
+        memcpy(slot_of(program, step, slots), slot_of(program, &program.steps[program.terms[last].step], slots),
+               2 * program.capacity * sizeof(double))
+        pairs.term[step.slot] = last
+        result = SELECTED
+    else:
+        for t in range(step.first_term, step.first_term + step.n_terms):
+            term = &program.terms[t]
+            if term.step == NOTHING or state_of(program, term.step, pairs) == ZERO:
+                continue
+            if term.diagonal:
+                diagonal_difference(program, step, term, pairs, theta, slots, result == DENSE, accumulate)
+            else:
+                dense_product(program, step, term, pairs, theta, slots, accumulate)
+            accumulate = True
+        if inject != NOTHING:
+            inject_perturbation(program, step, inject, pairs, slots, result == DENSE, accumulate)
+    for t in range(step.first_term, step.first_term + step.n_terms):
+        if program.terms[t].ends:
+            pairs.state[program.steps[program.terms[t].step].slot] = ZERO
+    return result
+
+
+cdef void dense_product(CompiledProgram program, const Step *step, const Term *term, const Pairs *pairs,
+                        const double *theta, double *slots, bint accumulate) noexcept nogil:
+    """out = or += d W, for dense rows d or for columns."""
+    cdef const ParameterBlock *block = &program.blocks[term.parameter]
+    cdef const double *d = slot_of(program, &program.steps[term.step], slots)
+    cdef double *out = slot_of(program, step, slots)
+    cdef gf_difference selected
+    cdef Py_ssize_t row = program.steps[term.step].row, panels = step.padded // GF_PANEL
+    if state_of(program, term.step, pairs) == COLUMN:
+        selected = gf_difference(theta + block.packed, 0, d, block.panel_stride, theta + block.squares)
+        program.kernels.select_rows(&pairs.base, panels, &selected, out, step.row, accumulate)
+        return
+    if block.narrow != NOTHING:
+        panels -= 1
+        program.kernels.matmul_narrow(2 * pairs.base.count, block.rows, block.columns - panels * GF_PANEL, d, row,
+                                      theta + block.narrow, block.narrow_row, out + panels * GF_PANEL, step.row,
+                                      accumulate)
+    program.kernels.matmul(2 * pairs.base.count, block.rows, panels, d, row, 1, theta + block.packed,
+                           block.panel_stride, out, step.row, GF_PANEL, accumulate)
+
+
+cdef void inject_perturbation(CompiledProgram program, const Step *step, Py_ssize_t inject, const Pairs *pairs,
+                              double *slots, bint dense, bint accumulate) noexcept nogil:
+    """Into each row's column j: unit and bias: h; W[i, j]: h (a_i + da_i); w[j]: h (a_j + da_j)."""
+    cdef const Term *term = NULL
+    cdef const double *d = NULL
+    cdef double *out = slot_of(program, step, slots)
+    cdef double h, factor
+    cdef Py_ssize_t p, s, i = 0, state = ZERO
+    if inject != UNIT and program.terms[inject].step != NOTHING:
+        term = &program.terms[inject]
+        state = state_of(program, term.step, pairs)
+        d = slot_of(program, &program.steps[term.step], slots)
+    for p in range(pairs.base.count):
+        for s in range(2):
+            h = -pairs.h if s else pairs.h
+            factor = 1.0
+            if term != NULL:
+                i = pairs.column[p] if term.diagonal else pairs.input[p]
+                factor = pairs.base.tape[pairs.sample[p] * program.tape_stride + program.steps[term.step].offset + i]
+                if state == DENSE:
+                    factor += d[(2 * p + s) * program.steps[term.step].row + i]
+                elif state == COLUMN and i == pairs.column[p]:
+                    factor += d[s * program.capacity + p]
+            if dense:
+                out[(2 * p + s) * step.row + pairs.column[p]] += h * factor
+            else:
+                out[s * program.capacity + p] = h * factor + (out[s * program.capacity + p] if accumulate else 0.0)
+
+
+cdef void diagonal_difference(CompiledProgram program, const Step *step, const Term *term, const Pairs *pairs,
+                              const double *theta, double *slots, bint dense, bint accumulate) noexcept nogil:
+    """out = or += d * w; a column stays in its column."""
+    cdef const double *parameter = theta + program.blocks[term.parameter].packed
+    cdef const double *d = slot_of(program, &program.steps[term.step], slots)
+    cdef double *out = slot_of(program, step, slots)
+    cdef double *row
+    cdef Py_ssize_t p, s, c, j
+    cdef bint column = state_of(program, term.step, pairs) == COLUMN
+    for p in range(pairs.base.count):
+        j = pairs.column[p]
+        for s in range(2):
+            if not dense:
+                row = out + s * program.capacity + p
+                row[0] = d[s * program.capacity + p] * parameter[j] + (row[0] if accumulate else 0.0)
+                continue
+            row = out + (2 * p + s) * step.row
+            if not accumulate:
+                memset(row, 0, step.padded * sizeof(double))
+            if column:
+                row[j] += d[s * program.capacity + p] * parameter[j]
+            else:
+                for c in range(step.width):
+                    row[c] += d[(2 * p + s) * program.steps[term.step].row + c] * parameter[c]
+
+
+cdef void elementwise_difference(CompiledProgram program, const Step *step, const Pairs *pairs, const double *theta,
+                                 double *slots, double *work) noexcept nogil:
+    cdef const gf_elementwise *operation = &program.kernels.elementwise[step.operation]
+    cdef const Step *before = &program.steps[step.first]
+    cdef gf_difference d
+    cdef bint count = pairs.crossed != NULL and operation.kinks > 0
+    if pairs.state[before.slot] == COLUMN:
+        if count:
+            program.kernels.count_column_kinks(operation, &pairs.base, before.offset, slot_of(program, before, slots),
+                                               pairs.crossed)
+        operation.column_difference(&pairs.base, before.offset, step.offset, step.padded,
+                                    slot_of(program, before, slots), slot_of(program, step, slots))
+        return
+    d = difference_of(program, before, pairs, theta, slots, work)
+    if count:
+        program.kernels.count_kinks(operation, &pairs.base, step.width, before.offset, &d, pairs.crossed)
+    operation.difference(&pairs.base, 0, pairs.base.count, step.padded // GF_PANEL, before.offset, step.offset,
+                         step.padded, &d, slot_of(program, step, slots), step.row)
+
+
+cdef const Term *narrow_reader(CompiledProgram program, Py_ssize_t number, Py_ssize_t inject_at,
+                               const Pairs *pairs) noexcept nogil:
+    """The term by which the next step multiplies this one by a matrix of few columns, and nothing else changes in
+    that step, nor reads this one; NULL if it is not so."""
+    cdef const Term *term
+    cdef const Term *reader = NULL
+    cdef const Step *step
+    if number + 1 == program.steps.shape[0] or inject_at == number + 1:
+        return NULL
+    step = &program.steps[number + 1]
+    if step.kind != AFFINE or not step.needed or not program.steps[number].first_ends:
+        return NULL
+    if step.slot == program.steps[program.steps[number].first].slot:  # it would be written over while it is read
+        return NULL
+    for t in range(step.first_term, step.first_term + step.n_terms):
+        term = &program.terms[t]
+        if term.step == number and term.ends and not term.diagonal and reader == NULL:
+            reader = term
+        elif term.step != NOTHING and (term.step == number or state_of(program, term.step, pairs) != ZERO):
+            return NULL
+    if reader == NULL or program.blocks[reader.parameter].narrow == NOTHING or step.padded > GF_PANEL:
+        return NULL
+    return reader
+
+
+cdef void elementwise_and_narrow(CompiledProgram program, const Step *step, const Term *term, Pairs *pairs,
+                                 const double *theta, double *slots, double *work) noexcept nogil:
+    """An elementwise step and the narrow product that reads it, which is the next step."""
+    cdef const Step *before = &program.steps[step.first]
+    cdef const Step *after = step + 1
+    cdef const ParameterBlock *block = &program.blocks[term.parameter]
+    cdef const gf_elementwise *operation = &program.kernels.elementwise[step.operation]
+    cdef gf_difference d = difference_of(program, before, pairs, theta, slots, work)
+    if pairs.crossed != NULL and operation.kinks > 0:
+        program.kernels.count_kinks(operation, &pairs.base, step.width, before.offset, &d, pairs.crossed)
+    program.kernels.elementwise_narrow(
+        operation, &pairs.base, step.padded, before.offset, step.offset,
+        step.padded, &d, slot_of(program, step, slots), step.row, block.columns, theta + block.narrow, block.narrow_row,
+        slot_of(program, after, slots), after.row)
+
+
+cdef void pairwise_difference(CompiledProgram program, const Step *step, const Pairs *pairs, double *slots,
+                              bint dense) noexcept nogil:
+    """An operation on two steps; or the choice between them, which is df or dg.
+
+    A column is a row of width one that begins at its column.
+    """
+    cdef const Step *first = &program.steps[step.first]
+    cdef const Step *second = &program.steps[step.second]
+    cdef const double *sample
+    cdef const double *base
+    cdef const double *df
+    cdef const double *dg
+    cdef double *out
+    cdef Py_ssize_t p, s, column, width = step.padded if dense else 1
+    cdef bint first_changes = state_of(program, step.first, pairs) != ZERO
+    cdef bint second_changes = state_of(program, step.second, pairs) != ZERO
+    for p in range(pairs.base.count):
+        sample = pairs.base.tape + pairs.sample[p] * program.tape_stride
+        base = sample + (0 if dense else pairs.column[p])
+        for s in range(2):
+            column = s * program.capacity + p
+            df = slot_of(program, first, slots) + ((2 * p + s) * first.row if dense else column)
+            dg = slot_of(program, second, slots) + ((2 * p + s) * second.row if dense else column)
+            out = slot_of(program, step, slots) + ((2 * p + s) * step.row if dense else column)
+            df = df if first_changes else NULL
+            dg = dg if second_changes else NULL
+            if step.kind == PAIRWISE:
+                program.kernels.pairwise[step.operation].difference(
+                    width, base + first.offset, base + second.offset, df, dg, out)
+            else:
+                if not included(program, step, sample):
+                    df = dg
+                if df == NULL:
+                    memset(out, 0, width * sizeof(double))
+                else:
+                    memmove(out, df, width * sizeof(double))
+
+
+cdef void cost_difference(CompiledProgram program, const Step *step, const Pairs *pairs, const double *targets,
+                          Py_ssize_t target_stride, double *slots) noexcept nogil:
+    cdef const gf_cost *cost = &program.kernels.costs[step.operation]
+    cdef const Step *first = &program.steps[step.first]
+    cdef Py_ssize_t mask = NOTHING if step.mask == NOTHING else program.steps[step.mask].offset
+    cdef gf_cost_place place = gf_cost_place(
+        step.width, first.offset, step.offset, step.padded, mask, targets + step.second, target_stride,
+        step.constant, step.scale)
+    cdef const double *d = slot_of(program, first, slots)
+    cdef Py_ssize_t row = first.row if state_of(program, step.first, pairs) == DENSE else 0
+    if pairs.crossed != NULL and cost.kink:
+        program.kernels.count_cost_kinks(&pairs.base, &place, d, row, pairs.crossed)
+    cost.difference(&pairs.base, &place, d, row, pairs.change)
+
+
+cdef void drop_zeros(Pairs *pairs, double *d) noexcept nogil:
+    """Keeps the pairs of which not both values d are zero (NaN is kept)."""
+    cdef Py_ssize_t p, kept = 0, capacity = pairs.base.capacity
+    for p in range(pairs.base.count):
+        if d[p] == 0.0 and d[capacity + p] == 0.0:
+            continue
+        d[kept] = d[p]
+        d[capacity + kept] = d[capacity + p]
+        pairs.sample[kept] = pairs.sample[p]
+        pairs.input[kept] = pairs.input[p]
+        pairs.column[kept] = pairs.column[p]
+        pairs.source[kept] = pairs.source[p]
+        if pairs.crossed != NULL:
+            pairs.crossed[kept] = pairs.crossed[p]
+        kept += 1
+    pairs.base.count = kept

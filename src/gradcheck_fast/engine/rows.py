@@ -1,0 +1,296 @@
+"""Programs of which each sample's vector goes its own way, as the row executor runs them; and how others get there.
+
+A row step is one operation on per-sample vectors, named by its number. Parameters enter only through affine steps,
+``sum_t a_t @ W_t + b``: each product is a *term*, and a parameter block may stand in several terms. It is a block of
+one of the user's arrays: the gates of an LSTM are blocks of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+from gradcheck_fast.engine._program import NOTHING, Kind
+from gradcheck_fast.engine.layout import Array, ParameterBlock
+from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.program.steps.affine import DIAGONAL, terms_of
+from gradcheck_fast.program.steps.leaves import DATA, INPUT, PARAMETER, TARGETS
+from gradcheck_fast.program.steps.movement import SLICE
+
+if TYPE_CHECKING:
+    from gradcheck_fast.program.program import Program, Step
+
+
+class Term(NamedTuple):
+    """A summand of an affine step: ``step @ parameter``; ``step * parameter``; or the bias, with no step."""
+
+    step: int
+    parameter: ParameterBlock
+    diagonal: bool = False
+
+
+class RowStep(NamedTuple):
+    """One operation on the vector of each sample.
+
+    Attributes
+    ----------
+    kind : Kind
+        How the executor runs it, and `operation` which of the kernels for that kind.
+    name : str
+        Of the primitive of the step that it was lowered from.
+    width : int
+    inputs : tuple of int
+        The row steps whose vectors it reads, not those of masks.
+    positions : tuple of int
+        Which inputs of the primitive these are.
+    cached : int
+        How many vectors it keeps on the tape beside its value.
+    terms : tuple of Term
+        Of an affine step.
+    column : int
+        Of an input the first column of the data, of a cost that of the targets, of which it reads `target_width`.
+    separable : bool
+        False for a cost that is no sum over the entries of its input.
+    constant, scale : float
+        Of a cost; `constant` is also what an affine step adds.
+    mask : int
+        The input step that says in which samples a choice takes its first input, or a cost counts.
+    """
+
+    kind: Kind
+    name: str
+    width: int
+    inputs: tuple[int, ...] = ()
+    operation: int = 0
+    cached: int = 0
+    terms: tuple[Term, ...] = ()
+    column: int = 0
+    target_width: int = 0
+    separable: bool = True
+    constant: float = 0.0
+    scale: float = 1.0
+    mask: int = NOTHING
+    positions: tuple[int, ...] = (0,)
+
+    @property
+    def is_input(self) -> bool:
+        return self.kind == Kind.INPUT
+
+    @property
+    def is_affine(self) -> bool:
+        return self.kind == Kind.AFFINE
+
+    @property
+    def is_cost(self) -> bool:
+        return self.kind == Kind.COST
+
+    @property
+    def is_entrywise(self) -> bool:
+        """Whether it is a function of one number, entry by entry."""
+        return self.kind == Kind.ELEMENTWISE
+
+    @property
+    def stays_in_column(self) -> bool:
+        """Whether what changes in one column changes this step in that column only, or by a sum over columns."""
+        return self.kind != Kind.SOFTMAX and self.separable
+
+
+class RowProgram:
+    """Row steps in the order in which they are computed, and the parameters as blocks; made by `lower`.
+
+    Attributes
+    ----------
+    steps : list of RowStep
+    arrays : list of Array
+        Of the user's parameters.
+    parameters : list of ParameterBlock
+        They cover all arrays, and do not overlap.
+    numbers : dict
+        The row step of each step of the program that it was lowered from, if it has one.
+    input_width, target_width : int
+        Columns of the data and of the targets.
+    """
+
+    def __init__(self, input_width: int, target_width: int) -> None:
+        self.steps: list[RowStep] = []
+        self.arrays: list[Array] = []
+        self.parameters: list[ParameterBlock] = []
+        self.numbers: dict[int, int] = {}
+        self.input_width, self.target_width = input_width, target_width
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.arrays[-1].offset + self.arrays[-1].size if self.arrays else 0
+
+    @cached_property
+    def terms(self) -> list[tuple[int, Term]]:
+        """All terms, each with its affine step."""
+        return [(number, term) for number, step in enumerate(self.steps) for term in step.terms]
+
+    @cached_property
+    def first_term(self) -> list[int]:
+        """Where in `terms` those of each step begin."""
+        return list(accumulate((len(step.terms) for step in self.steps), initial=0))
+
+    @cached_property
+    def needed(self) -> set[int]:
+        """The steps on which a cost depends."""
+        needed: set[int] = set()
+        for number, step in reversed(list(enumerate(self.steps))):
+            if step.is_cost or number in needed:
+                needed.update([number, *step.inputs])
+        return needed
+
+    @cached_property
+    def last_reader(self) -> dict[int, int]:
+        """The last step that reads each step's difference."""
+        return {i: number for number in sorted(self.needed) for i in self.steps[number].inputs}
+
+
+def lower(program: Program) -> RowProgram:
+    """The program for the row executor.
+
+    Raises
+    ------
+    ValueError
+        If a step is none that acts on each sample's vector alone; the message names it.
+    """
+    return _Lowering(program).rows
+
+
+class _Lowering:
+    """From one program to the other, step by step."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.rows = RowProgram(program.width(DATA), program.width(TARGETS))
+        self._arrays: dict[int, Array] = {}
+        self._blocks: dict[int, ParameterBlock] = {}
+        cut = {step.inputs[0] for step in program.steps if step.name == SLICE.name}
+        for number, step in enumerate(program.steps):
+            if step.name == PARAMETER.name:
+                self._add_array(number, step, number not in cut)
+            elif step.name == SLICE.name:
+                self._add_block(number, step)
+            elif step.name in _LOWERED:
+                self._require_vectors(number, step)
+                self._add(number, _LOWERED[step.name](self, step))
+            elif step.name != INPUT.name:
+                raise ValueError(f"step {number}, {step}: the row executor has no such steps")
+            elif step.attributes["matrix"] == DATA:  # of the targets a cost says itself which it reads
+                self._add(number, RowStep(Kind.INPUT, step.name, step.shape[1], column=step.attributes["begin"]))
+        covered = sum(block.size for block in self.rows.parameters)
+        if covered != self.rows.size:
+            raise ValueError(f"the parts of the parameters that are used have {covered} of {self.rows.size} entries")
+
+    def _require_vectors(self, number: int, step: Step) -> None:
+        """An error unless the step gives a vector, or a cost, for each sample."""
+        expected = 1 if step.name in _kernels.COSTS else 2
+        if len(step.shape) != expected or step.shape[0] != self._program.samples:
+            raise ValueError(f"step {number}, {step}: the row executor takes vectors of samples, not {step.shape}")
+
+    def _add(self, number: int, step: RowStep) -> None:
+        self.rows.numbers[number] = len(self.rows.steps)
+        self.rows.steps.append(step)
+
+    def _add_array(self, number: int, step: Step, whole: bool) -> None:
+        rows, columns = (1, *step.shape)[-2:]
+        self._arrays[number] = array = Array(rows, columns, self.rows.size)
+        self.rows.arrays.append(array)
+        if whole:
+            self._blocks[number] = self._new_block(array, 0, 0, rows, columns)
+
+    def _add_block(self, number: int, step: Step) -> None:
+        if step.inputs[0] not in self._arrays:
+            raise ValueError(f"step {number}, {step}: the row executor takes parts of parameters only")
+        (row, row_end), (column, column_end) = ((0, 1), *step.attributes["ranges"])[-2:]
+        array = self._arrays[step.inputs[0]]
+        self._blocks[number] = self._new_block(array, row, column, row_end - row, column_end - column)
+
+    def _new_block(self, array: Array, row: int, column: int, rows: int, columns: int) -> ParameterBlock:
+        block = ParameterBlock(array, row, column, rows, columns, len(self.rows.parameters))
+        self.rows.parameters.append(block)
+        return block
+
+    def _numbers(self, *inputs: int) -> tuple[int, ...]:
+        """The row steps of some inputs."""
+        missing = [self._program.steps[number] for number in inputs if number not in self.rows.numbers]
+        if missing:
+            raise ValueError(f"the row executor multiplies and adds parameters in affine steps only, not {missing[0]}")
+        return tuple(self.rows.numbers[number] for number in inputs)
+
+    # ---- what becomes of steps, by how they are run
+
+    def _affine(self, step: Step) -> RowStep:
+        terms, positions = [], []
+        for kind, multiplied, parameter in terms_of(step.attributes["terms"]):
+            if step.inputs[parameter] not in self._blocks:
+                raise ValueError(f"{step}: the row executor multiplies by parameters only")
+            at = NOTHING
+            if multiplied is not None:
+                (at,) = self._numbers(step.inputs[multiplied])
+                positions.append(multiplied)
+            terms.append(Term(at, self._blocks[step.inputs[parameter]], kind == DIAGONAL))
+        inputs = self._numbers(*(step.inputs[position] for position in positions))
+        return RowStep(
+            Kind.AFFINE, step.name, step.shape[1], inputs, terms=tuple(terms), constant=step.attributes["offset"],
+            positions=tuple(positions),
+        )  # fmt: skip
+
+    def _elementwise(self, step: Step) -> RowStep:
+        operation = _kernels.ELEMENTWISE[step.name]
+        inputs = self._numbers(*step.inputs)
+        return RowStep(Kind.ELEMENTWISE, step.name, step.shape[1], inputs, operation.number, operation.cached)
+
+    def _softmax(self, step: Step) -> RowStep:
+        return RowStep(Kind.SOFTMAX, step.name, step.shape[1], self._numbers(*step.inputs))
+
+    def _pairwise(self, step: Step) -> RowStep:
+        operation = _kernels.PAIRWISE[step.name]
+        return RowStep(
+            Kind.PAIRWISE, step.name, step.shape[1], self._numbers(*step.inputs), operation, positions=(0, 1)
+        )
+
+    def _where(self, step: Step) -> RowStep:
+        mask, *both = step.inputs
+        return RowStep(
+            Kind.WHERE, step.name, step.shape[1], self._numbers(*both), mask=self._mask(mask), positions=(1, 2)
+        )
+
+    def _mask(self, number: int) -> int:
+        """The input step that a choice or a cost is masked by."""
+        (mask,) = self._numbers(number)
+        if not self.rows.steps[mask].is_input:
+            raise ValueError(f"{self._program.steps[number]}: the row executor takes masks from the data only")
+        return mask
+
+    def _cost(self, step: Step) -> RowStep:
+        operation = _kernels.COSTS[step.name]
+        x, target, *mask = step.inputs
+        (width, columns), begin = (self._program.steps[k].shape[1] for k in (x, target)), self._target(target)
+        return RowStep(
+            Kind.COST, step.name, width, self._numbers(x), operation.number, operation.cached, column=begin,
+            target_width=columns, separable=operation.separable, constant=step.attributes["constant"],
+            scale=step.attributes["scale"], mask=self._mask(*mask) if mask else NOTHING,
+        )  # fmt: skip
+
+    def _target(self, number: int) -> int:
+        """The first column of a cost's targets."""
+        step = self._program.steps[number]
+        if step.name != INPUT.name or step.attributes["matrix"] != TARGETS:
+            raise ValueError(f"{step}: the row executor compares with columns of the targets only")
+        return int(step.attributes["begin"])
+
+
+#: How steps are lowered, by the names of their primitives: every kernel has the name of its own.
+_LOWERED: dict[str, Callable[[_Lowering, Step], RowStep]] = {
+    "affine": _Lowering._affine,
+    "softmax": _Lowering._softmax,
+    "where": _Lowering._where,
+    **dict.fromkeys(_kernels.ELEMENTWISE, _Lowering._elementwise),
+    **dict.fromkeys(_kernels.PAIRWISE, _Lowering._pairwise),
+    **dict.fromkeys(_kernels.COSTS, _Lowering._cost),
+}

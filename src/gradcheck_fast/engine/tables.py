@@ -1,0 +1,113 @@
+"""The tables of a row program: where each step lies on the tape, where its difference goes, and all that C reads."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.engine._program import NOTHING, STEP, TERM, Kind
+from gradcheck_fast.engine.layout import Packing, padded, spread
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.engine.rows import RowProgram
+
+
+class Slots(NamedTuple):
+    """The slot of each step that has one, and for each slot the doubles of a row."""
+
+    numbers: dict[int, int]
+    widths: list[int]
+
+
+class Tables:
+    """The memory plan of a row program, and its tables.
+
+    Attributes
+    ----------
+    rows : RowProgram
+    offsets : list of int
+        Where each step lies on the tape of a sample; one more: the length of the tape.
+    tape_stride : int
+        Doubles per sample on the tape; never a multiple of 4 KiB, so that samples spread over the cache.
+    slots : Slots
+    packing : Packing
+        Where the parameters lie.
+    steps, terms : structured ndarray
+        As the compiled modules read them.
+    unit_offsets : dict
+        Where the sensitivities of each affine step's outputs (the units) begin, per sample of a chunk.
+    """
+
+    def __init__(self, rows: RowProgram) -> None:
+        self.rows = rows
+        sizes = [padded(step.width) * (step.cached + (not step.is_cost)) for step in rows.steps]
+        self.offsets = list(accumulate(sizes, initial=0))
+        self.tape_stride = self.offsets[-1] + (8 if self.offsets[-1] % 512 == 0 else 0)
+        self.slots = _slots(rows)
+        multiplied = {t.parameter.number for _, t in rows.terms if not t.diagonal and t.step in self.slots.numbers}
+        self.packing = Packing(rows.parameters, multiplied)
+        self.steps, self.terms = self._filled()
+        units = [number for number, step in enumerate(rows.steps) if step.terms]
+        begins = accumulate((padded(rows.steps[number].width) for number in units), initial=0)
+        self.unit_offsets = dict(zip(units, begins, strict=False))
+
+    def _filled(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        rows, slots = self.rows, self.slots
+        begins = list(accumulate(slots.widths, initial=0))
+        steps, terms = [], []
+        for number, step in enumerate(rows.steps):
+            first, second = (*step.inputs, NOTHING, NOTHING)[:2]
+            ends = [self._ends(first, number), self._ends(second, number)]
+            if step.is_input:
+                first = step.column
+            elif step.is_cost:
+                second = step.column
+            slot = slots.numbers.get(number, 0)
+            steps.append(
+                (step.kind, step.operation, first, second, step.width, padded(step.width), spread(padded(step.width)),
+                 self.offsets[number], rows.first_term[number], len(step.terms), number in rows.needed, slot,
+                 begins[slot], *ends, step.mask, step.constant, step.scale)
+            )  # fmt: skip
+            terms += [(t.step, t.parameter.number, t.diagonal, self._ends(t.step, number)) for t in step.terms]
+        return np.array(steps, STEP), np.array(terms, TERM)
+
+    def _ends(self, step: int, reader: int) -> bool:
+        """Whether `reader` is the last to read the difference of `step`."""
+        return step in self.slots.numbers and self.rows.last_reader.get(step) == reader
+
+
+def _slots(rows: RowProgram) -> Slots:
+    """Where each needed step's difference goes.
+
+    A slot is free again after the last step that reads it. All but affine steps write over an input that ends with
+    them, if there is one: the next step, fused with them, must not be given that slot while it is being read.
+    """
+    numbers: dict[int, int] = {}
+    widths: list[int] = []
+    free: list[int] = []
+
+    def allocate(width: int, ended: list[int]) -> int:
+        if not (ended or free):
+            widths.append(width)
+            return len(widths) - 1
+        slot = max(ended or free, key=widths.__getitem__)
+        free.remove(slot)
+        widths[slot] = max(widths[slot], width)
+        return slot
+
+    for number in sorted(rows.needed):
+        step = rows.steps[number]
+        inputs = (i for i in dict.fromkeys(step.inputs) if not rows.steps[i].is_input)
+        ended = [numbers[i] for i in inputs if rows.last_reader[i] == number]
+        if not step.is_affine:
+            free += ended
+        if step.kind not in (Kind.INPUT, Kind.COST):
+            in_place = [] if step.is_affine else ended
+            numbers[number] = allocate(spread(padded(step.width)), in_place)
+        if step.is_affine:
+            free += ended
+    return Slots(numbers, widths)

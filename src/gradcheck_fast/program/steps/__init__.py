@@ -1,0 +1,33 @@
+"""All primitives, by name; each family of steps is one file, and each primitive one record in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gradcheck_fast.program.primitive import Primitive
+from gradcheck_fast.program.steps import affine, arithmetic, costs, elementwise, leaves, movement, softmax
+
+
+def _by_name(*families: tuple[Primitive, ...]) -> Mapping[str, Primitive]:
+    found: dict[str, Primitive] = {}
+    for primitive in (primitive for family in families for primitive in family):
+        if primitive.name in found:
+            raise TypeError(f"two primitives are called {primitive.name!r}")
+        found[primitive.name] = primitive
+    return MappingProxyType(found)
+
+
+PRIMITIVES = _by_name(
+    leaves.PRIMITIVES,
+    movement.PRIMITIVES,
+    affine.PRIMITIVES,
+    elementwise.PRIMITIVES,
+    softmax.PRIMITIVES,
+    arithmetic.PRIMITIVES,
+    costs.PRIMITIVES,
+)
+#: The functions of one number.
+ENTRYWISE = tuple(primitive.name for primitive in elementwise.PRIMITIVES)
+#: What a layer can take as its activation.
+ACTIVATIONS = (*ENTRYWISE, *(primitive.name for primitive in softmax.PRIMITIVES))

@@ -1,0 +1,90 @@
+"""Arithmetic of two steps, entry by entry, and the choice between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.program.primitive import (
+    Primitive,
+    Shape,
+    changes,
+    entrywise_slope,
+    one_shape,
+    same_entry,
+    smooth,
+)
+
+if TYPE_CHECKING:
+    from gradcheck_fast.program.primitive import Mask, Reals
+
+
+def _size(shapes: Sequence[Shape], **attributes: Any) -> float:
+    return float(np.prod(shapes[-1], dtype=float))
+
+
+def binary(
+    name: str, written: str, value: Callable[[Reals, Reals], Reals],
+    difference: Callable[[Reals, Reals, Reals, Reals], Reals],
+) -> Primitive:  # fmt: skip
+    """A smooth function of two numbers, entry by entry.
+
+    Parameters
+    ----------
+    name : str
+        Also that of its kernel in ``csrc/steps/pairwise.h``.
+    written : str
+    value : callable
+        Of a and b.
+    difference : callable
+        Of a, b, da, db.
+    """
+
+    def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
+        return difference(*x, *changes(x, d))
+
+    return Primitive(
+        name, written, one_shape, lambda x: value(*x), of_all, partial(entrywise_slope, of_all), same_entry, smooth,
+        _size,
+    )  # fmt: skip
+
+
+ADD = binary("add", "({0} + {1})", lambda a, b: a + b, lambda a, b, da, db: da + db)
+SUBTRACT = binary("subtract", "({0} - {1})", lambda a, b: a - b, lambda a, b, da, db: da - db)
+MULTIPLY = binary("multiply", "{0} * {1}", lambda a, b: a * b, lambda a, b, da, db: da * b + (a + da) * db)
+
+
+def _where_shape(shapes: Sequence[Shape]) -> Shape:
+    mask, *both = shapes
+    shape = one_shape(both)
+    if mask != (*shape[:-1], 1):
+        raise ValueError(f"expected a mask of shape {(*shape[:-1], 1)}, got {mask}")
+    return shape
+
+
+def _where_difference(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
+    mask, first, second = changes(x, d)
+    if mask.any():
+        raise ValueError("the mask of a choice is data, and does not change")
+    return np.where(x[0] != 0.0, first, second)
+
+
+def _where_back(x: Sequence[Reals], k: int, up: Reals) -> Reals:
+    chosen = x[0] != 0.0
+    return np.zeros_like(x[0]) if k == 0 else np.where(chosen if k == 1 else ~chosen, up, 0.0)
+
+
+def _where_reach(masks: Sequence[Mask]) -> Mask:
+    return masks[0] | masks[1] | masks[2]
+
+
+#: The second input where the first, a mask of data with one column, is not 0; else the third.
+WHERE = Primitive(
+    "where", "({1} or {2})", _where_shape, lambda x: np.where(x[0] != 0.0, x[1], x[2]), _where_difference, _where_back,
+    _where_reach, lambda x: np.empty((0, *x[1].shape)), _size,
+)  # fmt: skip
+
+PRIMITIVES = (ADD, SUBTRACT, MULTIPLY, WHERE)

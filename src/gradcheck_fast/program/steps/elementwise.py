@@ -1,0 +1,174 @@
+"""Functions of one number, entry by entry: each with its value, and the exact difference f(z + d) - f(z).
+
+The differences are identities that do not cancel. They are written here for the sake of being read; the kernels of
+``csrc/steps/elementwise.h`` reach further out and lose fewer digits. Where slopes jump is said there, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.program.primitive import Primitive, changes, entrywise_slope, one_shape, same_entry
+
+if TYPE_CHECKING:
+    from gradcheck_fast.program.primitive import Reals, Shape
+
+LEAKY_SLOPE = 0.01
+#: Klambauer et al., Self-Normalizing Neural Networks, 2017.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+#: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016: g(z) = sqrt(2/pi) (z + 0.044715 z^3).
+GELU_CUBIC, TWO_SQRT_2_OVER_PI = 0.044715, 2.0 * math.sqrt(2.0 / math.pi)
+#: Operations that one evaluation is taken to cost.
+WORK = 30.0
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+
+
+def unary(name: str, value: Callable[[Reals], Reals], difference: Callable[[Reals, Reals], Reals]) -> Primitive:
+    """A function of one number; its kernel has the same name, and says at which z the slope jumps."""
+    jumps = np.array(_kernels.ELEMENTWISE[name].kinks)
+
+    def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
+        return difference(x[0], changes(x, d)[0])
+
+    def kinks(x: Sequence[Reals]) -> Reals:
+        margins: Reals = x[0] - jumps.reshape(-1, *(1,) * np.ndim(x[0]))
+        return margins
+
+    def work(shapes: Sequence[Shape]) -> float:
+        return WORK * float(np.prod(shapes[0], dtype=float))
+
+    return Primitive(
+        name, f"{name}({{0}})", one_shape, lambda x: value(x[0]), of_all, partial(entrywise_slope, of_all), same_entry,
+        kinks, work,
+    )  # fmt: skip
+
+
+def sigmoid(z: Reals) -> Reals:
+    """1 / (1 + e^-z), without overflow."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def sigmoid_difference(z: Reals, d: Reals) -> Reals:
+    """s(b) - s(a) = s(b) s(-a) (1 - e^(a - b)), where b > a is the greater of z and z + d."""
+    greater, lesser = np.maximum(z, z + d), np.minimum(z, z + d)
+    return np.copysign(sigmoid(greater) * sigmoid(-lesser) * -np.expm1(-np.abs(d)), d)
+
+
+def positive_part_difference(z: Reals, d: Reals) -> Reals:
+    """max(z + d, 0) - max(z, 0), by case: each side keeps every digit of d that it can."""
+    moved = z + d
+    return np.where(moved > 0.0, np.where(z > 0.0, d, moved), np.where(z > 0.0, -z, 0.0))
+
+
+def clip_difference(z: Reals, d: Reals, low: float, high: float) -> Reals:
+    """clip(z + d, low, high) - clip(z, low, high), by case likewise."""
+    below, above = np.clip((z - low) + d, 0.0, high - low), np.clip((z - high) + d, low - high, 0.0)
+    return np.where(z < low, below, np.where(z > high, above, np.clip(d, low - z, high - z)))
+
+
+def softplus(z: Reals) -> Reals:
+    """log(1 + e^z)"""
+    return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def softplus_difference(z: Reals, d: Reals) -> Reals:
+    """log1p(s expm1(d)) with s = sigma(z); log(sigma(-z) + s e^d), which is the same, where the argument nears -1.
+
+    Far up, where e^d would overflow, two values are subtracted: the new one is then by far the greater.
+    """
+    s, step = sigmoid(z), np.minimum(d, 30.0)
+    x = s * np.expm1(step)
+    near = np.where(x > -0.5, np.log1p(np.maximum(x, -0.5)), np.log(sigmoid(-z) + s * np.exp(step)))
+    return np.where(d > 30.0, softplus(z + d) - softplus(z), near)
+
+
+def exponential_unit(z: Reals, alpha: float) -> Reals:
+    """z for z > 0, alpha (e^z - 1) below."""
+    return np.where(z > 0.0, z, alpha * np.expm1(np.minimum(z, 0.0)))
+
+
+def exponential_unit_difference(z: Reals, d: Reals, alpha: float) -> Reals:
+    """d on the right, alpha e^z expm1(d) on the left; across 0 both parts have one sign, and may be subtracted."""
+    moved = z + d
+    left = alpha * np.exp(np.minimum(z, 0.0)) * np.expm1(np.minimum(d, -z))
+    across = exponential_unit(moved, alpha) - exponential_unit(z, alpha)
+    return np.where((z > 0.0) & (moved > 0.0), d, np.where((z <= 0.0) & (moved <= 0.0), left, across))
+
+
+def softsign_difference(z: Reals, d: Reals) -> Reals:
+    """d / ((1 + |z|)(1 + |z + d|)) on one side of 0; across it both parts have one sign."""
+    moved = z + d
+    size, new_size = 1.0 + np.abs(z), 1.0 + np.abs(moved)
+    along, across = d / (size * new_size), moved / new_size - z / size
+    return np.where((z < 0.0) == (moved < 0.0), along, across)
+
+
+def normal_cdf(z: Reals) -> Reals:
+    """The normal distribution function Phi."""
+    return 0.5 * np.asarray(_erfc(-z / math.sqrt(2.0)))
+
+
+def normal_cdf_difference(z: Reals, d: Reals) -> Reals:
+    """The integral of the density over [z, z + d] by quadrature; where that is long, two values subtracted.
+
+    Gauss-Legendre quadrature is exact to rounding while |d| (1 + |z + d/2|) <= 3/2. In a tail the values that are
+    subtracted are those of that tail.
+    """
+    middle, moved = z + 0.5 * d, z + d
+    points = middle[..., np.newaxis] + 0.5 * d[..., np.newaxis] * _NODES
+    near = 0.5 * d * (np.exp(-0.5 * points * points) @ _WEIGHTS) / math.sqrt(2.0 * math.pi)
+    far = np.where(z + moved > 0.0, normal_cdf(-z) - normal_cdf(-moved), normal_cdf(moved) - normal_cdf(z))
+    return np.where(np.abs(d) * (1.0 + np.abs(middle)) <= 1.5, near, far)
+
+
+def _gelu_gate(z: Reals) -> Reals:
+    return TWO_SQRT_2_OVER_PI * (z + GELU_CUBIC * z * z * z)
+
+
+def gelu_tanh_difference(z: Reals, d: Reals) -> Reals:
+    """Of z sigma(w(z)) with w = 2 g; the cube's difference is d (3 z (z + d) + d^2)."""
+    inner = TWO_SQRT_2_OVER_PI * d * (1.0 + GELU_CUBIC * (3.0 * z * (z + d) + d * d))
+    return d * sigmoid(_gelu_gate(z)) + (z + d) * sigmoid_difference(_gelu_gate(z), inner)
+
+
+PRIMITIVES = (
+    unary("sigmoid", sigmoid, sigmoid_difference),
+    unary("tanh", np.tanh, lambda z, d: 2.0 * sigmoid_difference(2.0 * z, 2.0 * d)),  # tanh(z) = 2 sigma(2z) - 1
+    unary("relu", lambda z: np.maximum(z, 0.0), positive_part_difference),
+    unary(
+        "leaky_relu",
+        lambda z: np.where(z > 0.0, z, LEAKY_SLOPE * z),
+        lambda z, d: positive_part_difference(z, d) - LEAKY_SLOPE * positive_part_difference(-z, -d),
+    ),
+    unary("elu", lambda z: exponential_unit(z, 1.0), lambda z, d: exponential_unit_difference(z, d, 1.0)),
+    unary(
+        "selu",
+        lambda z: SELU_SCALE * exponential_unit(z, SELU_ALPHA),
+        lambda z, d: SELU_SCALE * exponential_unit_difference(z, d, SELU_ALPHA),
+    ),
+    unary("softplus", softplus, softplus_difference),
+    unary("softsign", lambda z: z / (1.0 + np.abs(z)), softsign_difference),
+    unary(
+        "silu",
+        lambda z: z * sigmoid(z),
+        lambda z, d: d * sigmoid(z) + (z + d) * sigmoid_difference(z, d),
+    ),
+    unary(
+        "gelu",
+        lambda z: z * normal_cdf(z),
+        lambda z, d: d * normal_cdf(z) + (z + d) * normal_cdf_difference(z, d),
+    ),
+    unary("gelu_tanh", lambda z: z * sigmoid(_gelu_gate(z)), gelu_tanh_difference),
+    unary("hardtanh", lambda z: np.clip(z, -1.0, 1.0), lambda z, d: clip_difference(z, d, -1.0, 1.0)),
+    unary("relu6", lambda z: np.clip(z, 0.0, 6.0), lambda z, d: clip_difference(z, d, 0.0, 6.0)),
+    unary("exp", np.exp, lambda z, d: np.exp(z) * np.expm1(d)),
+)
