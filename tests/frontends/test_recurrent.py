@@ -363,7 +363,7 @@ net = gf.Network([gf.LSTM(3, 8, return_sequences=True), gf.LSTM(8, 4), gf.Dense(
 loss = net.loss(np.ones((6, 150, 3)), np.ones((6, 1)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 gf.numerical_gradient(loss, net.init(0), method={method!r}, n_threads=1)
-tape = loss._program.tape_stride * 8 * 6 / 2**20
+tape = loss._engine.tables.tape_stride * 8 * 6 / 2**20
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10 - tape)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
