@@ -20,47 +20,48 @@ def direct(
     end: int,
     n_threads: int,
 ) -> None: ...
-def units(
-    program: CompiledProgram,
-    theta: NDArray[np.float64],
-    scratch: NDArray[np.float64],
-    numbers: NDArray[np.intp],
-    n_threads: int,
-    tasks: NDArray[np.void],
-    chunk: Chunk,
-    h: float,
-    sensitivities: NDArray[np.float64],
-    slopes: NDArray[np.float64],
-    crossed: NDArray[np.intp],
-    begin: int,
-    end: int,
-) -> None: ...
+
+class Workspace:
+    @property
+    def chunk(self) -> Chunk: ...
+    @property
+    def found(self) -> NDArray[np.float64]: ...
+    @property
+    def slopes(self) -> NDArray[np.float64]: ...
+    @property
+    def crossed(self) -> NDArray[np.intp]: ...
+    def __init__(
+        self,
+        program: CompiledProgram,
+        theta: NDArray[np.float64],
+        chunk: Chunk,
+        tasks: NDArray[np.void],
+        h: float,
+        scratch: NDArray[np.float64],
+        numbers: NDArray[np.intp],
+        found: NDArray[np.float64],
+        slopes: NDArray[np.float64],
+        crossed: NDArray[np.intp],
+    ) -> None: ...
+
+class Uses:
+    def __init__(
+        self,
+        unit_offset: NDArray[np.intp],
+        uses: NDArray[np.intp],
+        first_use: NDArray[np.intp],
+        tasks: NDArray[np.void],
+    ) -> None: ...
+
+def units(work: Workspace, n_threads: int, begin: int, end: int) -> None: ...
 def gather(
-    program: CompiledProgram,
-    unit_offset: NDArray[np.intp],
-    uses: NDArray[np.intp],
-    first_use: NDArray[np.intp],
-    tasks: NDArray[np.void],
-    chunk: Chunk,
-    sensitivities: NDArray[np.float64],
+    work: Workspace,
+    uses: Uses,
     gradient: NDArray[np.float64],
     accumulate: bool,
     scratch: NDArray[np.float64],
     n_threads: int,
 ) -> None: ...
 def incremental(
-    program: CompiledProgram,
-    theta: NDArray[np.float64],
-    scratch: NDArray[np.float64],
-    numbers: NDArray[np.intp],
-    n_threads: int,
-    tasks: NDArray[np.void],
-    chunk: Chunk,
-    h: float,
-    gradient: NDArray[np.float64],
-    slopes: NDArray[np.float64],
-    crossed: NDArray[np.intp],
-    begin: int,
-    end: int,
-    chosen: NDArray[np.intp] | None = None,
+    work: Workspace, n_threads: int, begin: int, end: int, chosen: NDArray[np.intp] | None = None
 ) -> None: ...

@@ -60,6 +60,58 @@ cdef void direct_task(CompiledProgram program, double *theta, Py_ssize_t at, dou
 
 # ---- difference arithmetic
 
+cdef class Workspace:
+    """What tasks read and write: a program and its parameters, a chunk with its tape, memory, and what is found.
+
+    Parameters
+    ----------
+    program : CompiledProgram
+    theta : ndarray
+        The packed parameters.
+    chunk : Chunk
+    tasks : structured ndarray
+    h : float
+    scratch, numbers : ndarray
+        The memory of each thread, a row each: doubles and integers, as many as the routes say.
+    found : ndarray
+        Of units (sample n, column j) of a route the result is at route.sensitivities * samples of a full chunk + its
+        place in panels of n rows; of parameters it is added to that of the flat vector.
+    slopes : ndarray
+        If it has two rows like `found`, kinks are counted, and they say how far from the result the least and the
+        largest slope lie.
+    crossed : ndarray of int
+        How many kinks each task crossed.
+    """
+    cdef CompiledProgram program
+    cdef const double[::1] theta
+    cdef readonly Chunk chunk
+    cdef const Task[::1] tasks
+    cdef double h
+    cdef double[:, ::1] scratch
+    cdef Py_ssize_t[:, ::1] numbers
+    cdef double *result
+    cdef double *low
+    cdef double *high
+    cdef Py_ssize_t[::1] kinks
+    cdef readonly object found, slopes, crossed
+
+    def __init__(self, CompiledProgram program, const double[::1] theta, Chunk chunk, const Task[::1] tasks, double h,
+                 double[:, ::1] scratch, Py_ssize_t[:, ::1] numbers, double[::1] found, double[:, ::1] slopes,
+                 Py_ssize_t[::1] crossed):
+        self.program = program
+        self.theta = theta
+        self.chunk = chunk
+        self.tasks = tasks
+        self.h = h
+        self.scratch = scratch
+        self.numbers = numbers
+        self.found, self.slopes, self.crossed = found.base, slopes.base, crossed.base
+        self.result = &found[0] if found.shape[0] else NULL
+        self.low = &slopes[0, 0] if slopes.shape[0] and slopes.shape[1] else NULL
+        self.high = &slopes[1, 0] if slopes.shape[0] and slopes.shape[1] else NULL
+        self.kinks = crossed
+
+
 cdef void lay_out(Pairs *pairs, Py_ssize_t *numbers, double *values, CompiledProgram program, Chunk chunk,
                   double h, bint count_kinks) noexcept nogil:
     cdef Py_ssize_t capacity = program.capacity
@@ -85,8 +137,8 @@ cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssiz
     pairs.base.count = p + 1
 
 
-cdef Py_ssize_t run_block(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta, Chunk chunk,
-                          double *result, double *low, double *high) noexcept nogil:
+cdef Py_ssize_t run_block(Workspace work, CompiledProgram program, Chunk chunk, const Route *route,
+                          Pairs *pairs) noexcept nogil:
     """result[source] += (cost(+h) - cost(-h)) / 2h; empties the block.
 
     Where kinks are crossed, low[source] and high[source] += how far from that the least and the largest slope that the
@@ -94,18 +146,18 @@ cdef Py_ssize_t run_block(CompiledProgram program, const Route *route, Pairs *pa
     """
     cdef Py_ssize_t p, kinked = 0, crossed = 0
     cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
-    propagate(program, route, pairs, theta, row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
-                      pairs.change + CHANGES * program.capacity)
+    propagate(program, route, pairs, &work.theta[0], row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
+              pairs.change + CHANGES * program.capacity)
     for p in range(pairs.base.count):
         plus = pairs.change[p]
         minus = pairs.change[program.capacity + p]
-        result[pairs.source[p]] += (plus - minus) * per_step
+        work.result[pairs.source[p]] += (plus - minus) * per_step
         if pairs.crossed != NULL and pairs.crossed[p] > 0:
             crossed += pairs.crossed[p]
             keep(pairs, p, kinked)
             kinked += 1
     for p in range(kinked):
-        add_slopes(program, route, pairs, p, theta, chunk, low, high)
+        add_slopes(work, program, chunk, route, pairs, p)
     pairs.base.count = 0
     return crossed
 
@@ -120,8 +172,8 @@ cdef void keep(Pairs *pairs, Py_ssize_t p, Py_ssize_t place) noexcept nogil:
         pairs.change[(2 + k) * capacity + place] = pairs.change[k * capacity + p]
 
 
-cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, Py_ssize_t place, const double *theta,
-                     Chunk chunk, double *low, double *high) noexcept nogil:
+cdef void add_slopes(Workspace work, CompiledProgram program, Chunk chunk, const Route *route, Pairs *pairs,
+                     Py_ssize_t place) noexcept nogil:
     """Adds to low and high of a kept pair how far from its central difference its slopes lie.
 
     These are the slopes to both sides, and those with the values that lie on kinks taken to lie beside them: all on
@@ -146,7 +198,7 @@ cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, 
             move_aside(program, row, targets, 1.0 if k & 1 else -1.0, 1.0 if k & 2 else -1.0)
         one.base.count = 0
         add_pair(&one, 0, kept[2 * capacity + place], kept[capacity + place], source)
-        propagate(program, route, &one, theta, targets, chunk.targets.shape[1], values)
+        propagate(program, route, &one, &work.theta[0], targets, chunk.targets.shape[1], values)
         plus = one.change[0] / one.h if one.base.count > 0 else 0.0
         minus = -one.change[capacity] / one.h if one.base.count > 0 else 0.0
         if k > 0:
@@ -154,8 +206,8 @@ cdef void add_slopes(CompiledProgram program, const Route *route, Pairs *pairs, 
         least = min(least, min(plus, minus))
         most = max(most, max(plus, minus))
     # moving values aside changes what they are multiplied with, too
-    low[source] += least - central - ASIDE * (most - least)
-    high[source] += most - central + ASIDE * (most - least)
+    work.low[source] += least - central - ASIDE * (most - least)
+    work.high[source] += most - central + ASIDE * (most - least)
 
 
 cdef void move_aside(CompiledProgram program, double *row, const double *targets, double first,
@@ -184,65 +236,67 @@ cdef double aside(double x, double kink, double side) noexcept nogil:
     return kink + side * distance if fabs(x - kink) < distance else x
 
 
-def units(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
-          Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
-          double[::1] sensitivities, double[:, ::1] slopes, Py_ssize_t[::1] crossed, Py_ssize_t begin, Py_ssize_t end):
-    """The central difference of the cost at each unit of each sample, for the tasks begin..end.
-
-    A unit (sample n, column j) of a route has its result at sensitivities[route.sensitivities * samples of a full
-    chunk + its place in panels of n rows]. If `slopes` has two rows like it, kinks are counted: crossed[task] of them,
-    and slopes[0] and slopes[1] say there how far from the result the least and the largest slope lie.
-    """
+def units(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize_t end):
+    """The central difference of the cost at each unit of each sample, for the tasks begin..end."""
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        crossed[k] += units_task(
-            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], chunk, h, &sensitivities[0],
-            &slopes[0, 0] if slopes.shape[0] else NULL, slopes.shape[1], &scratch[threadid(), 0],
-            &numbers[threadid(), 0])
+        work.kinks[k] += units_task(work, work.program, work.chunk, &work.tasks[k], threadid())
 
 
-cdef Py_ssize_t units_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
-                           Chunk chunk, double h, double *sensitivities, double *slopes, Py_ssize_t size,
-                           double *scratch, Py_ssize_t *numbers) noexcept nogil:
+cdef Py_ssize_t units_task(Workspace work, CompiledProgram program, Chunk chunk, const Task *task,
+                           int thread) noexcept nogil:
     cdef Pairs pairs
+    cdef const Route *route = &program.routes[task.route]
     cdef Py_ssize_t n, j, source, samples = chunk.tape_view.shape[0], crossed = 0
-    lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
+    lay_out(&pairs, &work.numbers[thread, 0], &work.scratch[thread, 0], program, chunk, work.h, work.low != NULL)
     for n in range(task.first, task.last):
         for j in range(task.begin, task.end):
             source = route.sensitivities * samples + (j // GF_PANEL * samples + n) * GF_PANEL + j % GF_PANEL
-            sensitivities[source] = 0.0
+            work.result[source] = 0.0
             add_pair(&pairs, n, 0, j, source)
             if pairs.base.count == program.pairs:
-                crossed += run_block(program, route, &pairs, theta, chunk, sensitivities, slopes, slopes + size)
-    return crossed + run_block(program, route, &pairs, theta, chunk, sensitivities, slopes, slopes + size)
+                crossed += run_block(work, program, chunk, route, &pairs)
+    return crossed + run_block(work, program, chunk, route, &pairs)
 
 
-def gather(CompiledProgram program, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
-           const Py_ssize_t[::1] first_use, const Task[::1] tasks, Chunk chunk, const double[::1] sensitivities,
-           double[::1] gradient, bint accumulate, double[:, ::1] scratch, Py_ssize_t n_threads):
+cdef class Uses:
+    """Where parameters are used: tasks[k] is a range of a parameter's rows, and the terms
+    uses[first_use[parameter]:first_use[parameter + 1]] multiply by it; unit_offset[term] is where the sensitivities of
+    the term's step begin, per sample of a full chunk."""
+    cdef const Py_ssize_t[::1] unit_offset, uses, first_use
+    cdef const Task[::1] tasks
+
+    def __init__(self, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
+                 const Py_ssize_t[::1] first_use, const Task[::1] tasks):
+        self.unit_offset = unit_offset
+        self.uses = uses
+        self.first_use = first_use
+        self.tasks = tasks
+
+
+def gather(Workspace work, Uses uses, double[::1] gradient, bint accumulate, double[:, ::1] scratch,
+           Py_ssize_t n_threads):
     """gradient of each parameter = or += (what it was multiplied with)^T (sensitivities of the step), over its uses.
 
-    A task is a range of a parameter's rows; the terms uses[first_use[parameter]:first_use[parameter + 1]] multiply by
-    it, and unit_offset[term] is where the sensitivities of the term's step begin, per sample of a full chunk.
     `gradient` is flat; `scratch` holds a task's rows, padded, for each thread.
     """
     cdef Py_ssize_t k
-    for k in prange(tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
-        gather_task(program, &unit_offset[0], &uses[0], first_use[tasks[k].route], first_use[tasks[k].route + 1],
-                    &tasks[k], chunk, &sensitivities[0], &gradient[0], accumulate, &scratch[threadid(), 0])
+    for k in prange(uses.tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
+        gather_task(work.program, uses, &uses.tasks[k], work.chunk, work.result, &gradient[0], accumulate,
+                    &scratch[threadid(), 0])
 
 
-cdef void gather_task(CompiledProgram program, const Py_ssize_t *unit_offset, const Py_ssize_t *uses,
-                      Py_ssize_t first, Py_ssize_t last, const Task *task, Chunk chunk, const double *sensitivities,
+cdef void gather_task(CompiledProgram program, Uses uses, const Task *task, Chunk chunk, const double *sensitivities,
                       double *gradient, bint accumulate, double *scratch) noexcept nogil:
     cdef const ParameterBlock *block = &program.blocks[task.route]
-    cdef Py_ssize_t k, c, i, panels = (block.columns + GF_PANEL - 1) // GF_PANEL
+    cdef Py_ssize_t k, c, i, term, panels = (block.columns + GF_PANEL - 1) // GF_PANEL
     cdef Py_ssize_t rows = task.end - task.begin, row = panels * GF_PANEL + 8  # such rows spread over the cache
     cdef double *target
     memset(scratch, 0, rows * row * sizeof(double))
-    for k in range(first, last):
-        gather_term(program, &program.terms[uses[k]], task.begin, rows, panels, chunk,
-                    sensitivities + unit_offset[uses[k]] * chunk.tape_view.shape[0], scratch, row)
+    for k in range(uses.first_use[task.route], uses.first_use[task.route + 1]):
+        term = uses.uses[k]
+        gather_term(program, &program.terms[term], task.begin, rows, panels, chunk,
+                    sensitivities + uses.unit_offset[term] * chunk.tape_view.shape[0], scratch, row)
     for i in range(rows):
         target = gradient + block.flat + (task.begin + i) * block.stride
         if accumulate:
@@ -269,36 +323,30 @@ cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begi
                 (c // GF_PANEL * samples + n) * GF_PANEL + c % GF_PANEL]
 
 
-def incremental(CompiledProgram program, const double[::1] theta, double[:, ::1] scratch,
-                Py_ssize_t[:, ::1] numbers, Py_ssize_t n_threads, const Task[::1] tasks, Chunk chunk, double h,
-                double[::1] gradient, double[:, ::1] slopes, Py_ssize_t[::1] crossed, Py_ssize_t begin,
-                Py_ssize_t end, const Py_ssize_t[::1] chosen=None):
-    """gradient += the central difference of the cost at each parameter, for the tasks begin..end.
+def incremental(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize_t end,
+                const Py_ssize_t[::1] chosen=None):
+    """found += the central difference of the cost at each parameter, for the tasks begin..end.
 
-    A task is a range of a route's parameters or, if only some are `chosen`, a range of these; `gradient` is flat;
-    `slopes` and `crossed` as for `units`.
+    A task is a range of a route's parameters or, if only some are `chosen`, a range of these.
     """
     cdef Py_ssize_t k
     cdef const Py_ssize_t *some = NULL if chosen is None or chosen.shape[0] == 0 else &chosen[0]
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        crossed[k] += incremental_task(
-            program, &theta[0], &program.routes[tasks[k].route], &tasks[k], some, chunk, h, &gradient[0],
-            &slopes[0, 0] if slopes.shape[0] else NULL, slopes.shape[1], &scratch[threadid(), 0],
-            &numbers[threadid(), 0])
+        work.kinks[k] += incremental_task(work, work.program, work.chunk, &work.tasks[k], some, threadid())
 
 
-cdef Py_ssize_t incremental_task(CompiledProgram program, const double *theta, const Route *route, const Task *task,
-                                 const Py_ssize_t *chosen, Chunk chunk, double h, double *gradient, double *slopes,
-                                 Py_ssize_t size, double *scratch, Py_ssize_t *numbers) noexcept nogil:
+cdef Py_ssize_t incremental_task(Workspace work, CompiledProgram program, Chunk chunk, const Task *task,
+                                 const Py_ssize_t *chosen, int thread) noexcept nogil:
     """The k-th parameter is W[k % rows, k // rows]: what lies side by side uses the same row of the next matrix.
 
     A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair.
     """
     cdef Pairs pairs
     cdef Py_ssize_t k, own, n, i, j, factor, crossed = 0
+    cdef const Route *route = &program.routes[task.route]
     cdef const ParameterBlock *block = &program.blocks[route.parameter]
     cdef const Term *term = NULL if route.skip == NOTHING else &program.terms[route.skip]
-    lay_out(&pairs, numbers, scratch, program, chunk, h, slopes != NULL)
+    lay_out(&pairs, &work.numbers[thread, 0], &work.scratch[thread, 0], program, chunk, work.h, work.low != NULL)
     for n in range(task.first, task.last):
         for k in range(task.begin, task.end):
             own = k if chosen == NULL else chosen[k]
@@ -310,5 +358,5 @@ cdef Py_ssize_t incremental_task(CompiledProgram program, const double *theta, c
                     continue
             add_pair(&pairs, n, i, j, block.flat + i * block.stride + j)
             if pairs.base.count == program.pairs:
-                crossed += run_block(program, route, &pairs, theta, chunk, gradient, slopes, slopes + size)
-    return crossed + run_block(program, route, &pairs, theta, chunk, gradient, slopes, slopes + size)
+                crossed += run_block(work, program, chunk, route, &pairs)
+    return crossed + run_block(work, program, chunk, route, &pairs)

@@ -215,13 +215,9 @@ class Engine:
         with, is what it does per parameter. Returns what `incremental` does.
         """
         sums = Totals(self.program.size, kinks)
-        begins, uses, first_use = self._uses
         for run in self._runs("units", theta, h, runner, sums, kinks=kinks):
             rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
-            _loops.gather(
-                run.compiled, begins, uses, first_use, self.tables.packing.tasks, run.chunk, run.found, sums.gradient,
-                run.chunk.begin > 0, rows, run.n_threads,
-            )  # fmt: skip
+            _loops.gather(run.work, self._uses, sums.gradient, run.chunk.begin > 0, rows, run.n_threads)
             if run.crossed:
                 sums.crossed += run.crossed
                 self._spread_slopes(run.chunk, run.slopes, sums.slopes)
@@ -274,12 +270,13 @@ class Engine:
         return max((padded(p.columns) for p in self.program.parameters), default=0)
 
     @cached_property
-    def _uses(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-        """Where the units of each term's step begin; the terms, by parameter; and where those of each begin there."""
+    def _uses(self) -> _loops.Uses:
+        """The terms of all parameters."""
         begins = np.array([self.tables.unit_offsets[step] for step, _ in self.program.terms], np.intp)
         numbers = np.array([term.parameter.number for _, term in self.program.terms], np.intp)
         counts = np.bincount(numbers, minlength=len(self.program.parameters))
-        return begins, np.argsort(numbers, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+        first = np.concatenate([[0], np.cumsum(counts)])
+        return _loops.Uses(begins, np.argsort(numbers, kind="stable"), first, self.tables.packing.tasks)
 
     @cached_property
     def _compiled_unit_routes(self) -> CompiledProgram:
@@ -338,22 +335,15 @@ class Engine:
         size = len(chunk.tape) * self._units if by_units else self.program.size
         # what is found of parameters is too much to be kept for the next call
         new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
-        found, slopes = new("found", size), new("slopes", 2 if kinks else 0, size)
-        return Sweep(
-            memory,
-            chunk,
-            _loops.units if by_units else partial(_loops.incremental, chosen=tasks.chosen),
-            self._compiled_unit_routes if by_units else self._compiled_parameter_routes,
-            packed,
+        work = _loops.Workspace(
+            self._compiled_unit_routes if by_units else self._compiled_parameter_routes, packed, chunk, tasks.table, h,
             memory.get("scratch", n_threads, routes.scratch),
             memory.get("numbers", n_threads, routes.numbers).view(np.intp),
-            n_threads,
-            tasks,
-            h,
-            found,
-            slopes,
+            new("found", size), new("slopes", 2 if kinks else 0, size),
             memory.cleared("counts", len(tasks.table)).view(np.intp),
-        )
+        )  # fmt: skip
+        method = _loops.units if by_units else partial(_loops.incremental, chosen=tasks.chosen)
+        return Sweep(memory, work, method, n_threads, tasks)
 
     def _pack(self, memory: Memory, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
         packing = self.tables.packing

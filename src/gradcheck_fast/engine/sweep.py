@@ -14,7 +14,7 @@ from gradcheck_fast.running.pieces import PIECE_SECONDS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.engine._program import CompiledProgram
+    from gradcheck_fast.engine._loops import Workspace
     from gradcheck_fast.engine._tape import Chunk
     from gradcheck_fast.engine.memory import Memory
     from gradcheck_fast.engine.routes import Tasks
@@ -43,52 +43,63 @@ class PartialResult(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """A method that propagates differences, ready to be run on a chunk of the samples; see `_loops.units`."""
+    """A method that propagates differences, ready to be run on a chunk of the samples.
+
+    Attributes
+    ----------
+    memory : Memory
+    work : Workspace
+        What its tasks read and write.
+    method : callable
+        `_loops.units` or `_loops.incremental`.
+    n_threads : int
+    tasks : Tasks
+    """
 
     memory: Memory
-    chunk: Chunk
-    engine: Callable[..., None]
-    compiled: CompiledProgram
-    theta: NDArray[np.float64]
-    scratch: NDArray[np.float64]
-    numbers: NDArray[np.intp]
+    work: Workspace
+    method: Callable[[Workspace, int, int, int], None]
     n_threads: int
     tasks: Tasks
-    h: float
-    found: NDArray[np.float64]
-    slopes: NDArray[np.float64]
-    counts: NDArray[np.intp]
+
+    @property
+    def chunk(self) -> Chunk:
+        return self.work.chunk
+
+    @property
+    def found(self) -> NDArray[np.float64]:
+        return self.work.found
+
+    @property
+    def slopes(self) -> NDArray[np.float64]:
+        return self.work.slopes
 
     def perturb(self, begin: int, end: int) -> None:
         """Does some tasks."""
-        self.engine(
-            self.compiled, self.theta, self.scratch, self.numbers, self.n_threads, self.tasks.table, self.chunk, self.h,
-            self.found, self.slopes, self.counts, begin, end,
-        )  # fmt: skip
+        self.method(self.work, self.n_threads, begin, end)
 
     @property
     def crossed(self) -> int:
         """How many kinks were crossed."""
-        return int(self.counts.sum())
+        return int(self.work.crossed.sum())
 
     def some(self, begin: int, end: int) -> PartialResult:
         """What there is, if only the tasks begin..end have been done."""
         places, slope_places = np.flatnonzero(self.found), np.flatnonzero(self.slopes)
-        return PartialResult(
-            places, self.found[places], slope_places, self.slopes.ravel()[slope_places], self.counts[begin:end].copy()
-        )
+        slopes, counts = self.slopes.ravel()[slope_places], self.work.crossed[begin:end].copy()
+        return PartialResult(places, self.found[places], slope_places, slopes, counts)
 
     def put(self, begin: int, end: int, some: PartialResult) -> None:
         """Writes what `some` gave elsewhere."""
         self.found[some.places] = some.found
         self.slopes.reshape(-1)[some.slope_places] = some.slopes
-        self.counts[begin:end] = some.counts
+        self.work.crossed[begin:end] = some.counts
 
     def job(self, what: tuple[Any, ...], share: Callable[[int, int], PartialResult]) -> Job:
         """All tasks."""
         surely_quick = self.n_threads * SURE_SPEED * PIECE_SECONDS / self.tasks.most
         return Job(
-            what, len(self.tasks.table), (self.found, self.slopes, self.counts), self.perturb, share, self.put,
+            what, len(self.tasks.table), (self.found, self.slopes, self.work.crossed), self.perturb, share, self.put,
             self.n_threads, surely_quick, self.tasks.work,
         )  # fmt: skip
 
