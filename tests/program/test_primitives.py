@@ -237,6 +237,17 @@ def test_elementwise_kernels_are_their_twins(name, size):
     assert_near(difference, twin.difference([z], [d]), np.abs(difference).max(), 64)
 
 
+@pytest.mark.parametrize("name", _kernels.PAIRWISE)
+@pytest.mark.parametrize("changes", ["first", "second", "both", "neither"])
+def test_pairwise_kernels_are_their_twins(name, changes):
+    random = np.random.default_rng(4)
+    f, g, df, dg = random.uniform(-3.0, 3.0, (4, 50))
+    df, dg = df if changes in ("first", "both") else None, dg if changes in ("second", "both") else None
+    value, difference = _kernels.pairwise(name, f, g, df, dg, instruction_set())
+    assert_near(value, PRIMITIVES[name].value([f, g]), 10.0, 4)
+    assert_near(difference, PRIMITIVES[name].difference([f, g], [df, dg]), 20.0, 8)
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in COSTS], ids=repr)
 @pytest.mark.parametrize("size", [2.0**-40, 1e-3, 0.05])
 def test_cost_kernels_are_their_twins(case, size):

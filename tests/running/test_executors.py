@@ -85,8 +85,8 @@ def test_progress_rises_to_one():
 def test_workers_use_one_thread_each_unless_told_otherwise(monkeypatch):
     loss, params = make_network()
     seen = []
-    perturb = methods.Run.perturb
-    monkeypatch.setattr(methods.Run, "perturb", lambda run, *task: (seen.append(run.n_threads), perturb(run, *task))[1])
+    perturb = methods.Sweep.perturb
+    monkeypatch.setattr(methods.Sweep, "perturb", lambda run, *task: (seen.append(run.n_threads), perturb(run, *task))[1])
     monkeypatch.setattr(methods, "SERIAL_WORK", 0.0)
     gradient(loss, params, executor=Inline())
     assert set(seen) == {1}

@@ -26,6 +26,14 @@ def elementary(name: str, x: NDArray[np.float64], isa: str) -> NDArray[np.float6
 def elementwise(
     name: str, z: NDArray[np.float64], d: NDArray[np.float64], isa: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def pairwise(
+    name: str,
+    f: NDArray[np.float64],
+    g: NDArray[np.float64],
+    df: NDArray[np.float64] | None,
+    dg: NDArray[np.float64] | None,
+    isa: str,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def cost(
     name: str,
     x: NDArray[np.float64],

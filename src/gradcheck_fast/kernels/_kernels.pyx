@@ -113,6 +113,25 @@ def elementwise(str name, const double[::1] z, const double[::1] d, str isa):
     return tape[:, GF_PANEL:2 * GF_PANEL].reshape(-1)[:n], rows[::2].reshape(-1)[:n]
 
 
+def pairwise(str name, const double[::1] f, const double[::1] g, const double[::1] df, const double[::1] dg, str isa):
+    """The value of one operation on two vectors, and its exact difference when they change by df and dg.
+
+    Either of df and dg may be None: it does not change.
+    """
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    cdef const gf_pairwise *operation = &kernels.pairwise[<Py_ssize_t>PAIRWISE[name]]
+    cdef Py_ssize_t n = f.shape[0]
+    values, changes = np.zeros(n), np.zeros(n)
+    if n == 0:
+        return values, changes
+    cdef double[::1] value = values, change = changes
+    operation.value(n, &f[0], &g[0], &value[0])
+    if df is not None or dg is not None:
+        operation.difference(n, &f[0], &g[0], NULL if df is None else &df[0], NULL if dg is None else &dg[0],
+                             &change[0])
+    return values, changes
+
+
 def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double constant, const double[:, ::1] d,
          str isa):
     """What each row of x costs, and the exact difference of that when it changes by its row of d.
