@@ -16,8 +16,8 @@ from common import median_time, parse, parser, part_time, report
 from problems import DenseProblem, LSTMProblem
 
 import gradcheck_fast as gf
-from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.engine.layout import aligned, spread
+from gradcheck_fast.kernels import _kernels
 
 PANEL = _kernels.PANEL
 #: rows x inner x columns

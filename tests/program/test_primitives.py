@@ -243,7 +243,7 @@ def test_pairwise_kernels_are_their_twins(name, changes):
     random = np.random.default_rng(4)
     f, g, df, dg = random.uniform(-3.0, 3.0, (4, 50))
     df, dg = df if changes in ("first", "both") else None, dg if changes in ("second", "both") else None
-    value, difference = _kernels.pairwise(name, f, g, df, dg, instruction_set())
+    value, difference = _kernels.pairwise(name, f, g, instruction_set(), df, dg)
     assert_near(value, PRIMITIVES[name].value([f, g]), 10.0, 4)
     assert_near(difference, PRIMITIVES[name].difference([f, g], [df, dg]), 20.0, 8)
 

@@ -86,7 +86,9 @@ def test_workers_use_one_thread_each_unless_told_otherwise(monkeypatch):
     loss, params = make_network()
     seen = []
     perturb = methods.Sweep.perturb
-    monkeypatch.setattr(methods.Sweep, "perturb", lambda run, *task: (seen.append(run.n_threads), perturb(run, *task))[1])
+    monkeypatch.setattr(
+        methods.Sweep, "perturb", lambda run, *task: (seen.append(run.n_threads), perturb(run, *task))[1]
+    )
     monkeypatch.setattr(methods, "SERIAL_WORK", 0.0)
     gradient(loss, params, executor=Inline())
     assert set(seen) == {1}

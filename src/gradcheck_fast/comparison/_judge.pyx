@@ -13,7 +13,8 @@ cdef double ONE_SLOPE = 1e-9
 
 
 def judge(const double[::1] analytic, const double[::1] numerical, const double[:] bars, const double[:] allowance,
-          const double[:] low, const double[:] high, double rtol, double atol, double middle, double[::1] ratio):
+          const double[:] low, const double[:] high, double rtol, double atol, double middle,
+          double[::1] ratio) -> tuple[float, int, int, int, int]:
     """ratio[k] = distance of a from [n + low, n + high] over the tolerance atol + rtol max(|a|, |n|) + allowance.
 
     Infinite if a is not finite, 1 if n is not, and the largest number there is if nothing is tolerated. Returns the

@@ -7,7 +7,7 @@ from gradcheck_fast.engine._program cimport (
     AFFINE, COLUMN, COST, DENSE, ELEMENTWISE, INPUT, NOTHING, PAIR_WORK, PAIRWISE, SELECTED, SOFTMAX, UNIT, ZERO,
     CompiledProgram, Pairs, ParameterBlock, Route, Step, Term)
 from gradcheck_fast.engine._values cimport included
-from gradcheck_fast.kernels._kernels cimport GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise
+from gf_kernels cimport GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise
 
 
 cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta,
@@ -157,7 +157,7 @@ cdef Py_ssize_t affine_difference(CompiledProgram program, const Step *step, Py_
     if changes == 0:
         return ZERO
     if changes == 1 and inject == NOTHING and not program.terms[last].diagonal and (
-        state_of(program, program.terms[last].step, pairs) == COLUMN):
+            state_of(program, program.terms[last].step, pairs) == COLUMN):
         memcpy(slot_of(program, step, slots), slot_of(program, &program.steps[program.terms[last].step], slots),
                2 * program.capacity * sizeof(double))
         pairs.term[step.slot] = last

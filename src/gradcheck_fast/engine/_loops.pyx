@@ -16,7 +16,7 @@ from gradcheck_fast.engine._program cimport (
     COST, ELEMENTWISE, NOTHING, PAIR_WORK, CompiledProgram, Pairs, ParameterBlock, Route, Step, Task, Term)
 from gradcheck_fast.engine._tape cimport Chunk, row_pointer
 from gradcheck_fast.engine._values cimport forward
-from gradcheck_fast.kernels._kernels cimport GF_PANEL, gf_elementwise, gf_pairs
+from gf_kernels cimport GF_PANEL, gf_elementwise, gf_pairs
 
 cdef enum:
     NUMBERS = 10        # integers per pair of a block; two per slot follow
@@ -26,8 +26,9 @@ cdef enum:
 # and perturbed by so little that they do not come back.
 cdef double ASIDE = 2.0 ** -32, LITTLE = 2.0 ** -50
 
-NUMBERS_PER_PAIR = NUMBERS
-VALUES_PER_PAIR = CHANGES + PAIR_WORK
+NUMBERS_PER_PAIR: int = NUMBERS
+VALUES_PER_PAIR: int = CHANGES + PAIR_WORK
+
 
 # ---- direct
 
@@ -93,7 +94,8 @@ cdef class Workspace:
     cdef double *low
     cdef double *high
     cdef Py_ssize_t[::1] kinks
-    cdef readonly object found, slopes, crossed
+    cdef readonly object found, slopes  # is an NDArray[np.float64]
+    cdef readonly object crossed  # is an NDArray[np.intp]
 
     def __init__(self, CompiledProgram program, const double[::1] theta, Chunk chunk, const Task[::1] tasks, double h,
                  double[:, ::1] scratch, Py_ssize_t[:, ::1] numbers, double[::1] found, double[:, ::1] slopes,

@@ -5,7 +5,7 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy
 
 from gradcheck_fast.engine._program cimport NOTHING, CompiledProgram, ParameterBlock, Task
-from gradcheck_fast.kernels._kernels cimport GF_PANEL
+from gf_kernels cimport GF_PANEL
 
 
 def pack(CompiledProgram program, const Task[::1] tasks, const double[::1] flat, double[::1] packed,
@@ -16,8 +16,8 @@ def pack(CompiledProgram program, const Task[::1] tasks, const double[::1] flat,
         pack_task(program, &program.blocks[tasks[k].route], tasks[k].begin, tasks[k].end, &flat[0], &packed[0])
 
 
-cdef void pack_task(CompiledProgram program, const ParameterBlock *block, Py_ssize_t begin, Py_ssize_t end, const double *flat,
-                    double *packed) noexcept nogil:
+cdef void pack_task(CompiledProgram program, const ParameterBlock *block, Py_ssize_t begin, Py_ssize_t end,
+                    const double *flat, double *packed) noexcept nogil:
     cdef Py_ssize_t i, panel, c, n_panels = (block.columns + GF_PANEL - 1) // GF_PANEL
     cdef Py_ssize_t split = (n_panels - 1) * GF_PANEL, rest = block.columns - split
     cdef const double *source

@@ -1,4 +1,4 @@
-from gradcheck_fast.kernels._kernels cimport gf_kernels, gf_pairs
+from gf_kernels cimport gf_kernels, gf_pairs
 
 # The tables of a program: the dtypes by which Python fills them are made of these structs, in _program.pyx.
 
@@ -99,5 +99,5 @@ cdef class CompiledProgram:
     cdef const Use[::1] uses
     cdef readonly Py_ssize_t tape_stride
     cdef readonly Py_ssize_t n_slots
-    cdef readonly Py_ssize_t capacity   # pairs that a block has room for, in whole panels,
-    cdef readonly Py_ssize_t pairs      # and holds
+    # how many pairs a block has room for, in whole panels, and how many it holds at most
+    cdef readonly Py_ssize_t capacity, pairs

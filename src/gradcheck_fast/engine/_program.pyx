@@ -11,12 +11,12 @@ cdef ParameterBlock _block
 cdef Route _route
 cdef Use _use
 cdef Task _task
-STEP = np.asarray(<Step[:1]>&_step).dtype
-TERM = np.asarray(<Term[:1]>&_term).dtype
-BLOCK = np.asarray(<ParameterBlock[:1]>&_block).dtype
-ROUTE = np.asarray(<Route[:1]>&_route).dtype
-USE = np.asarray(<Use[:1]>&_use).dtype
-TASK = np.asarray(<Task[:1]>&_task).dtype
+STEP: np.dtype[np.void] = np.asarray(<Step[:1]>&_step).dtype
+TERM: np.dtype[np.void] = np.asarray(<Term[:1]>&_term).dtype
+BLOCK: np.dtype[np.void] = np.asarray(<ParameterBlock[:1]>&_block).dtype
+ROUTE: np.dtype[np.void] = np.asarray(<Route[:1]>&_route).dtype
+USE: np.dtype[np.void] = np.asarray(<Use[:1]>&_use).dtype
+TASK: np.dtype[np.void] = np.asarray(<Task[:1]>&_task).dtype
 
 
 cdef class CompiledProgram:

@@ -2,7 +2,7 @@ cdef class Chunk:
     cdef const double[:, ::1] inputs
     cdef const double[:, ::1] targets
     cdef double[:, ::1] tape_view
-    cdef readonly object tape
+    cdef readonly object tape  # is an NDArray[np.float64]
     cdef readonly Py_ssize_t begin, count
 
 

@@ -5,7 +5,7 @@ from libc.string cimport memcpy, memset
 
 from gradcheck_fast.engine._program cimport (
     AFFINE, COST, ELEMENTWISE, INPUT, NOTHING, PAIRWISE, SOFTMAX, WHERE, CompiledProgram, ParameterBlock, Step, Term)
-from gradcheck_fast.kernels._kernels cimport GF_PANEL, gf_cost
+from gf_kernels cimport GF_PANEL, gf_cost
 
 
 cdef void forward(CompiledProgram program, const double *theta, const double *inputs, Py_ssize_t input_stride,

@@ -6,7 +6,7 @@ import numpy as np
 from libc.math cimport fabs, fmax, isfinite, sqrt
 
 
-def largest(const double[::1] x):
+def largest(const double[::1] x) -> tuple[float, bool]:
     """The largest size of a finite entry, and whether all entries are finite."""
     cdef Py_ssize_t k
     cdef double most = 0.0
@@ -20,7 +20,7 @@ def largest(const double[::1] x):
     return most, all_finite
 
 
-def squares(const double[::1] a, const double[::1] b, double scale):
+def squares(const double[::1] a, const double[::1] b, double scale) -> tuple[float, float]:
     """The sums of the squares of (a - b) / scale and of (a + b) / scale."""
     cdef Py_ssize_t k
     cdef double difference = 0.0, total = 0.0, x, y
@@ -33,7 +33,7 @@ def squares(const double[::1] a, const double[::1] b, double scale):
     return difference, total
 
 
-def root_mean_square(const double[::1] x):
+def root_mean_square(const double[::1] x) -> float:
     """Of the finite entries; 0 if there are none."""
     cdef Py_ssize_t k, count = 0
     cdef double size = largest(x)[0], total = 0.0

@@ -2,6 +2,9 @@
 # cython: freethreading_compatible=True
 """The C kernels: which there are, for which instruction sets, and each on its own, for tests and benchmarks."""
 from cython.parallel cimport prange
+from gf_kernels cimport (
+    GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise, gf_instruction_sets, gf_kernels, gf_kernels_for,
+    gf_pairs, gf_pairwise)
 
 import numpy as np
 from typing import NamedTuple
@@ -16,8 +19,8 @@ cdef extern from *:
     """
     const bint GF_HAS_OPENMP
 
-PANEL = GF_PANEL
-has_openmp = bool(GF_HAS_OPENMP)
+PANEL: int = GF_PANEL
+has_openmp: bool = bool(GF_HAS_OPENMP)
 
 
 cdef const gf_kernels *kernels_for(str isa) except NULL:
@@ -27,7 +30,7 @@ cdef const gf_kernels *kernels_for(str isa) except NULL:
     return kernels
 
 
-def instruction_sets():
+def instruction_sets() -> tuple[str, ...]:
     """The instruction sets that the kernels were built for and that this CPU has, best first."""
     cdef Py_ssize_t k = 0
     found = []
@@ -43,12 +46,12 @@ class Elementwise(NamedTuple):
 
     number: int
     cached: int
-    kinks: tuple
+    kinks: tuple[float, ...]
 
 
 class Cost(NamedTuple):
-    """A cost: its place in the table, whether it is a sum over entries, how many arrays it caches, and whether its slope
-    jumps where an output is its target."""
+    """A cost: its place in the table, whether it is a sum over entries, how many arrays it caches, and whether its
+    slope jumps where an output is its target."""
 
     number: int
     separable: bool
@@ -59,17 +62,17 @@ class Cost(NamedTuple):
 cdef const gf_kernels *_ANY = gf_kernels_for(b"baseline")
 
 #: The tables of the C kernels, each by name; of the operations on two steps only their places.
-ELEMENTWISE = {
+ELEMENTWISE: dict[str, Elementwise] = {
     _ANY.elementwise[k].name.decode(): Elementwise(
         k, _ANY.elementwise[k].cached, tuple([_ANY.elementwise[k].kink[i] for i in range(_ANY.elementwise[k].kinks)]))
     for k in range(_ANY.n_elementwise)}
-PAIRWISE = {_ANY.pairwise[k].name.decode(): k for k in range(_ANY.n_pairwise)}
-COSTS = {
+PAIRWISE: dict[str, int] = {_ANY.pairwise[k].name.decode(): k for k in range(_ANY.n_pairwise)}
+COSTS: dict[str, Cost] = {
     _ANY.costs[k].name.decode(): Cost(k, bool(_ANY.costs[k].separable), _ANY.costs[k].cached, bool(_ANY.costs[k].kink))
     for k in range(_ANY.n_costs)}
 
 
-def elementary(str name, const double[::1] x, str isa):
+def elementary(str name, const double[::1] x, str isa) -> NDArray[np.float64]:
     """exp, expm1, log1p or log, as the kernels have them inline."""
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef Py_ssize_t k
@@ -82,7 +85,8 @@ def elementary(str name, const double[::1] x, str isa):
     raise ValueError(f"the kernels have no function {name!r}")
 
 
-def elementwise(str name, const double[::1] z, const double[::1] d, str isa):
+def elementwise(str name, const double[::1] z, const double[::1] d,
+                str isa) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``f(z)`` and the exact difference ``f(z + d) - f(z)`` of one operation, for tests and the curious.
 
     Sixteen numbers at a time: so many are taken together to see how small d is.
@@ -113,10 +117,11 @@ def elementwise(str name, const double[::1] z, const double[::1] d, str isa):
     return tape[:, GF_PANEL:2 * GF_PANEL].reshape(-1)[:n], rows[::2].reshape(-1)[:n]
 
 
-def pairwise(str name, const double[::1] f, const double[::1] g, const double[::1] df, const double[::1] dg, str isa):
+def pairwise(str name, const double[::1] f, const double[::1] g, str isa, const double[::1] df=None,
+             const double[::1] dg=None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The value of one operation on two vectors, and its exact difference when they change by df and dg.
 
-    Either of df and dg may be None: it does not change.
+    Where one of these is None, its vector does not change.
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef const gf_pairwise *operation = &kernels.pairwise[<Py_ssize_t>PAIRWISE[name]]
@@ -133,7 +138,7 @@ def pairwise(str name, const double[::1] f, const double[::1] g, const double[::
 
 
 def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double constant, const double[:, ::1] d,
-         str isa):
+         str isa) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What each row of x costs, and the exact difference of that when it changes by its row of d.
 
     Parameters
@@ -188,7 +193,7 @@ def matmul_narrow(const double[:, :] a, const double[:, :] b, double[:, :] c, st
                               b.strides[0] // 8, &c[0, 0], c.strides[0] // 8, False)
 
 
-def multiply_add(Py_ssize_t n, str isa, int n_threads):
+def multiply_add(Py_ssize_t n, str isa, int n_threads) -> float:
     """Runs chains of n multiply-adds on each thread, in registers alone; returns the operations, two each."""
     cdef const gf_kernels *kernels = kernels_for(isa)
     counts = np.zeros((n_threads, 2))

@@ -20,7 +20,7 @@ cdef enum:
     BLOCKS_PER_THREAD = 4   # so that a thread that is held up does not hold up the others
 
 
-def cost(size_t function, size_t user_data, double[::1] theta, bint threadsafe):
+def cost(size_t function, size_t user_data, double[::1] theta, bint threadsafe) -> float:
     """The cost at `theta`, into which the function may write."""
     cdef double value
     cdef double *own = &theta[0] if theta.shape[0] > 0 else NULL
@@ -34,7 +34,7 @@ def cost(size_t function, size_t user_data, double[::1] theta, bint threadsafe):
 
 
 def costs(size_t function, size_t user_data, const double[::1] theta, const Py_ssize_t[::1] entries,
-          const double[::1] values, double[::1] found, Py_ssize_t n_threads, bint threadsafe):
+          const double[::1] values, double[::1] found, Py_ssize_t n_threads, bint threadsafe) -> int:
     """found[k] = function(theta where theta[entries[k]] = values[k]).
 
     If the function is thread-safe, on `n_threads` threads; else on this one, which keeps the interpreter lock. Returns
@@ -89,12 +89,12 @@ cdef int raise_what_the_function_raised() except? -1:
     return -1
 
 
-def is_capsule(x):
+def is_capsule(x) -> bool:
     """Whether `x` is a PyCapsule."""
     return PyCapsule_CheckExact(x)
 
 
-def read_capsule(capsule):
+def read_capsule(capsule) -> tuple[str | None, int, int]:
     """The name of a capsule (None if it has none), its pointer and its context."""
     cdef const char *name = PyCapsule_GetName(capsule)
     pointer = <size_t> PyCapsule_GetPointer(capsule, name)
