@@ -73,7 +73,7 @@ def gradcheck(
     """
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
-    case = _Case(loss, params)
+    case = _ArrayLoss(loss, params)
     if gradient is None:
         find = case.gradient
     elif callable(gradient):
@@ -103,7 +103,7 @@ def _float64_where_asked_for() -> Iterator[None]:
         yield
 
 
-class _Case:
+class _ArrayLoss:
     """A loss of a pytree as one of those of its arrays that are of floating-point numbers, by name."""
 
     def __init__(self, loss: Callable[[Any], Any], params: Any) -> None:

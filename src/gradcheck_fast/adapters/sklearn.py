@@ -66,14 +66,14 @@ def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options
     if not isinstance(estimator, (MLPClassifier, MLPRegressor)):
         raise TypeError(f"estimator: expected an MLPClassifier or MLPRegressor, got {estimator!r}")
     check_is_fitted(estimator, "coefs_")
-    case = _Case(estimator, X, y)
+    case = _EstimatorCopy(estimator, X, y)
     gradient, method = case.gradient(case.params), options.get("method", "auto")
     loss, note = choose_loss(case.describe, case.loss, gradient, case.in_double, case.params, method)
     report = check(loss, gradient, case.params, **options)
     return replace(report, notes=(*report.notes, note, *case.notes))
 
 
-class _Case:
+class _EstimatorCopy:
     """A copy of an estimator, with the data as its `_backprop` reads them and its parameters by name."""
 
     def __init__(self, estimator: Any, X: Any, y: Any) -> None:

@@ -118,17 +118,17 @@ def compare_along_directions(
     for name, part, shape in parts(analytic.shapes):
         own = Tolerance.of_precision(SINGLE if single else analytic.precision(name))
         arrays.append(_Array(name, shape, part, own if rtol is None and atol is None else given))
-    asked = _Asked(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
+    along = _DirectionalCheck(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
     answers = all_answers(
-        asked.check, len(arrays), runner, what="arrays along directions", expected=asked.expected,
+        along.check, len(arrays), runner, what="arrays along directions", expected=along.expected,
         seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
     )  # fmt: skip
-    checked = [asked.check(number, Answers(known)) for number, known in enumerate(answers)]
+    checked = [along.check(number, Answers(known)) for number, known in enumerate(answers)]
     for number, array in enumerate(checked):
         if array.last is not None and not isfinite(array.last.bar):
-            asked.raise_again(number)
+            along.raise_again(number)
     found = _confirmed(checked, is_wrong)
-    return _summary(found, analytic, asked.base, 1 + sum(map(len, answers)), step, given)
+    return _summary(found, analytic, along.base, 1 + sum(map(len, answers)), step, given)
 
 
 def _confirmed(found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]]) -> list[_Found]:
@@ -154,8 +154,8 @@ class _Array(NamedTuple):
     tolerance: Tolerance
 
 
-class _Asked(NamedTuple):
-    """What is to be checked."""
+class _DirectionalCheck(NamedTuple):
+    """The arrays that are compared along directions, and the loss whose gradient they are said to be."""
 
     cost: Callable[[NDArray[np.float64]], float]
     base: float

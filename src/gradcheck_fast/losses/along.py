@@ -12,7 +12,7 @@ from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, pack, parts
 from gradcheck_fast.losses.function_loss import require_one_of
-from gradcheck_fast.numerical.evaluate import Unnoticed
+from gradcheck_fast.numerical.evaluate import OwnCost
 from gradcheck_fast.numerical.gradient import (
     PLAIN_STEP,
     SMALLER_STEP,
@@ -46,8 +46,8 @@ class Along:
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         raise ValueError("f: it is checked along one direction as it is; there is no cost of which to take others")
 
-    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
-        return Unnoticed(partial(self.cost, params))
+    def costs_at(self, params: Packed, n_threads: int) -> OwnCost:
+        return OwnCost(partial(self.cost, params))
 
     def fingerprint(self, params: Packed) -> str:
         return digest(self._function.at.flat, params.flat, self._direction)

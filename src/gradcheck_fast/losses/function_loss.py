@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.inputs.trees import Packed, Tree
-    from gradcheck_fast.numerical.evaluate import Cost, Costs
+    from gradcheck_fast.numerical.evaluate import Costs, Evaluation
     from gradcheck_fast.running.runner import Runner
 
 
@@ -184,7 +184,7 @@ def _finish(point: Point, central: Central | None = None) -> tuple[str, ...]:
     return (*(finish(point.costs, point.theta, point.value) if len(point.theta) else point.costs.notes), *noticed)
 
 
-def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
+def finish(costs: Evaluation, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
     """Leaves the function at the unchanged parameters; says so if its value there is another than before."""
     again = costs.cost(theta)
     if again == base or (np.isnan(again) and np.isnan(base)):

@@ -12,7 +12,7 @@ from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arguments import choose, duration
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, entry_name, pack_as
-from gradcheck_fast.numerical.evaluate import Unnoticed
+from gradcheck_fast.numerical.evaluate import OwnCost
 from gradcheck_fast.numerical.gradient import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from gradcheck_fast.running.threads import resolve
 
@@ -94,9 +94,9 @@ class NetworkLoss:
         penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
         return self._engine.cost(theta, resolve(n_threads)) + penalty
 
-    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
+    def costs_at(self, params: Packed, n_threads: int) -> OwnCost:
         """How it is evaluated, on so many threads."""
-        return Unnoticed(partial(self.cost, params, n_threads=n_threads))
+        return OwnCost(partial(self.cost, params, n_threads=n_threads))
 
     def pack(self, params: Tree) -> Packed:
         """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""

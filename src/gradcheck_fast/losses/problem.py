@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.inputs.trees import Packed, Tree
-    from gradcheck_fast.numerical.evaluate import Cost
+    from gradcheck_fast.numerical.evaluate import Evaluation
     from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.running.runner import Runner
 
@@ -31,7 +31,7 @@ class Problem(Protocol):
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """The cost at `theta`, a flat vector like that of `params`."""
 
-    def costs_at(self, params: Packed, n_threads: int) -> Cost:
+    def costs_at(self, params: Packed, n_threads: int) -> Evaluation:
         """How it is evaluated at such vectors, and what was noticed then."""
 
     def fingerprint(self, params: Packed) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, pack_as, split
-from gradcheck_fast.numerical.evaluate import Unnoticed
+from gradcheck_fast.numerical.evaluate import OwnCost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +47,8 @@ class Transposed:
         whole = self._whole(theta)
         return self._loss.cost(self._loss.pack(whole), whole, n_threads)
 
-    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
-        return Unnoticed(partial(self.cost, params, n_threads=n_threads))
+    def costs_at(self, params: Packed, n_threads: int) -> OwnCost:
+        return OwnCost(partial(self.cost, params, n_threads=n_threads))
 
     def pack(self, params: Tree) -> Packed:
         return pack_as(params, self._shapes)

@@ -34,8 +34,8 @@ def writes(what: str) -> str:
     )
 
 
-class Cost(Protocol):
-    """How a loss is evaluated as a whole."""
+class Evaluation(Protocol):
+    """How a loss is evaluated at a flat vector of parameters, and what was noticed while that was done."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -45,14 +45,14 @@ class Cost(Protocol):
         """The cost at a flat vector."""
 
 
-class Unnoticed(NamedTuple):
-    """A cost of which nothing can be noticed: our own."""
+class OwnCost(NamedTuple):
+    """The cost function of a loss that this library computes itself: there is never anything to note about it."""
 
     cost: Callable[[NDArray[np.float64]], float]
     notes: tuple[str, ...] = ()
 
 
-class Costs(Cost, Protocol):
+class Costs(Evaluation, Protocol):
     """How a function is evaluated with one entry moved. It can be pickled, if the function can."""
 
     @property
