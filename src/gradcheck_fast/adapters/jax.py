@@ -13,7 +13,8 @@ from jax import numpy as jnp
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
 from gradcheck_fast.adapters.common import Arrays, require_same_gradient, same_loss
-from gradcheck_fast.checks.gradcheck import gradcheck as check
+from gradcheck_fast.checks.gradcheck import check_gradient
+from gradcheck_fast.checks.options import AllKeywords, Options
 from gradcheck_fast.inputs.arrays import Precision, coarsest, require_float64
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
@@ -31,7 +32,6 @@ except ImportError:  # older versions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gradcheck_fast.checks.gradcheck import Options
     from gradcheck_fast.report.report import Report
 
 
@@ -39,7 +39,7 @@ def gradcheck(
     loss: Callable[[Any], Any],
     params: Any,
     gradient: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[AllKeywords],
 ) -> Report:
     """Checks the gradient of a JAX function of a pytree, entry by entry.
 
@@ -73,19 +73,20 @@ def gradcheck(
     """
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
-    case = _ArrayLoss(loss, params)
+    settings = Options.from_keywords("gradcheck", options, AllKeywords)
+    by_arrays = _ArrayLoss(loss, params)
     if gradient is None:
-        find = case.gradient
+        find = by_arrays.gradient
     elif callable(gradient):
-        find = lambda arrays: case.by_name(gradient(case.tree(arrays)))
+        find = lambda arrays: by_arrays.by_name(gradient(by_arrays.tree(arrays)))
     else:
-        find = lambda arrays: case.by_name(gradient)
-    found = find(case.params)
-    notes = case.choose_doubles()
-    problem = RoundedGradient(python_loss(case.loss), found, lambda: case.gradient_in_double(find))
-    report = check(problem, found, case.params, **options)
+        find = lambda arrays: by_arrays.by_name(gradient)
+    found = find(by_arrays.params)
+    notes = by_arrays.choose_doubles()
+    problem = RoundedGradient(python_loss(by_arrays.loss), found, lambda: by_arrays.gradient_in_double(find))
+    report = check_gradient(problem, found, by_arrays.params, settings)
     if not report.ok:
-        case.require_same_loss()
+        by_arrays.require_same_loss()
     return replace(report, notes=(*report.notes, *notes))
 
 

@@ -12,7 +12,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from gradcheck_fast.adapters.common import Arrays, choose_loss
-from gradcheck_fast.checks.gradcheck import gradcheck as check
+from gradcheck_fast.checks.gradcheck import check_gradient
+from gradcheck_fast.checks.options import AllKeywords, Options
 from gradcheck_fast.frontends.network.costs import L2, BinaryCrossEntropy, Cost, CrossEntropy, SquaredError
 from gradcheck_fast.frontends.network.layers import Dense
 from gradcheck_fast.frontends.network.network import Network
@@ -22,7 +23,6 @@ from gradcheck_fast.losses.network_loss import NetworkLoss
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gradcheck_fast.checks.gradcheck import Options
     from gradcheck_fast.report.report import Report
 
 _ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
@@ -34,7 +34,7 @@ _COSTS: dict[str, Cost] = {
 }
 
 
-def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options: Unpack[Options]) -> Report:
+def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options: Unpack[AllKeywords]) -> Report:
     """Checks the gradient that an estimator's `_backprop` gives at its ``coefs_`` and ``intercepts_``.
 
     The penalty, ``alpha``, is part of it. The compiled engine is used where the estimator computes what scikit-learn's
@@ -66,11 +66,12 @@ def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options
     if not isinstance(estimator, (MLPClassifier, MLPRegressor)):
         raise TypeError(f"estimator: expected an MLPClassifier or MLPRegressor, got {estimator!r}")
     check_is_fitted(estimator, "coefs_")
-    case = _EstimatorCopy(estimator, X, y)
-    gradient, method = case.gradient(case.params), options.get("method", "auto")
-    loss, note = choose_loss(case.describe, case.loss, gradient, case.in_double, case.params, method)
-    report = check(loss, gradient, case.params, **options)
-    return replace(report, notes=(*report.notes, note, *case.notes))
+    settings = Options.from_keywords("gradcheck", options, AllKeywords)
+    copy = _EstimatorCopy(estimator, X, y)
+    gradient = copy.gradient(copy.params)
+    loss, note = choose_loss(copy.describe, copy.loss, gradient, copy.in_double, copy.params, settings.method)
+    report = check_gradient(loss, gradient, copy.params, settings)
+    return replace(report, notes=(*report.notes, note, *copy.notes))
 
 
 class _EstimatorCopy:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.checks.gradcheck import CommonOptions, SharedOptions, gradcheck
+from gradcheck_fast.checks.gradcheck import check_gradient
+from gradcheck_fast.checks.options import CommonKeywords, Options, WorkKeywords
 from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.inputs.arrays import DOUBLE
 from gradcheck_fast.inputs.trees import Tree, cast, pack, pack_as, parts
@@ -37,7 +38,7 @@ def check_vjp(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[WorkKeywords],
 ) -> Report:
     """Checks a vector-Jacobian product, the backward pass of a function, for random cotangents.
 
@@ -75,15 +76,15 @@ def check_vjp(
     TypeError, ValueError
         If an argument does not fit, or what `f` or `vjp` gives; the message names it. Nothing has been changed then.
     """
-    return vjp_report(f, vjp, inputs, DOUBLE, directions, seed, options)
+    settings = Options.from_keywords("check_vjp", options, WorkKeywords, seed=seed)
+    return vjp_report(f, vjp, inputs, settings, directions)
 
 
 def vjp_report(
-    f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, computed_in: Precision, directions: int, seed: int,
-    options: SharedOptions,
+    f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, options: Options, directions: int,
+    computed_in: Precision = DOUBLE,
 ) -> Report:  # fmt: skip
-    """The report of `check_vjp`, of a vector-Jacobian product that is known to be computed in some precision."""
-    _require_known("check_vjp", options, SharedOptions)
+    """Makes the report of `check_vjp`, for a product that is computed in numbers of the precision `computed_in`."""
     function = TreeFunction(f, inputs)
     require_callable("vjp", vjp)
     at = function.at
@@ -103,11 +104,11 @@ def vjp_report(
             own = replace(own, computed_in=computed_in)
             in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
             problem = RoundedGradient(python_loss(products.loss(name)), own, in_double)
-            return gradcheck(problem, own, function.params, seed=seed, **options)
+            return check_gradient(problem, own, function.params, options)
 
         return _one_after_another(list(cotangents), report_of, "cotangent", lambda output, array: (output, array))
 
-    return _first_failing(check, function, directions, seed)
+    return _first_failing(check, function, directions, options.seed)
 
 
 def check_jvp(
@@ -117,7 +118,7 @@ def check_jvp(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[CommonOptions],
+    **options: Unpack[CommonKeywords],
 ) -> Report:
     """Checks a Jacobian-vector product, the forward-mode derivative of a function, for random tangents.
 
@@ -147,7 +148,7 @@ def check_jvp(
     TypeError, ValueError
         As `check_vjp`.
     """
-    _require_known("check_jvp", options, CommonOptions)
+    settings = Options.from_keywords("check_jvp", options, CommonKeywords, seed=seed)
     function = TreeFunction(f, inputs)
     require_callable("jvp", jvp)
 
@@ -168,16 +169,10 @@ def check_jvp(
         own = tangent(tangents, function.params)
         in_double = lambda: tangent(at.unpack(t), function.in_double)
         problem = RoundedGradient(Along(function, t), own, in_double)
-        report = gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), seed=seed, **options)
+        report = check_gradient(problem, own, function.outputs.unpack(function.outputs.flat), settings)
         return replace(report, step=report.step or PLAIN_STEP)
 
-    return _first_failing(check, function, directions, seed)
-
-
-def _require_known(what: str, options: Mapping[str, Any], known: type) -> None:
-    for name in options:
-        if name not in known.__annotations__:
-            raise TypeError(f"{what}: it has no option {name!r}; its options are {', '.join(known.__annotations__)}")
+    return _first_failing(check, function, directions, settings.seed)
 
 
 def _first_failing(

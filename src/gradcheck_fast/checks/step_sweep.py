@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.checks.numerical_gradient import as_problem, differentiate
+from gradcheck_fast.checks.numerical_gradient import as_problem
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.inputs.arguments import choose, integer, number
 from gradcheck_fast.inputs.trees import copy, pack_as
@@ -83,7 +83,7 @@ def plot_step_sweep(
     def found(method: str, h: float) -> NDArray[np.float64]:
         if method == "direct":
             return plain(h)
-        return differentiate(problem, at, method, h, Runner(n_threads)).gradient[picked]
+        return problem.central_differences(at, method=method, step=h, runner=Runner(n_threads)).gradient[picked]
 
     errors = {method: [relative_error(analytic[picked], found(method, h)) for h in widths] for method in methods}
     title = f"Error of the numerical gradient, {len(picked)} of {analytic.size:,} entries"

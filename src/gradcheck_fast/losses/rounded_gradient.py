@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.inputs.arrays import coarsest
 from gradcheck_fast.inputs.trees import Packed, Tree, pack_as
+from gradcheck_fast.losses.problem import samples_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +48,7 @@ class RoundedGradient:
         self.costs_at = problem.costs_at
         self.fingerprint = problem.fingerprint
         self.faster = problem.faster
-        if hasattr(problem, "samples"):
-            self.samples = problem.samples
+        self.samples = samples_of(problem)
 
     def central_differences(
         self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any

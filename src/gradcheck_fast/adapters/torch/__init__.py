@@ -15,13 +15,13 @@ from gradcheck_fast.adapters.torch.copies import array_of
 from gradcheck_fast.adapters.torch.function import FunctionCall
 from gradcheck_fast.adapters.torch.module import ModuleCase
 from gradcheck_fast.adapters.torch.runs import notes_on, rng_kept, with_gradients
-from gradcheck_fast.checks.gradcheck import gradcheck as check
+from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.jacobian_products import vjp_report
+from gradcheck_fast.checks.options import AllKeywords, Options, WorkKeywords
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gradcheck_fast.checks.gradcheck import Options, SharedOptions
     from gradcheck_fast.report.report import Report
 
 _DTYPES = (torch.float16, torch.float32, torch.float64)
@@ -32,7 +32,7 @@ def gradcheck(
     loss_fn: Callable[..., torch.Tensor],
     inputs: torch.Tensor | tuple[Any, ...],
     targets: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[AllKeywords],
 ) -> Report:
     """Checks the gradient that ``loss_fn(module(inputs), targets).backward()`` gives to the parameters of a module.
 
@@ -77,6 +77,7 @@ def gradcheck(
         raise TypeError(f"module: expected a torch.nn.Module, got {module!r}")
     if not callable(loss_fn):
         raise TypeError(f"loss_fn: expected a function or loss module, got {loss_fn!r}")
+    settings = Options.from_keywords("gradcheck", options, AllKeywords)
     case = ModuleCase(module, loss_fn, inputs if isinstance(inputs, tuple) else (inputs,), targets)
     params = case.parameters
     if not params:
@@ -85,9 +86,11 @@ def gradcheck(
     with with_gradients(), rng_kept():
         at = {name: array_of(tensor) for name, tensor in params.items()}
         found = case.found(at)
-        double, method = case.runner_in_double(found), options.get("method", "auto")
-        loss, way = choose_loss(case.described, double.loss, found.gradient, double.gradient_in_double, at, method)
-        report = check(loss, found.gradient, at, **options)
+        double = case.runner_in_double(found)
+        loss, way = choose_loss(
+            case.described, double.loss, found.gradient, double.gradient_in_double, at, settings.method
+        )
+        report = check_gradient(loss, found.gradient, at, settings)
         if not report.ok:
             case.require_same_loss(at, found, double)
             report = replace(report, notes=(*report.notes, *case.notes_on_failure()))
@@ -100,7 +103,7 @@ def check_function(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[WorkKeywords],
 ) -> Report:
     """Checks the backward of a `torch.autograd.Function`, or of any function of tensors, for random cotangents.
 
@@ -132,14 +135,13 @@ def check_function(
     """
     if not callable(function):
         raise TypeError(f"function: expected a torch.autograd.Function or a function of tensors, got {function!r}")
+    settings = Options.from_keywords("check_function", options, WorkKeywords, seed=seed)
     with with_gradients():
         call = FunctionCall(function, inputs)
         _require_known_dtypes(call.checked, _DTYPES)
         with rng_kept():
             call.look()
-            found = vjp_report(
-                InTurn(call.forward), call.backward, call.arrays, call.computed_in, directions, seed, options
-            )  # fmt: skip
+            found = vjp_report(InTurn(call.forward), call.backward, call.arrays, settings, directions, call.computed_in)
     return replace(found, notes=(*found.notes, *notes_on(call.draws, call.computed_in)))
 
 
