@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.comparison.compare import NEGLIGIBLE, Comparison
-from gradcheck_fast.comparison.lines import CONFIDENCE, DIRECTIONS, MORE, SMALLEST, Probe, Table, Tolerance, check_along
+from gradcheck_fast.comparison.lines import CONFIDENCE, MORE, Tolerance, check_along
 from gradcheck_fast.comparison.localise import Located, inside, locate
+from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, Probe, Table
 from gradcheck_fast.comparison.results import ArrayResult, Block, Drawn
 from gradcheck_fast.inputs.arrays import SINGLE, is_float32
 from gradcheck_fast.inputs.trees import parts

@@ -24,7 +24,7 @@ from gradcheck_fast.numerical.gradient import (
     where_it_exists,
 )
 from gradcheck_fast.numerical.noise import noise_around
-from gradcheck_fast.numerical.step_ladder import THOROUGH, Level, refine
+from gradcheck_fast.numerical.step_ladder import THOROUGH, Level, Start, refine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,8 +105,8 @@ class Along:
         entries, zeros, h = np.arange(len(some)), np.zeros(len(some)), np.full(len(some), PLAIN_STEP)
         with np.errstate(invalid="ignore", over="ignore"):
             first = Level.of(pairs(entries, h), zeros, noise)
-            scale = self._scale(first.differences, some)
-            return refine(pairs, entries, zeros, h, first, scale, noise, THOROUGH, enough)
+            start = Start(zeros, h, first, self._scale(first.differences, some), noise)
+            return refine(pairs, entries, start, THOROUGH, enough)
 
     def _scale(self, differences: NDArray[np.float64], some: NDArray[np.intp]) -> NDArray[np.float64]:
         """The size of each array, as far as some of its entries show it."""
