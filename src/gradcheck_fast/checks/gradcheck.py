@@ -1,4 +1,4 @@
-"""gradcheck(): numerical gradient, comparison, report."""
+"""gradcheck(): finds a numerical gradient, compares, and reports."""
 
 from __future__ import annotations
 
@@ -65,46 +65,48 @@ def gradcheck(
         ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
         `callback` takes.
     gradient : tree of arrays, or callable
-        The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
-        other functions in that of `params`); or the function of `params` that gives it: it is called right after the
-        loss, so that it may use what that has kept. Shapes may differ by axes of length 1, as (5,) for (1, 5): the
-        entries are the same, and the report says so. The function of a Python loss, with parameters or a gradient of
-        less than float64, is called once more with `params` in float64 if something looks wrong: how far the two differ
-        is due to rounding.
+        The gradient to check: a tree like `params`, or one flat vector, in which the arrays follow each other in the
+        network's order or, for other functions, in that of `params`. Or a function of `params` that computes it; this
+        is called right after the loss, so it may use what the loss has kept. The shape of an array may differ from that
+        of its parameter by axes of length 1, as (5,) from (1, 5): the entries are the same, and the report notes it.
+        If the loss is a Python function, the parameters or the gradient are of less than float64, and something looks
+        wrong, the gradient function is called once more with `params` in float64: the difference of the two gradients
+        is taken for rounding.
     params : tree of arrays
         Where the gradient was taken. Not modified.
     method : {"auto", "units", "incremental", "direct", "complex", "directional"}
-        As for `numerical_gradient`; or ``directional``, for many parameters: each array is compared along random
-        directions, in about ten evaluations of the loss, and halved where one shows an error until the wrong entries,
-        rows, columns or blocks are found. `Report.coverage` states how large an error would have been seen.
+        As for `numerical_gradient`. One more, ``directional``, is for many parameters: it compares each array along
+        random directions, in about ten evaluations of the loss. An array that shows an error is halved, again and
+        again, until the wrong entries, rows, columns or blocks are found. `Report.coverage` states how large an error
+        would have been seen.
     step, n_threads, progress, vectorized, executor, checkpoint
-        As for `numerical_gradient`. Along directions h is how far each parameter is moved, times a normal number; the
-        default is chosen for each array. A worker does an array at a time, and a checkpoint is of one gradient,
-        tolerance and seed.
+        As for `numerical_gradient`. With ``directional``, each parameter is moved by h times a normal random number,
+        and the default of h is chosen for each array; a worker checks one array at a time; and a checkpoint belongs to
+        one gradient, with the tolerances and the seed.
     rtol, atol : float, optional
-        An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
-        `atol` is given. By default an entry is right if it is within its error bar plus the rounding that a sum of its
-        condition has in the dtype of the analytic array: how much our own gradient changes when all parameters are
-        moved by some roundings says how much rounding is due. At a kink every slope there is right.
+        An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``. Unless `atol` is given, the right side has the
+        entry's error bar added to it. If neither is given, an entry may differ by its error bar and by the rounding
+        that the dtype of the analytic array is expected to make in it. How much that is, the numerical gradient shows:
+        by how much it changes when all parameters are moved by some roundings. At a kink, every slope there is right.
     error_bars : bool
-        Whether to find error bars in any case (`Report.error_bars`), which takes as long as the gradient itself. By
-        default they are found only where the two gradients do not agree to some roundings anyway.
+        Whether to find error bars in any case (`Report.error_bars`). That takes as long as the gradient itself. By
+        default they are found only if the two gradients differ by more than some roundings.
     loss_value : float, optional
-        What your own code says the cost is at `params`. If it is not what `loss` says, the report says so first: then
-        the network described is another than yours, or a factor differs.
+        The cost at `params` that your own code computes. If `loss` gives another one, the report begins with that: the
+        network that was described is then not yours, or a factor differs.
     sample : int or float, optional
-        Compare only so many entries of each array, or this share of them, drawn at random; of small arrays, and of
-        vectors beside other arrays, all. Only these are differenced, but for ``units``, which finds all at once:
-        ``auto`` takes that where it does less work than ``incremental`` for the drawn ones. Not for ``directional``,
-        which compares every entry anyway.
+        The number of entries of each array that are compared (an int), or their share (a float); they are drawn at
+        random. Small arrays are compared in full, and so are vectors if there are other arrays. Only the drawn entries
+        are differenced. The exception is ``units``, which finds all entries at once: ``auto`` takes it if that is less
+        work than ``incremental`` for the drawn ones. ``directional`` takes no sample, for it compares every entry.
     seed : int
-        Of the random directions, or of the sample. The same seed gives the same report.
+        The seed of the random directions, or of the sample. The same seed gives the same report.
 
     Returns
     -------
     Report
-        True in a boolean context if no entry is wrong, none undecided, and something was there to be checked. NaN and
-        infinity are wrong in your gradient; where the numerical one has them, nothing is decided.
+        It is true in a boolean context if no entry is wrong, none is undecided, and there was something to check. NaN
+        and infinity are wrong in your gradient. An entry at which the numerical gradient has them is undecided.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""numerical_gradient(): one door, whatever the loss is."""
+"""numerical_gradient(): the numerical gradient of a loss of any kind."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def numerical_gradient(
     executor: Executor | Callable[[], Executor] | None = None,
     checkpoint: str | PathLike[str] | None = None,
 ) -> Tree | tuple[Tree, Tree]:
-    """The gradient of `loss` at `params` by central differences, (E(p + h) - E(p - h)) / 2h for every entry.
+    """Finds the gradient of `loss` at `params` by central differences, (E(p + h) - E(p - h)) / 2h for every entry.
 
     Parameters
     ----------
@@ -56,35 +56,38 @@ def numerical_gradient(
         For a network's loss: ``direct``, two plain forward passes per parameter; ``incremental``, each parameter
         perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights.
         ``auto`` is whichever of the last two does less work. For other functions: ``direct``, two calls per parameter;
-        ``complex``, one call with a complex step, which has no error but rounding where the function is analytic and
-        takes complex arrays. ``auto`` is ``direct``, but takes complex steps where a difference of real values
-        agrees with them.
+        ``complex``, one call per parameter with a complex step: if the function is analytic, and takes complex arrays,
+        this has no error but rounding. ``auto`` is ``direct``, but takes complex steps where a difference of real
+        values agrees with them.
     step : float, optional
-        h. Default: 2**-40 in difference arithmetic, ∛ε max(1, \\|p\\|) in plain arithmetic.
+        h. The default is 2**-40 in difference arithmetic, and ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
-        Default: the CPUs that this process may use; with an executor 1, in each worker, also of PyTorch and, where
+        How many threads are used; by default one for each CPU that this process may use. With an executor, it is the
+        number of threads in each worker, by default 1; it then holds also for the threads of PyTorch and, where
         threadpoolctl is installed, of BLAS. The result does not depend on it.
     progress : bool or callable, optional
-        True: a line on stderr. A function is called with the fraction done. In any case a `LongRunWarning` is given
-        where more than a minute is to be expected.
+        If it is True, a line on stderr shows how much is done. A function is called with the fraction that is done. In
+        any case a `LongRunWarning` is given if the work will take more than a minute.
     error_bars : bool
-        Whether to find, by more runs, how far each entry may be from the derivative.
+        Whether to find, by more runs, by how much each entry may differ from the derivative.
     vectorized : bool
-        Whether `loss`, a Python function, takes many sets of parameters at once: a tree of arrays with one more axis,
-        the first, over these sets. It then returns an array of as many costs.
+        Whether `loss`, a Python function, takes many sets of parameters at once. Its argument is then a tree of arrays
+        with one more axis, the first, over the sets, and it returns an array with the cost of each set.
     executor : concurrent.futures.Executor, or callable that makes one; optional
-        Who does the work: processes, threads, MPI, a cluster. The result does not depend on it. What a worker that died
-        was doing is done again; where that breaks the executor, a callable is asked for another.
+        It does the work: with processes, threads, MPI, or a cluster. The result does not depend on it. If a worker
+        dies, its work is done again. If that breaks the executor, the callable, if one was given, makes another.
     checkpoint : str or PathLike, optional
-        A file in which to keep what was found so far, every few seconds. After an interruption of any kind the same
-        call goes on from there, to the same result; a checkpoint of another problem is refused. In the end it stays.
+        A file into which all results so far are written every few seconds. After an interruption of any kind the same
+        call goes on from there, and comes to the same result. A checkpoint of another problem is refused. The file is
+        not removed in the end.
 
     Returns
     -------
     tree like `params`
         Of float64 arrays.
     tree like `params`
-        With `error_bars`: a bound on the error of each entry, truncation and rounding; infinite where nothing is known.
+        Only with `error_bars`: a bound on the error of each entry, from truncation and rounding. It is infinite where
+        nothing is known of the error.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What can be differenced: the protocol that every loss follows, whatever stands behind it."""
+"""`Problem`, the protocol that every loss follows, so that it can be differenced."""
 
 from __future__ import annotations
 
