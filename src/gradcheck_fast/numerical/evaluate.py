@@ -57,7 +57,7 @@ class Costs(Evaluation, Protocol):
 
     @property
     def takes_complex(self) -> bool:
-        """Whether the function could take complex numbers, if it was written so; then it has `complex_steps`."""
+        """Whether the function could take complex numbers, if it was written so; then these are `ComplexCosts`."""
 
     @property
     def uses_threads(self) -> bool:
@@ -73,6 +73,15 @@ class Costs(Evaluation, Protocol):
 
         NaN where a Python function raises: it is not defined there.
         """
+
+
+class ComplexCosts(Costs, Protocol):
+    """`Costs` that also take complex steps: `takes_complex` is True."""
+
+    def complex_steps(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Im f(p + ih) / h for some entries."""
 
 
 class _TreeCosts:
@@ -234,7 +243,7 @@ class PartCosts:
     def complex_steps(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        costs = cast("PythonCosts", self._costs)
+        costs = cast("ComplexCosts", self._costs)
         return costs.complex_steps(self._whole(theta), self._entries[entries], h)
 
     def _whole(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
