@@ -7,6 +7,7 @@ import pytest
 
 import gradcheck_fast as gf
 from gradcheck_fast.comparison.compare import compare
+from gradcheck_fast.comparison.tolerances import Tolerances
 from gradcheck_fast.inputs.trees import pack
 from gradcheck_fast.numerical.gradient import EPSILON, Kinks, Numerical
 
@@ -75,7 +76,7 @@ def one(analytic, numerical, *, rtol=None, atol=None, change=0.0, roundings=0.0,
     """The comparison with a numerical gradient that is `change` larger when it is found again."""
     n = np.array(numerical, np.float64).ravel()
     numbers = Numerical(n, "units", exact, 2.0**-40, lambda times: n + change, lambda: 0.0, lambda: roundings, kinks)
-    return compare(pack(analytic, finite=False), numbers, rtol, atol, with_bars=bars)
+    return compare(pack(analytic, finite=False), numbers, Tolerances(rtol, atol), with_bars=bars)
 
 
 def test_within_and_beyond_rtol():
@@ -143,7 +144,7 @@ def test_what_agrees_to_some_roundings_needs_no_error_bars():
 
     n = np.array([1.0, 2.0])
     numbers = Numerical(n, "units", True, 2.0**-40, refuse, refuse, refuse)
-    comparison = compare(pack(n * (1 + 2 * EPSILON)), numbers, None, None)
+    comparison = compare(pack(n * (1 + 2 * EPSILON)), numbers)
     assert (comparison.arrays[0].status, comparison.bars) == ("right", None)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck_fast.comparison import lines
-from gradcheck_fast.comparison.lines import Line, Probe, Table, Tolerance, check_along, quantile
+from gradcheck_fast.comparison.lines import Tolerance, check_along, quantile
+from gradcheck_fast.comparison.probe import WHOLE, Line, Probe, Table
 from gradcheck_fast.inputs.arrays import DOUBLE
 from gradcheck_fast.running.replay import Answers
 
@@ -96,7 +96,7 @@ def test_the_bar_covers_a_kink_wherever_it_lies():
     for u in np.linspace(-3.0, 3.0, 601):
         cost = lambda theta, u=u: 1.0 + float(theta[0] + np.maximum(theta[0] - u, 0.0))
         table = Table((1,), 0, np.zeros(1), np.ones(1), (0, 0))
-        line = probe_of(cost, np.zeros(1)).line(table, lines.WHOLE, lambda: np.ones((1, 1)), 1.0)
+        line = probe_of(cost, np.zeros(1)).line(table, WHOLE, lambda: np.ones((1, 1)), 1.0)
         true = 1.0 + (u < 0.0)
         covered.append(abs(line.slope - true) <= line.bar(0.0) + 1e-12)
     assert np.mean(covered) > 0.93
@@ -108,7 +108,7 @@ def test_steps_of_rounded_parameters_are_taken_as_they_are():
     gradient = np.array([1.0, 2.0, -3.0, 4.0])
     table = Table((4,), 0, at, gradient, (0, 0))
     probe = probe_of(lambda theta: float(gradient @ (theta - at)), at)
-    line = probe.line(table, lines.WHOLE, lambda: np.full((1, 4), 0.7), 1e-8)
+    line = probe.line(table, WHOLE, lambda: np.full((1, 4), 0.7), 1e-8)
     assert line.residual == 0.0
     assert line.slope != pytest.approx(0.7 * gradient.sum(), rel=1e-3)
 

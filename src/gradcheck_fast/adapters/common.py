@@ -1,4 +1,4 @@
-"""What the adapters to other libraries share: from their function of their parameters to what can be differenced."""
+"""What the adapters to other libraries share: they make a loss that can be differenced of the other library's one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,25 @@ if TYPE_CHECKING:
 #: Arrays by name.
 Arrays: TypeAlias = dict[str, Any]
 
-#: Costs of the same function, found in float64 in two ways, differ by less.
+#: Two costs in float64 that differ by less than this, relatively or absolutely, are those of one function.
 SAME_FUNCTION = 1e-10
-#: A loss that is another by less from call to call is noisy: how noisy, is measured. One by more is random.
-_NOISE, _SMALL = 1e-8, 1e-12
+#: If two calls of a loss differ by more than this part of it, it is random. If they differ by less, it has noise, which
+#: is measured elsewhere.
+_NOISE = 1e-8
+#: Two calls of a loss may always differ by this much.
+_SMALL = 1e-12
 
-#: A loss is the same in float64 as in its own dtype if they differ, relatively, by less than this power of a rounding
-#: of that; or by so many times what it changes where the parameters are moved so often by so many roundings.
-_SAME_LOSS, _SCATTERS, _MOVES, _ROUNDINGS = 0.5, 16.0, 4, 4.0
+#: A loss is the same in float64 as in its own dtype if the two values differ, relatively, by less than the rounding of
+#: that dtype to this power.
+_SAME_LOSS = 0.5
+#: It is also the same if the two values differ by less than this many times the scatter of the loss.
+_SCATTERS = 16.0
+#: The scatter is the largest change of the loss in this many trials.
+_MOVES = 4
+#: In each trial every parameter is moved by this many roundings.
+_ROUNDINGS = 4.0
 
-#: The loss of a network that describes what another library has.
+#: The loss of a network that does what a model of another library does.
 Compiled: TypeAlias = "NetworkLoss | Transposed"
 
 
@@ -39,27 +48,29 @@ def choose_loss(
     describe: Callable[[], Compiled], loss: Callable[[Arrays], float], gradient: Arrays | Packed,
     in_double: Callable[[Arrays], Arrays], params: Arrays, method: str,
 ) -> tuple[Compiled | RoundedGradient, str]:  # fmt: skip
-    """A network's loss, if a network is described and computes the same, else the Python function; and a note on it.
+    """Chooses the loss of a network if one is described that computes the same; else the Python function.
+
+    It returns the loss, and a note that says which it is.
 
     Parameters
     ----------
     describe : callable
-        Gives the network's loss, or raises `Unknown`.
+        Gives the loss of the network, or raises `Unknown`.
     loss : callable
-        Of a dict of arrays, in float64.
+        ``loss(arrays)`` gives the loss, computed in float64, for a dict of arrays.
     gradient : dict of arrays, or Packed
-        What is checked.
+        The gradient that is checked.
     in_double : callable
-        Of a dict of arrays; gives the same gradient, found in float64.
+        ``in_double(arrays)`` gives this gradient as the same code computes it in float64.
     params : dict of arrays
-        Where the gradient was taken.
+        The parameters at which the gradient was taken.
     method : str
-        The user's choice.
+        The method that the user wants.
 
     Raises
     ------
     ValueError
-        If the method is one for networks only, or the function gives other numbers each time.
+        If the method needs a network and there is none, or the function gives other numbers each time.
     """
     value = loss(params)
     try:
@@ -86,18 +97,18 @@ def choose_loss(
 
 
 def same_loss(own: float, in_double: float, eps: float, value: Callable[[Arrays], Any], params: Arrays) -> bool:
-    """Whether a loss is the same in float64 as in its own dtype, but for roundings.
+    """Tells whether a loss is the same in float64 as in its own dtype, but for roundings.
 
     Parameters
     ----------
     own, in_double : float
-        Its values, in its own dtype and in float64.
+        The values of the loss, in its own dtype and in float64.
     eps : float
-        The rounding of what it computes in.
+        The rounding of the coarsest numbers that the loss computes with in its own dtype.
     value : callable
-        It, in its own dtype; called where the two differ by more than what is usual.
+        The loss in its own dtype. It is called only if the two values differ by more than is usual.
     params : dict of arrays
-        Where both were found.
+        The parameters at which both values were found.
     """
     difference = abs(in_double - own)
     if difference <= eps**_SAME_LOSS * abs(in_double) or not math.isfinite(difference):
@@ -111,14 +122,25 @@ def same_loss(own: float, in_double: float, eps: float, value: Callable[[Arrays]
 
 
 def require_same_gradient(values: tuple[float, float], gradients: tuple[Arrays, Arrays], eps: float, how: str) -> None:
-    """An error for a loss that is another in float64, as its gradient shows; each of both is given in both dtypes.
+    """Raises an error if the gradients show that the loss is another one in float64.
 
-    A loss that cancels has a few digits in its own dtype; its gradient need not lose any.
+    The values of the loss alone do not show it: a loss in which terms cancel has few digits in its own dtype, but its
+    gradient need not have lost any.
+
+    Parameters
+    ----------
+    values : tuple of float
+        The loss in its own dtype, and in float64.
+    gradients : tuple of dict of arrays
+        Its gradient in its own dtype, and in float64.
+    eps : float
+        The rounding of its own dtype.
+    how : str
+        What users can do to check the loss in float64 alone.
 
     Raises
     ------
     ValueError
-        It says `how` to check the loss in float64 alone.
     """
     if relative_error(*gradients) > eps**_SAME_LOSS:
         own, in_double = values
@@ -130,7 +152,10 @@ def require_same_gradient(values: tuple[float, float], gradients: tuple[Arrays, 
 
 
 class InTurn:
-    """A function that threads call one after another: there is one module or estimator, whose parameters it sets."""
+    """A function that threads may call at once, but that runs for one after another.
+
+    That is for functions that set the parameters of a module or an estimator, of which there is only one.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function

@@ -1,4 +1,4 @@
-"""Checks of JAX gradients of functions of pytrees: of ``jax.grad`` with its custom rules, or written by hand."""
+"""Checks of the gradients of JAX functions of pytrees, which ``jax.grad`` or a function of the user finds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from jax import numpy as jnp
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
 from gradcheck_fast.adapters.common import Arrays, require_same_gradient, same_loss
-from gradcheck_fast.checks.gradcheck import gradcheck as check
+from gradcheck_fast.checks.gradcheck import check_gradient
+from gradcheck_fast.checks.options import AllKeywords, Options
 from gradcheck_fast.inputs.arrays import Precision, coarsest, require_float64
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
@@ -31,7 +32,6 @@ except ImportError:  # older versions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gradcheck_fast.checks.gradcheck import Options
     from gradcheck_fast.report.report import Report
 
 
@@ -39,24 +39,24 @@ def gradcheck(
     loss: Callable[[Any], Any],
     params: Any,
     gradient: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[AllKeywords],
 ) -> Report:
     """Checks the gradient of a JAX function of a pytree, entry by entry.
 
-    The loss is evaluated in float64, under ``jax.enable_x64``, whatever the dtypes of `params`; the gradient in theirs.
-    Where that makes another loss of it, since `jax.random` draws other numbers in float64, only the parameters are of
-    float64, and what is computed from them; what is drawn stays of float32. A note of the report says so.
+    The loss is evaluated in float64, under ``jax.enable_x64``, and the gradient in the dtypes of `params`. In float64,
+    `jax.random` draws other numbers. If that makes another loss of it, only the parameters and what is computed from
+    them are of float64, and random numbers stay of float32. A note of the report says so.
 
     Parameters
     ----------
     loss : callable
         ``loss(params)`` gives one real number. It must compute in the dtypes that it is given.
     params : pytree
-        Of arrays: dicts, lists, tuples, named tuples, registered dataclasses. What is not of floating-point numbers
-        stays as it is, and is not checked.
+        A pytree of arrays: dicts, lists, tuples, named tuples, registered dataclasses. A leaf that is not of
+        floating-point numbers stays as it is, and is not checked.
     gradient : pytree or callable, optional
-        A pytree like `params`, or a function of `params` that gives one. By default, ``jax.grad(loss)``: then the rules
-        of `jax.custom_vjp` and `jax.custom_jvp` are what is checked.
+        A pytree like `params`, or a function of `params` that gives one. The default is ``jax.grad(loss)``: the check
+        is then one of the rules of `jax.custom_vjp` and `jax.custom_jvp`.
     **options
         As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
         checkpoint, sample, seed.
@@ -64,47 +64,49 @@ def gradcheck(
     Returns
     -------
     Report
-        Of the arrays by their paths, as `jax.tree_util.keystr` writes them: ``['dense'].weights[0]``.
+        It names arrays by their paths, as `jax.tree_util.keystr` writes them: ``['dense'].weights[0]``.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit, the message names it; or if the loss is another in float64, and looks wrong there.
+        If an argument does not fit; the message names it. Or if the gradient looks wrong, and the loss is another one
+        in float64.
     """
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
-    case = _Case(loss, params)
+    settings = Options.from_keywords("gradcheck", options, AllKeywords)
+    by_arrays = _ArrayLoss(loss, params)
     if gradient is None:
-        find = case.gradient
+        find = by_arrays.gradient
     elif callable(gradient):
-        find = lambda arrays: case.by_name(gradient(case.tree(arrays)))
+        find = lambda arrays: by_arrays.by_name(gradient(by_arrays.tree(arrays)))
     else:
-        find = lambda arrays: case.by_name(gradient)
-    found = find(case.params)
-    notes = case.choose_doubles()
-    problem = RoundedGradient(python_loss(case.loss), found, lambda: case.gradient_in_double(find))
-    report = check(problem, found, case.params, **options)
+        find = lambda arrays: by_arrays.by_name(gradient)
+    found = find(by_arrays.params)
+    notes = by_arrays.choose_doubles()
+    problem = RoundedGradient(python_loss(by_arrays.loss), found, lambda: by_arrays.gradient_in_double(find))
+    report = check_gradient(problem, found, by_arrays.params, settings)
     if not report.ok:
-        case.require_same_loss()
+        by_arrays.require_same_loss()
     return replace(report, notes=(*report.notes, *notes))
 
 
 @contextmanager
 def _float64() -> Iterator[None]:
-    """Everything in float64."""
+    """Lets everything be computed in float64."""
     with enable_x64(True):
         yield
 
 
 @contextmanager
 def _float64_where_asked_for() -> Iterator[None]:
-    """Arrays of float64 are that, and what is computed from them; what is of no dtype in particular is float32."""
+    """Lets arrays of float64, and what is computed from them, be float64. What names no dtype is float32."""
     with enable_x64(False), explicit_x64_dtypes("allow"):
         yield
 
 
-class _Case:
-    """A loss of a pytree as one of those of its arrays that are of floating-point numbers, by name."""
+class _ArrayLoss:
+    """A loss of a pytree as a loss of a dict: the arrays of floating-point numbers in the pytree, by name."""
 
     def __init__(self, loss: Callable[[Any], Any], params: Any) -> None:
         self._loss = loss
@@ -118,20 +120,23 @@ class _Case:
             raise ValueError("params: expected a pytree with arrays of floating-point numbers, got none of them")
 
     def choose_doubles(self) -> tuple[str, ...]:
-        """Of the ways to float64 takes the one in which the loss is the same, and says if it is not the first."""
+        """Chooses a way of computing in float64 that leaves the loss the same, and gives a note if it is the second.
+
+        If neither does, the first is taken.
+        """
         if explicit_x64_dtypes is None or self._is_same():
             return ()
         self._doubles = _float64_where_asked_for
         try:
             if self._is_same():
                 return ("only the parameters are float64: where all is, the loss draws other random numbers",)
-        except Exception:  # whatever does not go with numbers of both kinds
+        except Exception:  # the loss may not be able to mix float32 and float64
             pass
         self._doubles = _float64
         return ()
 
     def require_same_loss(self) -> None:
-        """ValueError if the loss in float64 is further from that in the dtypes of the parameters than by roundings."""
+        """Raises a ValueError if the loss in float64 differs from that in its own dtypes by more than roundings."""
         if self._is_same():
             return
         values = self._value(self.params), self.loss(self.params_in_double)
@@ -147,14 +152,14 @@ class _Case:
         return same_loss(own, in_double, self._eps, self._value, self.params)
 
     def loss(self, arrays: Arrays) -> Any:
-        """In float64."""
+        """Gives the loss in float64."""
         with self._doubles():
             value = self._value(arrays)
         require_float64("loss", np.asarray(value).dtype)
         return value.item()
 
     def gradient_in_double(self, find: Callable[[Arrays], Arrays]) -> Arrays:
-        """What gives the gradient, called with parameters of float64."""
+        """Calls `find`, which gives the gradient, with the parameters in float64."""
         with self._doubles():
             return find(self.params_in_double)
 
@@ -165,21 +170,21 @@ class _Case:
         return value.reshape(())
 
     def gradient(self, arrays: Arrays) -> Arrays:
-        """By ``jax.grad``."""
+        """Finds the gradient by ``jax.grad``."""
         found = jax.grad(lambda params: self._loss(self.tree(params)))(_as_jax(arrays))
         return {name: np.asarray(array) for name, array in found.items()}
 
     def tree(self, arrays: Arrays) -> Any:
-        """The pytree, with these arrays as JAX's."""
+        """Makes a pytree of these arrays, which become JAX's, and of the leaves that are not checked."""
         own = _as_jax(arrays)
         return tree_unflatten(self._structure, [own.get(name, leaf) for name, leaf in self._leaves.items()])
 
     def by_name(self, gradient: Any) -> Arrays:
-        """Its arrays, but for those of the leaves that are not checked."""
+        """Gives the arrays of a gradient by name, without those of leaves that are not checked."""
         named = ((keystr(path) or "params", leaf) for path, leaf in tree_flatten_with_path(gradient)[0])
         return {name: np.asarray(leaf) for name, leaf in named if name in self.params or name not in self._leaves}
 
 
 def _as_jax(arrays: Arrays) -> Arrays:
-    """As JAX's arrays, of the same dtypes as far as these are enabled."""
+    """Makes JAX's arrays of these, of the same dtypes as far as JAX has them enabled."""
     return {name: jnp.asarray(array, dtype=array.dtype) for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""Checks of the back-propagation of scikit-learn's MLPClassifier and MLPRegressor, and of what is derived from them."""
+"""Checks of the back-propagation of scikit-learn's MLPClassifier and MLPRegressor, and of classes derived from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from gradcheck_fast.adapters.common import Arrays, choose_loss
-from gradcheck_fast.checks.gradcheck import gradcheck as check
+from gradcheck_fast.checks.gradcheck import check_gradient
+from gradcheck_fast.checks.options import AllKeywords, Options
 from gradcheck_fast.frontends.network.costs import L2, BinaryCrossEntropy, Cost, CrossEntropy, SquaredError
 from gradcheck_fast.frontends.network.layers import Dense
 from gradcheck_fast.frontends.network.network import Network
@@ -22,7 +23,6 @@ from gradcheck_fast.losses.network_loss import NetworkLoss
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gradcheck_fast.checks.gradcheck import Options
     from gradcheck_fast.report.report import Report
 
 _ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
@@ -34,17 +34,17 @@ _COSTS: dict[str, Cost] = {
 }
 
 
-def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options: Unpack[Options]) -> Report:
+def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options: Unpack[AllKeywords]) -> Report:
     """Checks the gradient that an estimator's `_backprop` gives at its ``coefs_`` and ``intercepts_``.
 
-    The penalty, ``alpha``, is part of it. The compiled engine is used where the estimator computes what scikit-learn's
-    own does; else (in a class derived from it, or with ``loss="poisson"``) its loss is a Python function to be
-    differenced, with two calls per parameter. A note of the report says which.
+    The penalty, ``alpha``, is part of it. The compiled engine is used if the estimator computes what scikit-learn's own
+    does. If not (a derived class may not, nor does ``loss="poisson"``), its loss is differenced as a Python function,
+    with two calls per parameter. A note of the report says which of the two was done.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Or of a class derived from these; fitted, if only by one `partial_fit`. Nothing in it is changed.
+        It may be of a class derived from these. It must be fitted, if only by one `partial_fit`. It is not changed.
     X, y : array_like
         As for ``estimator.fit``.
     **options
@@ -54,7 +54,7 @@ def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options
     Returns
     -------
     Report
-        Of the arrays ``coefs_[0]``, ``intercepts_[0]`` and so on.
+        It names the arrays ``coefs_[0]``, ``intercepts_[0]`` and so on.
 
     Raises
     ------
@@ -66,15 +66,16 @@ def gradcheck(estimator: MLPClassifier | MLPRegressor, X: Any, y: Any, **options
     if not isinstance(estimator, (MLPClassifier, MLPRegressor)):
         raise TypeError(f"estimator: expected an MLPClassifier or MLPRegressor, got {estimator!r}")
     check_is_fitted(estimator, "coefs_")
-    case = _Case(estimator, X, y)
-    gradient, method = case.gradient(case.params), options.get("method", "auto")
-    loss, note = choose_loss(case.describe, case.loss, gradient, case.in_double, case.params, method)
-    report = check(loss, gradient, case.params, **options)
-    return replace(report, notes=(*report.notes, note, *case.notes))
+    settings = Options.from_keywords("gradcheck", options, AllKeywords)
+    copy = _EstimatorCopy(estimator, X, y)
+    gradient = copy.gradient(copy.params)
+    loss, note = choose_loss(copy.describe, copy.loss, gradient, copy.in_double, copy.params, settings.method)
+    report = check_gradient(loss, gradient, copy.params, settings)
+    return replace(report, notes=(*report.notes, note, *copy.notes))
 
 
-class _Case:
-    """A copy of an estimator, with the data as its `_backprop` reads them and its parameters by name."""
+class _EstimatorCopy:
+    """A copy of an estimator, its parameters by name, and the data in the form in which its `_backprop` reads them."""
 
     def __init__(self, estimator: Any, X: Any, y: Any) -> None:
         self._estimator = deepcopy(estimator)
@@ -89,23 +90,23 @@ class _Case:
         self.notes = (mean,) if self._averaged > 1 else ()
 
     def gradient(self, params: Arrays) -> Arrays:
-        """By the estimator's own back-propagation."""
+        """Finds the gradient by the estimator's own back-propagation."""
         _, coefs, intercepts = self._backprop(params, self._X)
         return _by_name(coefs, intercepts)
 
     def in_double(self, params: Arrays) -> Arrays:
-        """The same in float64."""
+        """Finds the gradient by the estimator's own back-propagation in float64."""
         _, coefs, intercepts = self._backprop(params, self._X.astype(np.float64))
         return _by_name(coefs, intercepts)
 
     def loss(self, params: Arrays) -> float:
-        """What the gradient is that of: the estimator's own loss, but that the outputs' are added up."""
+        """Gives the loss that the gradient belongs to: that of the estimator, but with the sum over the outputs."""
         loss, *_ = self._backprop(params, self._X.astype(np.float64))
         penalty: float = self._decay / 2.0 * sum(np.vdot(coefs, coefs) for coefs in self._estimator.coefs_)
         return self._averaged * (float(loss) - penalty) + penalty
 
     def describe(self) -> NetworkLoss:
-        """The estimator as a network, if it is one of scikit-learn's own."""
+        """Describes the estimator as a network, if it is one of scikit-learn's own."""
         hidden, last = self._estimator.activation, self._estimator.out_activation_
         if hidden not in _ACTIVATIONS or last not in _COSTS:
             raise Unknown(f"it does not know {hidden!r} units with {last!r} ones in the last layer")
@@ -121,7 +122,7 @@ class _Case:
         return float(self._estimator.alpha) / len(self._y)
 
     def _backprop(self, params: Arrays, X: Any) -> Any:
-        """Calls it as scikit-learn does, of which newer versions have the weights of samples after y."""
+        """Calls `_backprop` as scikit-learn does. In newer versions the weights of samples follow after y."""
         own = self._estimator
         arrays = [np.array(array) for array in params.values()]
         own.coefs_, own.intercepts_ = arrays[::2], arrays[1::2]
@@ -132,7 +133,7 @@ class _Case:
 
 
 def _by_name(coefs: Any, intercepts: Any) -> Arrays:
-    """Layer after layer."""
+    """Names the weights and biases, layer after layer."""
     arrays: Arrays = {}
     for k, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
         arrays |= {f"coefs_[{k}]": weights, f"intercepts_[{k}]": biases}

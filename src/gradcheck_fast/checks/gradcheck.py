@@ -1,4 +1,4 @@
-"""gradcheck(): numerical gradient, comparison, report."""
+"""gradcheck(): finds a numerical gradient, compares, and reports."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
-from gradcheck_fast.checks.numerical_gradient import METHODS, as_problem, differentiate, make_runner, read_step
+from gradcheck_fast.checks.numerical_gradient import as_problem, make_runner
+from gradcheck_fast.checks.options import Options
 from gradcheck_fast.comparison.compare import compare, compare_costs
 from gradcheck_fast.comparison.directional import compare_along_directions
-from gradcheck_fast.comparison.sampling import chosen, coverage, draw, drawn_of, read_sample, whole
+from gradcheck_fast.comparison.sampling import chosen, coverage, draw, drawn_of, whole
 from gradcheck_fast.diagnosis import diagnose, diagnose_drawn
 from gradcheck_fast.diagnosis.unused import is_finite_here, unused_argument
-from gradcheck_fast.inputs.arguments import choose, integer, number
+from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.arrays import Precision, coarsest, digest
 from gradcheck_fast.inputs.trees import copy, pack_as
 from gradcheck_fast.losses.function_loss import FunctionLoss, finish
+from gradcheck_fast.losses.problem import samples_of
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 from gradcheck_fast.report.report import Report, make_report
 
@@ -31,34 +33,9 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.sampling import Sample
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Loss, Problem
+    from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.running.progress import Progress
     from gradcheck_fast.running.runner import Runner
-
-
-class CommonOptions(TypedDict, total=False):
-    """The options of `gradcheck` that all that is built on it hands on."""
-
-    method: str
-    step: float | None
-    rtol: float | None
-    atol: float | None
-    error_bars: bool
-    sample: int | float | None
-
-
-class SharedOptions(CommonOptions, total=False):
-    """Those of work that others may do."""
-
-    n_threads: int | None
-    progress: Progress
-    executor: Executor | Callable[[], Executor] | None
-
-
-class Options(SharedOptions, total=False):
-    """Those of one loss, where nothing else is random."""
-
-    checkpoint: str | PathLike[str] | None
-    seed: int
 
 
 def gradcheck(
@@ -88,46 +65,48 @@ def gradcheck(
         ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
         `callback` takes.
     gradient : tree of arrays, or callable
-        The gradient to check, as a tree like `params` or one flat vector (array after array in the network's order, for
-        other functions in that of `params`); or the function of `params` that gives it: it is called right after the
-        loss, so that it may use what that has kept. Shapes may differ by axes of length 1, as (5,) for (1, 5): the
-        entries are the same, and the report says so. The function of a Python loss, with parameters or a gradient of
-        less than float64, is called once more with `params` in float64 if something looks wrong: how far the two differ
-        is due to rounding.
+        The gradient to check: a tree like `params`, or one flat vector, in which the arrays follow each other in the
+        network's order or, for other functions, in that of `params`. Or a function of `params` that computes it; this
+        is called right after the loss, so it may use what the loss has kept. The shape of an array may differ from that
+        of its parameter by axes of length 1, as (5,) from (1, 5): the entries are the same, and the report notes it.
+        If the loss is a Python function, the parameters or the gradient are of less than float64, and something looks
+        wrong, the gradient function is called once more with `params` in float64: the difference of the two gradients
+        is taken for rounding.
     params : tree of arrays
         Where the gradient was taken. Not modified.
     method : {"auto", "units", "incremental", "direct", "complex", "directional"}
-        As for `numerical_gradient`; or ``directional``, for many parameters: each array is compared along random
-        directions, in about ten evaluations of the loss, and halved where one shows an error until the wrong entries,
-        rows, columns or blocks are found. `Report.coverage` states how large an error would have been seen.
+        As for `numerical_gradient`. One more, ``directional``, is for many parameters: it compares each array along
+        random directions, in about ten evaluations of the loss. An array that shows an error is halved, again and
+        again, until the wrong entries, rows, columns or blocks are found. `Report.coverage` states how large an error
+        would have been seen.
     step, n_threads, progress, vectorized, executor, checkpoint
-        As for `numerical_gradient`. Along directions h is how far each parameter is moved, times a normal number; the
-        default is chosen for each array. A worker does an array at a time, and a checkpoint is of one gradient,
-        tolerance and seed.
+        As for `numerical_gradient`. With ``directional``, each parameter is moved by h times a normal random number,
+        and the default of h is chosen for each array; a worker checks one array at a time; and a checkpoint belongs to
+        one gradient, with the tolerances and the seed.
     rtol, atol : float, optional
-        An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, to which the entry's error bar is added unless
-        `atol` is given. By default an entry is right if it is within its error bar plus the rounding that a sum of its
-        condition has in the dtype of the analytic array: how much our own gradient changes when all parameters are
-        moved by some roundings says how much rounding is due. At a kink every slope there is right.
+        An entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``. Unless `atol` is given, the right side has the
+        entry's error bar added to it. If neither is given, an entry may differ by its error bar and by the rounding
+        that the dtype of the analytic array is expected to make in it. How much that is, the numerical gradient shows:
+        by how much it changes when all parameters are moved by some roundings. At a kink, every slope there is right.
     error_bars : bool
-        Whether to find error bars in any case (`Report.error_bars`), which takes as long as the gradient itself. By
-        default they are found only where the two gradients do not agree to some roundings anyway.
+        Whether to find error bars in any case (`Report.error_bars`). That takes as long as the gradient itself. By
+        default they are found only if the two gradients differ by more than some roundings.
     loss_value : float, optional
-        What your own code says the cost is at `params`. If it is not what `loss` says, the report says so first: then
-        the network described is another than yours, or a factor differs.
+        The cost at `params` that your own code computes. If `loss` gives another one, the report begins with that: the
+        network that was described is then not yours, or a factor differs.
     sample : int or float, optional
-        Compare only so many entries of each array, or this share of them, drawn at random; of small arrays, and of
-        vectors beside other arrays, all. Only these are differenced, but for ``units``, which finds all at once:
-        ``auto`` takes that where it does less work than ``incremental`` for the drawn ones. Not for ``directional``,
-        which compares every entry anyway.
+        The number of entries of each array that are compared (an int), or their share (a float); they are drawn at
+        random. Small arrays are compared in full, and so are vectors if there are other arrays. Only the drawn entries
+        are differenced. The exception is ``units``, which finds all entries at once: ``auto`` takes it if that is less
+        work than ``incremental`` for the drawn ones. ``directional`` takes no sample, for it compares every entry.
     seed : int
-        Of the random directions, or of the sample. The same seed gives the same report.
+        The seed of the random directions, or of the sample. The same seed gives the same report.
 
     Returns
     -------
     Report
-        True in a boolean context if no entry is wrong, none undecided, and something was there to be checked. NaN and
-        infinity are wrong in your gradient; where the numerical one has them, nothing is decided.
+        It is true in a boolean context if no entry is wrong, none is undecided, and there was something to check. NaN
+        and infinity are wrong in your gradient. An entry at which the numerical gradient has them is undecided.
 
     Raises
     ------
@@ -136,52 +115,68 @@ def gradcheck(
     OSError
         If the checkpoint cannot be read or written.
     """
-    started = perf_counter()
-    rtol = None if rtol is None else number("rtol", rtol)
-    atol = None if atol is None else number("atol", atol)
+    options = Options.for_check(
+        method=method, step=step, rtol=rtol, atol=atol, n_threads=n_threads, progress=progress, error_bars=error_bars,
+        executor=executor, checkpoint=checkpoint, sample=sample, seed=seed,
+    )  # fmt: skip
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
-    seed, step = integer("seed", seed), read_step(step)
-    method = choose("method", method, (*METHODS, "directional"))
-    problem = as_problem(loss, vectorized)
+    return check_gradient(as_problem(loss, vectorized), gradient, params, options, value)
+
+
+def check_gradient(
+    problem: Problem, gradient: Tree | Packed | Callable[[Tree], Tree], params: Tree, options: Options,
+    loss_value: float | None = None,
+) -> Report:  # fmt: skip
+    """Does what `gradcheck` does, for a problem, with options that have been read.
+
+    Parameters
+    ----------
+    problem : Problem
+    gradient : tree of arrays, Packed, or callable
+    params : tree of arrays
+    options : Options
+    loss_value : float, optional
+        What the user's own code says the cost is.
+    """
+    started = perf_counter()
     at = problem.pack(params)
     given = _called(gradient, problem, at, copy(params)) if callable(gradient) else gradient
-    samples = getattr(problem, "samples", None)
     analytic = pack_as(
-        given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples, unit_axes=True
+        given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples_of(problem), unit_axes=True
     )  # fmt: skip
     analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
-    if method == "directional":
-        if sample is not None:
-            raise ValueError("sample: method 'directional' compares every entry; leave one of the two out")
-        if error_bars:
-            raise ValueError("error_bars: random directions find none for single entries; leave it out")
     if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:
         problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at))
-    picked = None if sample is None else draw(at.shapes, read_sample(sample), seed)
-    asked_for = {}
-    if method == "directional":  # what is evaluated depends on all of these
-        asked_for = {
-            "gradient": digest(analytic.flat, *analytic.precisions), "seed": str(seed), "rtol": str(rtol),
-            "atol": str(atol),
-        }  # fmt: skip
-    with make_runner(problem, at, method, step, n_threads, progress, executor, checkpoint, picked, asked_for) as runner:
-        asked = _Asked(problem, at, analytic, runner, method, step, rtol, atol, error_bars)
-        if method == "directional":
-            report = _along_directions(asked, seed)
+    picked = None if options.sample is None else draw(at.shapes, options.sample, options.seed)
+    depends_on = _what_lines_depend_on(analytic, options) if options.is_directional else {}
+    with make_runner(problem, at, options, picked, depends_on) as runner:
+        check = _Check(problem, at, analytic, runner, options)
+        if options.is_directional:
+            report = check.along_directions()
         elif picked is not None:
-            report = _of_sample(asked, picked)
+            report = check.of_sample(picked)
         else:
-            report = _of_all(asked)
+            report = check.of_all()
     unused = unused_argument(problem, at, report.flat_numerical) if report.wrong else ()
     notes = (*unused, *_on_precision(at, analytic), *analytic.notes, *report.notes)
-    if value is not None:
-        notes += compare_costs(value, problem.cost(at, at.flat))
+    if loss_value is not None:
+        notes += compare_costs(loss_value, problem.cost(at, at.flat))
     finite = is_finite_here(problem, at) if report.blind else None
     return replace(report, notes=notes, finite_here=finite, seconds=perf_counter() - started)
 
 
+def _what_lines_depend_on(analytic: Packed, options: Options) -> dict[str, str]:
+    """What decides, besides the loss, at which points a directional check evaluates it."""
+    return {
+        "gradient": digest(analytic.flat, *analytic.precisions),
+        "seed": str(options.seed),
+        "rtol": str(options.rtol),
+        "atol": str(options.atol),
+    }
+
+
 def _on_precision(params: Packed, analytic: Packed) -> tuple[str, ...]:
-    """What to say of a gradient with more digits than its parameters."""
+    """A note on a gradient that has more digits than its parameters."""
     coarse = coarsest(params.precisions)
     if all(Precision.of(dtype).eps >= coarse.eps for dtype in analytic.dtypes.values()):
         return ()
@@ -189,72 +184,75 @@ def _on_precision(params: Packed, analytic: Packed) -> tuple[str, ...]:
 
 
 def _called(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, tree: Tree) -> Tree:
-    """What the gradient function gives for a tree; right after the loss, of whose last call it may be made."""
+    """Calls the gradient function, right after the loss: it may need what the last call of the loss has kept."""
     if isinstance(problem, FunctionLoss):
         problem.call(params, copy(tree))
     return gradient(tree)
 
 
 def _in_double(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed) -> Tree | None:
-    """What the gradient function gives for float64 parameters; None if it knows its own dtype only."""
+    """Calls the gradient function with float64 parameters. None: it raises, for it knows its own dtype only."""
     try:
         return _called(gradient, problem, params, params.unpack(params.flat.copy()))
     except Exception:
         return None
 
 
-class _Asked(NamedTuple):
-    """What is to be checked, and how."""
+class _Check(NamedTuple):
+    """A gradient that is compared with a loss, who does the work, and how it is to be done."""
 
     problem: Problem
     params: Packed
     analytic: Packed
     runner: Runner
-    method: str
-    step: float | None
-    rtol: float | None
-    atol: float | None
-    error_bars: bool
+    options: Options
 
+    def of_all(self) -> Report:
+        """Compares every entry."""
+        numerical = self._differences()
+        comparison = compare(self.analytic, numerical, self.options.tolerances, with_bars=self.options.error_bars)
+        report = replace(make_report(comparison, self.analytic, numerical, self.params), notes=numerical.finish())
+        return replace(report, diagnoses=diagnose(self.problem, self.params, self.analytic, numerical, comparison))
 
-def _of_all(asked: _Asked) -> Report:
-    """Every entry."""
-    problem, at, analytic, *_ = asked
-    numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True)
-    comparison = compare(analytic, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
-    report = replace(make_report(comparison, analytic, numerical, at), notes=numerical.finish())
-    return replace(report, diagnoses=diagnose(problem, at, analytic, numerical, comparison))
+    def of_sample(self, picked: Sample) -> Report:
+        """Compares some entries of each array."""
+        at, analytic = self.params, self.analytic
+        own, given = picked.of(at), picked.of(analytic)
+        numerical = self._differences(picked.entries)
+        comparison = compare(given, numerical, self.options.tolerances, with_bars=self.options.error_bars)
+        report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
+        drawn = drawn_of(comparison, own, given, at.shapes)
+        diagnoses = diagnose_drawn(self.problem, analytic, drawn, report.arrays)
+        return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
 
+    def along_directions(self) -> Report:
+        """Compares all entries of each array at once, along random directions."""
+        costs, noticed = self.problem.costs_at(self.params, self.runner.n_threads), list[str]()
+        found = compare_along_directions(
+            costs.cost, self.params, self.analytic, self.options.tolerances, step=self.options.step,
+            seed=self.options.seed, runner=self.runner, is_wrong=partial(self._are_wrong, noticed),
+        )  # fmt: skip
+        notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed)))
+        report = make_report(found.comparison, self.analytic, found, self.params)
+        diagnoses = diagnose_drawn(self.problem, self.analytic, found.drawn, report.arrays)
+        return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)
 
-def _of_sample(asked: _Asked, picked: Sample) -> Report:
-    """Some entries of each array."""
-    problem, at, analytic, *_ = asked
-    own, given = picked.of(at), picked.of(analytic)
-    numerical = differentiate(problem, at, asked.method, asked.step, asked.runner, kinks=True, entries=picked.entries)
-    comparison = compare(given, numerical, asked.rtol, asked.atol, with_bars=asked.error_bars)
-    report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
-    diagnoses = diagnose_drawn(problem, analytic, drawn_of(comparison, own, given, at.shapes), report.arrays)
-    return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
+    def _differences(self, entries: NDArray[np.intp] | None = None) -> Numerical:
+        """The numerical gradient by the method that was asked for: all of it, or some entries."""
+        method, step = self.options.method, self.options.step
+        return self.problem.central_differences(
+            self.params, method=method, step=step, runner=self.runner, kinks=True, entries=entries
+        )
 
+    def _are_wrong(self, noticed: list[str], entries: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Differences some entries, in order, one by one, and says which are wrong.
 
-def _are_wrong(asked: _Asked, noticed: list[str], entries: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Which of some entries, in order, are wrong when differenced one by one; what is `noticed` of the loss then."""
-    problem, at, analytic, runner, *_ = asked
-    numerical = differentiate(problem, at, "auto", None, runner.quietly(), kinks=True, entries=entries)
-    comparison = compare(chosen(at.shapes, entries).of(analytic), numerical, asked.rtol, asked.atol)
-    noticed += numerical.finish()
-    return comparison.excess > 1.0
-
-
-def _along_directions(asked: _Asked, seed: int) -> Report:
-    """All entries at once, along random directions."""
-    problem, at, analytic, *_ = asked
-    costs, noticed = problem.costs_at(at, asked.runner.n_threads), list[str]()
-    found = compare_along_directions(
-        costs.cost, at, analytic, rtol=asked.rtol, atol=asked.atol, step=asked.step, seed=seed, runner=asked.runner,
-        is_wrong=partial(_are_wrong, asked, noticed),
-    )  # fmt: skip
-    notes = tuple(dict.fromkeys((*finish(costs, at.flat, found.base), *noticed)))
-    report = make_report(found.comparison, analytic, found, at)
-    diagnoses = diagnose_drawn(problem, analytic, found.drawn, report.arrays)
-    return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)
+        What was noticed of the loss is added to `noticed`.
+        """
+        numerical = self.problem.central_differences(
+            self.params, method="auto", step=None, runner=self.runner.quietly(), kinks=True, entries=entries
+        )
+        given = chosen(self.params.shapes, entries).of(self.analytic)
+        comparison = compare(given, numerical, self.options.tolerances)
+        noticed += numerical.finish()
+        return comparison.excess > 1.0

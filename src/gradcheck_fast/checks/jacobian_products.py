@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.checks.gradcheck import CommonOptions, SharedOptions, gradcheck
+from gradcheck_fast.checks.gradcheck import check_gradient
+from gradcheck_fast.checks.options import CommonKeywords, Options, WorkKeywords
 from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.inputs.arrays import DOUBLE
 from gradcheck_fast.inputs.trees import Tree, cast, pack, pack_as, parts
@@ -37,11 +38,11 @@ def check_vjp(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[WorkKeywords],
 ) -> Report:
     """Checks a vector-Jacobian product, the backward pass of a function, for random cotangents.
 
-    For a cotangent v the gradient of ``<v, f(*inputs)>`` is ``vjp(v, *inputs)``: every entry of it is checked.
+    For a cotangent v the gradient of ``<v, f(*inputs)>`` is ``vjp(v, *inputs)``. Every entry of it is checked.
 
     Parameters
     ----------
@@ -49,41 +50,43 @@ def check_vjp(
         ``f(*inputs)`` gives an array, or a tree of arrays. It is called with float64 arrays, and must compute in
         float64.
     vjp : callable
-        ``vjp(cotangent, *inputs)`` gives one gradient for each input, as a tuple; for `inputs` that are no tuple, the
-        gradient itself. The cotangent has the form and dtypes of ``f(*inputs)``.
+        ``vjp(cotangent, *inputs)`` gives a tuple with one gradient for each input; if `inputs` is no tuple, it gives
+        the gradient itself. The cotangent has the form and dtypes of ``f(*inputs)``.
     inputs : tuple, or tree of arrays
-        The arguments. Each is a tree of floating-point arrays; or of anything else, such as indices, to which nothing
-        is done, and whose gradient may be None. What is no tuple is the only argument.
+        The arguments of `f`. Each is a tree of floating-point arrays, or of anything else, such as indices: this is
+        left as it is, and its gradient may be None. If `inputs` is no tuple, it is the only argument.
     directions : int
-        How many cotangents are tried, one after another, until one fails.
+        How many cotangents are tried, one after another. The first that fails is the last.
     seed : int
-        Of the random numbers.
+        The seed of the random cotangents, and of a sample.
     **options
         As for `gradcheck`: method, step, rtol, atol, error_bars, sample, n_threads, progress, executor. Each cotangent
-        is a loss of its own, so there is no checkpoint.
+        makes another loss, so there is no checkpoint.
 
     Returns
     -------
     Report
-        Of the first cotangent for which an entry is not right, or of the last. The arrays are ``inputs[0]`` and so on.
-        Of several outputs (arrays that `f` gives) each is checked by itself, with a cotangent that is zero in the
-        others, and then all together: small ones do not show beside large ones. A note names the one that is wrong, and
-        `Report.seen_from` says from what relative size on an error is seen in each output, with respect to each input.
+        It is that of the first cotangent for which an entry is not right; if there is none, that of the last cotangent.
+        The arrays are called ``inputs[0]`` and so on. If `f` gives several arrays (outputs), each is checked by itself,
+        with a cotangent that is zero in the others, and then all together: errors in small outputs do not show beside
+        large ones. A note names the output that is wrong, and `Report.seen_from` says how large, relatively, an error
+        must be to be seen, for each output and each input.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit, or what `f` or `vjp` gives; the message names it. Nothing has been changed then.
+        If an argument does not fit, or `f` or `vjp` gives what does not fit; the message names it. Nothing has been
+        changed then.
     """
-    return vjp_report(f, vjp, inputs, DOUBLE, directions, seed, options)
+    settings = Options.from_keywords("check_vjp", options, WorkKeywords, seed=seed)
+    return vjp_report(f, vjp, inputs, settings, directions)
 
 
 def vjp_report(
-    f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, computed_in: Precision, directions: int, seed: int,
-    options: SharedOptions,
+    f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, options: Options, directions: int,
+    computed_in: Precision = DOUBLE,
 ) -> Report:  # fmt: skip
-    """The report of `check_vjp`, of a vector-Jacobian product that is known to be computed in some precision."""
-    _require_known("check_vjp", options, SharedOptions)
+    """Makes the report of `check_vjp`, for a product that is computed in numbers of the precision `computed_in`."""
     function = TreeFunction(f, inputs)
     require_callable("vjp", vjp)
     at = function.at
@@ -103,11 +106,11 @@ def vjp_report(
             own = replace(own, computed_in=computed_in)
             in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
             problem = RoundedGradient(python_loss(products.loss(name)), own, in_double)
-            return gradcheck(problem, own, function.params, seed=seed, **options)
+            return check_gradient(problem, own, function.params, options)
 
         return _one_after_another(list(cotangents), report_of, "cotangent", lambda output, array: (output, array))
 
-    return _first_failing(check, function, directions, seed)
+    return _first_failing(check, function, directions, options.seed)
 
 
 def check_jvp(
@@ -117,37 +120,37 @@ def check_jvp(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[CommonOptions],
+    **options: Unpack[CommonKeywords],
 ) -> Report:
     """Checks a Jacobian-vector product, the forward-mode derivative of a function, for random tangents.
 
-    For a tangent t it is compared with ``(f(x + h t) - f(x - h t)) / 2h``, in every entry of the output.
+    For a tangent t, every entry of the product is compared with that of ``(f(x + h t) - f(x - h t)) / 2h``.
 
     Parameters
     ----------
     f, inputs, directions, seed
         As for `check_vjp`.
     **options
-        As for `gradcheck`: method, step, rtol, atol, error_bars, sample. It takes a few calls of `f`; some tens where
-        the step along the tangent must be chosen, or the noise of `f` is to be known.
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample. The check takes a few calls of `f`. It takes
+        some tens if the step along the tangent must be chosen, or the noise of `f` must be measured.
     jvp : callable
         ``jvp(tangents, *inputs)`` gives an array, or a tree of arrays, of the form of ``f(*inputs)``. `tangents` is a
-        tuple with a tangent for each input, None for one that is no tree of floating-point arrays; for `inputs` that
-        are no tuple, it is the tangent itself.
+        tuple with a tangent for each input; the tangent of an input that is no tree of floating-point arrays is None.
+        If `inputs` is no tuple, `tangents` is the tangent itself.
 
     Returns
     -------
     Report
-        Of the first tangent for which an entry is not right, or of the last. The arrays are ``output``, or
-        ``output[0]`` and so on. Several inputs are moved one by one, and then together; `Report.seen_from` is as for
-        `check_vjp`.
+        It is that of the first tangent for which an entry is not right; if there is none, that of the last tangent.
+        The arrays are called ``output``, or ``output[0]`` and so on. Several inputs are moved one by one, and then
+        together. `Report.seen_from` is as for `check_vjp`.
 
     Raises
     ------
     TypeError, ValueError
-        As `check_vjp`.
+        As for `check_vjp`.
     """
-    _require_known("check_jvp", options, CommonOptions)
+    settings = Options.from_keywords("check_jvp", options, CommonKeywords, seed=seed)
     function = TreeFunction(f, inputs)
     require_callable("jvp", jvp)
 
@@ -168,21 +171,19 @@ def check_jvp(
         own = tangent(tangents, function.params)
         in_double = lambda: tangent(at.unpack(t), function.in_double)
         problem = RoundedGradient(Along(function, t), own, in_double)
-        report = gradcheck(problem, own, function.outputs.unpack(function.outputs.flat), seed=seed, **options)
+        report = check_gradient(problem, own, function.outputs.unpack(function.outputs.flat), settings)
         return replace(report, step=report.step or PLAIN_STEP)
 
-    return _first_failing(check, function, directions, seed)
-
-
-def _require_known(what: str, options: Mapping[str, Any], known: type) -> None:
-    for name in options:
-        if name not in known.__annotations__:
-            raise TypeError(f"{what}: it has no option {name!r}; its options are {', '.join(known.__annotations__)}")
+    return _first_failing(check, function, directions, settings.seed)
 
 
 def _first_failing(
     check: Callable[[np.random.Generator], Report], function: TreeFunction, directions: int, seed: int
 ) -> Report:
+    """Calls `check` with random numbers, once for each direction, and returns the first report that fails, or the last.
+
+    Notes on the function are added to the report.
+    """
     rng = np.random.default_rng(seed)
     for _ in range(integer("directions", directions, positive=True)):
         report = check(rng)
@@ -192,7 +193,10 @@ def _first_failing(
 
 
 def _by_array(direction: NDArray[np.float64], packed: Packed) -> dict[str, NDArray[np.float64]]:
-    """A direction restricted to one array after another, by its name; in the end, as ``""``, to all of several."""
+    """Splits a direction into those that are zero in all arrays but one, by the names of these arrays.
+
+    If there are several, the direction itself comes last, with the name ``""``.
+    """
     found = {}
     for name, part, _ in parts(packed.shapes):
         if part.stop > part.start:
@@ -204,20 +208,23 @@ def _by_array(direction: NDArray[np.float64], packed: Packed) -> dict[str, NDArr
 def _one_after_another(
     names: Sequence[str], report_of: Callable[[str], Report], what: str, pair: Callable[[str, str], tuple[str, str]]
 ) -> Report:
-    """The report of the first array that is wrong by itself; else of one that is undecided; else of all together.
+    """Checks each array by itself, and then all together, and returns one of the reports.
 
-    Small numbers do not show beside large ones: so each array has a direction that is zero in the others.
+    It returns the report of the first array that is wrong by itself. If none is, it returns that of all arrays together
+    if that is wrong; else that of the first array that is undecided; and if there is none, that of all together. Small
+    numbers do not show beside large ones: that is why each array has a direction that is zero in the others.
 
     Parameters
     ----------
     names : sequence of str
-        Of the arrays, as `_by_array` gives them.
+        The names that `_by_array` gives.
     report_of : callable
-        Gives the report of one.
+        ``report_of(name)`` checks along the direction with that name.
     what : str
-        What the direction is called.
+        The word for the direction, in notes.
     pair : callable
-        Gives output and input, of the name of the array and that of one in its report.
+        ``pair(name, array)`` gives the names of the output and of the input that an array in the report of `name` is
+        about.
     """
     seen: dict[tuple[str, str], float] = {}
     undecided = None
@@ -237,6 +244,7 @@ def _one_after_another(
 
 
 def _power(array: ArrayResult) -> float:
+    """The relative size from which on an error in the array is seen: infinite if unknown, NaN if nothing is there."""
     if array.status == "nothing to check":
         return nan
     return inf if array.power is None else array.power

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.checks.numerical_gradient import as_problem, differentiate
+from gradcheck_fast.checks.numerical_gradient import as_problem
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.inputs.arguments import choose, integer, number
 from gradcheck_fast.inputs.trees import copy, pack_as
@@ -34,20 +34,20 @@ def plot_step_sweep(
 ) -> Figure:
     """Draws the error of the numerical gradient against its step h: a V in plain arithmetic, flat in differences.
 
-    In plain arithmetic a small h loses digits to rounding, a large one to truncation; the best is between. Difference
-    arithmetic has nothing to lose by a small h.
+    In plain arithmetic a small h loses digits to rounding, and a large h to truncation; the best h is between them. In
+    difference arithmetic a small h loses nothing.
 
     Parameters
     ----------
     loss, gradient, params
-        As for `gradcheck`. The gradient should be right: its own error is where all lines end.
+        As for `gradcheck`. The gradient should be right: no line can come below its own error.
     methods : sequence of {"direct", "incremental", "units"}, optional
-        Default: ``direct``, and ``units`` for the loss of a `Network`.
+        The default is ``direct``, and for the loss of a `Network` also ``units``.
     steps : sequence of float, optional
-        Default: two for each power of ten from 1e-15 to 1.
+        The default is two steps for each power of ten from 1e-15 to 1.
     entries : int
-        How many entries are compared, spread evenly over all. ``direct`` is computed for these only: two calls of the
-        loss for each, at each step.
+        How many entries are compared. They are spread evenly over all. ``direct`` is computed for these entries only,
+        with two calls of the loss for each entry and step.
     n_threads : int, optional
         As for `gradcheck`.
 
@@ -83,7 +83,7 @@ def plot_step_sweep(
     def found(method: str, h: float) -> NDArray[np.float64]:
         if method == "direct":
             return plain(h)
-        return differentiate(problem, at, method, h, Runner(n_threads)).gradient[picked]
+        return problem.central_differences(at, method=method, step=h, runner=Runner(n_threads)).gradient[picked]
 
     errors = {method: [relative_error(analytic[picked], found(method, h)) for h in widths] for method in methods}
     title = f"Error of the numerical gradient, {len(picked)} of {analytic.size:,} entries"
@@ -91,7 +91,7 @@ def plot_step_sweep(
 
 
 def _slope(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], k: int, h: float) -> float:
-    """The central difference as it stands in textbooks."""
+    """Computes the central difference of one entry as textbooks have it."""
     plus, minus = theta.copy(), theta.copy()
     plus[k] += h
     minus[k] -= h

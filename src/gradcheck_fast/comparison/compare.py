@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.comparison._judge import judge
 from gradcheck_fast.comparison.results import ArrayResult
+from gradcheck_fast.comparison.tolerances import BY_DEFAULT, Tolerances
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.trees import Packed, Tree, pack, pack_as, parts
 from gradcheck_fast.numerical.errorbars import (
@@ -104,7 +105,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    analytic: Packed, numerical: Numerical, rtol: float | None, atol: float | None, *, with_bars: bool = False
+    analytic: Packed, numerical: Numerical, tolerances: Tolerances = BY_DEFAULT, *, with_bars: bool = False
 ) -> Comparison:
     """Compares entry by entry.
 
@@ -112,22 +113,22 @@ def compare(
     independent ways have led to the same numbers. Else error bars are found; and where something is beyond them, what
     is rounded on the way.
     """
-    zeros, n = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient
-    if rtol is None and atol is None and numerical.exact and not with_bars:
+    zeros, n, (rtol, atol) = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient, tolerances
+    if not tolerances.are_given and numerical.exact and not with_bars:
         comparison = _judge(analytic, numerical, Bars(n, zeros), partial(_sure, n))
         if not any(array.wrong for array in comparison.arrays):
             return comparison
     if atol is not None:  # the user says how much; error bars are only shown
         found = Bars(n, zeros)
-        by_user: _Tolerances = lambda part, *_: _Tolerance(rtol or 0.0, atol, zeros[part])
+        by_user: _ToleranceOf = lambda part, *_: _EntryTolerance(rtol or 0.0, atol, zeros[part])
         shown = reaching_over_kinks(error_bars(numerical, analytic.shapes).bars, numerical.kinks) if with_bars else None
         comparison, *_ = _looked_closer(analytic, numerical, found, lambda _: by_user)
         return comparison._replace(bars=shown)
     found, known = _with_bars(analytic, numerical, everywhere=with_bars)
 
-    def tolerance(found: Bars, roundings: NDArray[np.float64]) -> _Tolerances:
+    def tolerance(found: Bars, roundings: NDArray[np.float64]) -> _ToleranceOf:
         if rtol is not None:
-            return lambda part, *_: _Tolerance(rtol, 0.0, found.bars[part])
+            return lambda part, *_: _EntryTolerance(rtol, 0.0, found.bars[part])
         return partial(_within_bars, found, numerical.exact, roundings)
 
     comparison = _judge(analytic, numerical, found, tolerance(found, zeros))
@@ -142,7 +143,7 @@ def compare(
 
 
 def _looked_closer(
-    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[Bars], _Tolerances]
+    analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[Bars], _ToleranceOf]
 ) -> tuple[Comparison, NDArray[np.intp], Bars, Numerical]:
     """The comparison after a closer look at what seems wrong, or at the worst of it, where that can be had.
 
@@ -171,7 +172,7 @@ def _looked_closer(
     return _judge(analytic, numerical, found, tolerance(found)), worst[taken], found, numerical
 
 
-class _Tolerance(NamedTuple):
+class _EntryTolerance(NamedTuple):
     """What is allowed to an array: ``atol + rtol * max(|a|, |n|) + allowance``, the last for each entry."""
 
     rtol: float
@@ -180,13 +181,13 @@ class _Tolerance(NamedTuple):
 
 
 #: Tells what is allowed to an array, by its part, its shape and its precision.
-_Tolerances: TypeAlias = "Callable[[slice, Shape, Precision], _Tolerance]"
+_ToleranceOf: TypeAlias = "Callable[[slice, Shape, Precision], _EntryTolerance]"
 
 
-def _sure(n: NDArray[np.float64], part: slice, shape: Shape, precision: Precision) -> _Tolerance:
+def _sure(n: NDArray[np.float64], part: slice, shape: Shape, precision: Precision) -> _EntryTolerance:
     """Some roundings."""
     relative = _SURE_ROUNDINGS * precision.eps
-    return _Tolerance(relative, relative * _norms.root_mean_square(n[part]), np.broadcast_to(0.0, n[part].shape))
+    return _EntryTolerance(relative, relative * _norms.root_mean_square(n[part]), np.broadcast_to(0.0, n[part].shape))
 
 
 def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> tuple[Bars, NDArray[np.float64]]:
@@ -201,7 +202,7 @@ def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> t
 
 def _within_bars(
     found: Bars, exact: bool, roundings: NDArray[np.float64], part: slice, shape: Shape, precision: Precision
-) -> _Tolerance:
+) -> _EntryTolerance:
     """Error bars, and roundings of the analytic gradient's dtype."""
     bars, own, eps = found.bars[part], found.gradient[part], precision.eps
     # bars of exact differences show how the problem answers to rounding; else an entry's size must do, and in dtypes so
@@ -209,7 +210,7 @@ def _within_bars(
     condition = bars / JITTER if exact else np.maximum(np.abs(own), (eps > EPSILON) * typical(own, {"": shape}))
     allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
     lost = precision.smallest_subnormal + _UNDERFLOWS * min(precision.tiny, _TINY)
-    return _Tolerance(0.0, lost, allowance)
+    return _EntryTolerance(0.0, lost, allowance)
 
 
 def _roundings(comparison: Comparison, analytic: Packed, numerical: Numerical) -> NDArray[np.float64]:
@@ -254,7 +255,7 @@ def _first_glance(
     return close, unsure, enough
 
 
-def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _Tolerances) -> Comparison:
+def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _ToleranceOf) -> Comparison:
     """The results under a tolerance that is asked for by array: its part, its shape, and its precision."""
     a, n = analytic.flat, found.gradient
     low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.comparison.compare import NEGLIGIBLE, Comparison
-from gradcheck_fast.comparison.lines import CONFIDENCE, DIRECTIONS, MORE, SMALLEST, Probe, Table, Tolerance, check_along
+from gradcheck_fast.comparison.lines import CONFIDENCE, MORE, Tolerance, check_along
 from gradcheck_fast.comparison.localise import Located, inside, locate
+from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, Probe, Table
 from gradcheck_fast.comparison.results import ArrayResult, Block, Drawn
 from gradcheck_fast.inputs.arrays import SINGLE, is_float32
 from gradcheck_fast.inputs.trees import parts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.comparison.lines import Tested
     from gradcheck_fast.comparison.localise import Checked
+    from gradcheck_fast.comparison.tolerances import Tolerances
     from gradcheck_fast.inputs.trees import Packed, Shape
     from gradcheck_fast.running.runner import Runner
 
@@ -89,8 +91,8 @@ class _Found(NamedTuple):
 
 
 def compare_along_directions(
-    cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, *,
-    rtol: float | None, atol: float | None, step: float | None, seed: int, runner: Runner,
+    cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, tolerances: Tolerances, *,
+    step: float | None, seed: int, runner: Runner,
     is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]],
 ) -> Directional:  # fmt: skip
     """Compares array by array; see `lines` for the mathematics, `localise` for how wrong entries are found.
@@ -100,9 +102,9 @@ def compare_along_directions(
     cost : callable
         The cost at a flat vector.
     params, analytic : Packed
-    rtol, atol : float or None
-        As for `gradcheck`, of the root mean square of an array's errors; by default what rounding in the dtype of the
-        analytic array may do.
+    tolerances : Tolerances
+        They are those of the root mean square of an array's errors. By default as much is allowed as rounding in the
+        dtype of the analytic array may do.
     step : float or None
         h, the standard deviation of how far each parameter is moved. None: chosen for each array.
     seed : int
@@ -113,22 +115,22 @@ def compare_along_directions(
     is_wrong : callable
         Which of some entries, by their numbers, are wrong when compared entry by entry.
     """
-    single, given = is_float32(analytic.flat), Tolerance(rtol or 0.0, atol or 0.0)
+    single, given = is_float32(analytic.flat), Tolerance(tolerances.rtol or 0.0, tolerances.atol or 0.0)
     arrays = []
     for name, part, shape in parts(analytic.shapes):
         own = Tolerance.of_precision(SINGLE if single else analytic.precision(name))
-        arrays.append(_Array(name, shape, part, own if rtol is None and atol is None else given))
-    asked = _Asked(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
+        arrays.append(_Array(name, shape, part, given if tolerances.are_given else own))
+    along = _DirectionalCheck(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
     answers = all_answers(
-        asked.check, len(arrays), runner, what="arrays along directions", expected=asked.expected,
+        along.check, len(arrays), runner, what="arrays along directions", expected=along.expected,
         seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
     )  # fmt: skip
-    checked = [asked.check(number, Answers(known)) for number, known in enumerate(answers)]
+    checked = [along.check(number, Answers(known)) for number, known in enumerate(answers)]
     for number, array in enumerate(checked):
         if array.last is not None and not isfinite(array.last.bar):
-            asked.raise_again(number)
+            along.raise_again(number)
     found = _confirmed(checked, is_wrong)
-    return _summary(found, analytic, asked.base, 1 + sum(map(len, answers)), step, given)
+    return _summary(found, analytic, along.base, 1 + sum(map(len, answers)), step, given)
 
 
 def _confirmed(found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]]) -> list[_Found]:
@@ -154,8 +156,8 @@ class _Array(NamedTuple):
     tolerance: Tolerance
 
 
-class _Asked(NamedTuple):
-    """What is to be checked."""
+class _DirectionalCheck(NamedTuple):
+    """The arrays that are compared along directions, and the loss whose gradient they are said to be."""
 
     cost: Callable[[NDArray[np.float64]], float]
     base: float

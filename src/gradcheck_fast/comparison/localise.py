@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.comparison.lines import better_step
+from gradcheck_fast.comparison.probe import better_step
 from gradcheck_fast.comparison.results import Block
 from gradcheck_fast.numerical.gradient import PLAIN_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.comparison.lines import Direction, Line, Part, Probe, Table, Tolerance
+    from gradcheck_fast.comparison.lines import Tolerance
+    from gradcheck_fast.comparison.probe import Direction, Line, Part, Probe, Table
 
 #: More wrong entries, or rows, or columns, are not listed one by one.
 MOST = 32

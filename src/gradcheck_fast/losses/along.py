@@ -1,4 +1,4 @@
-"""A function's outputs, differenced along one direction of its arguments."""
+"""The outputs of a function, differenced along one direction of its arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, pack, parts
 from gradcheck_fast.losses.function_loss import require_one_of
-from gradcheck_fast.numerical.evaluate import Unnoticed
+from gradcheck_fast.numerical.evaluate import OwnCost
 from gradcheck_fast.numerical.gradient import (
     PLAIN_STEP,
     SMALLER_STEP,
@@ -24,7 +24,7 @@ from gradcheck_fast.numerical.gradient import (
     where_it_exists,
 )
 from gradcheck_fast.numerical.noise import noise_around
-from gradcheck_fast.numerical.step_ladder import THOROUGH, Level, refine
+from gradcheck_fast.numerical.step_ladder import THOROUGH, Level, Start, refine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,16 @@ if TYPE_CHECKING:
 
 
 class Along:
-    """A function's outputs, differenced along one direction: for `gradcheck`, they are the parameters."""
+    """A function of trees as a problem whose "gradient" is the derivative of each output along one direction.
+
+    `check_jvp` gives it to `gradcheck`. The "parameters" are then the outputs: they have the form of that derivative.
+
+    Parameters
+    ----------
+    function : TreeFunction
+    direction : ndarray, shape (size,)
+        How far each of the function's parameters is moved for a step of 1.
+    """
 
     methods = ("direct",)
 
@@ -46,8 +55,8 @@ class Along:
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         raise ValueError("f: it is checked along one direction as it is; there is no cost of which to take others")
 
-    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
-        return Unnoticed(partial(self.cost, params))
+    def costs_at(self, params: Packed, n_threads: int) -> OwnCost:
+        return OwnCost(partial(self.cost, params))
 
     def fingerprint(self, params: Packed) -> str:
         return digest(self._function.at.flat, params.flat, self._direction)
@@ -90,7 +99,10 @@ class Along:
         return found.of(entries)._replace(refine=refine)
 
     def _refined(self, some: NDArray[np.intp], enough: NDArray[np.float64]) -> Refined:
-        """Some outputs with the steps that suit them: along the direction there is one parameter, which is 0."""
+        """Finds the derivatives of some outputs, each with the step that suits it.
+
+        The function is seen as one of a single parameter, the way along the direction, which is 0.
+        """
         theta, here = self._function.at.flat, self._function.outputs.flat
 
         def pairs(outputs: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -105,11 +117,11 @@ class Along:
         entries, zeros, h = np.arange(len(some)), np.zeros(len(some)), np.full(len(some), PLAIN_STEP)
         with np.errstate(invalid="ignore", over="ignore"):
             first = Level.of(pairs(entries, h), zeros, noise)
-            scale = self._scale(first.differences, some)
-            return refine(pairs, entries, zeros, h, first, scale, noise, THOROUGH, enough)
+            start = Start(zeros, h, first, self._scale(first.differences, some), noise)
+            return refine(pairs, entries, start, THOROUGH, enough)
 
     def _scale(self, differences: NDArray[np.float64], some: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The size of each array, as far as some of its entries show it."""
+        """Estimates for each of some outputs the size of the array that it is in, from those of its entries given."""
         scale = np.empty(len(some))
         for _, part, _ in parts(self._function.outputs.shapes):
             own = (part.start <= some) & (some < part.stop)
@@ -117,7 +129,7 @@ class Along:
         return scale
 
     def _noise(self) -> NDArray[np.float64]:
-        """Of each output: that of the array that it is in."""
+        """Measures the noise of each array of outputs, and gives each output that of its array."""
         function, signs = self._function, np.random.default_rng(0).choice((-1.0, 1.0), self._function.outputs.flat.size)
 
         @cache
@@ -126,23 +138,25 @@ class Along:
 
         noise = np.empty(len(signs))
         for _, part, _ in parts(function.outputs.shapes):
-            # of values that are rounded to multiples a sum has no more noise than each, so it is not shared out
+            # the noise of the sum is not divided among its terms: if they are rounded to multiples of a number, the
+            # sum has no more noise than each of them
             noise[part] = noise_around(np.zeros(1), partial(_sum_of, values, part)).level
         return noise
 
     def _pairs(
         self, values: NDArray[np.float64], h: NDArray[np.float64], here: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
+        """Gives `values` at +h and at -h, and the distance, for outputs that are `here` at 0; see `where_it_exists`."""
         here = self._function.outputs.flat if here is None else here
         return where_it_exists(values, np.stack([h, -h]), 2.0 * h, np.zeros(len(h)), here)
 
     def _values(self, theta: NDArray[np.float64], h: float) -> Iterator[NDArray[np.float64]]:
-        """The outputs at +h and at -h."""
+        """Gives the outputs at +h, and then those at -h."""
         for point in (theta + h * self._direction, theta - h * self._direction):
             yield self._at(point)
 
     def _at(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The outputs, NaN where the function raises: it is not defined there."""
+        """Gives the outputs; NaN if the function raises, which is taken to mean that it is not defined there."""
         try:
             return self._function.flat(self._function.at.unpack(theta.copy()))
         except Exception:
@@ -150,4 +164,5 @@ class Along:
 
 
 def _sum_of(values: Callable[[float], NDArray[np.float64]], part: slice, t: NDArray[np.float64]) -> float:
+    """Adds up a part of the values at t, a vector of one number."""
     return float(values(float(t[0]))[part].sum())

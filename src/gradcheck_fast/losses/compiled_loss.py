@@ -1,4 +1,4 @@
-"""Compiled functions as losses: perturbed without Python between two evaluations."""
+"""Compiled functions as losses. Between two evaluations no Python code runs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Shape, Tree
 
 
-#: Evaluations that take less than this in all are left to one thread: on a busy machine others are waited for.
+#: If evaluations take less than this together, one thread does them: on a busy machine others would be waited for.
 SERIAL_SECONDS = 1e-3
 
 
 class CallbackCosts:
-    """A compiled function of a flat vector; each thread hands it a private copy.
+    """A compiled function of a flat vector. Each thread calls it with a private copy of the vector.
 
-    One that is not thread-safe is called with the interpreter lock held: by no two threads at once, and it may be a
-    Cython function that needs the lock.
+    A function that is not thread-safe is called with the interpreter lock held: so no two threads call it at once, and
+    it may be a Cython function that needs the lock.
     """
 
     takes_complex, uses_threads = False, True
@@ -40,7 +40,7 @@ class CallbackCosts:
         self._function = function
         self._threadsafe = threadsafe
         self._shapes = shapes
-        self._seconds = 0.0  # that an evaluation took when last measured
+        self._seconds = 0.0  # what an evaluation took when it was measured last
         self.notes: tuple[str, ...] = ()
 
     def name(self, entry: int) -> str:
@@ -70,7 +70,7 @@ class CallbackCosts:
         return found
 
     def _writes(self, written: NDArray[np.bool_]) -> ValueError:
-        """The error that names the first entry written into."""
+        """Makes the error that names the first entry that the function has written into."""
         name, index = next((name, first_index(part)) for name, part in split(written, self._shapes) if part.any())
         return ValueError(
             f"loss: the function writes into its parameters, {name}{format_index(index)} for one; "
@@ -87,12 +87,12 @@ class CallbackLoss(FunctionLoss):
         self._threadsafe = threadsafe
 
     def __call__(self, params: Tree) -> float:
-        """The cost at these parameters, any tree of arrays."""
+        """Gives the cost at these parameters, any tree of arrays."""
         packed = self.pack(params)
         return self.cost(packed, packed.flat)
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
-        """What would take less than these seconds."""
+        """Says what would take less than these seconds."""
         all_cores = "" if self._threadsafe else ", and threadsafe=True, if that is so, lets it use all cores"
         return f"gf.gradcheck(..., method='directional') takes far less{all_cores}"
 
@@ -101,50 +101,50 @@ class CallbackLoss(FunctionLoss):
 
 
 def callback(function: Any, *, user_data: Any = None, threadsafe: bool = False) -> CallbackLoss:
-    """A compiled function as a loss.
+    """Makes a loss of a compiled function.
 
     The function is ``double loss(double *theta, intptr_t n, void *user_data)``, as ``gradcheck_fast.h`` declares it
-    (see `get_include`). It gets all parameters in one float64 vector, array after array as they lie in the tree, each
-    in C order: a private copy of each thread, to be read only.
+    (see `get_include`). It gets all parameters in one float64 vector: array after array in the order of the tree, each
+    in C order. Each thread has a private copy of this vector. The function must only read it.
 
     Parameters
     ----------
     function : function pointer
-        Of ctypes (with ``restype`` and ``argtypes`` set) or cffi; a numba ``cfunc``; a Cython function's capsule (from
-        ``__pyx_capi__``); or a `scipy.LowLevelCallable`. For integers as wide as a pointer every name will do, and for
-        `user_data` any pointer.
+        One of ctypes (with ``restype`` and ``argtypes`` set) or cffi; a numba ``cfunc``; a Cython function's capsule
+        (from ``__pyx_capi__``); or a `scipy.LowLevelCallable`. The type of the second argument may be any integer type
+        as wide as a pointer, and that of the third any pointer type.
     user_data : None, array, pointer or int
-        What the function gets as its third argument: the address of an array (contiguous), of an object of ctypes, what
-        a pointer of ctypes or cffi or a capsule holds, or an address. None: NULL, or what the capsule or the
-        LowLevelCallable brings along. It is kept alive, not copied.
+        What the function gets as its third argument. Of a contiguous array or an object of ctypes, it gets the address;
+        of a pointer of ctypes or cffi or a capsule, what that holds; and an int is the address itself. For None it gets
+        what the capsule or the LowLevelCallable has, or else NULL. `user_data` is kept alive, and not copied.
     threadsafe : bool
-        Whether it may be called from several threads at once, without the interpreter lock. If not, it is called from
-        one thread at a time, which holds the lock.
+        Whether the function may be called from several threads at once, without the interpreter lock. If not, one
+        thread at a time calls it, and holds the lock.
 
     Returns
     -------
     CallbackLoss
-        For `gradcheck` and `numerical_gradient`; called with a tree of parameters it gives the cost. It cannot be sent
-        to another process.
+        It is a loss for `gradcheck` and `numerical_gradient`. Called with a tree of parameters, it gives the cost. It
+        cannot be sent to another process.
 
     Raises
     ------
     TypeError
-        If `function` or `user_data` is of no kind that is known, or the signature is another.
+        If `function` or `user_data` is of no kind that is known, or the function has another signature.
     ValueError
-        If the function is a null pointer, or an array not contiguous; later, if the function writes into `theta`.
+        If the function is a null pointer, or an array is not contiguous. Later, if the function writes into `theta`.
 
     Notes
     -----
-    `gradcheck` and `numerical_gradient` take such a function also as it is: then it is not thread-safe.
+    `gradcheck` and `numerical_gradient` also take such a function as it is. They then treat it as not thread-safe.
 
-    A Cython function may raise, if it is not called as thread-safe. What a Python function raises that ctypes or cffi
-    made a callback is printed by them, and its value is 0.
+    A Cython function may raise, unless it is declared thread-safe. If ctypes or cffi has made a callback of a Python
+    function, and that raises, they print the exception, and the value is 0.
     """
     threadsafe = true_or_false("threadsafe", threadsafe)
     return CallbackLoss(compiled_function(function, user_data), threadsafe)
 
 
 def get_include() -> str:
-    """The directory of ``gradcheck_fast.h``, for a C compiler's ``-I``."""
+    """Gives the directory of ``gradcheck_fast.h``, for a C compiler's ``-I``."""
     return str(Path(__file__).parents[1] / "include")

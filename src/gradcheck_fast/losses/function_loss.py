@@ -1,4 +1,4 @@
-"""Functions of which nothing is known but their values, differenced in plain arithmetic or by complex steps."""
+"""Losses of which only values are known; they are differenced in plain arithmetic or by complex steps."""
 
 from __future__ import annotations
 
@@ -31,27 +31,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.inputs.trees import Packed, Tree
-    from gradcheck_fast.numerical.evaluate import Cost, Costs
+    from gradcheck_fast.numerical.evaluate import Costs, Evaluation
     from gradcheck_fast.running.runner import Runner
 
 
-#: Values that differ by less than this part of them from call to call differ in their last bits.
+#: If two values at the same parameters differ by less than this part of them, only their last bits differ.
 LAST_BITS = 1e-12
-
-
-#: By so much of their size parameters are moved to see whether a function depends on them at all.
+#: The part of their size by which parameters are moved, to see whether a function depends on them at all.
 MOVED = 0.3
 
 
 class FunctionLoss:
-    """A function of a tree of parameters, given by how it is evaluated.
+    """A function of a tree of parameters, of which only values are known.
 
     Parameters
     ----------
     costs_of : callable
-        Gives the `Costs` of the function for a `Packed` set of parameters.
+        ``costs_of(params)`` gives the `Costs` of the function: how it is evaluated at flat vectors like that of
+        `params`.
     function : callable, optional
-        The function of one tree, if it is one of Python.
+        The function itself, of one tree, if it is a Python function.
     """
 
     methods: tuple[str, ...] = ("direct", "complex")
@@ -61,27 +60,27 @@ class FunctionLoss:
         self._function = function
 
     def costs_at(self, params: Packed, n_threads: int) -> Costs:
-        """How the function is evaluated at flat vectors like that of `params`."""
+        """Gives what evaluates the function at flat vectors like that of `params`."""
         return self._costs_of(params)
 
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
     def call(self, params: Packed, tree: Tree) -> None:
-        """Calls the function at `params`, packed from `tree`, before its gradient: that may read what the call left."""
+        """Calls the function at `tree`, which `params` was made of: its gradient may use what the call has left."""
         if self._function is None:
             self.cost(params, params.flat)
         else:
             self._function(tree)
 
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
-        """The cost at a flat vector."""
+        """Gives the cost at a flat vector."""
         return self._costs_of(params).cost(theta)
 
     def fingerprint(self, params: Packed) -> str:
-        """What tells this loss from others: its values at `params` and close by, to the last bit.
+        """Gives a text of the values at `params` and close by, to the last bit.
 
-        The first alone would not do: at parameters of zero many losses have the same.
+        The value at `params` alone would not do: where all parameters are zero, many losses have the same value.
         """
         theta = params.flat
         signs = np.random.default_rng(0).choice([-1.0, 1.0], theta.size)
@@ -89,7 +88,7 @@ class FunctionLoss:
         return " ".join(cost_beside(partial(self.cost, params), at).hex() for at in (near, theta))
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
-        """What would take less than these seconds."""
+        """Says what would take less than these seconds."""
         return (
             "gf.gradcheck(..., method='directional') takes far less, and so does a gf.Network that computes the same; "
             "executor= spreads it over more processes"
@@ -114,21 +113,24 @@ class FunctionLoss:
 
 
 def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
-    """A Python function of a tree of arrays, or of many at once; see `evaluate`."""
+    """Makes a loss of a Python function of a tree of arrays, or of many such trees at once; see `evaluate`."""
     if vectorized:
         return FunctionLoss(partial(BatchCosts, function))
     return FunctionLoss(partial(PythonCosts, function), function)
 
 
 def require_one_of(methods: tuple[str, ...], method: str) -> None:
-    """An error unless `method` is ``auto`` or one of those that a function has."""
+    """Raises an error unless `method` is ``auto`` or one of `methods`, those of a function."""
     of_networks = ("units", "incremental")
     if choose("method", method, ("auto", *of_networks, *methods)) in of_networks:
         raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
 
 
 def _as_well_as_can_be(point: Point, method: str) -> Numerical:
-    """The gradient alone: by complex steps where these can be trusted (not if ``direct``), else by differences."""
+    """Finds the gradient without error bars: by complex steps where they can be trusted, else by differences.
+
+    Where the user asks for ``direct``, no complex steps are taken.
+    """
     gradient = np.full(len(point.theta), np.nan) if method == "direct" else confirmed_steps(point)
     if not gradient.any() and not _is_constant(point):  # values that are rounded do not move, real or complex
         gradient[:] = np.nan
@@ -142,14 +144,14 @@ def _as_well_as_can_be(point: Point, method: str) -> Numerical:
 
 
 def _is_constant(point: Point) -> bool:
-    """Whether the function has the same value where all parameters are moved by a good part of their size."""
+    """Tells whether the function keeps its value when all parameters are moved by a good part of their size."""
     theta = point.theta
     moved = theta + MOVED * np.random.default_rng(0).standard_normal(len(theta)) * np.maximum(1.0, np.abs(theta))
     return point.cost_beside(moved) == point.value
 
 
 def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numerical:
-    """The gradient by central differences, and how to find error bars."""
+    """Finds the gradient by central differences, and brings along the functions that find error bars."""
     central = Central(point, point.entries, step)
     largest = np.fmax(np.fmax(*np.abs(central.values)), abs(point.value))
 
@@ -180,12 +182,16 @@ def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numer
 
 
 def _finish(point: Point, central: Central | None = None) -> tuple[str, ...]:
+    """Does what `finish` does for the function of a point, and adds the notes on its differences."""
     noticed = central.notes() if central else ()
     return (*(finish(point.costs, point.theta, point.value) if len(point.theta) else point.costs.notes), *noticed)
 
 
-def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
-    """Leaves the function at the unchanged parameters; says so if its value there is another than before."""
+def finish(costs: Evaluation, theta: NDArray[np.float64], base: float) -> tuple[str, ...]:
+    """Calls the function once more at the unchanged parameters, and gives the notes on it.
+
+    It is left there for those that remember the last call. If the value is not `base`, that of before, a note says so.
+    """
     again = costs.cost(theta)
     if again == base or (np.isnan(again) and np.isnan(base)):
         return costs.notes
@@ -200,7 +206,7 @@ def finish(costs: Cost, theta: NDArray[np.float64], base: float) -> tuple[str, .
 
 
 def _kinks(point: Point, step: float | None, central: Central, largest: NDArray[np.float64]) -> Kinks | None:
-    """Entries with another slope to either side, which is there with a much smaller step as well."""
+    """Finds entries whose slopes to both sides differ, and still do so with a much smaller step."""
     theta, base = point.theta, point.value
     plus, minus, _ = plain_steps(theta, step, point.costs.name)
     nearer_plus, nearer_minus, width = plain_steps(theta, step, point.costs.name, 1.0 / SMALLER_STEP)

@@ -1,4 +1,4 @@
-"""The loss of a network on given data: what it costs, and its central differences."""
+"""The loss of a network on given data: its cost and its central differences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arguments import choose, duration
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, entry_name, pack_as
-from gradcheck_fast.numerical.evaluate import Unnoticed
+from gradcheck_fast.numerical.evaluate import OwnCost
 from gradcheck_fast.numerical.gradient import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from gradcheck_fast.running.threads import resolve
 
@@ -23,14 +23,24 @@ if TYPE_CHECKING:
 
 
 class Data(NamedTuple):
-    """The data as the program reads them, which (sample, time) count, and whether the masks follow the inputs."""
+    """The data of a network.
+
+    Attributes
+    ----------
+    inputs : ndarray
+        The inputs as the program reads them: a row for each sample.
+    valid : ndarray of bool, shape (samples, times)
+        Which times of which samples count.
+    masked : bool
+        Whether columns with masks follow those of the inputs.
+    """
 
     inputs: NDArray[np.float64]
     valid: NDArray[np.bool_]
     masked: bool
 
     def followed_by(self, more: list[NDArray[np.float64]]) -> Data:
-        """The same with more columns after the inputs and masks."""
+        """Adds more columns, after the inputs and the masks."""
         return self._replace(inputs=np.concatenate([self.inputs, *more], axis=1)) if more else self
 
     @property
@@ -43,7 +53,15 @@ class Data(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a loss was made of: the data, the targets, and how many samples (or samples and times) count."""
+    """What a loss was made of.
+
+    Attributes
+    ----------
+    data : Data
+    targets : ndarray
+    counted : int
+        How many samples count; in a recurrent network, how many times of all samples together.
+    """
 
     data: Data
     targets: NDArray[np.float64]
@@ -57,12 +75,15 @@ class Penalty(Protocol):
 
 
 class Described(Protocol):
-    """What a loss needs to know of its network: the shapes of its arrays by name, and whether there is a penalty."""
+    """What a loss needs to know of its network."""
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]: ...
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its arrays, by name."""
+
     @property
-    def penalty(self) -> Penalty | None: ...
+    def penalty(self) -> Penalty | None:
+        """The penalty on its weights; None if it has none."""
 
 
 def decay_of(network: Described) -> NDArray[np.float64]:
@@ -75,7 +96,7 @@ def decay_of(network: Described) -> NDArray[np.float64]:
 class NetworkLoss:
     """A network's cost on given data: call it with parameters, or give it to `gradcheck`.
 
-    Made by `Network.loss`; it keeps its own copy of the data.
+    `Network.loss` makes it. It keeps its own copy of the data.
     """
 
     methods = ("units", "incremental", "direct")
@@ -92,34 +113,34 @@ class NetworkLoss:
 
     @property
     def times(self) -> int:
-        """How many times a sample has; 1 if there is no recurrent layer."""
+        """How many times each sample has. Without a recurrent layer it has one."""
         return self.given.data.times
 
     def __call__(self, params: Tree) -> float:
-        """The cost, penalty included, at these parameters (any tree or flat vector that the network takes)."""
+        """Gives the cost at these parameters (any tree or flat vector that the network takes), with the penalty."""
         packed = self.pack(params)
         return self.cost(packed, packed.flat)
 
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
-        """The cost at a flat vector `theta`."""
+        """Gives the cost at a flat vector `theta`."""
         penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
         return self._engine.cost(theta, resolve(n_threads)) + penalty
 
-    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
-        """How it is evaluated, on so many threads."""
-        return Unnoticed(partial(self.cost, params, n_threads=n_threads))
+    def costs_at(self, params: Packed, n_threads: int) -> OwnCost:
+        """Gives the cost as a function of flat vectors that uses `n_threads` threads."""
+        return OwnCost(partial(self.cost, params, n_threads=n_threads))
 
     def pack(self, params: Tree) -> Packed:
-        """Parameters of this network as a flat vector; see `trees.pack_as` for what is accepted."""
+        """Makes a flat vector of parameters of this network; `trees.pack_as` says in which forms they may be."""
         return pack_as(params, self.network.shapes)
 
     def fingerprint(self, params: Packed) -> str:
-        """What tells this loss from others: the network and its data."""
+        """Gives a text that depends on the network and its data."""
         engine = self._engine
         return digest(self.network, engine.inputs, engine.targets)
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
-        """What would take less than these seconds."""
+        """Says what would take less than these seconds."""
         cheaper = self._cheaper(entries)
         method = cheaper if method == "auto" else method
         if method == cheaper:
@@ -131,7 +152,7 @@ class NetworkLoss:
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
         entries: NDArray[np.intp] | None = None,
     ) -> Numerical:  # fmt: skip
-        """The central differences (E(p + h) - E(p - h)) / 2h; see `numerical_gradient`."""
+        """Finds the central differences (E(p + h) - E(p - h)) / 2h; see `Problem`."""
         method = choose("method", method, ("auto", *self.methods))
         if method == "auto":
             method = self._cheaper(entries)
@@ -168,7 +189,7 @@ class NetworkLoss:
             gradient, found = self._engine.units(theta, h, runner, kinks=kinks)
         else:
             gradient, found = self._engine.incremental(theta, h, runner, kinks=kinks, entries=entries)
-        if self.network.penalty:  # its own difference, ½λ(w + h)² - ½λ(w - h)² = λw (2h)
+        if self.network.penalty:  # its difference is known: ½λ(w + h)² - ½λ(w - h)² = λw (2h)
             with np.errstate(over="ignore", invalid="ignore"):
                 gradient += self._decay * theta
         if entries is None:
@@ -193,7 +214,10 @@ class NetworkLoss:
         self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64],
         entries: NDArray[np.intp] | None,
     ) -> Kinks | None:  # fmt: skip
-        """Those that `direct`, which gave `gradient`, crosses with steps up to h: difference arithmetic sees them."""
+        """Finds the kinks that the method `direct`, which gave `gradient`, crosses with steps up to h.
+
+        Difference arithmetic sees a kink between two values, which the values themselves do not show.
+        """
         _, crossed = self._exact("incremental", theta, h, runner, True, entries)
         if crossed is None:
             return None

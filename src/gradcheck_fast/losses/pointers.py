@@ -1,4 +1,4 @@
-"""Compiled functions and data, whoever hands them over, as addresses: ctypes, cffi, numba, Cython, SciPy, NumPy."""
+"""Reads the addresses of compiled functions and of data, as ctypes, cffi, numba, Cython, SciPy and NumPy have them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import numpy as np
 
 from gradcheck_fast.losses import _callback
 
-#: What a compiled loss is, in C.
+#: The type of a compiled loss, in C.
 SIGNATURE = "double (double *, intptr_t, void *)"
-#: The names of C's signed integers: those as large as a pointer are intptr_t by another name.
+#: The names of C's signed integers. A type as large as a pointer is taken for intptr_t.
 INTEGERS = {
     ("intptr_t", "Py_ssize_t", "ptrdiff_t", "ssize_t", "npy_intp"): ctypes.c_void_p,
     ("int", "int32_t"): ctypes.c_int,
@@ -27,34 +27,35 @@ INTEGERS = {
 }
 INTPTR = {name for names, kind in INTEGERS.items() for name in names if sizeof(kind) == sizeof(ctypes.c_void_p)}
 QUALIFIERS = re.compile(r"\b(const|volatile|(__)?restrict(__)?)\b")
-#: Of the result and of each argument: what to call it in an error, and whether a type will do.
+#: For the result and for each argument: the words for it in an error, and a function that tells whether a type fits.
 PARTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("it returns", lambda name: name == "double"),
     ("its first argument is", lambda name: name == "double *"),
     ("its second argument is", lambda name: name in INTPTR),
     ("its third argument is", lambda name: name.endswith("*")),
 )
-#: Kinds of ctypes that hold an address, and kinds that are data themselves.
+#: Objects of ctypes that hold an address.
 CTYPES_POINTERS = (
     ctypes._Pointer, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, type(ctypes.byref(ctypes.c_int())),
 )  # fmt: skip
+#: Objects of ctypes that are data themselves.
 CTYPES_DATA = (ctypes.Structure, ctypes.Union, ctypes.Array, ctypes._SimpleCData)
 
-#: What a function returns and takes, as C spells it; empty where that is not known.
+#: The type that a function returns, and those of its arguments, as C spells them. It is empty if they are not known.
 Types: TypeAlias = tuple[str, ...]
-#: The address of a function, its types, and the address of the data that it brings along.
+#: The address of a function, its types, and the address of the data that come with it.
 Found: TypeAlias = tuple[int, Types, int]
 
 
 @dataclass(frozen=True)
 class CompiledFunction:
-    """A function of the signature SIGNATURE, and what it is called with.
+    """A function of the signature SIGNATURE, and its third argument.
 
     Attributes
     ----------
     address, user_data : int
     alive : tuple
-        What has to live as long as it may be called.
+        The objects that must live as long as the function may be called.
     """
 
     address: int
@@ -69,27 +70,27 @@ class CompiledFunction:
 
 
 def is_compiled(function: object) -> bool:
-    """Whether it is a kind of compiled function that `compiled_function` knows, of whatever signature."""
+    """Tells whether this is a compiled function of a kind that `compiled_function` knows, with any signature."""
     return _reader(function) is not None
 
 
 def compiled_function(function: Any, user_data: Any = None, what: str = "function") -> CompiledFunction:
-    """The addresses of a function and of its data.
+    """Reads the addresses of a function and of its data.
 
     Parameters
     ----------
     function : ctypes or cffi function pointer, numba CFunc, PyCapsule or scipy.LowLevelCallable
     user_data : None, int, ndarray, PyCapsule, or ctypes or cffi pointer or data
-        None: what a capsule or a LowLevelCallable has itself, else NULL.
+        If it is None, the data are those of a capsule or a LowLevelCallable, and otherwise NULL.
     what : str
-        What to call the function in errors.
+        The name of the function in errors.
 
     Raises
     ------
     TypeError
-        If either is of no kind that is known, or the signature is another.
+        If the function or the data are of no kind that is known, or the function has another signature.
     ValueError
-        If it is a null pointer, or the data are not contiguous.
+        If the function is a null pointer, or the data are not contiguous.
     """
     read = _reader(function)
     if read is None:
@@ -109,7 +110,7 @@ def compiled_function(function: Any, user_data: Any = None, what: str = "functio
 
 
 def _reader(function: Any) -> Callable[[Any], Found] | None:
-    """What reads this kind of function."""
+    """Gives the function that reads compiled functions of this kind; None for an unknown kind."""
     if isinstance(function, CFuncPtr):
         return _read_ctypes
     if _is_cffi(function):
@@ -158,7 +159,7 @@ def _ctypes_address(pointer: Any) -> int:
 
 
 def _cffi() -> Any:
-    return sys.modules.get("_cffi_backend")  # it is there, if there is anything of cffi
+    return sys.modules.get("_cffi_backend")  # whoever has an object of cffi has imported this
 
 
 def _is_cffi(x: object) -> bool:
@@ -190,7 +191,7 @@ def _read_scipy(read: Callable[[Any], Found], function: Any) -> Found:
 
 
 def _types_of_text(signature: str) -> Types:
-    """``double (double *, intptr_t)`` as its types; what is no signature, as it stands."""
+    """Splits a signature such as ``double (double *, intptr_t)`` into its types. Other text is kept as one type."""
     match = re.fullmatch(r"([^()]+)\(([^()]*)\)", signature.replace("(*)", ""))
     return (match[1], *match[2].split(",")) if match else (signature,)
 

@@ -1,16 +1,16 @@
-"""What can be differenced: the protocol that every loss follows, whatever stands behind it."""
+"""`Problem`, the protocol that every loss follows, so that it can be differenced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from gradcheck_fast.inputs.trees import Packed, Tree
-    from gradcheck_fast.numerical.evaluate import Cost
+    from gradcheck_fast.numerical.evaluate import Evaluation
     from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.running.runner import Runner
 
@@ -18,30 +18,69 @@ if TYPE_CHECKING:
 Loss: TypeAlias = Callable[[Any], Any]
 
 
+@runtime_checkable
 class Problem(Protocol):
-    """What is needed of a loss: a network's compiled loss has it, and `FunctionLoss` gives it to any function."""
+    """A loss that can be differenced.
+
+    The loss of a network is one, `FunctionLoss` makes one of any function, and users may write their own: what has all
+    of these members is taken as it is.
+    """
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that it knows, besides ``auto``."""
 
     def pack(self, params: Tree) -> Packed:
-        """A tree of parameters as a flat vector."""
+        """Makes a flat vector of a tree of parameters."""
 
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
-        """The cost at `theta`, a flat vector like that of `params`."""
+        """Gives the cost at `theta`, a flat vector like that of `params`."""
 
-    def costs_at(self, params: Packed, n_threads: int) -> Cost:
-        """How it is evaluated at such vectors, and what was noticed then."""
+    def costs_at(self, params: Packed, n_threads: int) -> Evaluation:
+        """Gives the cost as a function of such vectors, with notes on what was noticed in the calls of it."""
 
     def fingerprint(self, params: Packed) -> str:
-        """What tells this loss from others: a checkpoint is for one of them."""
+        """Gives a text that differs from loss to loss, by which a checkpoint knows the loss that it is of."""
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
-        """What would take less than `method`, which takes so many seconds (for these entries)."""
+        """Says what would take less time, where `method` takes this many seconds (for these entries)."""
 
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
         entries: NDArray[np.intp] | None = None,
     ) -> Numerical:  # fmt: skip
-        """(E(p + h) - E(p - h)) / 2h for every entry of `params`, or for those with these numbers, which all differ."""
+        """Finds (E(p + h) - E(p - h)) / 2h for every entry of `params`, or for those with the numbers `entries`.
+
+        Parameters
+        ----------
+        params : Packed
+        method : str
+            ``auto``, or one of `methods`.
+        step : float or None
+            h. None: chosen by the method.
+        runner : Runner
+            Does the work.
+        kinks : bool
+            Whether kinks are looked for.
+        entries : ndarray of int, optional
+            The numbers of some entries, all different, in the order in which their differences are returned.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the method is none that the loss knows, or the step is lost in a parameter.
+        """
+
+
+@runtime_checkable
+class HasSamples(Protocol):
+    """A problem that may know on how many samples of data its cost is computed."""
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples there are; None: it is not known."""
+
+
+def samples_of(problem: Problem) -> int | None:
+    """On how many samples the cost of a problem is computed, as far as the problem knows it."""
+    return problem.samples if isinstance(problem, HasSamples) else None

@@ -1,4 +1,4 @@
-"""How much rounding is due to a gradient of less than float64, where it can be found in float64, too."""
+"""How much rounding a gradient of less than float64 has: the same code shows it when it computes in float64."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.inputs.arrays import coarsest
 from gradcheck_fast.inputs.trees import Packed, Tree, pack_as
+from gradcheck_fast.losses.problem import samples_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,23 +19,24 @@ if TYPE_CHECKING:
     from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.numerical.gradient import Numerical
 
-#: A gradient that differs from itself in float64 by more roundings of its largest entry is not only rounded.
+#: If a gradient differs from itself in float64 by more roundings of its largest entry, rounding is not the only reason.
 _MOST_ROUNDINGS = 512.0
 
 
 class RoundedGradient:
-    """A problem, and the gradient that is checked: how far it is from itself in float64 is due to rounding.
+    """A problem with the gradient that is checked: by how much that differs from itself in float64 is its rounding.
 
-    What is zero but for rounding, such as the gradient of a bias before a batch normalisation, can be told in no other
-    way from what is wrong; nor can digits that saturated units cancel.
+    Some numbers are zero but for rounding, such as the gradient of a bias before a batch normalisation, and saturated
+    units cancel digits. Nothing else tells such numbers from wrong ones.
 
     Parameters
     ----------
     problem : Problem
     gradient : tree of arrays, or Packed
-        What is checked, in its own dtypes.
+        The gradient that is checked, in its own dtypes.
     in_double : callable
-        Gives what the same code finds in float64, None if it cannot; called only where something looks wrong.
+        Gives the gradient that the same code finds in float64, or None if it cannot. It is called only if something
+        looks wrong.
     """
 
     def __init__(self, problem: Problem, gradient: Tree | Packed, in_double: Callable[[], Tree | None]) -> None:
@@ -47,8 +49,7 @@ class RoundedGradient:
         self.costs_at = problem.costs_at
         self.fingerprint = problem.fingerprint
         self.faster = problem.faster
-        if hasattr(problem, "samples"):
-            self.samples = problem.samples
+        self.samples = samples_of(problem)
 
     def central_differences(
         self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
@@ -73,7 +74,7 @@ class RoundedGradient:
         return found._replace(roundings=roundings, coarse_roundings=in_plain_arithmetic)
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
-        """In units of a rounding of the dtype."""
+        """Gives how far each entry is from itself in float64, in units of one rounding of its dtype."""
         own = pack_as(self._gradient, params.shapes, finite=False, unit_axes=True)
         own = replace(own, computed_in=coarsest((*params.precisions, own.computed_in)))
         with np.errstate(invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""The loss of a network whose matrices the user has transposed and in another order, as PyTorch has them."""
+"""The loss of a network for users whose matrices are transposed and in another order, as those of PyTorch are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, pack_as, split
-from gradcheck_fast.numerical.evaluate import Unnoticed
+from gradcheck_fast.numerical.evaluate import OwnCost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,9 +26,9 @@ class Transposed:
     ----------
     loss : NetworkLoss
     at : dict of ndarray
-        The transposes of all its parameters, by the network's names.
+        The transposes of all parameters of the network, by its names.
     names : sequence of str
-        Those that it is a function of, in the order in which it has them; the others stay as they are.
+        The names of the parameters that this is a function of, in its order. The others stay as they are.
     """
 
     def __init__(self, loss: NetworkLoss, at: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -47,8 +47,8 @@ class Transposed:
         whole = self._whole(theta)
         return self._loss.cost(self._loss.pack(whole), whole, n_threads)
 
-    def costs_at(self, params: Packed, n_threads: int) -> Unnoticed:
-        return Unnoticed(partial(self.cost, params, n_threads=n_threads))
+    def costs_at(self, params: Packed, n_threads: int) -> OwnCost:
+        return OwnCost(partial(self.cost, params, n_threads=n_threads))
 
     def pack(self, params: Tree) -> Packed:
         return pack_as(params, self._shapes)
@@ -63,11 +63,11 @@ class Transposed:
         return self._loss.central_differences(whole, entries=self._of_loss(entries), **options)
 
     def _of_loss(self, entries: NDArray[np.intp] | None) -> NDArray[np.intp]:
-        """Where the parameters here, or some of them, lie in the network's flat vector."""
+        """Gives the places in the network's flat vector of the parameters here, or of some of them."""
         return self._order if entries is None else self._order[entries]
 
     def _whole(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The network's flat vector, from that of the parameters here."""
+        """Makes the network's flat vector from that of the parameters here."""
         whole = self._at.copy()
         whole[self._order] = part
         return whole

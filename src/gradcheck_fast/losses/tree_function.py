@@ -19,30 +19,34 @@ if TYPE_CHECKING:
 
 #: Trees by name.
 Trees: TypeAlias = dict[str, Tree]
-#: Outputs that differ by less than this part of their array from call to call are the same but for noise; of arrays in
-#: which all cancels, by so many roundings of the largest number that is known.
-LAST_BITS, ROUNDINGS = 1e-8, 1e4
-#: So many products are kept.
+#: If outputs differ from call to call by less than this part of the largest of their array, they differ by noise alone.
+LAST_BITS = 1e-8
+#: So they do if they differ by less than this many roundings of the largest parameter or output: in an array all
+#: numbers may be what is left of larger ones that cancel.
+ROUNDINGS = 1e4
+#: How many products are kept.
 KEPT = 1_000_000
 
 
 class TreeFunction:
-    """A function with its arguments: those of floating-point numbers are its parameters, the others stay.
+    """A function with its arguments. Arguments of floating-point numbers are its parameters; the others stay fixed.
 
     Attributes
     ----------
     params, in_double : dict
-        The parameters, by the names that reports give them; as they are given, and in float64.
+        The parameters, by the names that reports give them: as they were given, and in float64.
     at : Packed
-        The parameters.
+        The parameters as a flat vector.
     own_outputs : dict
-        What the function gives, called ``output``; and `own`, the same packed.
+        What the function gives for `params`, under the name ``output``.
+    own : Packed
+        `own_outputs` as a flat vector.
     outputs : Packed
-        What it gives where the parameters are in float64.
+        What the function gives for `in_double`, as a flat vector.
     notes : tuple of str
-        What was noticed when it was called twice.
+        What was noticed when the function was called twice.
     writers : list of str
-        Which of the functions that were called write into their arguments.
+        The names of the functions that were seen to write into their arguments.
     """
 
     def __init__(self, f: Callable[..., Tree], inputs: Any) -> None:
@@ -67,13 +71,13 @@ class TreeFunction:
         self.notes = self._noticed(pack_as(self._call(self.in_double), self.outputs.shapes, "f", finite=False))
 
     def flat(self, params: Trees) -> NDArray[np.float64]:
-        """All outputs in one vector."""
+        """Gives all outputs in one vector."""
         return pack_as(self._call(params), self.outputs.shapes, "f", finite=False).flat
 
     def call(self, what: str, function: Callable[..., Any], params: Trees, *first: Any) -> Any:
-        """What a function gives for copies of the arguments with these parameters, and of what comes `first`.
+        """Calls a function with copies: of the arguments `first`, and of its own arguments, with these parameters.
 
-        Whether it writes into them is looked at the first time.
+        The first call of each function, known by the name `what`, also shows whether it writes into its arguments.
         """
         given = [*first, *(params.get(name, tree) for name, tree in self._given.items())]
         arguments = deepcopy(given)
@@ -86,7 +90,7 @@ class TreeFunction:
         return found
 
     def by_name(self, what: str, given: Any) -> Trees:
-        """What is `given` for each argument, by the names of the parameters."""
+        """Takes what is `given` for each argument, and keeps that of the parameters, by their names."""
         if not self._many:
             return {"inputs": given}
         if not isinstance(given, (tuple, list)) or len(given) != len(self._given):
@@ -95,12 +99,12 @@ class TreeFunction:
         return {name: tree for name, tree in zip(self._given, given, strict=True) if name in self.params}
 
     def as_given(self, params: Trees) -> Any:
-        """One for each argument, as the arguments are given; the inverse of `by_name`."""
+        """Does the inverse of `by_name`: gives one tree for each argument, None for one that is no parameter."""
         trees = tuple(params.get(name) for name in self._given)
         return trees if self._many else trees[0]
 
     def after_f(self, what: str, function: Callable[..., Any], params: Trees, first: Tree) -> Any:
-        """What the derivative of the function gives, right after the function itself: it may use what that has kept."""
+        """Calls the function, and then its derivative, which may use what the function has kept."""
         self._call(params)
         return self.call(what, function, params, first)
 
@@ -108,7 +112,10 @@ class TreeFunction:
         return {"output": self.call("f", self._f, params)}
 
     def _noticed(self, again: Packed) -> tuple[str, ...]:
-        """An error if the function gives other numbers when it is called again; a note if only last bits differ."""
+        """Compares the outputs with those of another call.
+
+        If they differ in their last bits, a note says so; if by more, a ValueError is raised.
+        """
         apart = np.abs(again.flat - self.outputs.flat)
         if not apart.any():
             return ()
@@ -124,7 +131,9 @@ class TreeFunction:
 
 
 class Products:
-    """The products of a cotangent with a function's outputs, array by array: all are found at once, and kept.
+    """The products of a cotangent with a function's outputs, one for each array of outputs.
+
+    One call of the function gives all of them. They are kept, for they are asked for one after another.
 
     Parameters
     ----------
@@ -138,7 +147,7 @@ class Products:
         self._known: dict[bytes, dict[str, float]] = {}
 
     def loss(self, name: str) -> Callable[[Trees], float]:
-        """The product with the part in one array as a loss; without a name, that with all of it."""
+        """Gives the product with the array of that name as a loss; for the name ``""``, the product with all arrays."""
         return partial(self._product, name)
 
     def _product(self, name: str, params: Trees) -> float:
@@ -160,13 +169,13 @@ class Products:
 
 
 def _differ(before: Any, after: Any) -> bool:
-    """Whether two arrays of numbers differ in some bit; of what is none nothing is known."""
+    """Tells whether two arrays of numbers differ in some bit. Anything else is taken to be unchanged."""
     is_known = isinstance(before, np.ndarray) and before.dtype.kind in "biufc"
     return is_known and digest(before) != digest(np.asarray(after))
 
 
 def _is_floating(name: str, tree: Tree) -> bool:
-    """Whether all arrays of an argument are of floating-point numbers; an error if only some are."""
+    """Tells whether all arrays of an argument are of floating-point numbers. Raises a TypeError if only some are."""
     kinds = {path: np.asarray(leaf).dtype.kind for path, leaf in walk(tree, name)}
     floating = [path for path, kind in kinds.items() if kind == "f"]
     other = next((path for path in kinds if path not in floating), None)
@@ -176,6 +185,6 @@ def _is_floating(name: str, tree: Tree) -> bool:
 
 
 def require_callable(what: str, value: object) -> None:
-    """TypeError unless it is a function."""
+    """Raises a TypeError unless `value` can be called."""
     if not callable(value):
         raise TypeError(f"{what}: expected a function, got {value!r}")

@@ -19,7 +19,7 @@ from gradcheck_fast.numerical.gradient import (
     where_it_exists,
 )
 from gradcheck_fast.numerical.noise import Noise, noise_around
-from gradcheck_fast.numerical.step_ladder import NOISES, QUICK, THOROUGH, Ladder, Level, refine
+from gradcheck_fast.numerical.step_ladder import NOISES, QUICK, THOROUGH, Ladder, Level, Start, refine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,7 +199,7 @@ class Central:
         first = Level.of(self._pairs[:, some], theta, noise)
         scale = np.full(len(some), _norms.root_mean_square(self.gradient[some]))
         h = 0.5 * (self._points[0] - self._points[1])[some]
-        found = refine(self._point.pairs, entries, theta, h, first, scale, noise, ladder, enough)
+        found = refine(self._point.pairs, entries, Start(theta, h, first, scale, noise), ladder, enough)
         self._raise_where(some[~np.isfinite(found.derivatives)])
         return found
 

@@ -34,8 +34,8 @@ def writes(what: str) -> str:
     )
 
 
-class Cost(Protocol):
-    """How a loss is evaluated as a whole."""
+class Evaluation(Protocol):
+    """How a loss is evaluated at a flat vector of parameters, and what was noticed while that was done."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -45,19 +45,19 @@ class Cost(Protocol):
         """The cost at a flat vector."""
 
 
-class Unnoticed(NamedTuple):
-    """A cost of which nothing can be noticed: our own."""
+class OwnCost(NamedTuple):
+    """The cost function of a loss that this library computes itself: there is never anything to note about it."""
 
     cost: Callable[[NDArray[np.float64]], float]
     notes: tuple[str, ...] = ()
 
 
-class Costs(Cost, Protocol):
+class Costs(Evaluation, Protocol):
     """How a function is evaluated with one entry moved. It can be pickled, if the function can."""
 
     @property
     def takes_complex(self) -> bool:
-        """Whether the function could take complex numbers, if it was written so; then it has `complex_steps`."""
+        """Whether the function could take complex numbers, if it was written so; then these are `ComplexCosts`."""
 
     @property
     def uses_threads(self) -> bool:
@@ -73,6 +73,15 @@ class Costs(Cost, Protocol):
 
         NaN where a Python function raises: it is not defined there.
         """
+
+
+class ComplexCosts(Costs, Protocol):
+    """`Costs` that also take complex steps: `takes_complex` is True."""
+
+    def complex_steps(
+        self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Im f(p + ih) / h for some entries."""
 
 
 class _TreeCosts:
@@ -234,7 +243,7 @@ class PartCosts:
     def complex_steps(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        costs = cast("PythonCosts", self._costs)
+        costs = cast("ComplexCosts", self._costs)
         return costs.complex_steps(self._whole(theta), self._entries[entries], h)
 
     def _whole(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:

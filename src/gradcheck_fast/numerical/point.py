@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gradcheck_fast.numerical.evaluate import Costs, PythonCosts
+    from gradcheck_fast.numerical.evaluate import ComplexCosts, Costs
     from gradcheck_fast.running.runner import Runner
 
 
@@ -81,14 +81,14 @@ class Point(NamedTuple):
 
     def complex_steps(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
         """The derivatives of some entries by complex steps, as far as the function is analytic."""
-        share = partial(_complex_steps, cast("PythonCosts", self.costs), self.theta, entries, h)
+        share = partial(_complex_steps, cast("ComplexCosts", self.costs), self.theta, entries, h)
         return self._run(("complex steps", entries, h), (len(entries),), share, entries)
 
     def steps_and_costs(
         self, entries: NDArray[np.intp], h: NDArray[np.float64], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Complex steps, NaN if the function takes none, and the costs with each entry at `values`: two rows."""
-        costs = cast("PythonCosts", self.costs)
+        costs = cast("ComplexCosts", self.costs)
         share = partial(_steps_and_costs, costs, self.theta, entries, h, values)
         return self._run(("steps and costs", entries, h, values), (2, len(entries)), share, entries)
 
@@ -121,14 +121,14 @@ def _moved(
 
 
 def _complex_steps(
-    costs: PythonCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64], begin: int,
+    costs: ComplexCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64], begin: int,
     end: int,
 ) -> NDArray[np.float64]:  # fmt: skip
     return costs.complex_steps(theta, entries[begin:end], h[begin:end])
 
 
 def _steps_and_costs(
-    costs: PythonCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64],
+    costs: ComplexCosts, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64],
     values: NDArray[np.float64], begin: int, end: int,
 ) -> NDArray[np.float64]:  # fmt: skip
     some = entries[begin:end]

@@ -75,11 +75,31 @@ class Level(NamedTuple):
         return Level(self.differences[which], self.noise[which])
 
 
+class Start(NamedTuple):
+    """What is known of some entries before other steps are tried; arrays of shape (size,).
+
+    Attributes
+    ----------
+    theta, h : ndarray
+        The parameters, and the first step of each.
+    first : Level
+        What was found with it.
+    scale : ndarray
+        The size of what each is to be compared with: bars of a small part of it are narrow enough.
+    noise : ndarray or float
+        Of the values; see `Level.of`.
+    """
+
+    theta: NDArray[np.float64]
+    h: NDArray[np.float64]
+    first: Level
+    scale: NDArray[np.float64]
+    noise: NDArray[np.float64] | float
+
+
 def refine(
-    pairs: Pairs, entries: NDArray[np.intp], theta: NDArray[np.float64], h: NDArray[np.float64], first: Level,
-    scale: NDArray[np.float64], noise: NDArray[np.float64] | float, ladder: Ladder,
-    enough: NDArray[np.float64] | float = 0.0,
-) -> Refined:  # fmt: skip
+    pairs: Pairs, entries: NDArray[np.intp], start: Start, ladder: Ladder, enough: NDArray[np.float64] | float = 0.0
+) -> Refined:
     """Finds for each entry the step of the least error.
 
     A function may change over the size of a parameter, however small that is; larger steps pass over what it does
@@ -89,20 +109,14 @@ def refine(
     ----------
     pairs : callable
     entries : ndarray of int, shape (size,)
-    theta, h : ndarray, shape (size,)
-        The parameters, and the first step of each.
-    first : Level
-        What was found with it.
-    scale : ndarray, shape (size,)
-        The size of what each is to be compared with: bars of a small part of it are narrow enough.
-    noise : ndarray, shape (size,), or float
-        Of the values; see `Level.of`.
+    start : Start
     ladder : Ladder
         The steps.
     enough : ndarray, shape (size,), or float
         Error bars that need not be narrower.
     """
-    wanted, noise = np.broadcast_to(enough, len(entries)), np.broadcast_to(noise, len(entries))
+    theta, h, first, scale, _ = start
+    wanted, noise = np.broadcast_to(enough, len(entries)), np.broadcast_to(start.noise, len(entries))
 
     def climb(some: NDArray[np.intp], h: NDArray[np.float64], first: Level) -> Refined:
         at = lambda which, h: Level.of(pairs(entries[some[which]], h), theta[some[which]], noise[some[which]])

@@ -17,6 +17,7 @@ from gradcheck_fast.inputs.arrays import format_index
 from gradcheck_fast.report.findings import format_error
 from gradcheck_fast.report.heatmap import HeatMap, heat_maps
 from gradcheck_fast.report.text import (
+    COUNTS_IF_ANY,
     SEEN_FROM,
     error_column,
     format_shape,
@@ -126,10 +127,7 @@ def _diagnoses(report: Findings) -> str:
 
 def _array_table(report: Findings) -> str:
     """A row for each array; the columns of entries at kinks and inconclusive ones only if there are any."""
-    counts = {
-        title: [getattr(array, field) for array in report.arrays]
-        for title, field in (("at kinks", "at_kink"), ("inconclusive", "inconclusive"))
-    }
+    counts = {title: [count(array) for array in report.arrays] for title, count in COUNTS_IF_ANY.items()}
     counts = {title: numbers for title, numbers in counts.items() if any(numbers)}
     title, errors = error_column(report)
     head = ["array", "shape", "relative error", "", title, "wrong", *counts, ""]

@@ -23,6 +23,11 @@ WIDTH = 100
 _MOST_LISTED = 12
 #: The titles of the table of what would have been seen.
 SEEN_FROM = ("output", "input", "an error is seen from")
+#: The columns that the table of arrays has only if one of their counts is not 0: the title, and what is counted.
+COUNTS_IF_ANY: dict[str, Callable[[ArrayResult], int]] = {
+    "at kinks": lambda array: array.at_kink,
+    "inconclusive": lambda array: array.inconclusive,
+}
 #: What stands at the end of an array's row.
 _MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
 #: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
@@ -144,12 +149,12 @@ def _array_table(report: Findings, arrays: Sequence[ArrayResult]) -> list[str]:
         for a in arrays
     ]  # fmt: skip
     total = ["total", "", format_error(report.relative_error), "", f"{report.wrong:,} of {report.checked:,}"]
-    for title, field in (("at kinks", "at_kink"), ("inconclusive", "inconclusive")):
-        if any(getattr(a, field) for a in report.arrays):
+    for title, count in COUNTS_IF_ANY.items():
+        if any(map(count, report.arrays)):
             head.append(title)
             for row, a in zip(rows, arrays, strict=True):
-                row.append(f"{getattr(a, field):,}")
-            total.append(f"{sum(getattr(a, field) for a in report.arrays):,}")
+                row.append(f"{count(a):,}")
+            total.append(f"{sum(map(count, report.arrays)):,}")
     marks = ["", *(_MARKS.get(a.status, "") for a in arrays), ""]
     head, *rows = [[*row, mark] for row, mark in zip([head, *rows, total], marks, strict=True)]
     return _table(head, rows)

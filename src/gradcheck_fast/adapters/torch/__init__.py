@@ -1,4 +1,4 @@
-"""Checks of what PyTorch's ``backward()`` gives: of whole modules, and of functions with a backward of their own."""
+"""Checks of the gradients that PyTorch's ``backward()`` gives, for whole modules and for functions of tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gradcheck_fast.adapters.torch.copies import array_of
 from gradcheck_fast.adapters.torch.function import FunctionCall
 from gradcheck_fast.adapters.torch.module import ModuleCase
 from gradcheck_fast.adapters.torch.runs import notes_on, rng_kept, with_gradients
-from gradcheck_fast.checks.gradcheck import gradcheck as check
+from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.jacobian_products import vjp_report
+from gradcheck_fast.checks.options import AllKeywords, Options, WorkKeywords
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gradcheck_fast.checks.gradcheck import Options, SharedOptions
     from gradcheck_fast.report.report import Report
 
 _DTYPES = (torch.float16, torch.float32, torch.float64)
@@ -32,29 +32,30 @@ def gradcheck(
     loss_fn: Callable[..., torch.Tensor],
     inputs: torch.Tensor | tuple[Any, ...],
     targets: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[AllKeywords],
 ) -> Report:
     """Checks the gradient that ``loss_fn(module(inputs), targets).backward()`` gives to the parameters of a module.
 
-    Where the compiled engine knows all that the module and the loss are made of, it is used: a chain (an
-    `nn.Sequential`, or a `forward` that calls one after another) of Linear, activations, and RNN, GRU and LSTM, whose
-    outputs or last outputs are read; and PyTorch's own losses. Everything else is a Python function to be differenced,
-    with two calls per parameter, in float64. A note of the report says which.
+    The compiled engine is used if it knows all that the module and the loss are made of. It knows PyTorch's own losses,
+    and chains (an `nn.Sequential`, or a `forward` that calls one module after another) of Linear, activations, and RNN,
+    GRU and LSTM, whose outputs or last outputs are read. Everything else is differenced as a Python function, with two
+    calls per parameter, in float64. A note of the report says which of the two was done.
 
-    What is run are deep copies of the module, the loss and the data. Each run begins in the state in which they were
-    given: with their running statistics, and whatever else `forward` changes. PyTorch's random numbers are drawn once,
-    with its generator as it is, in the run that gives the gradient, and are the same in all other runs; so Dropout can
-    be checked. Under `torch.autocast` the gradient is expected to be as accurate as the coarsest numbers in that run.
+    The module, the loss and the data are copied, and the copies are run. Each run begins in the state in which they
+    were given, with their running statistics and whatever else `forward` changes. PyTorch's random numbers are drawn
+    once, in the run that gives the gradient, with the generator in its present state. All other runs use the same
+    numbers, so Dropout can be checked. Under `torch.autocast` the gradient is expected to be as accurate as the
+    coarsest numbers in that run.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Of bfloat16, float16, float32 or float64, in whatever mode it is to be checked. Nothing in it is changed.
+        It is of bfloat16, float16, float32 or float64, and in the mode in which it is to be checked. It is not changed.
     loss_fn : callable
-        ``loss_fn(module(inputs))``, or with `targets` ``loss_fn(module(inputs), targets)``: a tensor of one number. Of
-        a module that gives a tuple, as nn.LSTM does, PyTorch's own losses are given the first part.
+        ``loss_fn(module(inputs))``, or with `targets` ``loss_fn(module(inputs), targets)``, gives a tensor of one
+        number. If the module gives a tuple, as nn.LSTM does, PyTorch's own losses are called with the first part of it.
     inputs : tensor or tuple
-        What the module is called with; a tuple is several arguments.
+        What the module is called with. A tuple has several arguments.
     targets : optional
     **options
         As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
@@ -63,20 +64,22 @@ def gradcheck(
     Returns
     -------
     Report
-        Of the parameters that require a gradient, named as by ``module.named_parameters()``.
+        It covers the parameters that require a gradient, with the names that ``module.named_parameters()`` gives them.
 
     Raises
     ------
     TypeError
         If an argument does not fit, or cannot be copied.
     ValueError
-        If no parameter requires a gradient or is asked for in the loss, or one is asked for besides the copy that is
-        run; if the loss is another each time, or in float64, or its random numbers cannot be frozen.
+        If no parameter requires a gradient, or the loss depends on none of them, or it depends on a parameter of the
+        module itself besides those of the copy that is run. If the loss is another one in each call, or in float64, or
+        its random numbers cannot be frozen.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch.nn.Module, got {module!r}")
     if not callable(loss_fn):
         raise TypeError(f"loss_fn: expected a function or loss module, got {loss_fn!r}")
+    settings = Options.from_keywords("gradcheck", options, AllKeywords)
     case = ModuleCase(module, loss_fn, inputs if isinstance(inputs, tuple) else (inputs,), targets)
     params = case.parameters
     if not params:
@@ -85,9 +88,11 @@ def gradcheck(
     with with_gradients(), rng_kept():
         at = {name: array_of(tensor) for name, tensor in params.items()}
         found = case.found(at)
-        double, method = case.runner_in_double(found), options.get("method", "auto")
-        loss, way = choose_loss(case.described, double.loss, found.gradient, double.gradient_in_double, at, method)
-        report = check(loss, found.gradient, at, **options)
+        double = case.runner_in_double(found)
+        loss, way = choose_loss(
+            case.described, double.loss, found.gradient, double.gradient_in_double, at, settings.method
+        )
+        report = check_gradient(loss, found.gradient, at, settings)
         if not report.ok:
             case.require_same_loss(at, found, double)
             report = replace(report, notes=(*report.notes, *case.notes_on_failure()))
@@ -100,29 +105,29 @@ def check_function(
     *,
     directions: int = 1,
     seed: int = 0,
-    **options: Unpack[SharedOptions],
+    **options: Unpack[WorkKeywords],
 ) -> Report:
     """Checks the backward of a `torch.autograd.Function`, or of any function of tensors, for random cotangents.
 
-    Random numbers that the function draws by PyTorch are drawn once, and are the same in all runs.
+    If the function draws random numbers by PyTorch, they are drawn once, and are the same in all runs.
 
     Parameters
     ----------
     function : subclass of torch.autograd.Function, or callable
-        It gives a tensor, or a tuple, list or dict of tensors, nested at will (and of others, which are passed over).
-        A module is copied, and each call begins in the state in which it was given.
+        It gives a tensor, or a tuple, list or dict of tensors, nested at will. Anything else in it is passed over. A
+        module is copied, and each call begins in the state in which it was given.
     inputs : tensor, tuple or list
-        The arguments: a tuple is several, a list is one if the function takes one, or else several. Each may be a
-        tuple, list or dict of tensors, nested at will. Checked are the gradients of the tensors that require one;
-        others, and what is no tensor, stay as they are. A sparse tensor keeps its layout, and the numbers that it
-        stores are what is checked.
+        The arguments. A tuple has several; a list is one if the function takes one, and else has several. Each argument
+        may be a tuple, list or dict of tensors, nested at will. The gradients of the tensors that require one are
+        checked; all else stays as it is. A sparse tensor keeps its layout, and the gradients of the numbers that it
+        stores are checked.
     directions, seed, **options
         As for `gradcheck_fast.check_vjp`. The forward is called with float64 tensors, and must compute in float64.
 
     Returns
     -------
     Report
-        Of the gradients of ``inputs[0]`` and so on.
+        It covers the gradients of ``inputs[0]`` and so on.
 
     Raises
     ------
@@ -132,14 +137,13 @@ def check_function(
     """
     if not callable(function):
         raise TypeError(f"function: expected a torch.autograd.Function or a function of tensors, got {function!r}")
+    settings = Options.from_keywords("check_function", options, WorkKeywords, seed=seed)
     with with_gradients():
         call = FunctionCall(function, inputs)
         _require_known_dtypes(call.checked, _DTYPES)
         with rng_kept():
             call.look()
-            found = vjp_report(
-                InTurn(call.forward), call.backward, call.arrays, call.computed_in, directions, seed, options
-            )  # fmt: skip
+            found = vjp_report(InTurn(call.forward), call.backward, call.arrays, settings, directions, call.computed_in)
     return replace(found, notes=(*found.notes, *notes_on(call.draws, call.computed_in)))
 
 

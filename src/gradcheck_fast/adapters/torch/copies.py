@@ -1,4 +1,4 @@
-"""Private copies of PyTorch modules, functions and data, which are run in place of the user's."""
+"""Private copies of PyTorch modules, functions and data, which are run in the place of the user's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradcheck_fast.inputs.arrays import Precision
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: The process that imported this; others are its forked children.
+#: The process that imported this module. A process with another number was forked from it.
 _PROCESS = os.getpid()
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
@@ -27,18 +27,18 @@ _COMPRESSED = (*_COMPRESSED_ROWS, torch.sparse_csc, torch.sparse_bsc)
 
 
 class Copies:
-    """Deep copies of some objects that may share parts, and the way back to the state in which they were copied.
+    """Deep copies of some objects, which can be put back into the state in which they were made.
 
-    Whatever the objects share (a parameter under two names, a module in several places) their copies share, too. Each
+    What the objects share (a parameter under two names, a module in several places) their copies share as well. Each
     parameter has memory of its own, since the gradient of each is found by itself.
 
     Parameters
     ----------
     dtype : torch.dtype, optional
-        To which floating-point tensors are cast; by default they keep their own. Where an object has a floating-point
-        dtype as an attribute, that is replaced as well.
+        Floating-point tensors are cast to it; by default they keep their own. A floating-point dtype that is an
+        attribute of an object is replaced as well.
     **originals
-        The objects, by what errors call them.
+        The objects, by the names that errors give them.
 
     Raises
     ------
@@ -65,7 +65,7 @@ class Copies:
         return self._copied[what]
 
     def restore(self) -> None:
-        """Undoes what was written into the copies since they were made, into their tensors, arrays and attributes."""
+        """Undoes all that was written into the copies since they were made: their tensors, arrays and attributes."""
         for container, saved in self._containers:
             container.clear()
             (container.update if isinstance(container, (dict, set)) else container.extend)(saved)
@@ -94,7 +94,7 @@ class Copies:
         self._take_snapshot(set())
 
     def _take_snapshot(self, shared: set[int]) -> None:
-        """Of all but what the copies have in common with the originals, such as the members of an Enum."""
+        """Keeps the state of the copies, but not of parts that they share with the originals, such as Enum members."""
         found = [part for part in _parts(list(self._copied.values())) if id(part) not in shared]
         strided = [part for part in found if isinstance(part, torch.Tensor) and part.layout is torch.strided]
         self._containers = [(part, copy(part)) for part in found if isinstance(part, (dict, list, set, deque))]
@@ -104,9 +104,9 @@ class Copies:
 
 
 def fresh(tree: Any, known: dict[int, torch.Tensor] | None = None) -> Any:
-    """The tensors of a tuple, list or dict copied, leaves as leaves; what is an object of another class stays.
+    """Copies the tensors in a tuple, list or dict. A leaf becomes a leaf; objects of other classes are not copied.
 
-    A tensor in several places has one copy (`known`, by ids).
+    A tensor in several places has one copy; `known` has the copies by the ids of the tensors.
     """
     known = {} if known is None else known
     if isinstance(tree, torch.Tensor):
@@ -126,7 +126,10 @@ def fresh(tree: Any, known: dict[int, torch.Tensor] | None = None) -> Any:
 
 
 def _copied_tensors(parts: list[Any], dtype: torch.dtype | None) -> dict[int, Any]:
-    """Copies of tensors by the ids of these: `deepcopy` refuses those that are computed, and knows no dtype."""
+    """Copies tensors, and gives the copies by the ids of the tensors.
+
+    `deepcopy` would refuse tensors that are computed from others, and it cannot cast.
+    """
     tensors = [part for part in parts if type(part) in (torch.Tensor, nn.Parameter)]
     places = [_place(tensor) for tensor in tensors]
     how_many = Counter(places)
@@ -150,33 +153,36 @@ def _copied_tensors(parts: list[Any], dtype: torch.dtype | None) -> dict[int, An
 
 
 def _place(tensor: torch.Tensor) -> tuple[int, torch.dtype] | None:
-    """In which memory a tensor lies, if others than parameters may lie there, too."""
+    """Names the memory in which a tensor lies, which it may share with others.
+
+    None for parameters, which get memory of their own, and for tensors that are sparse or have no numbers.
+    """
     if isinstance(tensor, nn.Parameter) or tensor.layout is not torch.strided or not tensor.numel():
         return None
     return tensor.untyped_storage().data_ptr(), tensor.dtype
 
 
 def _copied_memory(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """All numbers of the memory in which a tensor lies."""
+    """Copies all numbers of the memory in which a tensor lies."""
     size = tensor.untyped_storage().nbytes() // tensor.element_size()
     return cast(tensor.detach().as_strided((size,), (1,), 0).clone(), dtype)
 
 
 def _in_copied_memory(tensor: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-    """The copy of a tensor that lies in the copy of its memory."""
+    """Makes the copy of a tensor that lies in the copy of its memory."""
     new = torch.empty(0, dtype=memory.dtype, device=memory.device)
     return new.set_(memory.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def cast(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """In another floating-point dtype, or the complex one of that; integers stay."""
+    """Casts a tensor to a floating-point dtype, or to the complex dtype that belongs to it. Integers stay."""
     if dtype is None or not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor
     return tensor.to(dtype.to_complex() if tensor.is_complex() else dtype)
 
 
 def _parts(roots: list[Any]) -> Iterator[Any]:
-    """All that a deep copy of these would copy, each once."""
+    """Gives all objects that a deep copy of these would copy, each once."""
     seen: dict[int, Any] = {}
     stack = list(roots)
     while stack:
@@ -203,7 +209,7 @@ def _children(part: Any) -> Iterator[Any]:
 
 
 def _uncopyable(what: str, original: Any, memo: dict[int, Any]) -> str:
-    """Which attribute of a module it is, if it is one."""
+    """Names what cannot be copied: an attribute of a module if there is one, else the whole object."""
     modules = original.named_modules() if isinstance(original, nn.Module) else ()
     for path, module in modules:
         for name, value in vars(module).items():
@@ -216,21 +222,21 @@ def _uncopyable(what: str, original: Any, memo: dict[int, Any]) -> str:
 
 
 def array_of(tensor: torch.Tensor) -> NDArray[Any]:
-    """Its numbers; bfloat16, which NumPy does not have, as float32."""
+    """Makes an array of a tensor. bfloat16, which NumPy does not have, becomes float32."""
     tensor = tensor.detach().to_dense().cpu()
     array: NDArray[Any] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
     return array
 
 
 def values_of(tensor: torch.Tensor) -> torch.Tensor:
-    """The numbers that it stores: of a sparse tensor those that are not left out."""
+    """Gives the numbers that a tensor stores. A sparse tensor leaves out zeros."""
     if tensor.layout is torch.sparse_coo:
         return tensor.detach()._values()  # values() refuses what is not coalesced
     return tensor.detach().values() if tensor.layout in _COMPRESSED else tensor.detach()
 
 
 def like_sparse(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """A tensor that stores these numbers, in the layout and places of another; differentiable in them."""
+    """Makes a tensor that stores `values` in the layout and places of `tensor`. It can be differentiated by them."""
     settings: dict[str, Any] = {"size": tensor.shape, "check_invariants": False}
     if tensor.layout is torch.sparse_coo:
         places = tensor.detach()._indices()
@@ -243,12 +249,12 @@ def like_sparse(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 
 def precision_of(dtype: torch.dtype) -> Precision:
-    """That of numbers of a floating-point dtype."""
+    """Gives the precision of a floating-point dtype."""
     info = torch.finfo(dtype)
     return Precision(str(dtype).removeprefix("torch."), info.eps, info.tiny, info.tiny * info.eps)
 
 
 def survive_a_fork() -> None:
-    """In a forked child PyTorch waits for ever for the threads that it had before, unless it is told to use none."""
+    """Tells PyTorch in a forked child to use one thread. It would wait for ever for the threads of its parent."""
     if os.getpid() != _PROCESS:
         torch.set_num_threads(1)

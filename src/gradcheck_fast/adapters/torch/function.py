@@ -1,4 +1,4 @@
-"""A function of tensors, forward and backward, as one of arrays."""
+"""A function of tensors, with its backward, as functions of arrays."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 
 class FunctionCall:
-    """A function with its arguments, of which some tensors require a gradient.
+    """A function of tensors with its arguments. Some tensors in these require a gradient.
 
     Parameters
     ----------
     function : subclass of torch.autograd.Function, or callable
     inputs : tensor, or tree of tensors; tuple or list
-        A tuple is several arguments.
+        A tuple has several arguments.
 
     Attributes
     ----------
     checked : dict of tensor
         The tensors that require a gradient, by name.
     arrays : tuple
-        For each argument what `forward` and `backward` take for it: an array, or a dict of the arrays in a tree; None
-        if no tensor in it requires a gradient.
+        For each argument what `forward` and `backward` take in its place: an array, or a dict of the arrays in a tree;
+        None if no tensor in it requires a gradient.
     draws : list of tensor
-        The random numbers that the function drew, which it is given again and again.
+        The random numbers that the function drew in `look`. It gets them again in each call.
     computed_in : Precision
-        The coarsest numbers on the way, where these have no more than 16 bits.
+        The precision of the coarsest numbers on the way, if these have no more than 16 bits; else that of float64.
 
     Raises
     ------
@@ -66,12 +66,12 @@ class FunctionCall:
         self._outputs: list[str] = []
 
     def look(self) -> None:
-        """Finds out what the function gives, and what it draws at random.
+        """Calls the function to find out what it gives, and which random numbers it draws.
 
         Raises
         ------
         ValueError
-            If nothing that it gives has a gradient, or its random numbers cannot be frozen.
+            If none of its outputs has a gradient, or its random numbers cannot be frozen.
         """
 
         def run() -> Run:
@@ -90,14 +90,14 @@ class FunctionCall:
         self.draws, self.computed_in = seen.draws, seen.computed_in
 
     def forward(self, *arrays: Any) -> Any:
-        """What it gives: an array, or a dict of the arrays in a tree."""
+        """Calls the function. It gives an array, or a dict of the arrays in a tree."""
         with self._frozen():
             _, outputs = self._run(arrays)
         found = {path: array_of(outputs[path]) for path in self._outputs}
         return found.get("", found)
 
     def backward(self, cotangents: Any, *arrays: Any) -> tuple[Any, ...]:
-        """The gradients, for each argument."""
+        """Calls the function, and then its backward. It gives the gradients for each argument."""
 
         def run() -> Run:
             leaves, outputs = self._run(arrays)
@@ -118,7 +118,10 @@ class FunctionCall:
         return tuple(group.get("", group) if group else None for group in groups)
 
     def _run(self, arrays: tuple[Any, ...]) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-        """The tensors that the arrays become, and by path those of what the function gives that have a gradient."""
+        """Calls the function with tensors made of the arrays.
+
+        It returns these tensors, and by their paths those outputs that have a gradient.
+        """
         survive_a_fork()
         in_double = all(np.asarray(array).dtype == np.float64 for array in _leaves(arrays))
         copies = self._in_double if in_double else self._own
@@ -147,7 +150,7 @@ def _is_autograd(function: Any) -> bool:
 
 
 def _as_arguments(function: Any, inputs: Any) -> tuple[Any, ...]:
-    """The arguments that `inputs` are; of a list the function's signature tells."""
+    """Makes a tuple of the arguments. Whether a list is one argument, the function's signature tells."""
     if not isinstance(inputs, list):
         return inputs if isinstance(inputs, tuple) else (inputs,)
     as_one, as_several = _takes(function, 1), _takes(function, len(inputs))
@@ -160,7 +163,7 @@ def _as_arguments(function: Any, inputs: Any) -> tuple[Any, ...]:
 
 
 def _takes(function: Any, count: int) -> bool:
-    """Whether a function can be called with so many arguments, as far as it is known."""
+    """Tells whether the function's signature allows `count` arguments. False if the signature is not known."""
     given = [None] * count
     if _is_autograd(function):
         separate = function.setup_context is not torch.autograd.Function.setup_context
@@ -173,7 +176,7 @@ def _takes(function: Any, count: int) -> bool:
 
 
 def _filled(part: Any, new: Iterator[torch.Tensor]) -> Any:
-    """An argument with other tensors in the place of those that require a gradient, and copies of the others."""
+    """Copies an argument, with the next of the `new` tensors in the place of each that requires a gradient."""
     if isinstance(part, torch.Tensor):
         return next(new) if part.requires_grad else part.clone()
     if isinstance(part, Mapping):
@@ -188,7 +191,7 @@ def _filled(part: Any, new: Iterator[torch.Tensor]) -> Any:
 
 
 def _leaves(arrays: tuple[Any, ...]) -> Iterator[Any]:
-    """The arrays of all arguments."""
+    """Gives the arrays of all arguments, one after another."""
     for part in arrays:
         if part is not None:
             yield from part.values() if isinstance(part, dict) else (part,)

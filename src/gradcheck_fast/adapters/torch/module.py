@@ -1,4 +1,4 @@
-"""A PyTorch module's loss on given data, and its gradient, from runs of private copies."""
+"""The loss of a PyTorch module on given data, and its gradient, found by runs of private copies."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gradcheck_fast.inputs.arrays import coarsest, require_float64
 from gradcheck_fast.inputs.trees import Packed, pack_as
 from gradcheck_fast.losses.transposed import Transposed
 
-#: Two runs with the same random numbers, one of them of compiled code, differ by less.
+#: Two runs with the same random numbers differ by less than this part, even if one of them is of compiled code.
 _SAME_RUN = 1e-3
 
 
 class ModuleCase(NamedTuple):
-    """A module with its loss and data, as they are given."""
+    """A module with its loss and data, as the user has given them."""
 
     module: nn.Module
     loss_fn: Any
@@ -36,21 +36,24 @@ class ModuleCase(NamedTuple):
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Those that are checked."""
+        """The parameters that are checked, by name."""
         return {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
 
     def described(self) -> Transposed:
-        """The loss as that of a network; see `torch_network`."""
+        """Describes the loss as that of a network; see `torch_chain`."""
         copies = self._copies(torch.float64)  # tracing leaves things behind
         inputs, targets = copies["data"]
         return describe(copies["module"], self.loss_fn, inputs, targets)
 
     def runner(self, draws: Sequence[torch.Tensor] = ()) -> Runner:
-        """Of copies, with these random numbers if there are any."""
+        """Makes a runner of copies, which get these random numbers, if there are any."""
         return Runner(self._copies(None), list(self.parameters), self._known_loss, draws)
 
     def runner_in_double(self, found: Found) -> Runner:
-        """Of copies in float64, with the random numbers that were found; also where code says coarser numbers."""
+        """Makes a runner of copies in float64, which get the random numbers that were found.
+
+        If the module computes in coarse numbers on the way, these are made float64 as well.
+        """
         widens = found.gradient.computed_in.is_coarse
         return Runner(self._copies(torch.float64), list(self.parameters), self._known_loss, found.draws, widens)
 
@@ -59,9 +62,10 @@ class ModuleCase(NamedTuple):
         return as_loss_module(self.loss_fn) is not None
 
     def found(self, at: Arrays) -> Found:
-        """What a run in the module's own dtype gives.
+        """Runs the module in its own dtype.
 
-        A second run is looked at, for what is compiled is run as it was written while somebody looks.
+        The operations of a second run are observed, not those of the first: under observation, PyTorch does not run
+        compiled code but what it was compiled from.
 
         Raises
         ------
@@ -83,7 +87,7 @@ class ModuleCase(NamedTuple):
         return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws)
 
     def require_same_loss(self, at: Arrays, found: Found, double: Runner) -> None:
-        """ValueError if the loss in float64 is further from that in the module's own dtype than by roundings."""
+        """Raises a ValueError if the loss in float64 is not that in the module's own dtype, but for roundings."""
         eps = coarsest((*found.gradient.precisions, found.gradient.computed_in)).eps
         in_double = double.loss(at)
         if not same_loss(found.value, in_double, eps, self.runner(found.draws).value, at):
@@ -91,7 +95,7 @@ class ModuleCase(NamedTuple):
             require_same_gradient((found.value, in_double), gradients, eps, "module.double()")
 
     def notes_on_failure(self) -> tuple[str, ...]:
-        """What forward changes while it computes, which may be why a gradient is not that of the differences."""
+        """Gives a note if forward writes into buffers: its gradient may differ from the differences for that reason."""
         copies = self._copies(None)
         runner = Runner(copies, list(self.parameters), self._known_loss, ())
         runner.gradient({name: array_of(tensor) for name, tensor in self.parameters.items()})
@@ -113,13 +117,13 @@ class ModuleCase(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a run in the module's own dtype gives.
+    """What a run in the module's own dtype has found.
 
     Attributes
     ----------
     gradient : Packed
     value : float
-        The loss.
+        The value of the loss.
     draws : list of tensor
         The random numbers that were drawn.
     """
@@ -130,7 +134,7 @@ class Found(NamedTuple):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What should be known of it."""
+        """Notes for the report: on frozen random numbers and on coarse numbers."""
         return notes_on(self.draws, self.gradient.computed_in)
 
 
@@ -140,15 +144,15 @@ class Runner:
     Parameters
     ----------
     copies : Copies
-        With a module, loss_fn, and as data inputs and targets.
+        The copies of ``module``, of ``loss_fn``, and of ``data``: the inputs and the targets.
     names : sequence of str
-        The parameters that are set.
+        The names of the parameters that are set.
     known_loss : bool
         Whether the loss is one of PyTorch's own.
     draws : sequence of tensor
-        Random numbers to be used instead of new ones.
+        The random numbers that take the place of new ones.
     widens : bool
-        Whether everything is done in float64, whatever code says.
+        Whether everything is computed in float64, even where the code asks for another dtype.
     """
 
     def __init__(
@@ -171,12 +175,14 @@ class Runner:
         strangers: Mapping[str, torch.Tensor] | None = None,
         mode: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> tuple[float, Arrays, Any]:
-        """The value of the loss, its gradient by autograd, and the context in which both were found.
+        """Finds the value of the loss and its gradient by autograd, in a context that `mode` makes.
+
+        It returns the value, the gradient and the context.
 
         Raises
         ------
         ValueError
-            If it depends on no parameter; or on one of the `strangers`, which are the parameters of the original.
+            If the loss depends on no parameter, or on one of the `strangers`: the parameters of the original module.
         """
         value = float("nan")
 
@@ -202,13 +208,13 @@ class Runner:
         return value, arrays, entered
 
     def gradient_in_double(self, params: Arrays) -> Arrays:
-        """The gradient alone, where the copies are in float64."""
+        """Finds the gradient in float64, with copies that are of float64."""
         self._choose(params)
         _, found, _ = self.gradient(params, mode=self._mode)
         return found
 
     def loss(self, params: Arrays) -> float:
-        """The value alone, where the copies are in float64."""
+        """Finds the value in float64, with copies that are of float64."""
         survive_a_fork()
         self._choose(params)
         with self._mode():
@@ -217,7 +223,7 @@ class Runner:
         return float(value.detach())
 
     def value(self, params: Arrays) -> float:
-        """The value in whatever dtype the copies are."""
+        """Finds the value in the dtype of the copies."""
         with self._mode():
             return float(self._run(params, differentiates=True).detach())
 
@@ -227,10 +233,10 @@ class Runner:
             yield
 
     def _choose(self, params: Arrays) -> None:
-        """Finds out, the first time, in which way the loss can be found in float64.
+        """Finds out, in the first call, how the loss can be computed in float64.
 
-        What forward makes in float32 may not go with float64; then everything is widened. And where forward asks for
-        gradients itself parameters must require some, which costs time otherwise.
+        Tensors that forward makes in float32 may not go together with float64: then everything is widened. If forward
+        asks for gradients itself, parameters must require a gradient; otherwise they do not, which saves time.
         """
         if self._is_chosen:
             return
@@ -243,7 +249,7 @@ class Runner:
             value = self.value(params)
         try:
             with warnings.catch_warnings(), self._mode():
-                warnings.simplefilter("error")  # as of checkpoints which nothing of what they are given requires
+                warnings.simplefilter("error")  # PyTorch's checkpoints warn if none of their inputs requires a gradient
                 found = self._run(params, differentiates=False).detach().item()
             self._differentiates = not isclose(found, value, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION)
         except Exception:
@@ -251,7 +257,7 @@ class Runner:
         self._is_chosen = True
 
     def _run(self, params: Arrays, differentiates: bool) -> torch.Tensor:
-        """The loss at these parameters, which require a gradient only if something differentiates."""
+        """Computes the loss at these parameters, which require a gradient only if `differentiates` is True."""
         with with_gradients():
             torch.clear_autocast_cache()  # it knows parameters by their identity, not by their values
             self._copies.restore()

@@ -1,4 +1,4 @@
-"""Runs of PyTorch code: what is drawn at random in them, in which numbers they compute, and their gradients."""
+"""Runs of PyTorch code: their random numbers, the precision in which they compute, and their gradients."""
 
 from __future__ import annotations
 
@@ -16,17 +16,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradcheck_fast.adapters.torch.copies import precision_of
 from gradcheck_fast.inputs.arrays import DOUBLE, Precision, coarsest
 
-#: Operations whose results are random numbers, of which PyTorch takes no derivative.
+#: Operations whose results are random numbers and have no derivative.
 _DRAWS = frozenset(
     ("bernoulli", "binomial", "cauchy", "exponential", "geometric", "log_normal", "multinomial", "normal", "poisson",
      "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "uniform")
 )  # fmt: skip
-#: Numbers of more bytes than this are taken for what a gradient is meant to be computed in.
+#: Numbers of at most this many bytes are coarse: a gradient computed in them may be less accurate than its own dtype.
 _COARSE_BYTES = 2
 
 
 class Run(NamedTuple):
-    """What of a run can be differentiated: outputs with respect to leaves, times cotangents (None: one number)."""
+    """The tensors of a run between which autograd finds gradients.
+
+    Attributes
+    ----------
+    outputs, leaves : sequence of tensor
+        The outputs are differentiated with respect to the leaves.
+    cotangents : sequence of tensor, optional
+        They are multiplied with the outputs. None: there is one output, of one number.
+    """
 
     outputs: Sequence[torch.Tensor]
     leaves: Sequence[torch.Tensor]
@@ -34,35 +42,36 @@ class Run(NamedTuple):
 
 
 class _Mode(TorchDispatchMode):  # type: ignore[misc]
-    """What is called for every operation that PyTorch does on this thread."""
+    """A context in which PyTorch calls it for every operation on this thread."""
 
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
-        if "torch._dynamo" in sys.modules:  # the compiler, if it is there, must not compile this
+        if "torch._dynamo" in sys.modules:  # the compiler has been imported: it must not compile this
             left_alone = torch._disable_dynamo(type(self).__torch_dispatch__)
             self.__dict__["__torch_dispatch__"] = MethodType(left_alone, self)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """By default PyTorch imports its compiler here, which takes a second."""
+        """Says no. PyTorch's own version of this would import its compiler, which takes a second."""
         return False
 
 
 class Observer(_Mode):
-    """Looks at the operations that PyTorch does on this thread.
+    """Observes the operations that PyTorch does on this thread.
 
     Attributes
     ----------
     draws : list of tensor
-        The random numbers that were drawn, one operation after another.
+        The random numbers that were drawn, in the order of the operations.
     unfrozen : str
-        The last operation that drew numbers which are not its result, if there was one.
+        The last operation that drew random numbers without giving them as its result; empty if there was none.
     computed_in : Precision
-        The coarsest numbers that were computed from others, where these have no more than 16 bits.
+        The precision of the coarsest numbers that were computed from others, if these have no more than 16 bits; else
+        that of float64.
     leaves : dict of tensor
-        Those that require a gradient, by id.
+        The leaves that require a gradient, by id.
     """
 
     def __init__(self) -> None:
@@ -90,12 +99,12 @@ class Observer(_Mode):
 
 
 class Frozen(_Mode):
-    """Gives the random numbers of another run instead of new ones, in the dtypes that are asked for.
+    """Replaces new random numbers by those of another run, in the dtypes that are asked for.
 
     Raises
     ------
     ValueError
-        If others are asked for than were drawn in that run.
+        If this run asks for more random numbers, or for other shapes, than were drawn in that run.
     """
 
     def __init__(self, draws: Sequence[torch.Tensor]) -> None:
@@ -121,7 +130,7 @@ class Frozen(_Mode):
 
 
 class Widened(_Mode):
-    """Does everything in float64, also where code says float32 or less, or holds or makes such tensors."""
+    """Lets everything be computed in float64, even where the code asks for coarser dtypes or has tensors of them."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -131,7 +140,7 @@ class Widened(_Mode):
 
 
 def _widened(tree: Any) -> Any:
-    """Tensors and dtypes of less than float64 made float64."""
+    """Replaces floating-point tensors and dtypes by those of float64."""
     if isinstance(tree, torch.Tensor):
         return tree.double() if tree.is_floating_point() else tree
     if isinstance(tree, torch.dtype):
@@ -142,12 +151,12 @@ def _widened(tree: Any) -> Any:
 
 
 def _name(func: Any) -> str:
-    """Without its overload; empty for what is no plain operation, such as torch.cond."""
+    """The name of an operation, without its overload; empty if it is no plain operation, such as torch.cond."""
     return func.overloadpacket.__name__ if isinstance(func, torch._ops.OpOverload) else ""
 
 
 def _drawn_by(func: Any) -> Callable[[Any], torch.Tensor] | None:
-    """How to read the random numbers off what an operation gives; None if that is not random numbers."""
+    """Gives the function that takes the random numbers out of an operation's result; None if there are none in it."""
     name = _name(func)
     if name == "native_dropout":
         return lambda found: found[1]
@@ -160,7 +169,7 @@ def _is_random(func: Any) -> bool:
 
 
 def _states(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Of the random numbers of the CPU, and of the devices of tensors."""
+    """The states of the random number generators of the CPU, and of the GPUs on which the tensors are."""
     devices = {tensor.device for tensor in tensors if tensor.device.type == "cuda"}
     return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, sorted(devices, key=str))]
 
@@ -170,7 +179,7 @@ def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _tensors(tree: Any) -> Iterator[torch.Tensor]:
-    """The tensors among the arguments or results of an operation."""
+    """Gives the tensors among the arguments or results of an operation."""
     if isinstance(tree, torch.Tensor):
         yield tree
     elif isinstance(tree, (tuple, list, dict)):
@@ -179,7 +188,7 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
 
 
 def notes_on(draws: Sequence[torch.Tensor], computed_in: Precision) -> tuple[str, ...]:
-    """What to say of random numbers that were frozen, and of coarse numbers on the way."""
+    """Makes the notes that random numbers were frozen, and that the run computed in coarse numbers."""
     frozen = f"random numbers were frozen: those of the run that gave the gradient ({len(draws)} draws) are used in all"
     coarse = f"the gradient was computed in {computed_in.name} in part, and is taken to be as accurate as that"
     return (*[frozen] * bool(draws), *[coarse] * computed_in.is_coarse)
@@ -188,17 +197,17 @@ def notes_on(draws: Sequence[torch.Tensor], computed_in: Precision) -> tuple[str
 def gradients(
     run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Any]] = nullcontext
 ) -> tuple[list[torch.Tensor | None], Any]:
-    """By autograd, with respect to the leaves of a run; None for those that have no influence.
+    """Finds the gradients with respect to the leaves of a run; None for leaves that have no influence.
 
-    Where PyTorch refuses to give the gradients of some leaves, as for checkpointing with use_reentrant=True, all are
-    accumulated in their ``.grad``, by ``backward()``; afterwards each leaf has its ``.grad`` of before.
+    PyTorch may refuse to give the gradients of some leaves only, as it does for checkpoints with use_reentrant=True.
+    Then ``backward()`` accumulates those of all leaves in their ``.grad``, which is put back afterwards.
 
     Parameters
     ----------
     run : callable
         It is called again if PyTorch refuses, with the random numbers as they were.
     mode : callable
-        Gives the context in which everything is done, which is returned, too.
+        Makes the context in which everything is done. It is returned after the gradients.
     """
     try:
         with rng_kept(), mode() as entered:
@@ -231,14 +240,14 @@ def _by_backward(
 
 @contextmanager
 def with_gradients() -> Iterator[None]:
-    """As in a training step, whatever is switched off around the check."""
+    """Lets autograd record, even if the caller has switched that off."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 @contextmanager
 def rng_kept() -> Iterator[None]:
-    """Leaves random numbers as they were: PyTorch's on all devices, NumPy's global ones and Python's."""
+    """Puts the random number generators back in the end: PyTorch's on all devices, NumPy's global one and Python's."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 # that is what users may use
     try:
