@@ -22,8 +22,8 @@ is typical of the array's lines, over 2h. A step that moves many rectifiers cros
 keeps rounding down to 2√ε ‖g‖, and smaller yet where a pilot shows that this is too large. It begins with a small part
 of the array's parameters; but these may be tiny beside all that matters, and where only rounding is seen it grows.
 
-**No alarm without more evidence.** Where a residual is beyond its bar, fresh directions are taken, until a bar that is
-small by chance would have had to be so many times over.
+**No alarm without more evidence.** Where a residual is beyond its bar, eight fresh directions are taken. The array is
+wrong only if the root mean square of all residuals is beyond the widest bar, which can hardly be small by chance.
 """
 
 from __future__ import annotations
@@ -46,28 +46,30 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.arrays import Precision
     from gradcheck_fast.running.replay import Answer, Answers
 
-#: An error of the stated size is seen with this probability.
+#: The probability with which an error of the stated size is seen: one of a thousand is missed at most.
 CONFIDENCE = 0.999
-#: An array is compared with or without its pilot, and with or without more directions.
+#: In how many manners an array may be compared: with or without its pilot, and with or without more directions.
 _MANNERS = 4
-#: Directions for an array whose gradient is right, of three evaluations each; and more where something looks wrong.
+#: DIRECTIONS are taken of an array whose gradient is right, at three evaluations each: with fewer the `power` would be
+#: poor. MORE are added where something looks wrong.
 DIRECTIONS, MORE = 3, 8
-#: Roundings of the cost that a third difference may always have.
+#: How many roundings of the cost a third difference may always have: rounding makes it √20 times as large.
 ROUNDINGS = 4.0
-#: Bars are so many times the error that a typical third difference stands for.
+#: How many times the error that a typical third difference stands for an error bar is.
 BAR = 3.0
-#: The smallest and largest h to begin with, in root mean squares of the array's parameters.
+#: The first h of an array lies between these two, in root mean squares of its parameters.
 SMALLEST, LARGEST = 2.0**-32, 2.0**-4
-#: A normal number of 4 is rare.
+#: The size from which on a standard normal number is rare: it is beyond 4 once in 16,000 times.
 _RARE = 4.0
-#: How far lines may be from the best step before another is taken; the largest change of it; and the largest growth to
-#: a step that no pilot has tried.
+#: A better step is taken if the error of a line is more than _BALANCED times what it need be. _LARGEST_CHANGE is the
+#: largest factor by which a step changes at once. A step that is more than _UNTRIED times that of the pilot is not
+#: taken before another pilot has tried it.
 _BALANCED, _LARGEST_CHANGE, _UNTRIED = 8.0, 256.0, 16.0
 _CHUNK = 1 << 16
 
 
 class Line(NamedTuple):
-    """The cost along one direction: h, g·r, the central difference D, and the size of the third difference."""
+    """The cost along one direction: the step h, g·r, the central difference D, and the size of the third difference."""
 
     step: float
     analytic: float
@@ -76,11 +78,11 @@ class Line(NamedTuple):
 
     @property
     def residual(self) -> float:
-        """g·r - D."""
+        """The residual g·r - D."""
         return self.analytic - self.slope
 
     def bar(self, typical: float) -> float:
-        """How far D may be from the derivative, if third differences are of that size."""
+        """Returns how far D may be from the derivative, if `typical` is the typical size of third differences."""
         bar = BAR * max(self.third, typical) / (2.0 * self.step)
         return bar if isfinite(bar) and isfinite(self.slope) else inf
 
@@ -91,13 +93,15 @@ class Table:
     Attributes
     ----------
     shape : tuple of int
-        Rows and columns.
-    gradient : ndarray
-        The analytic one; 0 in the entries that are left out.
-    left_out : ndarray of bool, or None
-        Entries that no direction moves: those already found to be wrong.
+        The numbers of rows and columns.
+    place : slice
+        Where the array lies in the flat vectors.
+    theta, gradient : ndarray of float64, shape (rows, columns)
+        The parameters, and the analytic gradient, which is 0 in the entries that are left out.
+    left_out : ndarray of bool, shape (rows, columns), or None
+        The entries that no direction moves, as they are already found to be wrong; None if there are none.
     scale : float
-        What h is measured by: the root mean square of the parameters, or what has turned out to be needed.
+        The unit of h: the root mean square of the parameters, or what has turned out to be needed.
     """
 
     def __init__(
@@ -114,32 +118,35 @@ class Table:
         self._drawn = 0
 
     def leave_out(self, where: NDArray[np.bool_]) -> None:
-        """No direction moves these entries any more, besides those left out before."""
+        """Leaves out these entries, and those left out before: no direction moves them any more."""
         self.left_out = where if self.left_out is None else self.left_out | where
         self.gradient = np.where(self.left_out, 0.0, self.gradient)
 
     @property
     def largest(self) -> float:
-        """The h up to which it may grow."""
+        """The largest h to which a step may grow."""
         return max(self.scale, LARGEST)
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """The numbers of directions that move one entry each, of all, if these are no more than `DIRECTIONS`."""
+        """The numbers of the directions that move one entry each; none if there are more entries than `DIRECTIONS`."""
         moved = self.theta.size if self.left_out is None else int(np.count_nonzero(~self.left_out))
         return tuple(range(-moved, 0)) if moved <= DIRECTIONS else ()
 
     def new_direction(self) -> int:
-        """The number of a direction that was not used before."""
+        """Returns the number of a direction that was not used before."""
         self._drawn += 1
         return self._drawn
 
     def generator(self, *numbers: int) -> np.random.Generator:
-        """Random numbers, the same for the same numbers, and of this array alone."""
+        """Returns a generator of random numbers, which are the same for the same `numbers`, and this array's own."""
         return np.random.default_rng((*self._seed, *numbers))
 
     def direction(self, number: int) -> NDArray[np.float64]:
-        """Independent standard normal numbers, the same for the same number; or one of the axes, as long as these."""
+        """Returns the direction of a number: independent standard normal numbers, or an axis if `number` is negative.
+
+        An axis is as long as a direction of normal numbers is in the root mean square.
+        """
         if number < 0:
             moved = np.flatnonzero(np.ones(self.shape, np.bool_) if self.left_out is None else ~self.left_out)
             axis = np.zeros(self.shape)
@@ -151,10 +158,10 @@ class Table:
         return r
 
 
-#: A part of a table: rows and columns.
+#: A part of a table: a slice of rows and one of columns.
 Part = tuple[slice, slice]
 WHOLE: Part = (slice(None), slice(None))
-#: Makes a direction in a part.
+#: Makes a direction in a part, an array of the shape of the part.
 Direction = Callable[[], "NDArray[np.float64]"]
 
 
@@ -164,19 +171,20 @@ class Probe:
     Parameters
     ----------
     cost : callable
-        The cost at a flat vector.
-    theta : ndarray
+        Gives the cost at a flat vector.
+    theta : ndarray of float64, shape (size,)
         The parameters.
     base : float
         The cost there.
     answers : Answers
-        Who is asked for evaluations.
+        Knows the evaluations that were made before, and makes the others.
 
     Attributes
     ----------
     base : float
+        The cost at the parameters.
     noise : float
-        The size of the third differences that rounding makes.
+        The size of the third differences that rounding makes. A cost that is a float32 number is rounded to float32.
     """
 
     def __init__(
@@ -193,11 +201,11 @@ class Probe:
 
     @property
     def accuracy(self) -> float:
-        """How well slopes are to be found, relative to ‖g‖: to half of the digits of the cost."""
+        """How accurately slopes are to be found, relative to ‖g‖: to half of the digits that the cost has."""
         return 2.0 * sqrt(self.noise / (ROUNDINGS * abs(self.base)) if self.base else EPSILON)
 
     def line(self, table: Table, part: Part, direction: Direction, h: float) -> Line:
-        """The cost along a direction in a part of the array; it is not made if the answers are known."""
+        """Measures the cost along a direction in a part of the array; the direction is made only if it is needed."""
         find = partial(self._evaluate, table, part, cache(direction))
         (plus, ahead), (minus, behind), (twice, _) = (self._answers.next(step, find) for step in (h, -h, 2.0 * h))
         with np.errstate(all="ignore"):
@@ -206,7 +214,7 @@ class Probe:
         return Line(h, (ahead - behind) / (2.0 * h), slope, third if isfinite(third) else inf)
 
     def _evaluate(self, table: Table, part: Part, direction: Direction, step: float) -> Answer:
-        """The cost after a step, and the g·r of what rounding has left of the step."""
+        """Returns the cost after a step, and g·r of the step as rounding has left it."""
         here, there = table.theta[part], self._moved[table.place].reshape(table.shape)[part]
         try:
             np.multiply(direction(), step, out=there)
@@ -220,7 +228,7 @@ class Probe:
         return self._theta.copy()
 
     def step(self, accuracy: float, scale: float) -> float:
-        """The smallest h at which rounding alone makes a bar of this accuracy, within reason."""
+        """Returns the smallest h at which rounding makes no wider bar than `accuracy`, from `SMALLEST` to `LARGEST`."""
         wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
         return min(max(wanted, SMALLEST * scale), LARGEST * scale)
 
@@ -231,16 +239,17 @@ class Tested(NamedTuple):
     Attributes
     ----------
     wrong : bool
+        Whether the array is wrong.
     lines : tuple of Line
-        Along the axes, if these were taken; else along all directions.
+        The lines along the axes, if these were taken; otherwise along all directions.
     bar : float
         The widest error bar.
     power : float
-        An error of this size, relative to ‖g‖, would have been seen with probability `CONFIDENCE`.
+        The size, relative to ‖g‖, from which on an error would have been seen with probability `CONFIDENCE`.
     number : int
-        The direction with the largest residual, of those that move all entries if there are any,
+        The number of the direction with the largest residual; of those that move all entries, if there are any.
     residual : float
-        which is this.
+        This residual.
     """
 
     wrong: bool
@@ -252,45 +261,45 @@ class Tested(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether no slope is more than its bar."""
+        """Whether no slope is larger than the widest bar."""
         return all(abs(line.slope) <= self.bar for line in self.lines)
 
     @property
     def size(self) -> float:
-        """An estimate of ‖n‖."""
+        """An estimate of ‖n‖, the norm of the true gradient."""
         return hypot(*(line.slope for line in self.lines)) / sqrt(len(self.lines))
 
     @property
     def norms(self) -> tuple[float, float]:
-        """Estimates of ‖a - n‖ and ‖a + n‖: in each direction the square has that expectation."""
+        """Estimates of ‖a - n‖ and ‖a + n‖: their squares are the expectations of the squares along a direction."""
         count = sqrt(len(self.lines))
         total = hypot(*(line.analytic + line.slope for line in self.lines))
         return hypot(*(line.residual for line in self.lines)) / count, total / count
 
 
 class Tolerance(NamedTuple):
-    """The size of e that is right, ``atol √size + rtol ‖g‖``, for users who say so; else by the gradient's dtype."""
+    """The norm of e that is right, ``atol √size + rtol ‖g‖``: as the user says, or by the gradient's dtype."""
 
     rtol: float
     atol: float
 
     def of_part(self, table: Table, part: Part) -> float:
-        """The \\|e·r\\| that is right."""
+        """Returns the \\|e·r\\| up to which a part is right."""
         g = table.gradient[part]
         return _RARE * (self.rtol * _norm(g) + self.atol * sqrt(g.size))
 
     def of_entry(self, size: float) -> float:
-        """The error that is right in an entry of that size, or in an array of such."""
+        """Returns the error up to which an entry of this size is right."""
         return _RARE * (self.rtol * size + self.atol)
 
     @classmethod
     def of_precision(cls, precision: Precision) -> Tolerance:
-        """What rounding does to a right gradient."""
+        """Returns the tolerance of what rounding in this precision does to a right gradient."""
         return cls(ANALYTIC_ROUNDINGS * precision.eps, ANALYTIC_ROUNDINGS * precision.tiny)
 
 
 def quantile(directions: int) -> float:
-    """The x of P(\\|N(0, 1)\\| <= x)^directions = (1 - CONFIDENCE) / 4."""
+    """Returns the x of P(\\|N(0, 1)\\| <= x)^directions = (1 - CONFIDENCE) / 4."""
     missed = (1.0 - CONFIDENCE) / _MANNERS
     return NormalDist().inv_cdf(0.5 * (1.0 + missed ** (1.0 / directions)))
 
@@ -301,10 +310,13 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
     Parameters
     ----------
     probe : Probe
+        Evaluates the cost.
     table : Table
+        The array.
     tolerance : Tolerance
+        What is right.
     step : float or None
-        h; None: chosen.
+        h; None if it is to be chosen.
     """
     size = _norm(table.gradient)
     lines: dict[int, Line] = {}
@@ -315,7 +327,8 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
         return lines[number]
 
     pilot, h = _pilot(probe, table, probe.accuracy * size, step, add)
-    # a pilot that is no good goes, and a third line after it would be too many; nor does one count that others led to
+    # A pilot with another step than the other lines is dropped, and so is one that earlier pilots have led to, which is
+    # no independent evidence. Nothing takes its place: a third line after it would cost too much.
     if h != pilot.step or len(lines) > 1:
         lines.clear()
     for number in axes or [table.new_direction() for _ in range(DIRECTIONS - 1)]:
@@ -323,7 +336,7 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
             add(number, h)
     typical = _typical(lines.values())
     if 4.0 * h < pilot.step and pilot.step * typical > h * pilot.third:
-        # bars became wider: it is rounding, not truncation or kinks
+        # a smaller step has made the bars wider: they come from rounding, not from truncation or kinks
         probe.noise = max(pilot.third, typical)
         return check_along(probe, table, tolerance, step)
     allowed = tolerance.of_part(table, WHOLE)
@@ -353,7 +366,7 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
 def _pilot(
     probe: Probe, table: Table, accuracy: float, step: float | None, add: Callable[[int, float], Line]
 ) -> tuple[Line, float]:
-    """A first line, and the h that it should have had; another first line, if that is too far off."""
+    """Returns a first line, and the h that it should have had. If that is too far off, another first line is taken."""
     h = probe.step(accuracy, table.scale) if step is None else step
     while True:
         pilot = add(table.axes[0] if table.axes else table.new_direction(), h)
@@ -368,10 +381,11 @@ def _pilot(
 
 
 def better_step(probe: Probe, line: Line, accuracy: float, largest: float) -> float:
-    """The step that the line should have had: its own, if there is little to be gained.
+    """Returns the step that a line should have had: its own, if there is little to be gained.
 
-    Rounding makes an error n/h, truncation one c of the order of h²: they balance at h (n / hc)^(1/3). Where there is
-    only rounding, the step becomes as large as the accuracy needs, up to `largest`.
+    With the step h, rounding makes an error of n/h, and truncation one of c, which is of the order of h². The two
+    balance at the step h (n / hc)^(1/3). Where there is only rounding, the step becomes as large as the accuracy needs,
+    up to `largest`.
     """
     h = line.step
     rounding, measured = BAR * probe.noise / (2.0 * h), BAR * line.third / (2.0 * h)
@@ -391,7 +405,7 @@ def _bars(probe: Probe, lines: dict[int, Line]) -> dict[int, float]:
 
 
 def _typical(lines: Iterable[Line]) -> float:
-    """The root mean square of the third differences."""
+    """Returns the root mean square of the third differences of some lines."""
     thirds = [line.third for line in lines]
     return hypot(*thirds) / sqrt(len(thirds))
 
@@ -405,7 +419,7 @@ def _norm(x: NDArray[np.float64]) -> float:
 
 
 def _project(g: NDArray[np.float64], there: NDArray[np.float64], here: NDArray[np.float64]) -> float:
-    """g·(there - here), by pieces: no more than some rows are subtracted at once."""
+    """Returns g·(there - here), piece by piece: a difference of whole arrays would take as much memory again."""
     rows = max(1, _CHUNK // max(g.shape[1], 1))
     return float(
         sum(
