@@ -88,7 +88,10 @@ class Precision(NamedTuple):
         return self.eps > DOUBLE.eps
 
 
-SINGLE, DOUBLE = Precision.of(np.dtype(np.float32)), Precision.of(np.dtype(np.float64))
+#: The precision of float32.
+SINGLE = Precision.of(np.dtype(np.float32))
+#: The precision of float64, in which this library computes.
+DOUBLE = Precision.of(np.dtype(np.float64))
 #: The numbers of PyTorch and JAX with 8 significant bits and the exponents of float32, which NumPy does not know.
 BFLOAT16 = Precision("bfloat16", 2.0**-7, 2.0**-126, 2.0**-133)
 

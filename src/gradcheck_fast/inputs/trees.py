@@ -210,7 +210,7 @@ def _without_units(shape: Shape) -> Shape:
 
 
 def _is_flat(shape: Shape, shapes: Mapping[str, Shape], unit_axes: bool) -> bool:
-    """Whether an array of that shape is read as one vector of all entries, and not as the one array that is expected."""
+    """Whether an array of that shape is read as one vector of all entries, not as the one array that is expected."""
     if len(shape) == 1:
         return list(shapes.values()) != [shape]
     known = len(shapes) == 1 and _without_units(shape) == _without_units(*shapes.values())

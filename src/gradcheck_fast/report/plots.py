@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.report.findings import Findings
 
-# Colours from the palette of Okabe and Ito, which colour-blind people can tell apart. Marks or words repeat what they
-# say.
-BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
+#: The colour of what is right. This colour and the next two are from the palette of Okabe and Ito, which colour-blind
+#: people can tell apart; marks or words repeat what they say.
+BLUE = "#0072b2"
+#: The colour of what is wrong, and of the method that every loss has.
+VERMILLION = "#d55e00"
+#: The colour of a third line in a picture.
+GREEN = "#009e73"
 #: The line and the mark of each method.
 STYLES: dict[str, dict[str, Any]] = {
     "direct": {"color": VERMILLION, "marker": "o", "markersize": 7, "markerfacecolor": "none", "zorder": 3},
