@@ -106,7 +106,7 @@ def test_slopes_that_stay_different_are_a_kink_and_reach_to_both_sides_of_the_ce
 
 
 def test_the_slopes_at_a_kink_between_curves_reach_to_the_true_ones():
-    found = kinks_of(lambda x: 3.0 * x + 5.0 * x * x if x > 0.0 else -x + 5.0 * x * x)
+    found = kinks_of(lambda x: 3.0 * x - 5.0 * x * x if x > 0.0 else -x - 5.0 * x * x)
     assert 1.0 + found.low[0] <= -1.0 < 3.0 <= 1.0 + found.high[0]
     np.testing.assert_allclose([found.low[0], found.high[0]], [-2.0, 2.0], rtol=0.05)
 
