@@ -107,10 +107,7 @@ def entry_name(shapes: Mapping[str, Shape], k: int) -> str:
 
 
 def split(flat: NDArray[Any], shapes: Mapping[str, Shape]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yields the name of each array and the array, as a view of a flat vector.
-
-    `flat` may have more axes than the last, along which it is split; the arrays then have these axes first.
-    """
+    """Yields the name and a view of each array of a flat vector; leading axes of `flat` come first in the arrays."""
     for name, part, shape in parts(shapes):
         yield name, flat[..., part].reshape(flat.shape[:-1] + shape)
 
