@@ -259,7 +259,7 @@ def test_a_right_gradient_is_told_as_far_as_it_is(one_by_one):
 
 @pytest.fixture
 def slow_motion(clock_of):
-    """check() of a loss that takes so many seconds."""
+    """Runs check() with a loss of which each evaluation takes the given seconds, by a clock that is made up."""
     clock = clock_of(progress, replay)
 
     def slow_motion(seconds, **options):

@@ -20,7 +20,7 @@ N, T, D, H = 5, 6, 3, 4
 
 
 def torch_case(torch, kind, layers, bidirectional, ragged, sequences, **options):
-    """The same network, parameters and data in both libraries: our loss, parameters and torch's cost and gradient."""
+    """Makes one network in both libraries; returns our loss and parameters, and torch's cost and gradient."""
     torch.manual_seed(layers)
     random = np.random.default_rng(layers)
     double = {"dtype": torch.float64}

@@ -160,7 +160,7 @@ def central_differences(function, params, h):
 
 
 def unit_differences(net, params, X, y, h):
-    """The same with pre-activations perturbed in place of parameters: with S = (E+ - E-) / 2h of each, a^T S."""
+    """The gradient a^T S, where S = (E+ - E-) / 2h is the central difference of each pre-activation."""
     h, strength = mpf(h), mpf(net.penalty.strength if net.penalty else 0)
     decays = {name: strength * (name[0] == "W" or (net.penalty is not None and net.penalty.biases)) for name in params}
     gradient = {name: [decays[name] * p for row in rows(array) for p in row] for name, array in params.items()}

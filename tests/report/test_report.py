@@ -37,7 +37,7 @@ def bad(case):
 
 @pytest.fixture
 def told(bad):
-    """The same with a note, two diagnoses, an entry at a kink and two inconclusive ones."""
+    """The report of `bad`, with a note, two diagnoses, an entry at a kink and two inconclusive ones."""
     return dataclasses.replace(
         bad,
         notes=("your loss is 2, the network's is 1 " + "and so on " * 20,),

@@ -20,7 +20,7 @@ with_openmp = pytest.mark.skipif(not _kernels.has_openmp, reason="this build has
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretends: so many CPUs in the affinity mask, these files under /sys/fs/cgroup, this OMP_NUM_THREADS."""
+    """Pretends to be a machine with some CPUs, with files under /sys/fs/cgroup, and with an OMP_NUM_THREADS."""
 
     def pretend(cpus=64, files=(), omp=None):
         files = dict(files)

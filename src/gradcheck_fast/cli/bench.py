@@ -1,4 +1,4 @@
-"""A short benchmark: each method against the tutorials' loop in NumPy. The long ones are scripts in ``benchmarks/``."""
+"""Compares each method with the tutorials' loop in NumPy, in a few seconds; ``benchmarks/`` has longer ones."""
 
 from __future__ import annotations
 
@@ -22,15 +22,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: (widths, samples): each takes a few seconds with the loop, which is timed on some of the parameters.
+#: The widths and the number of samples of each network. The loop is timed for some of the parameters only.
 NETWORKS = (((2, 3, 1), 3), ((64, 64, 10), 128), ((784, 128, 10), 64))
+#: The step of the loop, as tutorials have it.
 EPSILON = 1e-4
-#: Seconds for each row.
+#: How many seconds each row of the table takes, about.
 SECONDS = 0.5
+#: How many times a call is timed, at least: the median of three is not spoilt by a single disturbance.
+FEWEST_CALLS = 3
 
 
 class Timing(NamedTuple):
-    """Seconds for all parameters of a network."""
+    """How long a method takes for all parameters of a network.
+
+    Attributes
+    ----------
+    network : str
+        The widths and the number of samples, in words.
+    method : str
+    seconds : float
+    times_the_loop : float
+        How many times faster it is than the loop.
+    """
 
     network: str
     method: str
@@ -39,7 +52,7 @@ class Timing(NamedTuple):
 
 
 def run(out: TextIO | None = None) -> list[Timing]:
-    """Shows what runs here and a table on `out` (default: standard output); returns its rows."""
+    """Prints what runs here, and a table, to `out` (default: standard output); returns the rows of the table."""
     out = out or sys.stdout
     config = show_config("dicts") or {}
     print(
@@ -79,10 +92,10 @@ def _compare(widths: tuple[int, ...], samples: int) -> Iterator[Timing]:
 
 
 def _time(call: Callable[[], object]) -> float:
-    """Median seconds of a call."""
+    """Returns the median of the seconds that a call takes; the first call is not counted."""
     call()
     times: list[float] = []
-    while sum(times) < SECONDS or len(times) < 3:
+    while sum(times) < SECONDS or len(times) < FEWEST_CALLS:
         before = perf_counter()
         call()
         times.append(perf_counter() - before)
@@ -90,7 +103,7 @@ def _time(call: Callable[[], object]) -> float:
 
 
 def _time_loop(params: dict[str, NDArray[np.float64]], X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Seconds of the loop for all parameters, from as many of them as there is time for."""
+    """Returns the seconds that the loop takes for all parameters, from as many of them as there is time for."""
     places = [(array, index) for array in params.values() for index in np.ndindex(array.shape)]
     times: list[float] = []
     for k in np.random.default_rng(0).permutation(len(places)):
@@ -110,7 +123,7 @@ def _time_loop(params: dict[str, NDArray[np.float64]], X: NDArray[np.float64], y
 
 
 def _cost(params: dict[str, NDArray[np.float64]], X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """The forward pass as the tutorials write it."""
+    """Computes the cost as tutorials write it: sigmoid layers, squared error, mean over the samples."""
     a = X
     for k in range(1, len(params) // 2 + 1):
         a = 1 / (1 + np.exp(-(a @ params[f"W{k}"] + params[f"b{k}"])))

@@ -1,4 +1,4 @@
-"""The demonstration: hand-written back-propagation on real data, first right, then with a planted mistake."""
+"""Demonstrates a check: of back-propagation by hand on real data, first a right one, then one with a mistake."""
 
 from __future__ import annotations
 
@@ -18,25 +18,46 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.report.report import Report
 
+#: How many hidden units the network has.
 HIDDEN = 48
+#: The largest value of a pixel in the data; the smallest is 0.
+LARGEST_PIXEL = 16.0
 
 
 def digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """360 handwritten digits of the UCI data set: pixels between 0 and 1, shape (360, 64), and classes, (360,)."""
+    """Reads 360 handwritten digits of the UCI data set.
+
+    Returns
+    -------
+    pixels : ndarray of float64, shape (360, 64)
+        From 0 to 1.
+    classes : ndarray of int64, shape (360,)
+    """
     with (files("gradcheck_fast") / "data" / "digits.csv").open() as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.int64)
-    return table[:, :-1] / 16.0, table[:, -1]
+    return table[:, :-1] / LARGEST_PIXEL, table[:, -1]
 
 
 def backpropagate(
     params: dict[str, NDArray[np.float64]], X: NDArray[np.float64], y: NDArray[np.int64], *, mistake: bool = False
 ) -> dict[str, NDArray[np.float64]]:
-    """The gradient of tanh -> softmax cross-entropy, written by hand in NumPy, as a user would.
+    """Finds the gradient of a tanh layer and softmax cross-entropy by hand in NumPy, as a user would.
 
     Parameters
     ----------
+    params : dict
+        W1, b1, W2 and b2.
+    X : ndarray of float64, shape (N, 64)
+        The pixels.
+    y : ndarray of int64, shape (N,)
+        The classes.
     mistake : bool
-        Takes the derivative of tanh as 1 - a instead of 1 - a².
+        Whether to take the derivative of tanh for 1 - a instead of 1 - a².
+
+    Returns
+    -------
+    dict
+        The gradient, with the names and shapes of `params`.
     """
     a = np.tanh(X @ params["W1"] + params["b1"])
     z = a @ params["W2"] + params["b2"]
@@ -48,7 +69,7 @@ def backpropagate(
 
 
 def run(out: TextIO | None = None) -> tuple[Report, Report]:
-    """Shows both checks on `out` (default: standard output); returns both reports."""
+    """Makes both checks, prints their reports to `out` (default: standard output), and returns the reports."""
     out = out or sys.stdout
     X, y = digits()
     net = Network([Dense(64, HIDDEN, "tanh"), Dense(HIDDEN, 10)], cost=CrossEntropy())

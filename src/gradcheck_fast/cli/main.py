@@ -21,11 +21,21 @@ from gradcheck_fast.report.text import as_json
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-RIGHT, WRONG, BAD_INPUT, INTERRUPTED, NOBODY_READS = 0, 1, 2, 130, 141
+#: The exit code if the gradient is right.
+RIGHT = 0
+#: The exit code if the gradient is wrong, or too little could be checked: what shells take for a failure.
+WRONG = 1
+#: The exit code of bad usage or input, which is also argparse's.
+BAD_INPUT = 2
+#: The exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it.
+INTERRUPTED = 130
+#: The exit code if nobody reads the output any more: 128 and the number of SIGPIPE, as shells have it.
+NOBODY_READS = 141
 EXIT_CODES = f"""\
 Exit codes: {RIGHT} the gradient is right; {WRONG} it is wrong, or too little could be checked; {BAD_INPUT} bad usage or
 input; {INTERRUPTED} interrupted by Ctrl-C; {NOBODY_READS} what it prints is no longer read.
 """
+#: The names that a file defines, or the entries of what it names, in the order in which `gradcheck` takes them.
 PARTS = ("loss", "gradient", "params")
 
 CHECK_HELP = """\
@@ -41,11 +51,17 @@ FILE.py:name takes them from `name` in that file instead: a dict or an object wi
 
 
 class InputError(Exception):
-    """What the user gave cannot be checked."""
+    """Is raised if what the user gave cannot be checked; the message says why."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
+    """Runs the command line, and returns the exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; None for those of this process.
+    """
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -109,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _number_or_share(text: str) -> int | float:
+    """Reads a number of entries as an int, and a share of them as a float."""
     try:
         return int(text)
     except ValueError:
@@ -167,7 +184,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _processes(workers: int) -> Callable[[], Executor]:
-    """Makes a pool of new processes: those forked from one that has threads may wait for ever."""
+    """Returns a function that makes a pool of new processes: forks of a process with threads may wait for ever."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -183,7 +200,7 @@ def _save(report: Report, path: str) -> None:
 
 
 def _split(target: str) -> tuple[Path, str]:
-    """FILE.py[:name] as a path and a name (or "")."""
+    """Splits FILE.py[:name] into a path and a name, which is empty if none is given."""
     file, name = target, ""
     if ":" in target and not Path(target).is_file():
         file, _, name = target.rpartition(":")
@@ -193,7 +210,7 @@ def _split(target: str) -> tuple[Path, str]:
 
 
 def _load(file: Path, name: str) -> tuple[Any, Any, Any]:
-    """(loss, gradient, params) that a file defines."""
+    """Runs a file, and returns the loss, the gradient and the parameters that it defines."""
     names = runpy.run_path(str(file))
     if not name:
         return _parts(names, str(file))
@@ -206,6 +223,7 @@ def _load(file: Path, name: str) -> tuple[Any, Any, Any]:
 
 
 def _parts(found: Any, target: str) -> tuple[Any, Any, Any]:
+    """Takes the loss, the gradient and the parameters out of a tuple, a mapping or an object."""
     if isinstance(found, tuple) and len(found) == len(PARTS):
         return found
     values = found if isinstance(found, Mapping) else {p: getattr(found, p) for p in PARTS if hasattr(found, p)}

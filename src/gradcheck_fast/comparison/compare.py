@@ -1,4 +1,4 @@
-"""What is wrong: an analytic gradient against a numerical one, entry by entry and as a whole."""
+"""Compares an analytic gradient with a numerical one, entry by entry and as a whole."""
 
 from __future__ import annotations
 
@@ -34,22 +34,25 @@ if TYPE_CHECKING:
 
 
 def relative_error(a: Tree, b: Tree) -> float:
-    """‖a − b‖ / ‖a + b‖, the tutorials' measure of how far two gradients differ.
+    """Returns ‖a − b‖ / ‖a + b‖, the tutorials' measure of how far two gradients differ.
 
     Parameters
     ----------
     a, b : tree of arrays
-        With the same number of entries; compared in order, or by name if both are dicts of the same names.
+        Two trees with the same number of entries. They are compared in order, or by name if both are dicts with the
+        same names.
 
     Returns
     -------
     float
-        0 where both are zero everywhere, infinity where a = -b, NaN where an entry is not finite.
+        The measure; 0 if both are zero everywhere, infinity if a = -b, and NaN if an entry is not finite.
 
     Raises
     ------
-    TypeError, ValueError
-        If they are not real, or have different numbers of entries.
+    TypeError
+        If an array is not one of real numbers.
+    ValueError
+        If the two have different numbers of entries, or arrays of the same name have different shapes.
     """
     first = pack(a, "a", finite=False)
     second = pack(b, "b", finite=False)
@@ -71,30 +74,45 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return math.sqrt(difference / total) if total else float("inf")
 
 
-#: Roundings, of the analytic gradient's dtype, that a gradient which agrees so well needs no error bars to be right:
-#: of an entry, and of the root mean square of its array.
+#: An entry that agrees to this many roundings of its size and of the root mean square of its array, in the dtype of the
+#: analytic gradient, is right without any error bar: two independent ways have led to the same number.
 _SURE_ROUNDINGS = 8.0
-#: Plain differences with their first steps are sure where they agree to this part of an entry and to noise, and noise
-#: is less than the other part of what is typical.
+#: Plain differences with their first steps confirm an entry that differs from them by no more than the part _SURE of
+#: its size, their noise, and some roundings. Noise could hide an error, so this margin must be no more than the part
+#: _CLEAR of the entry, and some roundings; otherwise error bars are found.
 _SURE, _CLEAR = 1e-8, 1e-6
-#: How many roundings, of its dtype, the analytic gradient may have: of its parameters, and of what is added up in it.
+#: How many roundings of its dtype the analytic gradient may have. One rounding moves an entry as far as it moves if all
+#: parameters, and all that is added up on the way, are rounded by one part in eps.
 ANALYTIC_ROUNDINGS = 12.0
-#: A unit that is nearly saturated loses as many digits of 1 - a² in a coarse dtype as its gradient is smaller than it
-#: would be elsewhere. So no entry has less rounding than the largest of all, times this.
+#: In a coarse dtype one rounding of any entry is at least eps times this, times the largest entry of all: where a unit
+#: is nearly saturated, 1 - a² loses as many digits as it makes the gradient smaller.
 _SATURATED = 3.0
-#: An array that is less than its error bars has nothing to check, if these are so small a part of the whole gradient;
-#: else nothing is known of it.
+#: Where all entries of an array are within their error bars of 0, there is nothing to check in it if no bar is more
+#: than this part of the root mean square of the whole gradient. If a bar is wider, nothing is known of the array.
 NEGLIGIBLE = 1e-6
-#: So many entries that seem wrong are looked at more closely: the worst.
+#: How many of the entries that seem wrong are looked at more closely, at most, beginning with the worst: each takes
+#: dozens of evaluations.
 _MOST_LOOKED_AT = 100
-#: So many of the smallest normal numbers of its dtype may have been lost to underflow; of float32, if less was stored.
+#: How many of the smallest normal numbers an entry may have lost to underflow. _TINY, that of float32, takes the place
+#: of that of float16, which is larger: numbers are mostly stored in float16 and added up in float32.
 _UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
 
 
 class Comparison(NamedTuple):
-    """The results of all arrays, and for each entry of the flat vector how far it exceeds its tolerance.
+    """What a comparison has found.
 
-    `numerical` is the gradient that was compared with, and `bars` are its error bars, if they were needed.
+    Attributes
+    ----------
+    arrays : tuple of ArrayResult
+        The result of each array, in order.
+    relative_error : float
+        ‖a − n‖ / ‖a + n‖ over the whole gradient.
+    excess : ndarray of float64, shape (size,)
+        The error of each entry divided by its tolerance: above 1 it is wrong.
+    numerical : ndarray of float64, shape (size,)
+        The gradient that was compared with.
+    bars : ndarray of float64, shape (size,), or None
+        Its error bars; None if they were not needed.
     """
 
     arrays: tuple[ArrayResult, ...]
@@ -107,11 +125,11 @@ class Comparison(NamedTuple):
 def compare(
     analytic: Packed, numerical: Numerical, tolerances: Tolerances = BY_DEFAULT, *, with_bars: bool = False
 ) -> Comparison:
-    """Compares entry by entry.
+    """Compares two gradients entry by entry.
 
-    Where the two agree to some roundings everywhere, or to what a first difference can tell, that is all: two
-    independent ways have led to the same numbers. Else error bars are found; and where something is beyond them, what
-    is rounded on the way.
+    Where the two agree to some roundings everywhere, or as well as a first difference can tell, nothing else is done:
+    two independent ways have led to the same numbers. Otherwise error bars are found. If an entry is beyond its bar, it
+    is also found how far rounding may move the entries, and those that seem wrong are looked at more closely.
     """
     zeros, n, (rtol, atol) = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient, tolerances
     if not tolerances.are_given and numerical.exact and not with_bars:
@@ -145,9 +163,11 @@ def compare(
 def _looked_closer(
     analytic: Packed, numerical: Numerical, found: Bars, tolerance: Callable[[Bars], _ToleranceOf]
 ) -> tuple[Comparison, NDArray[np.intp], Bars, Numerical]:
-    """The comparison after a closer look at what seems wrong, or at the worst of it, where that can be had.
+    """Compares, looks more closely at the worst of the entries that seem wrong, and compares again.
 
-    Returns also which entries are known better now, and how.
+    Returns the comparison, the numbers of the entries that are known better now, and the gradient that is known now:
+    once with its error bars, and once as a `Numerical` with its kinks. Without a method for a closer look nothing
+    changes.
     """
     comparison = _judge(analytic, numerical, found, tolerance(found))
     worst = np.flatnonzero((comparison.excess > 1.0) & np.isfinite(analytic.flat))
@@ -173,25 +193,25 @@ def _looked_closer(
 
 
 class _EntryTolerance(NamedTuple):
-    """What is allowed to an array: ``atol + rtol * max(|a|, |n|) + allowance``, the last for each entry."""
+    """The tolerance of an array: ``atol + rtol * max(|a|, |n|) + allowance``, where the allowance is by entry."""
 
     rtol: float
     atol: float
     allowance: NDArray[np.float64]
 
 
-#: Tells what is allowed to an array, by its part, its shape and its precision.
+#: Gives the tolerance of an array, called with its slice of the flat vector, its shape and its precision.
 _ToleranceOf: TypeAlias = "Callable[[slice, Shape, Precision], _EntryTolerance]"
 
 
 def _sure(n: NDArray[np.float64], part: slice, shape: Shape, precision: Precision) -> _EntryTolerance:
-    """Some roundings."""
+    """The tolerance of some roundings; see `_SURE_ROUNDINGS`."""
     relative = _SURE_ROUNDINGS * precision.eps
     return _EntryTolerance(relative, relative * _norms.root_mean_square(n[part]), np.broadcast_to(0.0, n[part].shape))
 
 
 def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> tuple[Bars, NDArray[np.float64]]:
-    """The numerical gradient with how close yours must come to it; and the error bars that are known."""
+    """Returns the numerical gradient with how far entries of yours may be from it, and the bars that are known."""
     if numerical.refine is None or everywhere:
         found = error_bars(numerical, analytic.shapes)
         return found, found.bars
@@ -203,10 +223,10 @@ def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> t
 def _within_bars(
     found: Bars, exact: bool, roundings: NDArray[np.float64], part: slice, shape: Shape, precision: Precision
 ) -> _EntryTolerance:
-    """Error bars, and roundings of the analytic gradient's dtype."""
+    """The tolerance of error bars, and of roundings in the analytic gradient's dtype."""
     bars, own, eps = found.bars[part], found.gradient[part], precision.eps
-    # bars of exact differences show how the problem answers to rounding; else an entry's size must do, and in dtypes so
-    # coarse that plain differences see it, that of what cancels
+    # The bars of exact differences show how far rounding moves an entry. Those of plain differences do not, so the size
+    # of the entry stands in for it; in dtypes coarser than float64, the typical size of its row and column does, too.
     condition = bars / JITTER if exact else np.maximum(np.abs(own), (eps > EPSILON) * typical(own, {"": shape}))
     allowance = bars + ANALYTIC_ROUNDINGS * eps * (condition + roundings[part])
     lost = precision.smallest_subnormal + _UNDERFLOWS * min(precision.tiny, _TINY)
@@ -214,7 +234,7 @@ def _within_bars(
 
 
 def _roundings(comparison: Comparison, analytic: Packed, numerical: Numerical) -> NDArray[np.float64]:
-    """What one rounding of everything may be in each entry, over that of its dtype."""
+    """Returns how far each entry moves if all that it is found from is rounded once, divided by eps of the dtype."""
     n = comparison.numerical
     roundings: NDArray[np.float64] = np.broadcast_to(numerical.roundings(), n.shape)
     coarse = any(array.wrong and analytic.precision(array.name).is_coarse for array in comparison.arrays)
@@ -229,10 +249,11 @@ def _roundings(comparison: Comparison, analytic: Packed, numerical: Numerical) -
 def _first_glance(
     analytic: Packed, numerical: Numerical
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """How close plain differences with their first steps must come to be sure, which entries are not sure, and how wide
-    the error bars of those may be.
+    """Compares with plain differences that have their first steps, to see which entries need error bars.
 
-    Truncation that just makes up for an error of the analytic gradient is not to be expected; noise that hides one is.
+    Returns, for each entry, how far the two may differ for the entry to be sure, whether it is not sure, and how wide
+    its error bar may be. Noise may well hide an error of the analytic gradient; that truncation just makes up for one
+    is not to be expected.
     """
     a, n = analytic.flat, numerical.gradient
     close = COST_ROUNDINGS * EPSILON * np.broadcast_to(numerical.noise(), n.shape) + _SURE * np.abs(n)
@@ -256,7 +277,7 @@ def _first_glance(
 
 
 def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _ToleranceOf) -> Comparison:
-    """The results under a tolerance that is asked for by array: its part, its shape, and its precision."""
+    """Compares under the tolerances that `tolerance` gives for each array."""
     a, n = analytic.flat, found.gradient
     low, high = np.broadcast_to(0.0, (2, *n.shape)) if numerical.kinks is None else numerical.kinks[1:]
     results: list[ArrayResult] = []
@@ -285,21 +306,21 @@ def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _Tole
 def _power(
     own: NDArray[np.float64], other: NDArray[np.float64], allowance: NDArray[np.float64], rtol: float, atol: float
 ) -> float:
-    """The relative size from which on an error is seen: one whose entries are all tolerated has no larger norm."""
+    """Returns the relative size from which on an error is seen: one that is tolerated everywhere is no larger."""
     with np.errstate(invalid="ignore", over="ignore"):
         allowed = allowance + (atol + rtol * np.fmax(np.abs(own), np.abs(other)))
         size = _norms.root_mean_square(other)
         return _norms.root_mean_square(allowed) / size if size and np.isfinite(allowed).all() else math.inf
 
 
-#: Costs that differ by less, in parts of the larger, are taken for the same: yours may have been found in float32.
+#: Two costs that differ by no more than this part of the larger one are the same: yours may be one in float32.
 _SAME_COST = 1e-4
-#: The same, where both are next to nothing.
+#: Two costs that differ by no more than this are the same: of costs next to nothing rounding may have left no digit.
 _NO_COST = 1e-12
 
 
 def compare_costs(yours: float, ours: float) -> tuple[str, ...]:
-    """What to say where the user's cost is not the described one's; nothing if it is."""
+    """Returns a note that says how the user's cost differs from that of the described network; none if they agree."""
     if abs(yours - ours) <= _SAME_COST * max(abs(yours), abs(ours)) + _NO_COST:
         return ()
     said = f"your cost is {yours:.10g}, the one described here {ours:.10g}"

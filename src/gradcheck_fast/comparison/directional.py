@@ -1,4 +1,4 @@
-"""A gradient checked along random directions, and what is wrong in it located: for networks of many parameters."""
+"""Checks the gradient of many parameters along random directions, and locates what is wrong in it."""
 
 from __future__ import annotations
 
@@ -28,33 +28,37 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed, Shape
     from gradcheck_fast.running.runner import Runner
 
-#: How often what was found is left out, and the rest of the array checked again.
+#: How many times what was found to be wrong in an array is left out and the rest of it checked again, at most.
 _ROUNDS = 8
-#: An array in which a gradient wrong by as much as itself could have been missed is inconclusive.
+#: An array is inconclusive if an error of more than this size, relative to its gradient, could have been missed: the
+#: gradient may then be wrong by as much as itself.
 _POWERLESS = 1.0
-#: So many of an array's wrong entries are differenced once more, each with the step that suits it, before any is called
-#: wrong: directions have one step for all of an array, and little is known of a loss's noise.
+#: How many of an array's wrong entries, the worst, are differenced once more before any is called wrong. Each then has
+#: the step that suits it: directions have one step for a whole array, and little is known of the loss's noise.
 _SUSPECTS = 8
-#: Evaluations of the cost for each direction.
+#: How many evaluations of the cost a direction takes: at θ + hr, θ - hr and θ + 2hr.
 _EVALUATIONS = 3
-#: What a stretch of an array's check takes: at least so long, and for each parameter, all of which are sent to workers.
+#: A stretch of an array's check takes _STRETCH_SECONDS, or _SECONDS_PER_PARAMETER for each parameter if that is more:
+#: all parameters are sent to a worker for each stretch, which must not take longer than the stretch.
 _STRETCH_SECONDS, _SECONDS_PER_PARAMETER = 1.0, 1e-6
 
 
 class Directional(NamedTuple):
-    """The comparison, and how it was made.
+    """A comparison along directions, and how it was made.
 
     Attributes
     ----------
     comparison : Comparison
-        The numerical gradient is NaN but where entries were differenced one by one.
+        What was found. The numerical gradient is NaN except where entries were differenced one by one.
     step : float or None
+        h; None if it was chosen for each array.
     evaluations : int
-        Of the cost, along directions.
+        How often the cost was evaluated along directions.
     coverage : str
-        What would have been seen, in a sentence.
+        Which errors would have been seen, in a clause; empty if nothing can be said.
     drawn : dict
-        The entries that were differenced, of each block and array that is wrong in all of them, by its label.
+        The entries that were differenced one by one, by the label of the block or array in which they lie; only of
+        blocks and arrays in which all of them are wrong.
     base : float
         The cost at the parameters.
     """
@@ -72,7 +76,8 @@ class Directional(NamedTuple):
 class _Found(NamedTuple):
     """What is known of one array in the end: the first test, the last one, and what was found in between.
 
-    `refuted`: that was wrong along directions, but not when differenced as carefully as single entries are.
+    `not_finite` is the number of entries of the analytic gradient that are not finite. `refuted` tells that the array
+    was wrong along directions, but that its entries are not when each is differenced with the step that suits it.
     """
 
     table: Table
@@ -84,7 +89,7 @@ class _Found(NamedTuple):
 
     @property
     def suspects(self) -> NDArray[np.intp]:
-        """Where the worst of the entries lie that were differenced one by one, in the flat vector."""
+        """The places in the flat vector of the worst wrong entries among those that were differenced one by one."""
         checked = sorted((*self.located.entries, *self.located.drawn), key=lambda entry: -entry.excess)
         places = [entry.row * self.table.shape[1] + entry.column for entry in checked[:_SUSPECTS] if entry.wrong]
         return self.table.place.start + np.array(places, np.intp)
@@ -95,25 +100,26 @@ def compare_along_directions(
     step: float | None, seed: int, runner: Runner,
     is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]],
 ) -> Directional:  # fmt: skip
-    """Compares array by array; see `lines` for the mathematics, `localise` for how wrong entries are found.
+    """Compares array by array. `lines` explains the mathematics, `localise` how wrong entries are found.
 
     Parameters
     ----------
     cost : callable
-        The cost at a flat vector.
+        Gives the cost at a flat vector.
     params, analytic : Packed
+        The parameters, and the gradient that is checked.
     tolerances : Tolerances
         They are those of the root mean square of an array's errors. By default as much is allowed as rounding in the
         dtype of the analytic array may do.
     step : float or None
-        h, the standard deviation of how far each parameter is moved. None: chosen for each array.
+        h, the standard deviation of how far each parameter is moved; None if it is to be chosen for each array.
     seed : int
-        Of the random directions.
+        The seed of the random directions.
     runner : Runner
-        Each array is a task, in stretches. The result does not depend on who does them: the answers of all arrays are
-        found first, and then gone through once more.
+        Does the work. Each array is a task, done in stretches. The result does not depend on who does them: the answers
+        of all arrays are found first, and then each check is gone through once more with these.
     is_wrong : callable
-        Which of some entries, by their numbers, are wrong when compared entry by entry.
+        Given the numbers of some entries, tells which of them are wrong when they are compared entry by entry.
     """
     single, given = is_float32(analytic.flat), Tolerance(tolerances.rtol or 0.0, tolerances.atol or 0.0)
     arrays = []
@@ -134,7 +140,7 @@ def compare_along_directions(
 
 
 def _confirmed(found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]]) -> list[_Found]:
-    """The same, where what is wrong in an array is so in at least one of its entries when differenced by itself."""
+    """Clears the arrays of which no suspect is wrong when it is differenced by itself."""
     suspects = np.sort(np.concatenate([array.suspects for array in found])) if found else np.empty(0, np.intp)
     if not len(suspects):
         return found
@@ -148,7 +154,7 @@ def _confirmed(found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArr
 
 
 class _Array(NamedTuple):
-    """One array, and where it lies in the flat vectors."""
+    """One array, where it lies in the flat vectors, and what is right of it."""
 
     name: str
     shape: Shape
@@ -157,7 +163,10 @@ class _Array(NamedTuple):
 
 
 class _DirectionalCheck(NamedTuple):
-    """The arrays that are compared along directions, and the loss whose gradient they are said to be."""
+    """The arrays that are compared along directions, and the loss whose gradient they are said to be.
+
+    It can be pickled, if the cost can.
+    """
 
     cost: Callable[[NDArray[np.float64]], float]
     base: float
@@ -168,14 +177,14 @@ class _DirectionalCheck(NamedTuple):
     seed: int
 
     def check(self, number: int, answers: Answers) -> _Found:
-        """One of the arrays."""
+        """Checks the array with this number."""
         _, shape, part, tolerance = self.arrays[number]
         table = Table(shape, part.start, self.theta, self.gradient, (self.seed, number))
         probe = Probe(partial(cost_beside, self.cost), self.theta, self.base, answers)
         return _check_array(probe, table, tolerance, self.step)
 
     def raise_again(self, number: int) -> None:
-        """Lets the exception through that the loss raises where one of the arrays is moved, however little."""
+        """Moves one of the arrays a little, so that the exception that the loss raises there gets through."""
         name, _, part, _ = self.arrays[number]
         moved = self.theta.copy()
         moved[part] += SMALLEST * np.random.default_rng(self.seed).standard_normal(part.stop - part.start)
@@ -186,7 +195,7 @@ class _DirectionalCheck(NamedTuple):
             raise
 
     def expected(self, number: int, given: int) -> int:
-        """How many evaluations an array takes, at least, that has had so many: right or wrong."""
+        """Returns how many evaluations an array takes at least, if `given` did not suffice: more if it seems wrong."""
         size = prod(self.arrays[number].shape)
         right = _EVALUATIONS * min(size, DIRECTIONS)
         if given < right:
@@ -195,7 +204,7 @@ class _DirectionalCheck(NamedTuple):
 
 
 def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float | None) -> _Found:
-    """Checks, locates, leaves out what was found, and checks the rest, until nothing more is seen."""
+    """Checks an array, locates what is wrong, leaves that out and checks the rest, until nothing more is seen."""
     not_finite = ~np.isfinite(table.gradient)
     count = int(np.count_nonzero(not_finite))
     if count:
@@ -261,7 +270,7 @@ def _summary(
 def _result(
     name: str, shape: Shape, array: _Found, largest: float, tolerance: Tolerance, negligible: float
 ) -> ArrayResult:
-    """The result of one array. What is neither found nor left out is as the last directions say."""
+    """Makes the result of one array; of the entries that were not found to be wrong, the last directions tell."""
     size, last, blocks = array.table.theta.size, array.last, array.located.blocks
     wrong = array.not_finite + len(array.located.entries) + sum(block.estimate for block in blocks)
     if last is None or array.first is None:
@@ -279,7 +288,7 @@ def _result(
 
 
 def _relative_error(tests: list[Tested]) -> float:
-    """‖a - n‖ / ‖a + n‖ as the directions estimate it."""
+    """Returns ‖a - n‖ / ‖a + n‖, as the directions of some arrays estimate it."""
     if not tests:
         return nan
     difference, total = (hypot(*norms) for norms in zip(*(test.norms for test in tests), strict=True))
@@ -287,7 +296,7 @@ def _relative_error(tests: list[Tested]) -> float:
 
 
 def _coverage(results: list[ArrayResult]) -> str:
-    """What would have been seen. Said of arrays of which it can be said; the others are inconclusive or empty."""
+    """Says which errors would have been seen in the arrays of which that is known; others are inconclusive or empty."""
     powers = {array.name: array.power for array in results if array.power is not None and array.power <= _POWERLESS}
     if not powers:
         return ""
@@ -300,13 +309,13 @@ def _coverage(results: list[ArrayResult]) -> str:
 
 
 def _rounded_up(x: float) -> float:
-    """To two digits."""
+    """Rounds a positive number up to two significant digits."""
     digit = 10.0 ** (floor(log10(x)) - 1)
     return ceil(x / digit) * digit
 
 
 def _drawn(name: str, array: _Found, analytic: NDArray[np.float64]) -> dict[str, Drawn]:
-    """The entries of each wrong block, and of an array of which nothing is right, under the name of the part."""
+    """Returns the differenced entries of each block that is all wrong, and of an array that is, by the part's label."""
     located = array.located
     wrong: dict[str, list[Checked]] = {}
     if len(located.entries) == array.table.theta.size:

@@ -22,8 +22,8 @@ is typical of the array's lines, over 2h. A step that moves many rectifiers cros
 keeps rounding down to 2√ε ‖g‖, and smaller yet where a pilot shows that this is too large. It begins with a small part
 of the array's parameters; but these may be tiny beside all that matters, and where only rounding is seen it grows.
 
-**No alarm without more evidence.** Where a residual is beyond its bar, fresh directions are taken, until a bar that is
-small by chance would have had to be so many times over.
+**No alarm without more evidence.** Where a residual is beyond its bar, eight fresh directions are taken. The array is
+wrong only if the root mean square of all residuals is beyond the widest bar, which can hardly be small by chance.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.probe import Part, Probe, Table
     from gradcheck_fast.inputs.arrays import Precision
 
-#: An error of the stated size is seen with this probability.
+#: The probability with which an error of the stated size is seen: one of a thousand is missed at most.
 CONFIDENCE = 0.999
-#: An array is compared with or without its pilot, and with or without more directions.
+#: In how many manners an array may be compared: with or without its pilot, and with or without more directions.
 _MANNERS = 4
 #: How many more directions are taken where something looks wrong.
 MORE = 8
@@ -59,16 +59,17 @@ class Tested(NamedTuple):
     Attributes
     ----------
     wrong : bool
+        Whether the array is wrong.
     lines : tuple of Line
-        Along the axes, if these were taken; else along all directions.
+        The lines along the axes, if these were taken; otherwise along all directions.
     bar : float
         The widest error bar.
     power : float
-        An error of this size, relative to ‖g‖, would have been seen with probability `CONFIDENCE`.
+        The size, relative to ‖g‖, from which on an error would have been seen with probability `CONFIDENCE`.
     number : int
-        The direction with the largest residual, of those that move all entries if there are any,
+        The number of the direction with the largest residual; of those that move all entries, if there are any.
     residual : float
-        which is this.
+        This residual.
     """
 
     wrong: bool
@@ -80,45 +81,45 @@ class Tested(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether no slope is more than its bar."""
+        """Whether no slope is larger than the widest bar."""
         return all(abs(line.slope) <= self.bar for line in self.lines)
 
     @property
     def size(self) -> float:
-        """An estimate of ‖n‖."""
+        """An estimate of ‖n‖, the norm of the true gradient."""
         return hypot(*(line.slope for line in self.lines)) / sqrt(len(self.lines))
 
     @property
     def norms(self) -> tuple[float, float]:
-        """Estimates of ‖a - n‖ and ‖a + n‖: in each direction the square has that expectation."""
+        """Estimates of ‖a - n‖ and ‖a + n‖: their squares are the expectations of the squares along a direction."""
         count = sqrt(len(self.lines))
         total = hypot(*(line.analytic + line.slope for line in self.lines))
         return hypot(*(line.residual for line in self.lines)) / count, total / count
 
 
 class Tolerance(NamedTuple):
-    """The size of e that is right, ``atol √size + rtol ‖g‖``, for users who say so; else by the gradient's dtype."""
+    """The norm of e that is right, ``atol √size + rtol ‖g‖``: as the user says, or by the gradient's dtype."""
 
     rtol: float
     atol: float
 
     def of_part(self, table: Table, part: Part) -> float:
-        """The \\|e·r\\| that is right."""
+        """Returns the \\|e·r\\| up to which a part is right."""
         g = table.gradient[part]
         return _RARE * (self.rtol * norm(g) + self.atol * sqrt(g.size))
 
     def of_entry(self, size: float) -> float:
-        """The error that is right in an entry of that size, or in an array of such."""
+        """Returns the error up to which an entry of this size is right."""
         return _RARE * (self.rtol * size + self.atol)
 
     @classmethod
     def of_precision(cls, precision: Precision) -> Tolerance:
-        """What rounding does to a right gradient."""
+        """Returns the tolerance of what rounding in this precision does to a right gradient."""
         return cls(ANALYTIC_ROUNDINGS * precision.eps, ANALYTIC_ROUNDINGS * precision.tiny)
 
 
 def quantile(directions: int) -> float:
-    """The x of P(\\|N(0, 1)\\| <= x)^directions = (1 - CONFIDENCE) / 4."""
+    """Returns the x of P(\\|N(0, 1)\\| <= x)^directions = (1 - CONFIDENCE) / 4."""
     missed = (1.0 - CONFIDENCE) / _MANNERS
     return NormalDist().inv_cdf(0.5 * (1.0 + missed ** (1.0 / directions)))
 
@@ -129,10 +130,13 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
     Parameters
     ----------
     probe : Probe
+        Evaluates the cost.
     table : Table
+        The array.
     tolerance : Tolerance
+        What is right.
     step : float or None
-        h; None: chosen.
+        h; None if it is to be chosen.
     """
     size = norm(table.gradient)
     lines: dict[int, Line] = {}
@@ -143,7 +147,8 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
         return lines[number]
 
     pilot, h = _pilot(probe, table, probe.accuracy * size, step, add)
-    # a pilot that is no good goes, and a third line after it would be too many; nor does one count that others led to
+    # A pilot with another step than the other lines is dropped, and so is one that earlier pilots have led to, which is
+    # no independent evidence. Nothing takes its place: a third line after it would cost too much.
     if h != pilot.step or len(lines) > 1:
         lines.clear()
     for number in axes or [table.new_direction() for _ in range(DIRECTIONS - 1)]:
@@ -151,7 +156,7 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
             add(number, h)
     typical = _typical(lines.values())
     if 4.0 * h < pilot.step and pilot.step * typical > h * pilot.third:
-        # bars became wider: it is rounding, not truncation or kinks
+        # a smaller step has made the bars wider: they come from rounding, not from truncation or kinks
         probe.noise = max(pilot.third, typical)
         return check_along(probe, table, tolerance, step)
     allowed = tolerance.of_part(table, WHOLE)
@@ -181,7 +186,7 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
 def _pilot(
     probe: Probe, table: Table, accuracy: float, step: float | None, add: Callable[[int, float], Line]
 ) -> tuple[Line, float]:
-    """A first line, and the h that it should have had; another first line, if that is too far off."""
+    """Returns a first line, and the h that it should have had. If that is too far off, another first line is taken."""
     h = probe.step(accuracy, table.scale) if step is None else step
     while True:
         pilot = add(table.axes[0] if table.axes else table.new_direction(), h)
@@ -201,6 +206,6 @@ def _bars(probe: Probe, lines: dict[int, Line]) -> dict[int, float]:
 
 
 def _typical(lines: Iterable[Line]) -> float:
-    """The root mean square of the third differences."""
+    """Returns the root mean square of the third differences of some lines."""
     thirds = [line.third for line in lines]
     return hypot(*thirds) / sqrt(len(thirds))

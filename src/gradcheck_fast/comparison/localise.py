@@ -1,11 +1,10 @@
-"""Which entries of an array are wrong: found by halving, along a direction that is already known to show an error.
+"""Finds the wrong entries of an array by halving, along a direction that is already known to show an error.
 
-The direction r is kept on the way down, only restricted to ever smaller parts. So e·r of a part is the sum of those of
-its halves: no error can vanish on the way, and where one half has all of it or nothing, the other need not be looked
-at. A matrix is halved by rows, and the rows that are left by columns; k wrong entries take some 3 to 6 k log₂ P
-evaluations. Where more rows or entries are
-wrong than can be listed, the rows and columns at which errors begin and end are found, and entries between them are
-drawn and differenced one by one.
+The direction r stays the same on the way down; it is only restricted to ever smaller parts. So the e·r of a part is the
+sum of those of its halves. No error can vanish on the way, and if one half has all of it or nothing, the other need not
+be looked at. A matrix is halved by rows, and the rows that are left are halved by columns; to find k wrong entries
+among P takes some 3 to 6 k log₂ P evaluations. If more rows or entries are wrong than can be listed, the rows and
+columns at which errors begin and end are found, and entries between them are drawn and differenced one by one.
 """
 
 from __future__ import annotations
@@ -27,24 +26,42 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.lines import Tolerance
     from gradcheck_fast.comparison.probe import Direction, Line, Part, Probe, Table
 
-#: More wrong entries, or rows, or columns, are not listed one by one.
+#: How many wrong entries, rows or columns are found one by one, at most; where there are more, a block is described.
 MOST = 32
-#: Entries that are drawn of a block, and differenced.
+#: From this many neighbouring rows or columns on, a single run of wrong ones is a block: to halve it further would find
+#: every one of them wrong.
+_LONG = MOST // 2
+#: How many entries of a block are drawn and differenced. A block of no more entries is looked at in full.
 DRAWN = 64
-#: How well a part's e·r is to be found, relative to what is looked for; and a bar at which no better step is tried.
-_FINE, _NARROW = 2.0**-10, 2.0**-6
-#: The same of the difference of one entry.
+#: How accurately the e·r of a part is to be found, relative to the e·r that is looked for.
+_FINE = 2.0**-10
+#: An error bar of no more than this part of an error is narrow: the error is certain, and no better step is tried.
+_NARROW = 2.0**-6
+#: How accurately one entry is to be differenced, relative to its size or to the typical size of an entry.
 _ENTRY_ACCURACY = 3e-5
+#: How many steps are tried for a line, at most: the first, and better ones that the lines before suggest.
 _ATTEMPTS = 3
-#: What one half leaves to the other is not looked for before the next round, if it is so small a part of both.
-#: Not within a block: it would get holes.
+#: If the first half shows all of an error but for this part, the other half is left for the next round. That does not
+#: hold within a block, which would get holes.
 _NEGLIGIBLE = 2.0**-9
-#: Third differences of so many lines say what rounding is like.
+#: How many lines, the latest, tell by the median of their third differences what rounding is like.
 _RECENT = 31
 
 
 class Checked(NamedTuple):
-    """One entry: its place in the table, the central difference, its error bar, and its error over what is right."""
+    """One entry that was differenced by itself.
+
+    Attributes
+    ----------
+    row, column : int
+        Its place in the table.
+    numerical : float
+        The central difference.
+    bar : float
+        Its error bar.
+    excess : float
+        The error of the analytic entry, divided by what is tolerated.
+    """
 
     row: int
     column: int
@@ -54,21 +71,21 @@ class Checked(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        """Whether it is."""
+        """Whether the entry is beyond its tolerance."""
         return self.excess > 1.0
 
 
 class Located(NamedTuple):
-    """What was found in one array.
+    """What was found to be wrong in one array.
 
     Attributes
     ----------
     entries : tuple of Checked
-        Single wrong entries.
+        Wrong entries that were found one by one.
     blocks : tuple of Block
-        Where more is wrong than can be listed.
+        Parts of the array in which more is wrong than can be listed.
     drawn : tuple of Checked
-        The entries of the blocks that were differenced, right or wrong.
+        The entries of the blocks that were drawn and differenced, right or wrong.
     """
 
     entries: tuple[Checked, ...] = ()
@@ -76,12 +93,22 @@ class Located(NamedTuple):
     drawn: tuple[Checked, ...] = ()
 
     def and_more(self, other: Located) -> Located:
-        """Both together."""
+        """Adds what was found in another round."""
         return Located(self.entries + other.entries, self.blocks + other.blocks, self.drawn + other.drawn)
 
 
 class Stretch(NamedTuple):
-    """Rows or columns from begin to end, the e·r that they show, and whether what adjoined them showed none."""
+    """A stretch of rows or columns that show an error.
+
+    Attributes
+    ----------
+    begin, end : int
+        The first of them, and the one after the last.
+    residual : float
+        Their e·r.
+    alone : bool
+        Whether no other half of what was halved has shown an error.
+    """
 
     begin: int
     end: int
@@ -89,31 +116,38 @@ class Stretch(NamedTuple):
     alone: bool = True
 
 
-#: The e·r of the rows or columns from begin to end, 0 if that is less than its bar; the third number is what is sought.
+#: ``look(begin, end, sought)`` gives the e·r of the rows or columns begin..end - 1, or 0 if its error bar and what is
+#: tolerated explain it. `sought` is the e·r of the part that is halved: it says how accurate the answer must be.
 Look = Callable[[int, int, float], float]
 
 
 def locate(
     probe: Probe, table: Table, tolerance: Tolerance, *, number: int, residual: float, size: float, step: float | None
 ) -> Located:
-    """What is wrong in one array, as far as one direction shows it.
+    """Finds what is wrong in one array, as far as one direction shows it.
 
     Parameters
     ----------
-    probe, table, tolerance, step
-        As for `lines.check_along`.
+    probe : Probe
+        Evaluates the cost.
+    table : Table
+        The array.
+    tolerance : Tolerance
+        What is right.
     number : int
-        The direction, of `table`.
+        The number of the direction in `table`.
     residual : float
-        What it showed.
+        The e·r that it has shown.
     size : float
-        The typical size of a true entry.
+        The typical size of an entry of the true gradient.
+    step : float or None
+        h; None if it is chosen for each line.
     """
     return _Localiser(probe, table, tolerance, size, step, number).locate(residual)
 
 
 class _Localiser:
-    """Looks at parts of one array along one direction."""
+    """Looks at parts of one array along one direction; see `locate`."""
 
     def __init__(
         self, probe: Probe, table: Table, tolerance: Tolerance, size: float, step: float | None, number: int
@@ -122,12 +156,12 @@ class _Localiser:
         self._size = size
         self._step = step
         self._r = table.direction(number)
-        self._random = table.generator(number, 1)
+        self._random = table.generator(number, 1)  # the direction itself comes from generator(number)
         self._thirds: list[float] = []
         self._seen: dict[tuple[tuple[int, int], ...], float] = {}
 
     def locate(self, residual: float) -> Located:
-        """The wrong entries, or blocks that hold them."""
+        """Finds the wrong entries, or blocks in which they are."""
         height, width = self._table.shape
         rows = halve(self._rows, height, residual)
         if rows.complete:
@@ -146,7 +180,7 @@ class _Localiser:
         return self._draw(found, widened(columns, width, lambda k: self._look_again((between, slice(k, k + 1)))))
 
     def _entry(self, row: int, column: int, error: float = inf) -> Checked:
-        """The central difference of one entry; its error, if something is known of it, is to be seen."""
+        """Differences one entry, so accurately that an error of the given size is certain to be seen."""
         part = (slice(row, row + 1), slice(column, column + 1))
         g, p = float(self._table.gradient[row, column]), float(self._table.theta[row, column])
         accuracy = min(_ENTRY_ACCURACY * max(abs(g), self._size), _NARROW * error)
@@ -157,7 +191,7 @@ class _Localiser:
         return Checked(row, column, line.slope, bar, excess)
 
     def _columns_of_each(self, rows: list[Stretch]) -> list[tuple[int, int, float]] | None:
-        """The places of wrong entries, row by row, and how wrong they are; None if there are too many."""
+        """Finds the wrong entries row by row: row, column and error of each. Returns None if they are too many."""
         found: list[tuple[int, int, float]] = []
         for row in rows:
             look = lambda begin, end, sought, k=row.begin: self._look((slice(k, k + 1), slice(begin, end)), sought)
@@ -172,7 +206,7 @@ class _Localiser:
         return found
 
     def _draw(self, rows: list[tuple[int, int]], columns: list[tuple[int, int]]) -> Located:
-        """Differences entries of a block: all if they are few, else some at random."""
+        """Differences the entries of a block: all if they are few, otherwise some that are drawn at random."""
         height, width = self._table.shape
         i, j = np.flatnonzero(inside(rows, height)), np.flatnonzero(inside(columns, width))
         size = len(i) * len(j)
@@ -196,7 +230,10 @@ class _Localiser:
         return self._seen[key]
 
     def _look_again(self, part: Part) -> bool:
-        """Whether a row or column is wrong, by another direction, in which its errors will not cancel again."""
+        """Whether a row or column is wrong. A new direction tells, along which its errors do not cancel once more.
+
+        What is sought is the e·r that errors of the part `_NARROW` of typical entries would show.
+        """
         r = self._random.standard_normal(self._table.theta[part].shape)
         r[self._r[part] == 0.0] = 0.0
         return self._find(part, lambda: r, _NARROW * self._size * sqrt(r.size)) != 0.0
@@ -208,7 +245,7 @@ class _Localiser:
         return line.residual if abs(line.residual) > bar + self._tolerance.of_part(self._table, part) else 0.0
 
     def _measure(self, part: Part, direction: Direction, step: float, accuracy: float) -> tuple[Line, float]:
-        """A line with its bar, by a better step where the bar is too wide."""
+        """Measures a line and its error bar, with better steps as long as the bar is too wide."""
         for _ in range(_ATTEMPTS):
             line = self._probe.line(self._table, part, direction, step)
             self._thirds.append(line.third)
@@ -221,23 +258,42 @@ class _Localiser:
 
 
 class Halves(NamedTuple):
-    """Stretches in which something is wrong, in order; single rows or columns, if `complete`."""
+    """What halving has come to.
+
+    Attributes
+    ----------
+    stretches : list of Stretch
+        The stretches in which something is wrong, in order.
+    complete : bool
+        Whether each of them is a single row or column.
+    """
 
     stretches: list[Stretch]
     complete: bool
 
 
 def halve(look: Look, extent: int, residual: float) -> Halves:
-    """Halves what is wrong until only single rows or columns are left, or too many stretches, or one long one."""
+    """Halves what is wrong until only single rows or columns are left, too many stretches, or one long run of them.
+
+    Parameters
+    ----------
+    look : callable
+        Measures a part; see `Look`.
+    extent : int
+        The number of rows or columns.
+    residual : float
+        The e·r of all of them.
+    """
     live = [Stretch(0, extent, residual)]
     while any(stretch.end - stretch.begin > 1 for stretch in live):
-        if len(live) > MOST or (2 * len(live) >= MOST and len(_neighbours(live)) == 1):
+        if len(live) > MOST or (len(live) >= _LONG and len(_neighbours(live)) == 1):
             return Halves(live, False)
         live = [half for stretch in live for half in _wrong_halves(look, stretch)]
     return Halves(live, len(live) <= MOST)
 
 
 def _wrong_halves(look: Look, stretch: Stretch) -> list[Stretch]:
+    """Halves a stretch, and returns the half, or both, in which something is wrong; a single row stays as it is."""
     begin, end, residual, alone = stretch
     if end - begin == 1:
         return [stretch]
@@ -254,13 +310,13 @@ def _wrong_halves(look: Look, stretch: Stretch) -> list[Stretch]:
 
 
 def runs(look: Look, halves: Halves) -> list[tuple[int, int]]:
-    """Neighbouring stretches as one; its first and last rows or columns are wrong."""
+    """Joins neighbouring stretches, and trims each run to its first and its last wrong row or column."""
     merged = _neighbours(halves.stretches)
     return [(_edge(look, run[0], 0).begin, _edge(look, run[-1], -1).end) for run in merged]
 
 
 def _neighbours(stretches: list[Stretch]) -> list[list[Stretch]]:
-    """Those that adjoin each other, together."""
+    """Groups stretches that adjoin each other."""
     merged: list[list[Stretch]] = []
     for stretch in stretches:
         if merged and merged[-1][-1].end == stretch.begin:
@@ -271,14 +327,14 @@ def _neighbours(stretches: list[Stretch]) -> list[list[Stretch]]:
 
 
 def _edge(look: Look, stretch: Stretch, which: int) -> Stretch:
-    """The first (0) or last (-1) wrong row or column of a stretch."""
+    """Finds the first wrong row or column of a stretch, if `which` is 0, or the last one, if it is -1."""
     while stretch.end - stretch.begin > 1:
         stretch = _wrong_halves(look, stretch._replace(alone=False))[which]
     return stretch
 
 
 def widened(stretches: list[tuple[int, int]], extent: int, is_wrong: Callable[[int], bool]) -> list[tuple[int, int]]:
-    """With the neighbours of their ends that are wrong as well."""
+    """Extends stretches by the wrong rows or columns next to their ends; returns (begin, end) of each, in order."""
     where = inside(stretches, extent)
     for begin, end in stretches:
         for k, way in ((begin - 1, -1), (end, 1)):
@@ -290,7 +346,7 @@ def widened(stretches: list[tuple[int, int]], extent: int, is_wrong: Callable[[i
 
 
 def inside(stretches: Iterable[tuple[int, int]], extent: int) -> NDArray[np.bool_]:
-    """Which of so many rows or columns lie in one of the stretches."""
+    """Returns a mask of `extent` rows or columns that tells which of them lie in one of the stretches."""
     where = np.zeros(extent, np.bool_)
     for begin, end in stretches:
         where[begin:end] = True

@@ -34,7 +34,7 @@ _CHUNK = 1 << 16
 
 
 class Line(NamedTuple):
-    """The cost along one direction: h, g·r, the central difference D, and the size of the third difference."""
+    """The cost along one direction: the step h, g·r, the central difference D, and the size of the third difference."""
 
     step: float
     analytic: float
@@ -43,11 +43,11 @@ class Line(NamedTuple):
 
     @property
     def residual(self) -> float:
-        """g·r - D."""
+        """The residual g·r - D."""
         return self.analytic - self.slope
 
     def bar(self, typical: float) -> float:
-        """How far D may be from the derivative, if third differences are of that size."""
+        """Returns how far D may be from the derivative, if `typical` is the typical size of third differences."""
         bar = BAR * max(self.third, typical) / (2.0 * self.step)
         return bar if isfinite(bar) and isfinite(self.slope) else inf
 
@@ -58,13 +58,15 @@ class Table:
     Attributes
     ----------
     shape : tuple of int
-        Rows and columns.
-    gradient : ndarray
-        The analytic one; 0 in the entries that are left out.
-    left_out : ndarray of bool, or None
-        Entries that no direction moves: those already found to be wrong.
+        The numbers of rows and columns.
+    place : slice
+        Where the array lies in the flat vectors.
+    theta, gradient : ndarray of float64, shape (rows, columns)
+        The parameters, and the analytic gradient, which is 0 in the entries that are left out.
+    left_out : ndarray of bool, shape (rows, columns), or None
+        The entries that no direction moves, as they are already found to be wrong; None if there are none.
     scale : float
-        What h is measured by: the root mean square of the parameters, or what has turned out to be needed.
+        The unit of h: the root mean square of the parameters, or what has turned out to be needed.
     """
 
     def __init__(
@@ -81,32 +83,35 @@ class Table:
         self._drawn = 0
 
     def leave_out(self, where: NDArray[np.bool_]) -> None:
-        """No direction moves these entries any more, besides those left out before."""
+        """Leaves out these entries, and those left out before: no direction moves them any more."""
         self.left_out = where if self.left_out is None else self.left_out | where
         self.gradient = np.where(self.left_out, 0.0, self.gradient)
 
     @property
     def largest(self) -> float:
-        """The h up to which it may grow."""
+        """The largest h to which a step may grow."""
         return max(self.scale, LARGEST)
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """The numbers of directions that move one entry each, of all, if these are no more than `DIRECTIONS`."""
+        """The numbers of the directions that move one entry each; none if there are more entries than `DIRECTIONS`."""
         moved = self.theta.size if self.left_out is None else int(np.count_nonzero(~self.left_out))
         return tuple(range(-moved, 0)) if moved <= DIRECTIONS else ()
 
     def new_direction(self) -> int:
-        """The number of a direction that was not used before."""
+        """Returns the number of a direction that was not used before."""
         self._drawn += 1
         return self._drawn
 
     def generator(self, *numbers: int) -> np.random.Generator:
-        """Random numbers, the same for the same numbers, and of this array alone."""
+        """Returns a generator of random numbers, which are the same for the same `numbers`, and this array's own."""
         return np.random.default_rng((*self._seed, *numbers))
 
     def direction(self, number: int) -> NDArray[np.float64]:
-        """Independent standard normal numbers, the same for the same number; or one of the axes, as long as these."""
+        """Returns the direction of a number: independent standard normal numbers, or an axis if `number` is negative.
+
+        An axis is as long as a direction of normal numbers is in the root mean square.
+        """
         if number < 0:
             moved = np.flatnonzero(np.ones(self.shape, np.bool_) if self.left_out is None else ~self.left_out)
             axis = np.zeros(self.shape)
@@ -118,10 +123,10 @@ class Table:
         return r
 
 
-#: A part of a table: rows and columns.
+#: A part of a table: a slice of rows and one of columns.
 Part = tuple[slice, slice]
 WHOLE: Part = (slice(None), slice(None))
-#: Makes a direction in a part.
+#: Makes a direction in a part, an array of the shape of the part.
 Direction = Callable[[], "NDArray[np.float64]"]
 
 
@@ -131,19 +136,20 @@ class Probe:
     Parameters
     ----------
     cost : callable
-        The cost at a flat vector.
-    theta : ndarray
+        Gives the cost at a flat vector.
+    theta : ndarray of float64, shape (size,)
         The parameters.
     base : float
         The cost there.
     answers : Answers
-        Who is asked for evaluations.
+        Knows the evaluations that were made before, and makes the others.
 
     Attributes
     ----------
     base : float
+        The cost at the parameters.
     noise : float
-        The size of the third differences that rounding makes.
+        The size of the third differences that rounding makes. A cost that is a float32 number is rounded to float32.
     """
 
     def __init__(
@@ -160,11 +166,11 @@ class Probe:
 
     @property
     def accuracy(self) -> float:
-        """How well slopes are to be found, relative to ‖g‖: to half of the digits of the cost."""
+        """How accurately slopes are to be found, relative to ‖g‖: to half of the digits that the cost has."""
         return 2.0 * sqrt(self.noise / (ROUNDINGS * abs(self.base)) if self.base else EPSILON)
 
     def line(self, table: Table, part: Part, direction: Direction, h: float) -> Line:
-        """The cost along a direction in a part of the array; it is not made if the answers are known."""
+        """Measures the cost along a direction in a part of the array; the direction is made only if it is needed."""
         find = partial(self._evaluate, table, part, cache(direction))
         (plus, ahead), (minus, behind), (twice, _) = (self._answers.next(step, find) for step in (h, -h, 2.0 * h))
         with np.errstate(all="ignore"):
@@ -173,7 +179,7 @@ class Probe:
         return Line(h, (ahead - behind) / (2.0 * h), slope, third if isfinite(third) else inf)
 
     def _evaluate(self, table: Table, part: Part, direction: Direction, step: float) -> Answer:
-        """The cost after a step, and the g·r of what rounding has left of the step."""
+        """Returns the cost after a step, and g·r of the step as rounding has left it."""
         here, there = table.theta[part], self._moved[table.place].reshape(table.shape)[part]
         try:
             np.multiply(direction(), step, out=there)
@@ -187,16 +193,17 @@ class Probe:
         return self._theta.copy()
 
     def step(self, accuracy: float, scale: float) -> float:
-        """The smallest h at which rounding alone makes a bar of this accuracy, within reason."""
+        """Returns the smallest h at which rounding makes no wider bar than `accuracy`, from `SMALLEST` to `LARGEST`."""
         wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
         return min(max(wanted, SMALLEST * scale), LARGEST * scale)
 
 
 def better_step(probe: Probe, line: Line, accuracy: float, largest: float) -> float:
-    """The step that the line should have had: its own, if there is little to be gained.
+    """Returns the step that a line should have had: its own, if there is little to be gained.
 
-    Rounding makes an error n/h, truncation one c of the order of h²: they balance at h (n / hc)^(1/3). Where there is
-    only rounding, the step becomes as large as the accuracy needs, up to `largest`.
+    With the step h, rounding makes an error of n/h, and truncation one of c, which is of the order of h². The two
+    balance at the step h (n / hc)^(1/3). Where there is only rounding, the step becomes as large as the accuracy needs,
+    up to `largest`.
     """
     h = line.step
     rounding, measured = BAR * probe.noise / (2.0 * h), BAR * line.third / (2.0 * h)
@@ -211,16 +218,16 @@ def better_step(probe: Probe, line: Line, accuracy: float, largest: float) -> fl
 
 
 def norm(x: NDArray[np.float64]) -> float:
-    """The Euclidean norm of a matrix, whose squares neither over- nor underflow."""
+    """Returns the Euclidean norm of a matrix, without over- or underflow; infinite or NaN where an entry is."""
     largest = float(np.abs(x).max(initial=0.0))
     if not 0.0 < largest < inf:
         return largest
-    scale = 2.0 ** frexp(largest)[1]
+    scale = 2.0 ** frexp(largest)[1]  # whose squares neither over- nor underflow
     return scale * float(np.sqrt(np.einsum("ij,ij->", x / scale, x / scale)))
 
 
 def _project(g: NDArray[np.float64], there: NDArray[np.float64], here: NDArray[np.float64]) -> float:
-    """g·(there - here), by pieces: no more than some rows are subtracted at once."""
+    """Returns g·(there - here), piece by piece: a difference of whole arrays would take as much memory again."""
     rows = max(1, _CHUNK // max(g.shape[1], 1))
     return float(
         sum(

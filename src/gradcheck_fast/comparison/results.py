@@ -9,9 +9,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: How many stretches of rows, or of columns, a block's label names, at most: more would not fit into a line.
+_MOST_STRETCHES = 6
+
 
 class Entry(NamedTuple):
-    """One entry of the gradient, as both sides have it."""
+    """One entry of a gradient, in both versions.
+
+    Attributes
+    ----------
+    array : str
+        The name of its array.
+    index : tuple of int
+        Its place in the array.
+    analytic, numerical : float
+        The number in the gradient that is checked, and the one found by differences.
+    """
 
     array: str
     index: tuple[int, ...]  # type: ignore[assignment]  # shadows tuple.index
@@ -20,17 +33,21 @@ class Entry(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows and columns of an array between which more is wrong than is listed entry by entry.
+    """A block of an array in which more entries are wrong than are listed one by one.
+
+    It consists of the entries that lie in one of `rows` and in one of `columns`. An array of three or more axes is seen
+    as the matrix that is nearest to a square, a vector as one row.
 
     Attributes
     ----------
     rows, columns : tuple of (int, int)
-        Stretches of them, each from the first to one beyond the last. An array of more axes is seen as the matrix that
-        is nearest to a square, a vector as one row.
+        Stretches of rows, and of columns, each as the first and the one after the last.
     extent : tuple of int
-        Rows and columns of the array.
-    drawn, wrong : int
-        How many of them were drawn at random and differenced one by one, and how many of these were wrong.
+        The numbers of rows and columns of the whole array.
+    drawn : int
+        How many entries of the block were drawn at random and differenced one by one.
+    wrong : int
+        How many of these were wrong.
     """
 
     rows: tuple[tuple[int, int], ...]
@@ -41,23 +58,23 @@ class Block(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many entries lie in it."""
+        """The number of entries in the block."""
         return _total(self.rows) * _total(self.columns)
 
     @property
     def estimate(self) -> int:
-        """About how many entries are wrong: all, if all that were drawn are; at least one."""
+        """An estimate of how many entries are wrong: the share among those that were drawn, but at least one entry."""
         return max(1, round(self.size * self.wrong / max(self.drawn, 1)))
 
     @property
     def label(self) -> str:
-        """Where it is, such as ``rows 4-7 x column 2``; empty if it is all of the array."""
+        """Where the block is, such as ``rows 4-7 x column 2``; empty if it is the whole array."""
         sides = zip(("row", "column"), (self.rows, self.columns), self.extent, strict=True)
         return " x ".join(_side(what, found) for what, found, extent in sides if _total(found) < extent)
 
     @property
     def evidence(self) -> str:
-        """What the entries that were drawn of it say."""
+        """What the entries that were drawn from the block tell, in words."""
         if not self.drawn:
             return "something is wrong there"
         if self.drawn == self.size == self.wrong:
@@ -84,14 +101,21 @@ def _total(stretches: tuple[tuple[int, int], ...]) -> int:
 
 def _side(what: str, stretches: tuple[tuple[int, int], ...]) -> str:
     parts = [f"{begin}" if end == begin + 1 else f"{begin}-{end - 1}" for begin, end in stretches]
-    parts = [*parts[:6], f"and {len(parts) - 6} more"] if len(parts) > 6 else parts
+    if len(parts) > _MOST_STRETCHES:
+        parts = [*parts[:_MOST_STRETCHES], f"and {len(parts) - _MOST_STRETCHES} more"]
     return f"{what}{'s' * (_total(stretches) > 1)} {', '.join(parts)}"
 
 
 class Drawn(NamedTuple):
-    """Entries of one array that were differenced one by one: its name, and for each entry three numbers.
+    """Entries of one array that were differenced one by one.
 
-    They are columns, of shape (entries, 1), if the array is a matrix.
+    Attributes
+    ----------
+    array : str
+        The name of the array.
+    params, analytic, numerical : ndarray of float64, shape (entries,) or (entries, 1)
+        The parameter, the analytic and the numerical derivative of each entry. They are columns if the array is a
+        matrix.
     """
 
     array: str
@@ -102,41 +126,43 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class ArrayResult:
-    """How one array of the gradient compares.
+    """How one array of the analytic gradient, a, compares with the numerical gradient, n.
 
     Attributes
     ----------
     name : str
+        The name of the array.
     shape : tuple of int
+        Its shape.
     relative_error : float
-        ‖a − n‖ / ‖a + n‖ over the array.
+        ‖a − n‖ / ‖a + n‖ over the entries that were compared; with ``method="directional"`` an estimate for the array.
     largest_error : float
-        Largest \\|a − n\\|.
+        The largest \\|a − n\\| among the entries that were compared one by one.
     wrong : int
-        Entries beyond the tolerance, or not finite in the analytic gradient.
+        How many entries are beyond the tolerance, or not finite in the analytic gradient.
     size : int
-        Entries in all.
+        How many entries the array has.
     rtol, atol : float
-        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``, by default plus its error bar
-        and the rounding that a sum of its condition has in the dtype of the analytic gradient.
+        The tolerance: an entry is right if ``|a - n| <= atol + rtol * max(|a|, |n|)``. By default its error bar is
+        added, and the error that rounding in the dtype of the analytic gradient may make.
     at_kink : int
-        Right entries at a kink: the analytic number is one of the slopes there.
+        How many entries are right because they lie at a kink, and the analytic number is one of the slopes there.
     inconclusive : int
-        Entries whose error bar, or the rounding due to the gradient's dtype, is too wide to decide, or whose numerical
-        gradient is not finite; in an array in which there is something to check.
+        How many entries cannot be decided: their error bar, or the rounding due to the gradient's dtype, is too wide,
+        or their numerical gradient is not finite. It is 0 if the array is `empty`.
     empty : bool
-        Whether the numerical gradient is zero, less than its error bars, or at a kink, in all entries, and the bars are
-        next to nothing beside the whole gradient: there is nothing that could be wrong by much.
+        Whether there is nothing to check. Each entry of the numerical gradient is then zero, less than its error bar,
+        or at a kink; and all bars are next to nothing beside the whole gradient, so nothing can be wrong by much.
     drawn : int, optional
-        How many entries were drawn at random and compared; None: all were.
+        How many entries were drawn at random and compared; None if all were.
     power : float, optional
-        Of functions of which only values are known: an error of this size, relative to ‖n‖, would have been seen. By
-        directions: relative to ‖a‖, with the stated probability; in a wrong array, outside of what was found.
-        `relative_error` is then an estimate, and `largest_error` that of the entries that were differenced one by one.
+        The relative size from which on an error in this array would have been seen. It is known for functions of which
+        only values are known, relative to ‖n‖; and with ``method="directional"``, relative to ‖a‖, with the stated
+        probability, and in a wrong array outside of what was found.
     entries : tuple of tuple of int
-        By directions: the indices of the wrong entries that were found one by one.
+        With ``method="directional"``: the indices of the wrong entries that were found one by one.
     blocks : tuple of Block
-        What is wrong besides, and too much to be listed.
+        With ``method="directional"``: the parts of the array in which more entries are wrong than can be listed.
     """
 
     name: str
@@ -157,12 +183,12 @@ class ArrayResult:
 
     @property
     def checked(self) -> int:
-        """How many entries were compared."""
+        """The number of entries that were compared."""
         return self.size if self.drawn is None else self.drawn
 
     @property
     def estimated(self) -> bool:
-        """Whether the number of wrong entries is an estimate: not all in its blocks were looked at and wrong."""
+        """Whether `wrong` is an estimate: of a block none was drawn, or not all that were drawn are wrong."""
         return any(block.wrong < block.drawn or not block.drawn for block in self.blocks)
 
     @property

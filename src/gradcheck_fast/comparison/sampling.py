@@ -1,4 +1,4 @@
-"""A random part of the entries: for many parameters, where every entry takes its time."""
+"""Compares a random sample of the entries, where there are too many parameters to difference each of them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import ArrayResult
     from gradcheck_fast.inputs.trees import Shape
 
-#: The share of wrong entries that the report speaks of.
+#: The share of wrong entries in an array of which the report says with what probability it would have been seen.
 SHARE = 0.01
-#: Arrays of no more entries are small: they are covered in full.
+#: Arrays of no more than this many entries are compared in full, as that takes hardly any time.
 SMALL = 64
 
 
 class Sample(NamedTuple):
-    """Which entries are compared.
+    """The entries that are compared.
 
     Attributes
     ----------
-    entries : ndarray of int
-        Where they lie in the flat vector, in order.
+    entries : ndarray of int, shape (entries,)
+        Their places in the flat vector, in ascending order.
     counts : dict
-        How many there are of each array, by name.
+        How many of them lie in each array, by its name.
     asked : str
-        What was asked for.
+        What the user asked for, in words.
     """
 
     entries: NDArray[np.intp]
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     asked: str
 
     def of(self, packed: Packed) -> Packed:
-        """These entries only. An array that is not covered in full is a vector."""
+        """Takes these entries out of `packed`. An array of which entries are missing becomes a vector."""
         shapes: dict[str, Shape] = {
             name: shape if self.counts[name] == prod(shape) else (self.counts[name],)
             for name, shape in packed.shapes.items()
@@ -54,7 +54,15 @@ class Sample(NamedTuple):
 
 
 def read_sample(sample: object) -> int | float:
-    """`sample`, a number of entries or a share of them; an error names it if it is neither."""
+    """Reads the argument `sample`: a whole number of entries, or a share of them as a float.
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it is not positive, or a share of more than 1.
+    """
     if isinstance(sample, (float, np.floating)):
         share = number("sample", sample, positive=True)
         if share > 1.0:
@@ -64,9 +72,18 @@ def read_sample(sample: object) -> int | float:
 
 
 def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
-    """Draws entries without repetition, of each array as many; all of vectors and of small arrays.
+    """Draws entries at random, without repetition, and the same ones for the same seed.
 
-    A vector is what has one axis, besides such of length 1. One that is all there is, is no bias: it is drawn from.
+    Small arrays and vectors are taken in full. A vector is an array that has one axis besides axes of length 1. A
+    vector that is the only array is no bias, but holds all parameters: entries are drawn from it as from a matrix.
+
+    Parameters
+    ----------
+    shapes : dict
+        The shape of each array, by its name.
+    sample : int or float
+        How many entries of each array, or which share of them, as `read_sample` gives it.
+    seed : int
     """
     generator = np.random.default_rng(seed)
     entries, counts = [], {}
@@ -81,13 +98,13 @@ def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
 
 
 def chosen(shapes: dict[str, Shape], entries: NDArray[np.intp]) -> Sample:
-    """These entries, which are in order."""
+    """Makes the sample of the given entries, which are in ascending order."""
     counts = {name: int(np.diff(np.searchsorted(entries, [p.start, p.stop]))[0]) for name, p, _ in parts(shapes)}
     return Sample(entries, counts, "chosen")
 
 
 def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Comparison:
-    """The comparison of sampled entries as one of all: NaN, and an excess of -inf, where nothing was compared.
+    """Turns the comparison of a sample into one of all entries, which has NaN and an excess of -inf at the others.
 
     Entries of the analytic gradient that are not finite are wrong, drawn or not: no evaluation is needed to see them.
     """
@@ -112,7 +129,10 @@ def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Compariso
 
 
 def _of_array(array: ArrayResult, shape: Shape, not_finite: int) -> ArrayResult:
-    """The same for the whole array, of which so many entries that were not drawn are not finite."""
+    """Turns the result of an array's sample into that of the whole array.
+
+    `not_finite` is the number of entries that were not drawn and are not finite; they are counted as drawn and wrong.
+    """
     size = prod(shape)
     if array.size == size:
         return array
@@ -124,7 +144,10 @@ def _of_array(array: ArrayResult, shape: Shape, not_finite: int) -> ArrayResult:
 
 
 def drawn_of(comparison: Comparison, params: Packed, analytic: Packed, shapes: Mapping[str, Shape]) -> dict[str, Drawn]:
-    """What was found of each wrong array, all of the sampled entries; `shapes` are those of the whole arrays."""
+    """Returns the sampled entries of each wrong array whose numbers are all finite, by its name.
+
+    `shapes` are those of the whole arrays.
+    """
     numbers = [dict(split(flat, analytic.shapes)) for flat in (params.flat, analytic.flat, comparison.numerical)]
     forms = {name: (-1, 1) if len(shape) > 1 else (-1,) for name, shape in shapes.items()}
     found = {
@@ -136,7 +159,11 @@ def drawn_of(comparison: Comparison, params: Packed, analytic: Packed, shapes: M
 
 
 def coverage(shapes: Mapping[str, Shape], sample: Sample) -> str:
-    """What would have been seen: n entries drawn of an array all miss the wrong ones with (1 - share)^n at most."""
+    """Says with what probability a share of wrong entries would have been seen; says nothing if all are compared.
+
+    If a share s of an array's entries is wrong, n entries drawn from it all miss them with probability (1 - s)^n at
+    most.
+    """
     fewest = min((count for name, count in sample.counts.items() if count < prod(shapes[name])), default=0)
     if not fewest:
         return ""

@@ -1,4 +1,4 @@
-"""User's arrays: reading them as float64, and saying which entry of which array is wrong."""
+"""Reads the arrays that users hand over, says what is wrong with one, and knows in which precision numbers are."""
 
 from __future__ import annotations
 
@@ -13,25 +13,41 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
-#: Of fewer float32 numbers in an array of float64 chance may be the reason.
-_FEW = 4
+#: The size of a float64 in bytes: wider floating-point numbers would lose digits.
+_FLOAT64_BYTES = np.dtype(np.float64).itemsize
+#: How many numbers that need the digits of float32 an array of float64 must have for it to be taken for float32
+#: numbers. With fewer of them it may be a coincidence that float32 can hold them all.
+_FEWEST_FLOAT32 = 4
 
 
 def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[Any]:
-    """`value` as an array of integers or floating-point numbers, not copied if it is one.
+    """Reads `value` as an array of integers or floating-point numbers.
+
+    Parameters
+    ----------
+    what : str
+        What the array is called in errors.
+    value : array_like
+    allow_bool : bool
+        Whether an array of booleans is accepted.
+
+    Returns
+    -------
+    ndarray
+        In its own dtype; `value` itself if it is an array.
 
     Raises
     ------
     TypeError
-        If its dtype is complex, object, string, boolean (unless allowed), or wider than float64.
+        If `value` cannot be read as an array, or if its dtype is complex, object, string, boolean (unless allowed), or
+        wider than float64.
     """
     try:
         array = np.asarray(value)
     except Exception as error:
         hint = "; pad samples of different lengths, and give their lengths" if "inhomogeneous" in str(error) else ""
         raise TypeError(f"{what}: cannot be read as an array ({error}){hint}") from None
-    if array.dtype.kind in "iu" or (array.dtype.kind == "f" and array.dtype.itemsize <= 8):
+    if array.dtype.kind in "iu" or (array.dtype.kind == "f" and array.dtype.itemsize <= _FLOAT64_BYTES):
         return array
     if allow_bool and array.dtype.kind == "b":
         return array
@@ -40,15 +56,18 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
 
 
 class Precision(NamedTuple):
-    """The floating-point numbers in which something was computed, whatever it is stored in.
+    """The floating-point numbers in which something was computed; it may be stored in others.
 
     Attributes
     ----------
     name : str
+        The name of their dtype.
     eps : float
-        The distance from 1 to the next number.
-    tiny, smallest_subnormal : float
-        The smallest normal number, and the smallest of all.
+        The distance from 1 to the next larger number.
+    tiny : float
+        The smallest positive normal number.
+    smallest_subnormal : float
+        The smallest positive number of all.
     """
 
     name: str
@@ -59,28 +78,37 @@ class Precision(NamedTuple):
     @classmethod
     @cache
     def of(cls, dtype: np.dtype[Any]) -> Precision:
-        """That of numbers of this dtype; integers are read as float64."""
+        """The precision of a dtype; integers count as float64, as which they are read."""
         info = np.finfo(dtype if dtype.kind == "f" else np.float64)
         return cls(info.dtype.name, float(info.eps), float(info.tiny), float(info.smallest_subnormal))
 
     @property
     def is_coarse(self) -> bool:
-        """Whether it is less than that of float64."""
+        """Whether these numbers have fewer digits than float64."""
         return self.eps > DOUBLE.eps
 
 
-SINGLE, DOUBLE = Precision.of(np.dtype(np.float32)), Precision.of(np.dtype(np.float64))
-#: NumPy has no such numbers; PyTorch and JAX do.
+#: The precision of float32.
+SINGLE = Precision.of(np.dtype(np.float32))
+#: The precision of float64, in which this library computes.
+DOUBLE = Precision.of(np.dtype(np.float64))
+#: The numbers of PyTorch and JAX with 8 significant bits and the exponents of float32, which NumPy does not know.
 BFLOAT16 = Precision("bfloat16", 2.0**-7, 2.0**-126, 2.0**-133)
 
 
 def coarsest(precisions: Iterable[Precision]) -> Precision:
-    """The one with the fewest digits; float64 of none."""
+    """Returns the precision with the fewest digits; that of float64 if there is none, or none coarser."""
     return max((DOUBLE, *precisions), key=lambda precision: precision.eps)
 
 
 def require_float64(what: str, dtype: np.dtype[Any]) -> None:
-    """TypeError where a function that was given float64 computes in less."""
+    """Refuses what a function that was given float64 has returned in a coarser dtype.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` has fewer digits than float64; the message begins with `what`.
+    """
     if Precision.of(dtype).is_coarse:
         raise TypeError(
             f"{what}: gives {dtype}, though it was given float64; differences of such numbers have hardly any digits. "
@@ -89,19 +117,28 @@ def require_float64(what: str, dtype: np.dtype[Any]) -> None:
 
 
 def is_float32(numbers: NDArray[np.float64]) -> bool:
-    """Whether all are float32 numbers, and not for being simple ones such as 0 and ½."""
+    """Whether an array of float64 holds nothing but float32 numbers, some of which do not fit into float16.
+
+    Numbers such as 0 and ½, which do, say nothing of where they come from.
+    """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         simple = int((numbers == numbers.astype(np.float16)).sum())
-        return bool((numbers == numbers.astype(np.float32)).all()) and len(numbers) - simple >= _FEW
+        return bool((numbers == numbers.astype(np.float32)).all()) and len(numbers) - simple >= _FEWEST_FLOAT32
 
 
 def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
-    """Index of the first True."""
+    """Returns the index of the first True, in C order."""
     return tuple(int(k) for k in np.unravel_index(int(np.argmax(mask)), mask.shape))
 
 
 def require_finite(what: str, array: NDArray[Any]) -> None:
-    """ValueError with the first index at which `array` is NaN or infinite."""
+    """Refuses an array with an entry that is NaN or infinite.
+
+    Raises
+    ------
+    ValueError
+        If there is one; the message begins with `what` and gives the index of the first.
+    """
     finite = np.isfinite(array)
     if not finite.all():
         index = first_index(~finite)
@@ -109,17 +146,20 @@ def require_finite(what: str, array: NDArray[Any]) -> None:
 
 
 def same_bits(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
-    """Whether two arrays have the same numbers, to the sign of a zero and what kind of NaN."""
+    """Whether two arrays agree bit by bit; 0.0 and -0.0 differ, and so do two NaNs with different bits."""
     return np.array_equal(a.ravel().view(np.int64), b.ravel().view(np.int64))
 
 
 def format_index(index: tuple[int, ...]) -> str:
-    """``[2, 3]``; ``[]`` for the one entry of a scalar."""
+    """Writes an index as ``[2, 3]``; that of the one entry of a scalar is ``[]``."""
     return "[" + ", ".join(map(str, index)) + "]"
 
 
 def digest(*values: Any) -> str:
-    """Tells values from others, arrays to the last bit."""
+    """Returns the SHA-256 digest of some values, as a hexadecimal string.
+
+    Arrays enter it with their dtype, their shape and all their bits, other values as their ``repr``.
+    """
     found = sha256()
     for value in values:
         if isinstance(value, np.ndarray):

@@ -1,6 +1,6 @@
-"""A tree of arrays <-> one flat vector.
+"""Turns a tree of arrays into one flat vector, and back.
 
-A tree is an array, a number, or a dict, list or tuple of trees. Packing returns its own inverse.
+A tree is an array, a number, or a dict, list or tuple of trees. What packing returns knows how to unpack.
 """
 
 from __future__ import annotations
@@ -22,29 +22,31 @@ if TYPE_CHECKING:
 
 Tree: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
+#: How many names an error lists, at most: with more, the message would be too long to read.
+_MOST_LISTED = 6
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A tree as one flat float64 vector, and how to go back.
+    """A tree as one flat float64 vector, with what is needed to go back.
 
     Attributes
     ----------
-    flat : ndarray, shape (size,)
-        All entries, array after array, each in C order. A private copy.
+    flat : ndarray of float64, shape (size,)
+        All entries, array after array, each in C order. It is a copy, which shares nothing with the tree.
     shapes : dict
-        Of each array by name, in the order of `flat`.
+        The shape of each array by its name, in the order of `flat`.
     dtypes : dict
-        The dtype that each array had.
+        The dtype that each array had, by its name.
     unpack : callable
-        A flat vector of that size -> a tree like the one packed, of arrays that are views of that vector. Of an array
-        of such vectors, shape (..., size), the arrays have those axes first.
+        Takes a flat vector of that size to a tree like the one that was packed, whose arrays are views of the vector.
+        An array of such vectors, of shape (..., size), is taken to arrays that have its leading axes first.
     paths : tuple of str
         Where each array lies in the tree, in the order of `flat`; empty if the tree is one vector.
     computed_in : Precision
-        What the numbers went through, where that is coarser than some of `dtypes`.
+        The coarsest precision in which the numbers were computed; it may be coarser than that of `dtypes`.
     notes : tuple of str
-        What was taken though its shape is another than was expected.
+        Sentences that name the arrays that were accepted although they do not have the expected shape.
     """
 
     flat: NDArray[np.float64]
@@ -56,21 +58,21 @@ class Packed:
     notes: tuple[str, ...] = ()
 
     def precision(self, name: str) -> Precision:
-        """How many digits the numbers of an array have."""
+        """The precision of an array: that of its dtype, or `computed_in` where this is coarser."""
         return coarsest((Precision.of(self.dtypes[name]), self.computed_in))
 
     @property
     def precisions(self) -> list[Precision]:
-        """The same of all arrays."""
+        """The precision of each array, in the order of `flat`."""
         return [self.precision(name) for name in self.dtypes]
 
     def arrays(self, flat: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
-        """The arrays that lie in `flat`, as views, by name."""
+        """Yields the name of each array and the array itself, as a view of `flat`."""
         return split(flat, self.shapes)
 
 
 def parts(shapes: Mapping[str, Shape]) -> Iterator[tuple[str, slice, Shape]]:
-    """The name of each array, where it lies in the flat vector, and its shape."""
+    """Yields the name of each array, the slice of the flat vector in which it lies, and its shape."""
     begin = 0
     for name, shape in shapes.items():
         end = begin + prod(shape)
@@ -79,7 +81,11 @@ def parts(shapes: Mapping[str, Shape]) -> Iterator[tuple[str, slice, Shape]]:
 
 
 def as_matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of an array seen as a matrix, split between two axes where that is nearest to a square."""
+    """Returns the numbers of rows and columns of an array that is seen as a matrix.
+
+    The first axes become the rows and the last ones the columns, divided where that gives the matrix nearest to a
+    square. A vector is one row. An array of two or more axes must not be empty.
+    """
     if len(shape) < 2:
         return 1, prod(shape)
     splits = [(prod(shape[:k]), prod(shape[k:])) for k in range(1, len(shape))]
@@ -87,7 +93,13 @@ def as_matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def entry_name(shapes: Mapping[str, Shape], k: int) -> str:
-    """What entry k of the flat vector is called: ``W1[3, 4]``."""
+    """Returns the name of entry `k` of the flat vector: ``W1[3, 4]``, or ``b`` if the array b is a scalar.
+
+    Raises
+    ------
+    IndexError
+        If the vector has no more than `k` entries.
+    """
     for name, part, shape in parts(shapes):
         if k < part.stop:
             return name + format_index(tuple(map(int, np.unravel_index(k - part.start, shape)))) if shape else name
@@ -95,28 +107,28 @@ def entry_name(shapes: Mapping[str, Shape], k: int) -> str:
 
 
 def split(flat: NDArray[Any], shapes: Mapping[str, Shape]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Views of the consecutive arrays of a flat vector; of many, one a row, arrays with that axis first."""
+    """Yields the name and a view of each array of a flat vector; leading axes of `flat` come first in the arrays."""
     for name, part, shape in parts(shapes):
         yield name, flat[..., part].reshape(flat.shape[:-1] + shape)
 
 
 def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
-    """Packs a tree in its own order; arrays are named by their path, ``layer.W`` or ``[0][1]``.
+    """Packs a tree in its own order; the name of an array is its path, such as ``layer.W`` or ``[0][1]``.
 
     Parameters
     ----------
     tree : array, number, or dict, list or tuple of trees
     what : str
-        What to call the tree in errors (and the array, where the tree is one array).
+        What the tree is called in errors; also the name of the array, where the tree is a single one.
     finite : bool
-        Whether NaN and infinity are errors.
+        Whether NaN and infinity are refused.
 
     Raises
     ------
     TypeError
         If a leaf is not a real array or number.
     ValueError
-        If a leaf is not finite, or two have one name.
+        If a leaf is not finite, or if two have the same name.
     """
     leaves = _read(tree, what)
     return _pack(tree, leaves, list(leaves), what, finite)
@@ -128,13 +140,26 @@ def pack_as(
 ) -> Packed:  # fmt: skip
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
-    It may be one flat vector of all entries in that order; a dict (nested or not) with these names; a tree whose
-    arrays lie at `paths`, in any order; or any other tree of arrays of these shapes in this order. `samples`, the
-    number of samples, helps to say what is wrong with the shape of a gradient. What is packed already stays as it is.
-
-    With `unit_axes` an array whose shape differs by axes of length 1 alone is taken as well, and noted: its entries are
-    the same, in the same order. That is for gradients, of which only the entries count. Parameters must have the shapes
-    that are expected: a network's bias that is a column belongs to weights that are transposed.
+    Parameters
+    ----------
+    tree : tree or Packed
+        One flat vector of all entries in the order of `shapes`; a dict (nested or not) with their names; a tree whose
+        arrays lie at `paths`, in any order; or any other tree of arrays of these shapes in this order. What is packed
+        already is returned as it is.
+    shapes : dict
+        The expected shape of each array, by its name.
+    what : str
+        What the tree is called in errors.
+    paths : sequence of str
+        Where the arrays lie in the tree that `tree` is expected to resemble, in the order of `shapes`.
+    finite : bool
+        Whether NaN and infinity are refused.
+    samples : int, optional
+        The number of samples, from which errors tell that a gradient was not summed over them.
+    unit_axes : bool
+        Whether an array whose shape differs by axes of length 1 alone is accepted, with a note: its entries are the
+        same, in the same order. That is for gradients, of which only the entries count. Parameters must have the
+        expected shapes: if a network's bias is a column, its weights are transposed.
 
     Raises
     ------
@@ -182,7 +207,7 @@ def _without_units(shape: Shape) -> Shape:
 
 
 def _is_flat(shape: Shape, shapes: Mapping[str, Shape], unit_axes: bool) -> bool:
-    """Whether an array of that shape is one vector of all entries, not the one array that is expected."""
+    """Whether an array of that shape is read as one vector of all entries, not as the one array that is expected."""
     if len(shape) == 1:
         return list(shapes.values()) != [shape]
     known = len(shapes) == 1 and _without_units(shape) == _without_units(*shapes.values())
@@ -190,7 +215,7 @@ def _is_flat(shape: Shape, shapes: Mapping[str, Shape], unit_axes: bool) -> bool
 
 
 def _shape_notes(what: str, given: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-    """What to say of the arrays that were taken with another shape."""
+    """Returns a sentence on the arrays that were accepted with another shape; none if there are none."""
     if not given:
         return ()
     if len(given) > 1:
@@ -207,7 +232,7 @@ def _shape_notes(what: str, given: Mapping[str, Shape], shapes: Mapping[str, Sha
 def _shape_hint(
     called: str, name: str, given: Mapping[str, Shape], shapes: Mapping[str, Shape], samples: int | None
 ) -> str:
-    """What the shape of an array says about the mistake, if it says anything."""
+    """Returns a hint at the mistake that would give an array this shape; an empty string if none is known."""
     got, expected = given[name], shapes[name]
     other = next((o for o in shapes if got == shapes[o] and given[o] == expected), None)
     if other is not None:
@@ -225,7 +250,7 @@ def _shape_hint(
 
 
 def walk(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays (or whatever is there) of a tree, each with its path after `path`."""
+    """Yields the path of each leaf of a tree, which begins with `path`, and the leaf, whatever it is."""
     if _is_leaf(tree):
         yield path, tree
         return
@@ -234,12 +259,12 @@ def walk(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def copy(tree: Tree) -> Tree:
-    """The same tree with arrays of its own, of the same dtypes."""
+    """Copies a tree and its arrays, with their dtypes."""
     return _rebuild(tree, iter([np.array(leaf) for _, leaf in walk(tree)]))
 
 
 def cast(tree: Tree, like: Tree) -> Tree:
-    """The same tree with the dtypes of a tree of the same form."""
+    """Copies a tree, with each array in the dtype of the array at its place in `like`, a tree of the same form."""
     pairs = zip(walk(tree), walk(like), strict=True)
     return _rebuild(like, iter([np.asarray(leaf, np.asarray(other).dtype) for (_, leaf), (_, other) in pairs]))
 
@@ -280,10 +305,10 @@ def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], 
 
 
 class _Unpack:
-    """A flat vector of arrays of these shapes -> a tree like `tree`, which has them in the order of `names`.
+    """Takes a flat vector to a tree like `tree`, whose arrays have these shapes and are in the order of `names`.
 
-    Of the tree only its form is needed: pickled, its arrays stay behind. A function's trees are made anew for every
-    evaluation, so the usual ones (an array; a dict or a list of arrays) are made without going through them.
+    Only the form of `tree` is needed, so its arrays are not pickled. A function's tree is made anew for every
+    evaluation, so the usual ones (an array; a dict or a list of arrays) are made without a walk through `tree`.
     """
 
     def __init__(self, tree: Tree, shapes: Mapping[str, Shape], names: Sequence[str]) -> None:
@@ -293,13 +318,13 @@ class _Unpack:
 
     @cached_property
     def _parts(self) -> list[tuple[slice, Shape]]:
-        """Where the arrays lie in the vector, in the order of the tree."""
+        """The slice of the vector and the shape of each array, in the order of the tree."""
         places = {name: (part, shape) for name, part, shape in parts(self._shapes)}
         return [places[name] for name in self._names]
 
     @cached_property
     def _form(self) -> Callable[[list[NDArray[Any]]], Tree]:
-        """From the arrays in that order to the tree."""
+        """Makes the tree of arrays that are in its order."""
         tree = self._tree
 
         def is_array(leaf: Any) -> bool:
@@ -371,4 +396,4 @@ def _name_differences(what: str, got: list[str], expected: list[str]) -> str:
 
 def _list(names: Mapping[str, Any]) -> str:
     listed = list(names)
-    return ", ".join(listed[:6] + ["…"] * (len(listed) > 6)) or "none"
+    return ", ".join(listed[:_MOST_LISTED] + ["…"] * (len(listed) > _MOST_LISTED)) or "none"

@@ -1,4 +1,4 @@
-"""Central differences of some entries of a function, with their first steps, and how they are made better."""
+"""Differences some entries of a function with their first steps, and makes the differences better where needed."""
 
 from __future__ import annotations
 
@@ -26,39 +26,62 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.numerical.point import Point
 
-#: Differences are doubted if the slopes to both sides differ by more than this part of them.
+#: A central difference is doubted if the slopes to both sides differ from it by more than this part of it: the function
+#: then bends too much for the step.
 DOUBT = 3e-3
-#: Values that are multiples of so many of their roundings were rounded on purpose.
+#: Noise, or what values are rounded to multiples of, is mentioned only if it is more than this many roundings of the
+#: values: so much does not come from the rounding of a sum.
 ROUNDED = 1e3
-#: Noise is named if it is more than this part of what is typical of first differences.
+#: And noise is mentioned only if it is more than this part of the root mean square of the differences of values.
 SPOILT = 1e-6
-#: A step that is much smaller than those of differences, in sizes of the parameters: what the gradient says of it must
-#: be seen, to this part of the sizes that are added up, unless the values have noise.
-GLANCE, AGREEMENT = 2.0**-34, 1e-2
-#: Entries whose differences are zero are moved together, by so many of their first steps.
+#: A tiny step, in sizes of the parameters, that tells whether values have noise. It is much smaller than those of
+#: differences, so that it shows noise that they do not.
+GLANCE = 2.0**-34
+#: After the tiny step the cost must have changed by what the gradient says, to this part of the sizes of what is added
+#: up in that; otherwise its values may have noise.
+AGREEMENT = 1e-2
+#: The points on the line of the tiny step, in such steps, at which values without noise lie on a straight line. They
+#: are some steps off the parameters, where kinks and jumps often are.
+ON_LINE = (8, 9, 10)
+#: Entries whose differences are zero are moved together, by at least this many of their first steps.
 FLAT = 64.0
-#: Not more than this part of them is looked for in halves, and halves of halves.
+#: How much farther than that some are moved, at most, as a factor: by moves of the same size their changes could
+#: cancel.
+UNEVEN = 1.5
+#: How many evaluations may be spent on finding the entries that leave the cost as it is, for each entry whose
+#: difference is zero. Two more are always made, which is enough if none of them changes the cost.
 FEW = 0.25
 
 
 class Central:
-    """Central differences of some entries, to be made better where that is asked for.
+    """Central differences of some entries, which can be made better.
 
     Parameters
     ----------
     point : Point
-    entries : ndarray of int
+        The function and the parameters.
+    entries : ndarray of int, shape (size,)
+        The numbers of the entries.
     step : float or None
-        h; None: chosen for each entry.
+        h; None if it is to be chosen for each entry.
     times : float
-        Takes so many times the step.
+        A factor by which the step is multiplied.
 
     Attributes
     ----------
-    values : ndarray, shape (2, size)
+    values : ndarray of float64, shape (2, size)
         The costs at p + h and at p - h; NaN where the function is not defined.
-    width, gradient : ndarray, shape (size,)
-        The distance of the two points, and the difference of the values over it.
+    width : ndarray of float64, shape (size,)
+        The distance of the two points.
+    gradient : ndarray of float64, shape (size,)
+        The difference of the two values over the width.
+
+    Raises
+    ------
+    ValueError
+        If a given step is lost in a parameter.
+    Exception
+        What the function raises on both sides of an entry, if the step is given.
     """
 
     def __init__(self, point: Point, entries: NDArray[np.intp], step: float | None, times: float = 1.0) -> None:
@@ -78,25 +101,31 @@ class Central:
             self._raise_where(np.flatnonzero(lost))
 
     def noise(self) -> Noise:
-        """How much of the function's values is noise."""
+        """Measures, once, how much of the function's values is noise."""
         if self._noise is None:
             self._noise = noise_around(self._point.theta, self._point.cost_beside)
         return self._noise
 
     def refined(self, some: NDArray[np.intp], enough: NDArray[np.float64] | float = 0.0) -> Refined:
-        """Some of them with the steps that suit them, and error bars that do not reach over kinks.
+        """Differences some of the entries with the steps that suit them, and finds error bars.
 
-        Error bars of the size `enough` need not be narrower.
+        The bars do not reach over kinks. Bars of the size `enough` need not be narrower.
+
+        Parameters
+        ----------
+        some : ndarray of int
+            Places in `entries`.
+        enough : float or ndarray of float64
         """
         if not len(some):
             return Refined(np.empty(0), np.empty(0))
         return self._refine(some, self.noise().level, THOROUGH, enough)
 
     def flat(self, some: NDArray[np.intp]) -> NDArray[np.float64]:
-        """How far the derivatives of some entries may be from 0, as far as these do not change the cost in any bit.
+        """Returns how far the derivatives of entries may be from 0 that change no bit of the cost when they are moved.
 
-        So a unit that is off, or a pixel that is zero, costs no more calls than its first difference. Infinite if they
-        change it, or if its values are rounded to less than what is stored.
+        So a unit that is off, or a pixel that is zero, takes hardly more calls than its first difference. The result is
+        infinite for entries that change the cost, and for all if its values have more noise than rounding.
         """
         bars = np.full(len(some), np.inf)
         still = (self.values[:, some] == self._point.value).all(axis=0)
@@ -106,22 +135,26 @@ class Central:
         return bars
 
     def closer(self, some: NDArray[np.intp], given: NDArray[np.float64]) -> Closer:
-        """A closer look at some of them, which seem not to be what is given."""
+        """Looks more closely at some of the entries, whose derivatives do not seem to be those that are `given`."""
         h, size = 0.5 * (self._points[0] - self._points[1])[some], np.abs(self._point.theta[self._entries[some]])
-        # in proportion to the parameter, over whose size the function may change
+        # no larger than in proportion to the parameter: the function may change over its size
         h = np.fmin(h / SMALLER_STEP, np.where(size > 0.0, PLAIN_STEP * size, np.inf))
         return look_closer(self._point, self._entries[some], h, self.noise().level, given)
 
     def has_noise(self, gradient: NDArray[np.float64]) -> bool:
-        """Whether the values have more noise than rounding, measured if a tiny step does not give what it should.
+        """Whether the values have more noise than rounding; noise is measured only if a tiny step hints at it.
 
-        `gradient` is that of all entries of the point.
+        Parameters
+        ----------
+        gradient : ndarray of float64
+            The derivatives of all entries of the point.
         """
         if self._noise is None and not self._is_suspicious(gradient):
             return False
         return self.noise().level > NOISES * EPSILON * abs(self._point.value)
 
     def _is_suspicious(self, gradient: NDArray[np.float64]) -> bool:
+        """Whether a tiny step of all parameters does not change the cost as the gradient says."""
         theta, base, line = self._point.theta, self._point.value, self._line()
         known = np.where(np.isfinite(gradient), gradient, 0.0)
         moved = theta + line
@@ -129,28 +162,29 @@ class Central:
             expected, size = float(known @ (moved - theta)), float(np.abs(known) @ np.abs(line))
         cost = self._point.cost_beside(moved)
         allowed = AGREEMENT * size + NOISES * EPSILON * max(abs(cost), abs(base))
-        if not isfinite(cost) or allowed > 2.0 * AGREEMENT * size:  # such a step shows nothing
+        if not isfinite(cost) or allowed > 2.0 * AGREEMENT * size:  # where rounding is most of it, nothing is shown
             return True
         if cost != base and abs(cost - base - expected) <= allowed:
             return False
-        # a kink or a jump at the parameters is not seen beside them: values lie on a line there, but not if on stairs
+        # It may be a kink or a jump at the parameters. Beside them it is not seen, and values lie on a straight line;
+        # values that are rounded lie on stairs.
         values, apart = self._on(line)
         return apart > allowed or not np.diff(values).all()
 
     def _line(self) -> NDArray[np.float64]:
-        """A tiny step of all parameters."""
+        """Returns a tiny step of all parameters."""
         theta = self._point.theta
         signs = np.random.default_rng(0).choice((-1.0, 1.0), len(theta))
         return np.asarray(GLANCE * signs * np.maximum(1.0, np.abs(theta)))
 
     def _on(self, line: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """The values at a few points beside the parameters, and how far they are from lying on a line."""
-        values = np.array([self._point.cost_beside(self._point.theta + k * line) for k in (8, 9, 10)])
+        """Returns the values at a few points beside the parameters, and how far they are from a straight line."""
+        values = np.array([self._point.cost_beside(self._point.theta + k * line) for k in ON_LINE])
         with np.errstate(invalid="ignore", over="ignore"):
             return values, float(np.abs(np.diff(values, 2)).max())
 
     def notes(self) -> tuple[str, ...]:
-        """What was noticed of the values, as far as they were looked at."""
+        """Returns notes on what was noticed of the values, as far as they were looked at."""
         said, noise = [], self._noise or Noise(0.0)
         visible = (
             ROUNDED * EPSILON * np.abs(self.values).max(initial=abs(self._point.value), where=np.isfinite(self.values))
@@ -181,7 +215,7 @@ class Central:
         return tuple(said)
 
     def repaired(self) -> NDArray[np.float64]:
-        """All of them, with smaller steps where the function bends too much for the first."""
+        """Returns the differences of all entries, with smaller steps where the function bends much."""
         plus, minus, _ = self._pairs
         with np.errstate(invalid="ignore", over="ignore"):
             bend = np.abs(plus + minus - 2.0 * self._point.value) / self.width
@@ -204,7 +238,7 @@ class Central:
         return found
 
     def _raise_where(self, some: NDArray[np.intp]) -> None:
-        """Lets the exception through that a function raises to both sides of an entry, whatever the step."""
+        """Raises what the function raises on both sides of one of some entries."""
         for k in some.tolist():
             if not np.isfinite(self.values[:, k]).any():
                 error = self._point.error_at(int(self._entries[k]), float(self._points[0, k]))
@@ -212,9 +246,12 @@ class Central:
                     raise error
 
     def _stay(self, some: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which of some entries leave the cost as it is, to the last bit, when they are moved together and farther."""
+        """Finds entries that leave every bit of the cost as it is when they are moved together, and farther.
+
+        Groups that change the cost are halved, as long as there are evaluations to spend.
+        """
         base = self._point.value
-        direction = 0.5 * FLAT * self.width[some] * np.random.default_rng(0).uniform(1.0, 1.5, len(some))
+        direction = 0.5 * FLAT * self.width[some] * np.random.default_rng(0).uniform(1.0, UNEVEN, len(some))
         flat = np.zeros(len(some), np.bool_)
         groups, budget = [np.arange(len(some))], FEW * len(some) + 2.0
         while groups and budget > 0.0:

@@ -1,11 +1,12 @@
-"""A closer look at entries that seem wrong: kinks closer to the parameters than the first steps, and ties at them.
+"""Looks more closely at entries that seem wrong: for kinks nearer than the first steps, and for ties at the parameters.
 
 First each entry is moved by ever smaller steps, as long as noise allows. If the slopes to both sides become one, there
-are kinks close by, but none at the parameters, and that slope is the derivative. Else several values may lie on kinks
-at once (units that get nothing but zeros, biases of zero), and what back-propagation takes at each of them is in
-between, or beside, the slopes along this one parameter. So the slope is found at points close by, too, where all
-parameters are moved and ties are broken in other ways: what lies between all these slopes is right. (They span the
-projection of Clarke's generalised gradient: Clarke, Optimization and Nonsmooth Analysis, 1983, theorem 2.5.1.)
+are kinks close by, but none at the parameters, and that slope is the derivative. Otherwise several values may lie on
+kinks at once (those of units that get nothing but zeros, or of biases of zero). What back-propagation takes at each of
+them may lie between the two slopes along this one parameter, or beside them. So the slope is also found at points close
+by, where all parameters are moved and the ties are broken in other ways. What lies between all these slopes is right:
+they span the projection of Clarke's generalised gradient (Clarke, Optimization and Nonsmooth Analysis, 1983, theorem
+2.5.1).
 """
 
 from __future__ import annotations
@@ -22,16 +23,22 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.numerical.point import Point
 
-#: How many smaller steps are tried, and how many times smaller each is.
-LEVELS, RATIO = 15, 4.0
-#: Two slopes are one if they differ by less than this many times their noise, which must be less than this part of what
-#: they differed by with the step before.
-ALIKE, CLEAR = 2.0, 0.25
-#: What they differ by stays if it is more than this part of what it was with the step before.
+#: How many steps are tried, the first among them. The last is about 3e8 times smaller than the first.
+LEVELS = 15
+#: How many times smaller each step is than the one before.
+RATIO = 4.0
+#: Two slopes are the same if they differ by no more than this many times their noise.
+ALIKE = 2.0
+#: Noise is small enough to show a difference of slopes, or that it is gone, if it is no more than this part of it.
+CLEAR = 0.25
+#: The slopes stay different if they differ by more than this part of what they differed by with the step before: where
+#: a function bends, that becomes `RATIO` times smaller.
 STAYS = 0.5
-#: At how many points beside the parameters slopes are looked at, and how far they are, in steps.
-BESIDE, APART = 16, 32.0
-#: Several values are tied if slopes beside the parameters reach over those at them by this part.
+#: At how many points beside the parameters slopes are found: each breaks the ties in its own way.
+BESIDE = 16
+#: How far these points are from the parameters, in steps: so far that a step seldom crosses a kink there.
+APART = 32.0
+#: Several values are tied if the slopes beside the parameters span more than those at them, by more than this part.
 TIED = 0.01
 
 
@@ -43,13 +50,15 @@ def look_closer(
     Parameters
     ----------
     point : Point
+        The function and the parameters.
     entries : ndarray of int, shape (size,)
-    h : ndarray, shape (size,)
-        The largest step of each.
+        The numbers of the entries.
+    h : ndarray of float64, shape (size,)
+        The first step of each, which is the largest.
     noise : float
-        Of the function's values.
-    given : ndarray, shape (size,)
-        What is said to be the derivatives.
+        The size of the noise of the function's values.
+    given : ndarray of float64, shape (size,)
+        The derivatives of the gradient that is checked.
     """
     slopes, error, step, stays = _nearest(point, entries, h, noise)
     with np.errstate(invalid="ignore"):
@@ -76,10 +85,18 @@ def look_closer(
 def _nearest(
     point: Point, entries: NDArray[np.intp], h: NDArray[np.float64], noise: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """The slopes to both sides, shape (2, size), their error, the step that they were found with, and where they stay.
+    """Finds the slopes to both sides with ever smaller steps, until they are one, or until only noise changes.
 
-    With the largest step at which the two are one; else with one from which on nothing changes but noise. They stay
-    different at a kink; where a function bends they come closer.
+    Returns
+    -------
+    slopes : ndarray of float64, shape (2, size)
+        With the largest step at which the two are one; if there is none, with the best one that was tried.
+    error : ndarray of float64, shape (size,)
+        How far noise may move them.
+    step : ndarray of float64, shape (size,)
+        The step with which they were found.
+    stays : ndarray of bool, shape (size,)
+        Whether they stay different. They do at a kink; where a function bends they come closer to each other.
     """
     slopes, error, step = np.full((2, len(h)), np.nan), np.full(len(h), np.inf), h.copy()
     stays, before = np.zeros(len(h), np.bool_), np.full(len(h), np.inf)
@@ -108,7 +125,7 @@ def _nearest(
 
 
 def _beside(point: Point, entry: int, step: float) -> NDArray[np.float64]:
-    """The slopes of one entry at points where all parameters are moved by some steps."""
+    """Finds the slope of one entry at `BESIDE` points, to which all parameters are moved by some steps."""
     random, size = np.random.default_rng(0), np.maximum(1.0, np.abs(point.theta))
     found = np.full(BESIDE, np.nan)
     for k in range(BESIDE):

@@ -1,7 +1,8 @@
-"""Complex steps, Im f(p + ih) / h: without error but for rounding where f is analytic, and wrong where it is not.
+"""Finds derivatives by complex steps, Im f(p + ih) / h.
 
-Whether it is cannot be known (abs, comparisons and real parts look like any other function), so they are never taken on
-trust: differences of real values must agree.
+Where f is analytic they have no error but rounding, and where it is not they are wrong. Whether f is analytic cannot be
+known (abs, comparisons and real parts look like any other function). So complex steps are never trusted by themselves:
+differences of real values must agree with them.
 """
 
 from __future__ import annotations
@@ -18,25 +19,44 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.numerical.point import Point
 
-#: The imaginary step, in sizes of the parameter: its square is nothing beside 1, whatever the function.
+#: The imaginary step, in sizes of the parameter. Truncation is of the order of its square, which is nothing beside 1.
 STEP = 1e-20
-#: Differences must agree to so much. With a step for which rounding is the square of that, they are given a second try.
+#: To which part of it the difference to one side must agree with an entry's complex step. If it does not, a central
+#: difference is tried, with a step for which rounding is about the square of this part.
 AGREEMENT = 1e-3
-#: Along a line, where differences are better, they must agree to so much of the sizes of what is added up.
+#: The step of that central difference, and of a second difference along a line: at most this part of the first one.
+SMALLER = 0.25
+#: To which part of the sizes that are added up the slope along a line must agree: differences are better there.
 LINE_AGREEMENT = 1e-8
-#: The same for the difference of one more cost and the first.
+#: To which part of these sizes the difference of one more cost must agree for a line not to be differenced.
 GLANCE = 3e-7
-#: Entries that show whether a function takes complex arrays.
+#: The error bar of the slope along a line, in changes from one step to the smaller one.
+LINE_CHANGES = 4.0
+#: How far the slope along a line may be off, in parts `AGREEMENT` of the sizes that are added up, for a part of the
+#: function to have been left out. If it is farther off although all entries agree, the function bends too much, or has
+#: a kink on the line.
+MOST_LEFT_OUT = 4.0
+#: How many entries, the first, show whether a function takes complex arrays.
 FEW = 2
 
 
 def by_complex_steps(point: Point, step: float | None) -> Numerical:
-    """The gradient by complex steps.
+    """Finds the gradient by complex steps.
+
+    Squire and Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40, 1998.
+
+    Parameters
+    ----------
+    point : Point
+        The function and the parameters.
+    step : float or None
+        The imaginary step, h; None if it is to be chosen for each parameter.
 
     Raises
     ------
     ValueError
-        If the function is of another kind, or a central difference along a line contradicts.
+        If the function is not a Python function of one set of parameters, or if a central difference along a line
+        contradicts the gradient.
     """
     if not point.costs.takes_complex:
         raise ValueError("method: 'complex' needs a Python function of one set of parameters; use 'direct'")
@@ -48,7 +68,10 @@ def by_complex_steps(point: Point, step: float | None) -> Numerical:
 
 
 def confirmed_steps(point: Point) -> NDArray[np.float64]:
-    """Complex steps where differences of real values agree, NaN elsewhere; everywhere if they fail at the first few."""
+    """Finds the derivatives of all entries by complex steps; NaN where differences of real values do not agree.
+
+    All are NaN if none of the first few agrees, or if a part of the function turns out not to be analytic.
+    """
     if not point.costs.takes_complex:
         return np.full(len(point.theta), np.nan)
     with np.errstate(all="ignore"):
@@ -63,7 +86,10 @@ def confirmed_steps(point: Point) -> NDArray[np.float64]:
 
 
 def within_bars(point: Point, known: Refined) -> Refined:
-    """Complex steps in place of central differences where they lie within their error bars, which then get wider."""
+    """Takes complex steps in place of central differences where they lie within their error bars.
+
+    The bars become wider by what the derivatives have changed.
+    """
     with np.errstate(all="ignore"):
         few, rest = np.split(point.entries, [min(FEW, len(point.theta))])
         steps = _tried(point, few)
@@ -76,7 +102,7 @@ def within_bars(point: Point, known: Refined) -> Refined:
 
 
 def _confirmed(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Complex steps where differences agree, NaN elsewhere: a difference to one side is enough."""
+    """Finds complex steps; NaN where differences do not agree. A difference to one side is enough if it agrees."""
     theta, base = point.theta[entries], point.value
     moved = theta + PLAIN_STEP * np.maximum(1.0, np.abs(theta))
     steps, costs = point.steps_and_costs(entries, STEP * np.maximum(1.0, np.abs(theta)), moved)
@@ -84,13 +110,13 @@ def _confirmed(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
     agree = np.abs((costs - base) / (moved - theta) - steps) <= AGREEMENT * np.abs(steps) + noise
     doubted = np.flatnonzero(np.isfinite(steps) & ~agree)
     h = EPSILON / AGREEMENT**2 * np.maximum(np.abs(base / steps), np.abs(theta))[doubted]
-    plus, minus, width = point.quietly().pairs(entries[doubted], np.minimum(h, (moved - theta)[doubted] / 4.0))
+    plus, minus, width = point.quietly().pairs(entries[doubted], np.minimum(h, SMALLER * (moved - theta)[doubted]))
     agree[doubted] = np.abs((plus - minus) / width - steps[doubted]) <= AGREEMENT * np.abs(steps[doubted])
     return np.where(agree, steps, np.nan)
 
 
 def _tried(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Complex steps, or NaN if the function does not take them: whatever it says to arrays it was not written for."""
+    """Finds complex steps; NaN if the function raises anything at all: it may not be written for complex arrays."""
     try:
         return _steps(point.quietly(), entries)
     except Exception:
@@ -105,6 +131,7 @@ def _steps(
 
 
 def _require_analytic(point: Point, gradient: NDArray[np.float64]) -> None:
+    """Raises a ValueError if differences along a line contradict a gradient."""
     if not len(point.theta):
         return
     expected, slope, bar, size = _along_a_line(point, point.entries, gradient)
@@ -116,12 +143,15 @@ def _require_analytic(point: Point, gradient: NDArray[np.float64]) -> None:
 
 
 def _leave_something_out(point: Point, entries: NDArray[np.intp], steps: NDArray[np.float64]) -> bool:
-    """Whether a small part of the function is not analytic, such as a penalty: differences of entries hide that."""
+    """Whether a small part of the function is not analytic, such as a penalty, which differences of entries can hide.
+
+    A difference along a line of all entries shows it: there the parts that are left out add up.
+    """
     theta, base, direction = point.theta, point.value, _direction(point, entries)
     own = direction[entries]
     expected, size = float(steps @ own), float(np.abs(steps) @ np.abs(own))
     h = (EPSILON / len(entries)) ** 0.5
-    most = 4.0 * AGREEMENT * size  # entry by entry they agree to less: the function bends too much, or has a kink
+    most = MOST_LEFT_OUT * AGREEMENT * size
     if most <= NOISES * EPSILON * abs(base) / h:
         return False
     cost = point.cost_beside(theta + h * direction)
@@ -133,7 +163,7 @@ def _leave_something_out(point: Point, entries: NDArray[np.intp], steps: NDArray
 
 
 def _direction(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Of a line that moves some entries, each by its size, and no others."""
+    """Returns the direction of a line that moves some entries, each by its size up or down, and no others."""
     direction = np.zeros(len(point.theta))
     direction[entries] = np.random.default_rng(0).choice((-1.0, 1.0), len(entries))
     return direction * np.maximum(1.0, np.abs(point.theta))
@@ -142,14 +172,17 @@ def _direction(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
 def _along_a_line(
     point: Point, entries: NDArray[np.intp], gradient: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
-    """The slope along a line through some entries: as their gradient says, as differences do, and how far they may be
-    off; and the sizes of what is added up."""
+    """Finds the slope along a line that moves some entries.
+
+    Returns the slope as the gradient of the entries says, the slope as differences say, the error bar of the latter,
+    and the sizes of what is added up in the former.
+    """
     theta, direction = point.theta, _direction(point, entries)
     own = direction[entries]
     slopes, noise = [], 0.0
-    for h in (PLAIN_STEP / len(entries) ** 0.5, 0.25 * PLAIN_STEP / len(entries) ** 0.5):
+    for h in (PLAIN_STEP / len(entries) ** 0.5, SMALLER * PLAIN_STEP / len(entries) ** 0.5):
         plus, minus = (point.cost_beside(theta + sign * h * direction) for sign in (1.0, -1.0))
         slopes.append((plus - minus) / (2.0 * h))
         noise = NOISES * EPSILON * max(abs(plus), abs(minus)) / h
-    bar = 4.0 * abs(slopes[1] - slopes[0]) + noise
+    bar = LINE_CHANGES * abs(slopes[1] - slopes[0]) + noise
     return float(gradient @ own), slopes[1], bar, float(np.abs(gradient) @ np.abs(own))

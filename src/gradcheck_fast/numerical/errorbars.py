@@ -1,9 +1,9 @@
-"""Error bars: how far a numerical gradient may be from the true one.
+"""Finds error bars: how far each entry of a numerical gradient may be from the true derivative.
 
-The gradient is found twice, the second time with a larger step and all parameters moved by some roundings of their
-size. What changes is truncation, the rounding of either run, and how the problem itself answers to rounding. One
-difference alone may be small by chance; so no entry's bar is less than what is typical of its row and column, or of its
-array in proportion to its size.
+The gradient is found twice, the second time with a larger step, and with all parameters moved by some roundings of
+their size. What changes is truncation, the rounding of either run, and how far rounding of the parameters moves the
+gradient itself. A single change may be small by chance. So the bar of an entry is no less than what is typical of its
+row and column, or of its array in proportion to the size of the entry.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.numerical.gradient import Kinks, Numerical
 
-#: Roundings of an entry, or of one that is typical of its row and column, that no bar is less than.
+#: An exact bar is at least this many roundings of its entry, or of what is typical of the entry's row and column.
 FEWEST_ROUNDINGS = 4.0
-#: Bars are so many times what changed between the two runs: in exact arithmetic, and in plain, where both have noise;
-EXACT_FACTOR, PLAIN_FACTOR = 1.5, 4.0
-#: and roundings of the cost in the difference of two costs.
+#: How many times what changed between the two runs a bar is in exact arithmetic. The second step is three times the
+#: first, so the truncation of the first run is at most half of the change.
+EXACT_FACTOR = 1.5
+#: How many times what changed between the two runs a bar is in plain arithmetic, where both runs have noise.
+PLAIN_FACTOR = 4.0
+#: How many roundings of the cost the difference of two costs may have.
 COST_ROUNDINGS = 4.0
 
 
@@ -36,10 +39,10 @@ class Bars(NamedTuple):
 
     Attributes
     ----------
-    gradient : ndarray, shape (size,)
-        In plain arithmetic with default steps, of each entry whichever of the two that has less error.
-    bars : ndarray, shape (size,)
-        Infinite where nothing is known. They do not reach over kinks.
+    gradient : ndarray of float64, shape (size,)
+        The derivative of each entry. In plain arithmetic with default steps it is that of the run with less error.
+    bars : ndarray of float64, shape (size,)
+        Their error bars; infinite where nothing is known. They do not reach over kinks.
     """
 
     gradient: NDArray[np.float64]
@@ -47,20 +50,21 @@ class Bars(NamedTuple):
 
 
 def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> Bars:
-    """Runs the method once more, and says how far each entry may be off.
+    """Finds the gradient once more, and from both how far each entry may be off.
 
     Parameters
     ----------
     numerical : Numerical
+        The gradient, and how to find it again.
     shapes : dict
-        Of the arrays in the flat vector, in order.
+        The shape of each array in the flat vector, by its name, in order.
     """
     if numerical.refine is not None:
         return refined_bars(numerical, np.ones(len(numerical.gradient), np.bool_))
     assert numerical.again is not None
     first, second = numerical.gradient, numerical.again(SECOND_STEP)
     with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isfinite(second).all() and np.isfinite(first).all():  # a larger step leads too far: a smaller one
+        if not np.isfinite(second).all() and np.isfinite(first).all():  # the larger step leads too far
             second = np.where(np.isfinite(second), second, numerical.again(1.0 / SECOND_STEP))
         change = np.abs(second - first)
         at_kink = np.zeros(len(first), np.bool_)
@@ -87,10 +91,19 @@ def error_bars(numerical: Numerical, shapes: Mapping[str, tuple[int, ...]]) -> B
 
 
 def refined_bars(numerical: Numerical, where: NDArray[np.bool_], enough: NDArray[np.float64] | float = 0.0) -> Bars:
-    """The gradient with better steps and error bars at some entries; infinite bars elsewhere.
+    """Finds better steps and error bars for some entries; the bars of the others are infinite.
 
-    At a kink the difference with the first step is kept, for its slopes are found with that; they have its noise. Bars
-    of the size `enough` need not be narrower.
+    At a kink the difference with the first step is kept: the slopes are found relative to it, with a step that is
+    `SMALLER_STEP` times smaller, and the bar there is the noise of these slopes.
+
+    Parameters
+    ----------
+    numerical : Numerical
+        A gradient that can be refined.
+    where : ndarray of bool, shape (size,)
+        The entries that are to be refined.
+    enough : float or ndarray of float64, shape (size,)
+        Bars of this size need not be narrower.
     """
     gradient, bars = numerical.gradient.copy(), np.full(len(where), np.inf)
     assert numerical.refine is not None
@@ -104,14 +117,17 @@ def refined_bars(numerical: Numerical, where: NDArray[np.bool_], enough: NDArray
 
 
 def reaching_over_kinks(bars: NDArray[np.float64], kinks: Kinks | None) -> NDArray[np.float64]:
-    """Error bars that at kinks reach to all slopes."""
+    """Widens error bars so that at kinks they reach to all slopes."""
     return bars if kinks is None else bars + np.maximum(np.abs(kinks.low), np.abs(kinks.high))
 
 
 def in_proportion(
     change: NDArray[np.float64], x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]
 ) -> NDArray[np.float64]:
-    """x times what the whole array changes by, in proportion to its size: rows and columns may be of few entries."""
+    """Returns what each entry would change by if it changed by the same part of itself as its whole array.
+
+    That is steadier than what is typical of a row or column, which may have few entries.
+    """
     result = np.zeros_like(x)
     for _, part, _ in parts(shapes):
         size = _norms.root_mean_square(x[part])
@@ -121,9 +137,21 @@ def in_proportion(
 
 
 def typical(x: NDArray[np.float64], shapes: Mapping[str, tuple[int, ...]]) -> NDArray[np.float64]:
-    """What is typical of the row and column of each entry: the product of their root mean squares, over the array's.
+    """Returns what is typical of the row and the column of each entry.
 
-    Of a vector, its own; an array of more axes has a column for each entry of the last. What is not finite is left out.
+    It is the product of their root mean squares, divided by the root mean square of the array. For the entries of a
+    vector or scalar, it is that of the array. An array of more axes is seen as a matrix with a column for each index of
+    the last axis. Entries that are not finite are left out.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (size,)
+    shapes : dict
+        The shape of each array in `x`, by its name, in order.
+
+    Returns
+    -------
+    ndarray of float64, shape (size,)
     """
     result = np.empty_like(x)
     for _, part, shape in parts(shapes):

@@ -1,4 +1,4 @@
-"""How a Python function of a tree of arrays is evaluated at flat vectors."""
+"""Evaluates Python functions of trees of arrays at flat vectors."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.inputs.trees import Packed
 
-#: Numbers in a batch that a vectorised function is given at once (32 MiB of float64).
+#: How many numbers a vectorised function is given at once, at most: 32 MiB of float64, which fit into any memory.
 BATCH_NUMBERS = 4 * 1024 * 1024
+#: The dtypes of a cost, by their names, in which hardly any digits are left in differences.
 _COARSE = ("float16", "float32", "bfloat16")
-#: What NumPy says where a complex number is made real; its place has moved.
+#: Of a larger array that a loss has returned an error shows no numbers, only the shape.
+_MOST_SHOWN = 4
+#: The warning that NumPy gives where a complex number is made real. Its place has moved in NumPy 1.25.
 _COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
 
 
 def writes(what: str) -> str:
-    """What to say of a function that changes what it is given."""
+    """Returns a note on a function that changes what it is given."""
     return (
         f"{what} writes into its argument. It was given copies, so nothing is lost here; but called with your own "
         "arrays it changes them"
@@ -39,10 +42,10 @@ class Evaluation(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noticed of the function so far, and should be known."""
+        """What was noticed of the function so far and should be known, in sentences."""
 
     def cost(self, theta: NDArray[np.float64]) -> float:
-        """The cost at a flat vector."""
+        """Returns the cost at a flat vector of shape (size,)."""
 
 
 class OwnCost(NamedTuple):
@@ -53,7 +56,7 @@ class OwnCost(NamedTuple):
 
 
 class Costs(Evaluation, Protocol):
-    """How a function is evaluated with one entry moved. It can be pickled, if the function can."""
+    """A function that can be evaluated with one entry moved. It can be pickled, if the function can."""
 
     @property
     def takes_complex(self) -> bool:
@@ -64,14 +67,25 @@ class Costs(Evaluation, Protocol):
         """Whether `costs` makes use of more than one thread."""
 
     def name(self, entry: int) -> str:
-        """What an entry of the flat vector is called."""
+        """Returns the name of an entry of the flat vector, such as ``W1[3, 4]``."""
 
     def costs(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
-        """The costs where of `theta` only one entry is another: ``theta[entries[k]] = values[k]``, for each k.
+        """Finds the costs at parameters that differ from `theta` in one entry: ``theta[entries[k]] = values[k]``.
 
-        NaN where a Python function raises: it is not defined there.
+        Parameters
+        ----------
+        theta : ndarray of float64, shape (size,)
+        entries : ndarray of int, shape (count,)
+        values : ndarray of float64, shape (count,)
+        n_threads : int
+            How many threads may be used.
+
+        Returns
+        -------
+        ndarray of float64, shape (count,)
+            NaN where a Python function raises: it is not defined there.
         """
 
 
@@ -85,7 +99,7 @@ class ComplexCosts(Costs, Protocol):
 
 
 class _TreeCosts:
-    """What is noticed of a Python function of trees: whether it writes into its argument, and what it computes in."""
+    """Notices whether a Python function of trees writes into its argument, and in which dtype it returns its value."""
 
     uses_threads = False
 
@@ -105,7 +119,7 @@ class _TreeCosts:
         return entry_name(self._shapes, entry)
 
     def _look(self, given: NDArray[np.float64], theta: NDArray[np.float64], found: Any) -> None:
-        """What it was `given`, which was `theta`, is looked at afterwards; and what was `found`."""
+        """Looks at what the function was `given`, a copy of `theta`, after the call, and at what it has `found`."""
         self._writes |= not same_bits(given, theta)
         self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
 
@@ -139,7 +153,7 @@ class PythonCosts(_TreeCosts):
             except Exception:  # it is not defined here
                 found.append(nan)
                 continue
-            # what it did not change at `theta` it may change here; a value of NaN is none
+            # it may change here what it did not change at `theta`; a value of NaN differs from itself
             written |= moved.item(entry) != value == value
             found.append(cost if isinstance(cost, float) else self._number(cost, entry, value, theta))
         self._writes |= written
@@ -155,9 +169,27 @@ class PythonCosts(_TreeCosts):
     def complex_steps(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Im f(p + ih) / h for some entries, without error but for rounding where f is analytic.
+        """Finds the derivatives of some entries by complex steps, Im f(p + ih) / h.
 
-        Squire and Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40, 1998.
+        Where f is analytic they have no error but rounding: Squire and Trapp, Using complex variables to estimate
+        derivatives of real functions, SIAM Review 40, 1998.
+
+        Parameters
+        ----------
+        theta : ndarray of float64, shape (size,)
+        entries : ndarray of int, shape (count,)
+        h : ndarray of float64, shape (count,)
+            The imaginary step of each.
+
+        Returns
+        -------
+        ndarray of float64, shape (count,)
+
+        Raises
+        ------
+        Exception
+            What the function raises, or a warning of NumPy's that a complex number was made real, with a note that says
+            where.
         """
         found, entry = np.empty(len(entries)), -1
         try:
@@ -174,7 +206,7 @@ class PythonCosts(_TreeCosts):
 
 
 class BatchCosts(_TreeCosts):
-    """A Python function of many trees at once: of arrays with one more axis, the first, over the trees."""
+    """A Python function of many trees at once: its arrays have one more axis, the first, which counts the trees."""
 
     takes_complex = False
 
@@ -209,7 +241,7 @@ class BatchCosts(_TreeCosts):
     def _one_by_one(
         self, theta: NDArray[np.float64], entries: NDArray[np.intp], values: NDArray[np.float64], n_threads: int
     ) -> NDArray[np.float64]:
-        """The costs of a batch at which the function raised, each by itself: NaN where it does so again."""
+        """Finds the costs of a batch at which the function raised one by one; NaN where it raises again."""
         if len(entries) == 1:
             return np.array([nan])
         each = [self.costs(theta, entries[k : k + 1], values[k : k + 1], n_threads) for k in range(len(entries))]
@@ -253,7 +285,7 @@ class PartCosts:
 
 
 def cost_beside(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64]) -> float:
-    """The cost at perturbed parameters; NaN where the function raises: it is not defined there."""
+    """Returns the cost at perturbed parameters; NaN if the function raises, as it is not defined there."""
     try:
         return cost(theta)
     except MemoryError:
@@ -263,13 +295,13 @@ def cost_beside(cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.
 
 
 def say_where(error: Exception, where: str) -> None:
-    """Notes on an error of the loss what was done to the parameters."""
+    """Adds a note to an error that the loss has raised: what was done to the parameters (from Python 3.11 on)."""
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(f"gradcheck_fast: raised by the loss while {where}")
 
 
 def real_number(value: Any) -> float:
-    """What a loss returned, as a float; an array of one element is one number.
+    """Reads what a loss has returned as a float; an array of one element is one number.
 
     Raises
     ------
@@ -282,13 +314,14 @@ def real_number(value: Any) -> float:
             raise TypeError
         return float(array.reshape(()))
     except Exception:
-        got = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) and value.size > 4 else repr(value)
+        is_large = isinstance(value, np.ndarray) and value.size > _MOST_SHOWN
+        got = f"an array of shape {value.shape}" if is_large else repr(value)
         hint = "; did it forget to return it?" if value is None else ""
         raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
 
 
 def _real_numbers(value: Any, count: int) -> NDArray[np.float64]:
-    """What a vectorised loss returned for so many trees."""
+    """Reads what a vectorised loss has returned for `count` trees; raises a TypeError if it is anything else."""
     try:
         array = np.asarray(value)
         if array.size != count or array.ndim < 1 or array.dtype.kind not in "iuf":
@@ -303,7 +336,7 @@ def _real_numbers(value: Any, count: int) -> NDArray[np.float64]:
 
 
 def complex_number(value: Any) -> complex:
-    """The same for a function of complex arrays.
+    """Reads what a function of complex arrays has returned as a complex number.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Central differences as numbers: what was found, with which step, and what else can be asked about it."""
+"""A numerical gradient as a value: what was found, with which step, and what else can be asked about it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,39 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+#: The distance from 1 to the next larger float64, called ε below.
 EPSILON = float(np.finfo(np.float64).eps)
-#: The default h of plain arithmetic, for parameters up to 1 in size.
+#: The default h of plain arithmetic, ∛ε, for parameters of size 1 or less; see `plain_steps`.
 PLAIN_STEP = float(np.cbrt(EPSILON))
-#: The default h of difference arithmetic: truncation is then below rounding, for nothing is lost to cancellation. Where
-#: a value lies exactly on a jump of the curvature (elu, softsign, Huber) truncation is of the order of h, not h².
+#: The default h of difference arithmetic. Truncation is then smaller than rounding, and h may be as small as that
+#: because nothing is lost to cancellation. Where a value lies exactly on a jump of the curvature (elu,
+#: softsign, Huber), truncation is of the order of h, not h².
 EXACT_STEP = 2.0**-40
-#: The steps to try: a network that multiplies differences by very much may overflow with the first.
+#: The steps that difference arithmetic tries, one after the other: a network that multiplies differences by huge
+#: factors may overflow with the first.
 EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
-#: By how much of its size a parameter is moved to see what rounding does: more than the roundings of a sum.
+#: The part of its size by which a parameter is moved to see what rounding does: more than the roundings of a sum make.
 JITTER = 12.0 * EPSILON
-#: The same for what a coarser dtype rounds, that of float32: it shows in plain differences.
+#: The part of its size by which a parameter is moved to see what rounding to float32 does. It is large enough to show
+#: in plain differences.
 COARSE_JITTER = 12.0 * float(np.finfo(np.float32).eps)
-#: The second step, in first steps: no power of two, or nothing would be rounded differently; and so large that what
-#: changes is more than the truncation of the first, be that of the order of h or h².
+#: How many times the first step the second one is. It is no power of two, or nothing would be rounded differently; and
+#: it is so large that what changes is more than the truncation of the first, be that of the order of h or of h².
 SECOND_STEP = 3.0
-#: Steps beyond these would make h² or 2h under- or overflow.
-SMALLEST_STEP, LARGEST_STEP = 1e-150, 1e150
-#: In plain arithmetic a kink is where the slopes to both sides differ by more than this part of them, and than so many
-#: roundings of the cost; and with a step so many times smaller are the same, up to a part of their difference.
-KINK, KINK_ROUNDINGS, SMALLER_STEP, SAME_SLOPES = 1e-3, 64.0, 16.0, 0.1
+#: The smallest h: the square of a smaller one could underflow.
+SMALLEST_STEP = 1e-150
+#: The largest h: the square of a larger one could overflow.
+LARGEST_STEP = 1e150
+#: In plain arithmetic a kink is looked for where the slopes to both sides differ by more than this part of them: more
+#: than curvature makes with the default step of a function that is not bent very much.
+KINK = 1e-3
+#: And by more than this many roundings of the cost, which rounding alone does not reach.
+KINK_ROUNDINGS = 64.0
+#: How many times smaller the step is with which the slopes at a possible kink are found once more. At a kink they stay
+#: as they are; what curvature makes of their difference becomes as much smaller.
+SMALLER_STEP = 16.0
+#: It is a kink if the slopes then change by less than this part of their difference.
+SAME_SLOPES = 0.1
 
 
 class Kinks(NamedTuple):
@@ -39,9 +52,9 @@ class Kinks(NamedTuple):
     Attributes
     ----------
     crossed : int
-        How many values lie on different sides of a kink for +h and for -h, over all perturbations and samples.
-    low, high : ndarray, shape (size,)
-        How far from each central difference the least and the largest of the slopes lie; both 0 where there is no kink.
+        How many values lie on different sides of a kink for +h and for -h, counted over all perturbations and samples.
+    low, high : ndarray of float64, shape (size,)
+        The least and the largest of the slopes of each entry, minus its central difference; both 0 without a kink.
     """
 
     crossed: int
@@ -50,51 +63,56 @@ class Kinks(NamedTuple):
 
     @property
     def where(self) -> NDArray[np.bool_]:
-        """Which entries meet one."""
+        """A mask of the entries that have a kink."""
         met: NDArray[np.bool_] = (self.low != 0.0) | (self.high != 0.0)
         return met
 
     def of(self, entries: NDArray[np.intp]) -> Kinks:
-        """Those of some entries; how many were crossed besides is not known apart."""
+        """Picks some entries. `crossed` stays as it is: how often each entry has crossed a kink is not known."""
         return self._replace(low=self.low[entries], high=self.high[entries])
 
 
 class Numerical(NamedTuple):
-    """A numerical gradient and how it was found.
+    """A numerical gradient, how it was found, and what can still be asked about it.
 
     Attributes
     ----------
-    gradient : ndarray, shape (size,)
+    gradient : ndarray of float64, shape (size,)
+        The derivative of each entry.
     method : str
+        How it was found.
     exact : bool
-        Whether no two costs were subtracted: by difference arithmetic, or complex steps.
+        Whether it was found without a subtraction of two costs: by difference arithmetic or by complex steps.
     step : float or None
-        None: chosen for each parameter.
+        h; None if it was chosen for each parameter.
     again : callable, optional
-        Gives the gradient once more, with a step so many times as large and all parameters moved by some roundings:
-        what changes is truncation and rounding. None where no error bars were wanted.
+        ``again(times)`` finds the gradient once more, with a step that is `times` as large and with all parameters
+        moved by some roundings. What changes is truncation and rounding. None if no error bars were wanted.
     noise : callable
-        How far rounding a cost by one part in EPSILON moves each entry, in plain arithmetic: the cost over 2h.
+        Gives, in plain arithmetic, how far each entry moves if a cost is rounded by a relative error of 1: the cost
+        over 2h.
     roundings : callable
-        Gives, for each entry, one rounding of everything that it is found from, over EPSILON; asked for only where
-        something looks wrong.
+        Gives how far each entry moves if everything that it is found from is rounded once, over EPSILON. It is called
+        only if something looks wrong.
     kinks : Kinks, optional
-        None: none were met, or they were not looked for.
+        None if no kinks were met, or none were looked for.
     refine : callable, optional
-        Gives some entries (an array of their numbers) with better steps, and error bars (`Refined`) that need not be
-        narrower than those of a second array. Where there is none, `again` tells what error bars are made of.
+        ``refine(some, enough)`` finds some entries, given by their numbers, with better steps and with error bars, as
+        `Refined`. Bars of the size `enough`, given for each, need not be narrower. If it is None, error bars are found
+        by `again`.
     flat : callable, optional
-        Gives, for some entries whose differences are 0, how far from that they may be, infinite where it does not know.
+        ``flat(some)`` gives how far from 0 some entries may be whose differences are 0; infinite if that is not known.
     closer : callable, optional
-        Gives a `Closer` look at some entries, of which a second array says what they are given as.
+        ``closer(some, given)`` looks more closely at some entries whose analytic derivatives are `given`, and returns
+        a `Closer`.
     polish : callable, optional
-        Gives the gradient as well as can be, from one with error bars.
+        Makes a gradient with error bars, a `Refined`, as accurate as can be.
     finish : callable
-        To be called at the end; gives what should be known of the function.
+        To be called at the end; returns notes on what should be known of the function.
     coarse_roundings : callable
-        In plain arithmetic: how far each entry moves when all parameters are moved by some roundings of float32, over
-        the relative size of that. For gradients of a coarser dtype than float64; asked for as `roundings` are. None: it
-        is not known, or not needed, since `roundings` say it all.
+        Gives, in plain arithmetic, how far each entry moves if all parameters are moved by some roundings of float32,
+        over the relative size of these moves. It is called for gradients of a coarser dtype than float64, and only if
+        something looks wrong. It gives None if that is not known, or not needed because `roundings` tell it all.
     """
 
     gradient: NDArray[np.float64]
@@ -113,7 +131,7 @@ class Numerical(NamedTuple):
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None
 
     def of(self, entries: NDArray[np.intp]) -> Numerical:
-        """The same of some entries, or in another order; what looks at single entries again is left out."""
+        """Picks some entries, or puts them in another order; what looks at single entries again is left out."""
         again, noise, roundings, kinks = self.again, self.noise, self.roundings, self.kinks
 
         def picked(found: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
@@ -133,21 +151,29 @@ class Numerical(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """Derivatives with a bound on the error of each; infinite where the differences do not converge."""
+    """Derivatives with error bars.
+
+    Attributes
+    ----------
+    derivatives : ndarray of float64, shape (size,)
+    bars : ndarray of float64, shape (size,)
+        A bound on the error of each derivative; infinite where the differences do not converge.
+    """
 
     derivatives: NDArray[np.float64]
     bars: NDArray[np.float64]
 
 
 class Closer(NamedTuple):
-    """What a closer look at some entries has found; arrays of shape (size,).
+    """What a closer look at some entries has found.
 
     Attributes
     ----------
-    derivatives, bars : ndarray
+    derivatives, bars : ndarray of float64, shape (size,)
         As in `Refined`.
-    low, high : ndarray
-        As in `Kinks`; infinite where a number is beside the slopes that were found, but by less than these differ.
+    low, high : ndarray of float64, shape (size,)
+        As in `Kinks`. They are infinite where the given number lies beside the slopes that were found, but is nearer to
+        them than they are to each other: then it cannot be decided.
     """
 
     derivatives: NDArray[np.float64]
@@ -157,7 +183,7 @@ class Closer(NamedTuple):
 
 
 def jitter(theta: NDArray[np.float64], size: float = JITTER) -> NDArray[np.float64]:
-    """Every parameter moved by `size` of its own, up or down at random but the same each time."""
+    """Moves every parameter by the part `size` of itself, up or down at random, but in the same way each time."""
     bits = np.frombuffer(np.random.default_rng(0).bytes(-(-len(theta) // 8)), np.uint8)
     up = np.unpackbits(bits, count=len(theta))
     factors: NDArray[np.float64] = np.array([1.0 - size, 1.0 + size])[up]
@@ -167,18 +193,24 @@ def jitter(theta: NDArray[np.float64], size: float = JITTER) -> NDArray[np.float
 def plain_steps(
     theta: NDArray[np.float64], step: float | None, name: Callable[[int], str], times: float = 1.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """What to put in each parameter's place, and by what to divide: p + h, p - h, 2h.
+    """Returns what to put in each parameter's place, and by what to divide: p + h, p - h, 2h.
 
     Parameters
     ----------
-    theta : ndarray, shape (size,)
+    theta : ndarray of float64, shape (size,)
+        The parameters, p.
     step : float or None
-        None: h = ∛ε max(1, |p|), which balances truncation against rounding (Press et al., Numerical Recipes, 5.7),
-        and the divisor is the distance of the two rounded points. Given: that h, as it stands in textbooks.
+        The same h for all parameters, as it stands in textbooks. If it is None, h = ∛ε max(1, \\|p\\|), which balances
+        truncation against rounding (Press et al., Numerical Recipes, 5.7), and the divisor is the distance of the two
+        rounded points.
     name : callable
-        What the parameter of a number is called.
+        Gives the name of the parameter with a number.
     times : float
-        Takes so many times the step.
+        A factor by which the step is multiplied.
+
+    Returns
+    -------
+    plus, minus, width : ndarray of float64, shape (size,)
 
     Raises
     ------
@@ -198,10 +230,25 @@ def where_it_exists(
     values: NDArray[np.float64], points: NDArray[np.float64], width: NDArray[np.float64], theta: NDArray[np.float64],
     value: float | NDArray[np.float64],
 ) -> NDArray[np.float64]:  # fmt: skip
-    """The values at two points and their distance: three rows, shape (3, size).
+    """Returns the values at two points and the distance of the points, as three rows.
 
-    Where a function is not defined on one side of `theta` (its value there is not finite), `value`, which it has at
-    `theta` itself, stands in for it: that is the difference to the other side.
+    Where a function is not defined on one side of `theta` (its value there is not finite), the value at `theta` itself
+    takes the place of the one that is missing: that makes a difference to the other side.
+
+    Parameters
+    ----------
+    values, points : ndarray of float64, shape (2, size)
+        The values of the function, and the parameters at which it has them: p + h and p - h.
+    width : ndarray of float64, shape (size,)
+        The distance of the two points.
+    theta : ndarray of float64, shape (size,)
+        The parameters, p.
+    value : float or ndarray of float64, shape (size,)
+        The value of the function at `theta`.
+
+    Returns
+    -------
+    ndarray of float64, shape (3, size)
     """
     plus, minus = values
     right, left = np.isfinite(plus), np.isfinite(minus)
@@ -213,9 +260,14 @@ def where_it_exists(
 def may_be_kinks(
     right: NDArray[np.float64], left: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Where the slopes to both sides differ visibly, so that it is worth looking again with a smaller step.
+    """Returns a mask of the entries whose slopes to both sides differ so much that a kink is to be looked for.
 
-    `noise` is how far rounding by one part in EPSILON moves a slope that is found with that step.
+    Parameters
+    ----------
+    right, left : ndarray of float64, shape (size,)
+        The slopes to both sides.
+    noise : ndarray of float64, shape (size,)
+        How far a slope that is found with the smaller step moves if a cost is rounded by a relative error of 1.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         jump, size = np.abs(right - left), np.maximum(np.abs(right), np.abs(left))
@@ -228,14 +280,29 @@ def find_kinks(
     slopes: tuple[NDArray[np.float64], NDArray[np.float64]],
     nearer: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Kinks | None:
-    """The entries whose slopes to the right and left are the same when found with a step SMALLER_STEP times smaller.
+    """Finds the entries with a kink: there the slopes to the right and left stay the same with a smaller step.
 
-    Of a curve, a step, or a kink close by they are others then. `nearer` is NaN where nobody has looked.
+    The smaller step is `SMALLER_STEP` times smaller. With it, the slopes of a curve, of a jump, or of a kink close by
+    are others than before.
+
+    Parameters
+    ----------
+    gradient : ndarray of float64, shape (size,)
+        The central differences.
+    slopes : tuple of ndarray of float64, shape (size,)
+        The slopes to the right and to the left.
+    nearer : tuple of ndarray of float64, shape (size,)
+        The slopes that the smaller step gives; NaN where they were not found.
+
+    Returns
+    -------
+    Kinks or None
+        None if there are none.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         moved = np.maximum(np.abs(nearer[0] - slopes[0]), np.abs(nearer[1] - slopes[1]))
         met = moved < SAME_SLOPES * np.abs(nearer[0] - nearer[1])
-        curvature = moved / (0.5 * SMALLER_STEP)
+        curvature = moved / (0.5 * SMALLER_STEP)  # about twice what it still makes with the smaller step
         low = np.where(met, np.minimum(*nearer) - curvature - gradient, 0.0)
         high = np.where(met, np.maximum(*nearer) + curvature - gradient, 0.0)
     return Kinks(int(met.sum()), low, high) if met.any() else None

@@ -1,4 +1,4 @@
-"""A function at one point, and what it is asked there: jobs for the runner."""
+"""A function at one point. What it is asked there becomes jobs for the runner."""
 
 from __future__ import annotations
 
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 
 class Point(NamedTuple):
-    """A function, where its gradient is wanted, who does the work, and the function's value there."""
+    """A function, and the parameters at which its gradient is wanted.
+
+    Attributes
+    ----------
+    costs : Costs
+        The function.
+    theta : ndarray of float64, shape (size,)
+        The parameters.
+    runner : Runner
+        Does the work.
+    value : float
+        The function's value at the parameters.
+    """
 
     costs: Costs
     theta: NDArray[np.float64]
@@ -30,7 +42,7 @@ class Point(NamedTuple):
 
     @classmethod
     def at(cls, costs: Costs, theta: NDArray[np.float64], runner: Runner) -> Point:
-        """A function at `theta`, and its value there, at which one that remembers its last parameters is left."""
+        """Evaluates a function at `theta`; without parameters its value counts as 0."""
         return cls(costs, theta, runner, costs.cost(theta) if len(theta) else 0.0)
 
     @property
@@ -39,23 +51,23 @@ class Point(NamedTuple):
         return np.arange(len(self.theta))
 
     def of(self, entries: NDArray[np.intp]) -> Point:
-        """The same function of some parameters only."""
+        """Restricts the function to some of its parameters."""
         return self._replace(costs=PartCosts(self.costs, self.theta, entries), theta=self.theta[entries])
 
     def quietly(self) -> Point:
-        """The same without reports."""
+        """Returns this point with a runner that reports no progress of its own."""
         return self._replace(runner=self.runner.quietly())
 
     def moved_to(self, theta: NDArray[np.float64]) -> Point:
-        """The same function at other parameters."""
+        """Returns the function at other parameters."""
         return self._replace(theta=theta, value=self.cost_beside(theta))
 
     def cost_beside(self, theta: NDArray[np.float64]) -> float:
-        """The cost at other parameters; NaN where the function raises: it is not defined there."""
+        """Returns the cost at other parameters; NaN if the function raises, as it is not defined there."""
         return cost_beside(self.costs.cost, theta)
 
     def error_at(self, entry: int, value: float) -> Exception | None:
-        """What the function raises with one entry at `value`, with a note that says so."""
+        """Returns the exception that the function raises if one entry is `value`, with a note on that; or None."""
         moved = self.theta.copy()
         moved[entry] = value
         try:
@@ -66,28 +78,38 @@ class Point(NamedTuple):
         return None
 
     def moved(self, entries: NDArray[np.intp], points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The costs with each of some entries in other places: `points` and the result have the shape (k, size).
+        """Finds the costs if each of some entries, by itself, is moved to other places.
 
-        NaN where the function raises.
+        Parameters
+        ----------
+        entries : ndarray of int, shape (size,)
+            The numbers of the entries.
+        points : ndarray of float64, shape (k, size)
+            For each entry, the k numbers that take its place, one after the other.
+
+        Returns
+        -------
+        ndarray of float64, shape (k, size)
+            The costs; NaN where the function raises.
         """
         share = partial(_moved, self.costs, self.theta, entries, points, self.runner.n_threads)
         return self._run(("moved", entries, points), points.shape, share, entries)
 
     def pairs(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The costs at p + h and p - h, and the distance of these points: shape (3, size); see `where_it_exists`."""
+        """Returns three rows: the costs at p + h and p - h, and the distance of the points; see `where_it_exists`."""
         theta = self.theta[entries]
         points = np.stack([theta + h, theta - h])
         return where_it_exists(self.moved(entries, points), points, points[0] - points[1], theta, self.value)
 
     def complex_steps(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The derivatives of some entries by complex steps, as far as the function is analytic."""
+        """Finds the derivatives of some entries by complex steps, which are right where the function is analytic."""
         share = partial(_complex_steps, cast("ComplexCosts", self.costs), self.theta, entries, h)
         return self._run(("complex steps", entries, h), (len(entries),), share, entries)
 
     def steps_and_costs(
         self, entries: NDArray[np.intp], h: NDArray[np.float64], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Complex steps, NaN if the function takes none, and the costs with each entry at `values`: two rows."""
+        """Returns two rows: complex steps, NaN where the function raises, and the costs with each entry at `values`."""
         costs = cast("ComplexCosts", self.costs)
         share = partial(_steps_and_costs, costs, self.theta, entries, h, values)
         return self._run(("steps and costs", entries, h, values), (2, len(entries)), share, entries)
@@ -134,7 +156,7 @@ def _steps_and_costs(
     some = entries[begin:end]
     try:
         steps = costs.complex_steps(theta, some, h[begin:end])
-    except Exception:  # whatever a function says to arrays that it was not written for
+    except Exception:  # a function that was not written for complex arrays may raise anything
         if len(some) > 1:  # how the entries are split must not decide which are NaN
             each = [_steps_and_costs(costs, theta, entries, h, values, k, k + 1) for k in range(begin, end)]
             return np.concatenate(each, axis=1)

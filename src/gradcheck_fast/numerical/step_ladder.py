@@ -1,8 +1,8 @@
-"""The step of each entry, in plain arithmetic: a small one loses digits to noise, a large one to truncation.
+"""Chooses the step of each entry in plain arithmetic: a small step loses digits to noise, a large one to truncation.
 
-Central differences are found with a ladder of steps, each so many times the next: truncation, of the order of h²,
-shows as the change from one to the next; noise, of the order of 1/h, is known. From the first step, ∛ε max(1, |p|),
-steps grow while only noise is seen, or shrink until no truncation is. A step of ∛ε |p| has the last word.
+Central differences are found with a ladder of steps, which have a constant ratio. Truncation, of the order of h², shows
+as the change from one step to the next; noise, of the order of 1/h, is known. From the first step, ∛ε max(1, |p|),
+steps grow as long as only noise is seen, or shrink until no truncation is seen. A step of ∛ε |p| has the last word.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from gradcheck_fast.numerical.gradient import EPSILON, LARGEST_STEP, PLAIN_STEP,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: An error bar is so many times what changes to the next larger step, and so many times the noise of a difference.
-CHANGES, NOISES = 1.5, 4.0
-#: More is not wanted: an error bar of this part of an entry.
+#: How many times what changes to the next larger step is added to an error bar: that change is truncation, nearly all
+#: of it of the larger step.
+CHANGES = 1.5
+#: How many times the noise of the values the noise of their difference may be.
+NOISES = 4.0
+#: An error bar of this part of an entry is narrow enough: no other step is tried.
 PRECISE = 1e-9
-#: From one step to the next smaller, differences that converge change by less than this part of the change before.
+#: From one step to the next smaller one, differences that converge change by less than this part of the change before.
 CONVERGING = 0.5
 #: A difference whose error bar is more than this part of it has not converged.
 WIDE = 1e-3
@@ -32,14 +35,17 @@ Pairs: TypeAlias = Callable[["NDArray[np.intp]", "NDArray[np.float64]"], "NDArra
 
 
 class Ladder(NamedTuple):
-    """Which steps are tried.
+    """The steps that are tried.
 
     Attributes
     ----------
     ratio : float
-        Of each step to the next. Not whole: to a periodic function a step and a multiple of it may be all the same.
-    larger, smaller : int
-        How many larger and smaller ones than the first, at most.
+        The ratio of each step to the next smaller one. It is not a whole number: with a step and with a multiple of it,
+        differences of a periodic function may be the same.
+    larger : int
+        How many steps larger than the first are tried, at most.
+    smaller : int
+        How many smaller steps are tried, at most.
     """
 
     ratio: float
@@ -47,22 +53,31 @@ class Ladder(NamedTuple):
     smaller: int
 
 
+#: The ladder for error bars: from 3e4 times the first step down to 6e-9 times it.
 THOROUGH = Ladder(4.3, 7, 13)
-#: Looks for less truncation only, not for less noise.
+#: The ladder for a gradient alone, which looks for less truncation, but not for less noise.
 QUICK = Ladder(40.3, 0, 4)
 
 
 class Level(NamedTuple):
-    """Central differences with one step for each entry."""
+    """Central differences with one step for each entry.
+
+    Attributes
+    ----------
+    differences : ndarray of float64, shape (size,)
+    noise : ndarray of float64, shape (size,)
+        How far noise and rounding of the values may move each of them.
+    """
 
     differences: NDArray[np.float64]
     noise: NDArray[np.float64]
 
     @classmethod
     def of(cls, pairs: NDArray[np.float64], theta: NDArray[np.float64], noise: NDArray[np.float64] | float) -> Level:
-        """From what `Pairs` gives at parameters `theta`; the values have this noise, and roundings.
+        """Finds the differences and their noise from what `Pairs` gives at the parameters `theta`.
 
-        A function may round its values, and its arguments: that is as if these were elsewhere.
+        The values have the given noise, and roundings. A function may also round its arguments, which is as if the
+        parameters were elsewhere; that moves the values by a rounding of the parameter times the difference.
         """
         plus, minus, width = pairs
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -71,7 +86,7 @@ class Level(NamedTuple):
             return cls(differences, NOISES * (noise + EPSILON * rounded) / width)
 
     def some(self, which: NDArray[Any]) -> Level:
-        """Of some of the entries."""
+        """Picks some of the entries."""
         return Level(self.differences[which], self.noise[which])
 
 
@@ -102,18 +117,24 @@ def refine(
 ) -> Refined:
     """Finds for each entry the step of the least error.
 
-    A function may change over the size of a parameter, however small that is; larger steps pass over what it does
-    there, and agree with each other. So the last word has a step in proportion to the parameter.
+    A function may change over the size of a parameter, however small that is. Larger steps pass over what it does
+    there, and agree with each other. So a step in proportion to the parameter has the last word.
 
     Parameters
     ----------
     pairs : callable
+        Evaluates the function; see `Pairs`.
     entries : ndarray of int, shape (size,)
+        The numbers of the entries.
     start : Start
     ladder : Ladder
         The steps.
-    enough : ndarray, shape (size,), or float
-        Error bars that need not be narrower.
+    enough : float or ndarray of float64, shape (size,)
+        Error bars of this size need not be narrower.
+
+    Returns
+    -------
+    Refined
     """
     theta, h, first, scale, _ = start
     wanted, noise = np.broadcast_to(enough, len(entries)), np.broadcast_to(start.noise, len(entries))
@@ -126,7 +147,7 @@ def refine(
     own, size = PLAIN_STEP * np.abs(theta), np.fmax(np.abs(best.derivatives), scale)
     some = np.flatnonzero((own > SMALLEST_STEP) & (own < h / ladder.ratio))
     seen = Level.of(pairs(entries[some], own[some]), theta[some], noise[some])
-    # of what changes by less than noise over the size of a parameter nothing is seen
+    # what changes by less than noise over the size of a parameter is not seen: a slope of noise / |p|
     looked, unseen = some, seen.noise * (2.0 * PLAIN_STEP)
     with np.errstate(invalid="ignore"):
         refuted = ~(np.abs(seen.differences - best.derivatives[some]) <= best.bars[some] + seen.noise)
@@ -143,17 +164,17 @@ def _climb(
     at: Callable[[NDArray[np.intp], NDArray[np.float64]], Level], h: NDArray[np.float64], first: Level,
     scale: NDArray[np.float64], wanted: NDArray[np.float64], ladder: Ladder,
 ) -> Refined:  # fmt: skip
-    """The steps of a ladder, larger or smaller than `h`; `at` gives the differences of some entries with some steps."""
+    """Goes through a ladder of steps, larger or smaller than `h`; `at` differences some entries with given steps."""
     best = Refined(first.differences.copy(), np.full(len(h), np.inf))
 
     def converged(which: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Where differences have agreed well: what smaller steps then show is more noise than was known of."""
+        """Where differences have agreed well. What smaller steps then show otherwise is noise that was not known of."""
         return np.asarray(best.bars[which] <= WIDE * np.abs(best.derivatives[which]))
 
     def improve(which: NDArray[np.intp], smaller: Level, larger: Level) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-        """Takes the differences with the smaller of two steps where they are the best so far, or refute these.
+        """Takes the differences with the smaller of two steps if they are the best so far, or refute the best.
 
-        Returns where the two differ by noise alone, and by how much they differ.
+        Returns where the differences with the two steps differ by noise alone, and by how much they differ.
         """
         with np.errstate(invalid="ignore", over="ignore"):
             change = np.abs(smaller.differences - larger.differences)
@@ -168,7 +189,7 @@ def _climb(
 
     def go_on(which: NDArray[np.intp], exponent: int) -> NDArray[np.bool_]:
         """Where a better difference is wanted, and there is a step for it."""
-        # the first steps may have led to huge ones
+        # `scale` is of the differences with the first steps, which may be far too large
         typical = np.minimum(scale[which], _norms.root_mean_square(best.derivatives))
         known = np.where(np.isfinite(best.bars[which]), np.abs(best.derivatives[which]), 0.0)
         enough = np.fmax(PRECISE * np.fmax(known, typical), wanted[which])

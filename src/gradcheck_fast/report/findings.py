@@ -1,4 +1,4 @@
-"""What a check found, as a value: what every view of a report reads."""
+"""What a check has found, as a value that every view of a report reads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.diagnosis import Diagnosis
 
-#: A gradient a = -c n has ‖a − n‖ / ‖a + n‖ = (1 + c) / |1 − c|. From here on c is 1 but for two parts in a thousand,
-#: and the number says no more; other mistakes do not come near it: of two unrelated gradients it is about 1.
+#: The relative error from which on a report says "opposite sign" in place of the number. For a = -c n it is (1 + c) /
+#: |1 − c|, so c is then 1 but for two parts in a thousand, and the number tells nothing else. Other mistakes do not
+#: come near it: for two unrelated gradients it is about 1.
 _OPPOSITE = 1e3
+#: How many arrays the verdict names, at most: it is to be one line.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Findings:
-    """The verdict on a gradient, and what it rests on; `Report`, which shows it, describes each attribute."""
+    """The verdict on a gradient, and what it rests on. `Report`, which shows it, describes each attribute."""
 
     ok: bool
     relative_error: float
@@ -46,28 +49,38 @@ class Findings:
 
     @property
     def verdict(self) -> str:
-        """``"PASS"``, ``"FAIL"``, or ``"INCONCLUSIVE"``: nothing is wrong, but too little could be checked."""
+        """``"PASS"``, ``"FAIL"``, or ``"INCONCLUSIVE"`` if nothing is wrong, but too little could be checked."""
         return "PASS" if self.ok else "FAIL" if self.wrong else "INCONCLUSIVE"
 
     @property
     def checked(self) -> int:
-        """How many entries were compared."""
+        """The number of entries that were compared."""
         return sum(array.checked for array in self.arrays)
 
     @property
     def wrong(self) -> int:
-        """How many of them are wrong."""
+        """The number of entries that are wrong; along directions it may be an estimate."""
         return sum(array.wrong for array in self.arrays)
 
     @property
     def flat_numerical(self) -> NDArray[np.float64]:
-        """The numerical gradient as one vector, array after array; NaN where it is not known."""
+        """The numerical gradient as one vector of shape (size,), array after array; NaN where it is not known."""
         return self._flat[1]
 
     @property
+    def _along_directions(self) -> bool:
+        """Whether arrays were compared along random directions, and not entry by entry."""
+        return self.evaluations is not None
+
+    @property
+    def _compared(self) -> NDArray[np.bool_]:
+        """A mask, of shape (size,), of the entries that were compared one by one, or are not finite."""
+        return np.asarray(self._excess != -np.inf)
+
+    @property
     def blind(self) -> bool:
-        """Whether no derivative could be found: of no entry are there differences that are finite and converge."""
-        if self.evaluations is not None:
+        """Whether no derivative could be found: the differences of no entry are finite and converge."""
+        if self._along_directions:
             return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
         if not np.isfinite(self.flat_numerical).any():
             return True
@@ -77,7 +90,7 @@ class Findings:
 
     @property
     def bars(self) -> dict[str, NDArray[np.float64]] | None:
-        """`error_bars` by the names of the arrays."""
+        """The error bars of each array, by its name; None if they were not computed."""
         if self.error_bars is None:
             return None
         packed = pack_as(self.error_bars, {array.name: array.shape for array in self.arrays}, finite=False)
@@ -85,7 +98,7 @@ class Findings:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Which parts of the entries are at kinks, inconclusive, or in arrays with nothing to check."""
+        """Which parts of the entries, 0 to 1, are at kinks, inconclusive, or in arrays with nothing to check."""
         counts = {
             "at kinks": sum(array.at_kink for array in self.arrays),
             "inconclusive": sum(array.inconclusive for array in self.arrays),
@@ -94,11 +107,19 @@ class Findings:
         return {what: count / max(self.checked, 1) for what, count in counts.items()}
 
     def worst(self, k: int = 1) -> list[Entry]:
-        """The k entries that exceed their tolerance most (or come nearest to it), the worst first.
+        """Returns the k entries that exceed their tolerance most, or come nearest to it, the worst first.
 
-        Only entries that were compared one by one: others have an excess of -inf.
+        They are chosen from the entries that were compared one by one, and from those that are not finite.
+
+        Parameters
+        ----------
+        k : int
+
+        Returns
+        -------
+        list of Entry
         """
-        known = np.flatnonzero(self._excess != -np.inf)
+        known = np.flatnonzero(self._compared)
         order = known[np.argsort(-self._excess[known], kind="stable")[: max(k, 0)]]
         begins = np.cumsum([0] + [array.size for array in self.arrays])
         entries = []
@@ -110,7 +131,13 @@ class Findings:
         return entries
 
     def to_dict(self, worst: int = 5) -> dict[str, Any]:
-        """The report as plain numbers, strings, lists and dicts, without the gradients themselves."""
+        """Returns the report as plain numbers, strings, lists and dicts, without the gradients themselves.
+
+        Parameters
+        ----------
+        worst : int
+            How many of the worst entries are included.
+        """
         return {
             "ok": self.ok,
             "verdict": self.verdict,
@@ -153,7 +180,7 @@ class Findings:
 
     @property
     def reason(self) -> str:
-        """The verdict in words, such as which arrays are wrong."""
+        """The verdict in words, which name the arrays that are wrong."""
         if not self.checked:
             return "nothing was checked: there are no parameters"
         if self.ok:
@@ -176,9 +203,11 @@ class Findings:
 
 
 def format_error(ratio: float, label: str = "") -> str:
-    """A relative error after its label; ``opposite sign`` where the two gradients are each other's negatives."""
+    """Writes a relative error after its label; ``opposite sign`` if the two gradients are each other's negatives."""
     return "opposite sign" if ratio >= _OPPOSITE else f"{label}{ratio:.1e}"
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more arrays" if len(names) > 5 else "")
+    """Lists names, and says how many more there are."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more arrays" if more > 0 else "")

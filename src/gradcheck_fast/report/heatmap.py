@@ -1,4 +1,4 @@
-"""Where the errors of an array are, in few enough cells for a picture."""
+"""Reduces the errors of an array to few enough cells for a picture."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ class HeatMap(NamedTuple):
     Attributes
     ----------
     array : ArrayResult
+        The result of the array.
     extent : tuple of int
-        Rows and columns of the matrix: the array's first axes and its last ones.
-    cells : ndarray, shape (rows, columns)
-        log10(error / tolerance), above 0 for a wrong entry; each cell the largest of those it stands for. -inf where
-        there is no error, or where it was not looked for, NaN where an entry is not finite.
+        The numbers of rows and columns of the matrix: the array's first axes and its last ones.
+    cells : ndarray of float64, shape (rows, columns)
+        log10(error / tolerance), which is above 0 for a wrong entry. A cell has the largest of the entries that it
+        stands for: -inf if there is no error, or none was looked for, and NaN if an entry is not finite.
     """
 
     array: ArrayResult
@@ -34,19 +35,21 @@ class HeatMap(NamedTuple):
 
 
 def heat_maps(report: Findings, most: int, *, cells: tuple[int, int]) -> list[HeatMap]:
-    """The heat maps of the `most` arrays with the largest errors, in the order of the gradient.
+    """Returns the heat maps of the `most` arrays with the largest errors, in the order of the gradient.
 
     Parameters
     ----------
     report : Findings
+        What was found.
     most : int
+        How many heat maps are made, at most.
     cells : tuple of int
-        At most this many rows and columns each: larger arrays are reduced by maximum, so that no wrong entry is lost.
+        How many rows and columns each of them has, at most. The cells of a larger array are the maxima of several
+        entries, so that no wrong entry is lost.
     """
     analytic, numerical = report._flat
-    unknown = report._excess == -np.inf
     error = np.where(np.isfinite(analytic) & np.isfinite(numerical), report._excess, np.nan)
-    error[unknown & np.isfinite(analytic)] = 0.0
+    error[~report._compared & np.isfinite(analytic)] = 0.0
     parts = split(error, {array.name: array.shape for array in report.arrays})
     drawn = [(array, part) for array, (_, part) in zip(report.arrays, parts, strict=True) if part.size]
     largest = [np.inf if np.isnan(part).any() else part.max() for _, part in drawn]
@@ -59,6 +62,6 @@ def _heat_map(array: ArrayResult, error: NDArray[np.float64], *, most: tuple[int
     cells = error.reshape(extent)
     for axis, (size, limit) in enumerate(zip(extent, most, strict=True)):
         if size > limit:
-            cells = np.maximum.reduceat(cells, np.arange(limit) * size // limit, axis=axis)  # NaN is the maximum
+            cells = np.maximum.reduceat(cells, np.arange(limit) * size // limit, axis=axis)  # NaN counts as the maximum
     with np.errstate(divide="ignore"):
         return HeatMap(array, extent, np.log10(cells))

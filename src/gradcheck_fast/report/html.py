@@ -1,7 +1,7 @@
-"""A report as HTML: for notebooks, and as one page that needs nothing outside it.
+"""Writes a report as HTML: for notebooks, and as one page that needs nothing outside it.
 
-Pure functions from a report to a string. Colours are chosen to be read on light and dark grounds alike, also by
-colour-blind people; each is repeated by a word or a mark.
+Each function takes a report, or a part of it, to a string. The colours can be told apart on light and dark grounds,
+also by colour-blind people; each is repeated by a word or a mark.
 """
 
 from __future__ import annotations
@@ -33,14 +33,23 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import ArrayResult
     from gradcheck_fast.report.findings import Findings
 
+#: How many of the worst entries are listed, at most.
 MOST_WORST = 10
+#: How many heat maps are drawn, at most: more would make the page long, and say little more.
 MOST_HEAT_MAPS = 12
+#: How many rows and columns of cells a heat map has, at most: more could not be told apart at its size.
 HEAT_MAP_CELLS = (32, 48)
-#: Upper bounds of log10(error / tolerance) of the classes 0 to 3 (right) and 4 to 6 (wrong); 7 is above, 8 is NaN.
+#: Upper bounds of log10(error / tolerance) of the classes 0 to 3 (right) and 4 to 6 (wrong). Class 7 is above, 8 is
+#: NaN.
 _BOUNDS = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, inf)
+#: The colour of each class: pale blue to blue for right, orange to brown for wrong, and black for NaN.
 _COLOURS = ("#dcebf5", "#c3ddee", "#a5cde5", "#7fb9da", "#f4b183", "#e8803a", "#c85200", "#7a2e00", "#000")
+#: What the key of the heat maps says of some classes.
 _KEY = {0: "far within the tolerance", 3: "just within", 4: "just beyond", 7: "far beyond", 8: "not finite"}
+#: The mark that repeats what the colour of an array's status says.
 _MARKS = {"right": "✓", "wrong": "✗", "inconclusive": "?", "nothing to check": "–"}
+#: How many powers of ten the bar of a relative error spans, up to 1: below 1e-17 errors count as none.
+_BAR_DECADES = 17
 
 _STYLE = """
 .gradcheck-fast{font:14px/1.45 system-ui,sans-serif;max-width:62rem;font-variant-numeric:tabular-nums}
@@ -89,12 +98,12 @@ _PAGE = """<!DOCTYPE html>
 
 
 def page(report: Findings) -> str:
-    """A whole HTML page."""
+    """Writes a report as a whole HTML page."""
     return _PAGE.format(verdict=escape(report.verdict), fragment=fragment(report))
 
 
 def fragment(report: Findings) -> str:
-    """A ``<div>`` with a style of its own, which touches nothing around it."""
+    """Writes a report as a ``<div>`` with a style of its own, which does not change anything around it."""
     seen = [[escape(cell) for cell in row] for row in seen_rows(report)]
     parts = [
         _headline(report),
@@ -126,7 +135,7 @@ def _diagnoses(report: Findings) -> str:
 
 
 def _array_table(report: Findings) -> str:
-    """A row for each array; the columns of entries at kinks and inconclusive ones only if there are any."""
+    """Writes a row for each array. Entries at kinks and inconclusive ones have a column only if there are any."""
     counts = {title: [count(array) for array in report.arrays] for title, count in COUNTS_IF_ANY.items()}
     counts = {title: numbers for title, numbers in counts.items() if any(numbers)}
     title, errors = error_column(report)
@@ -161,7 +170,7 @@ def _worst_table(report: Findings) -> str:
 
 
 def _heat_maps(report: Findings) -> str:
-    """Those of the arrays in which something is wrong; a map of nothing but right entries would say nothing."""
+    """Draws the arrays in which something is wrong; a map of nothing but right entries would say nothing."""
     wrong = sum(bool(array.wrong) for array in report.arrays)
     maps = heat_maps(report, min(wrong, MOST_HEAT_MAPS), cells=HEAT_MAP_CELLS)
     if not maps:
@@ -178,7 +187,7 @@ def _heat_maps(report: Findings) -> str:
 
 
 def _figure(heat_map: HeatMap) -> str:
-    """One path for each class of errors, of runs of cells along the rows."""
+    """Draws a heat map: one path for each class of errors, made of runs of cells along the rows."""
     runs: dict[int, list[str]] = {}
     classes = np.searchsorted(_BOUNDS, heat_map.cells)  # NaN sorts last
     for y, row in enumerate(classes):
@@ -204,7 +213,7 @@ def _footer() -> str:
 
 
 def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
-    """Cells are HTML already."""
+    """Writes a table with its title; the cells are HTML already."""
     body = "\n".join(_row("td", row) for row in rows)
     return (
         f'<h3>{title}</h3>\n<div class="scroll"><table>\n<thead>{_row("th", head)}</thead>\n'
@@ -221,7 +230,8 @@ def _badge(status: str, text: str) -> str:
 
 
 def _bar(array: ArrayResult) -> str:
-    """The relative error on a logarithmic scale from 1e-17 to 1."""
+    """Draws a relative error as a bar, on a logarithmic scale that ends at 1."""
     error = array.relative_error
-    part = 1.0 if isnan(error) else min(max(1 + log10(max(error, 1e-17)) / 17, 0.0), 1.0)
+    least = 10.0**-_BAR_DECADES
+    part = 1.0 if isnan(error) else min(max(1 + log10(max(error, least)) / _BAR_DECADES, 0.0), 1.0)
     return f'<span class="track"><i class="{array.status.split()[0]}" style="width:{part:.0%}"></i></span>'

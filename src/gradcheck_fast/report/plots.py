@@ -1,4 +1,4 @@
-"""Pictures, by matplotlib, an optional dependency: the errors of a report, and how an error depends on the step."""
+"""Draws the errors of a report, and how an error depends on the step, by matplotlib, an optional dependency."""
 
 from __future__ import annotations
 
@@ -18,30 +18,47 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.report.findings import Findings
 
-# Of Okabe and Ito's colours, which colour-blind people tell apart; marks and words say the same once more.
-BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
-#: How each method is drawn.
+#: The colour of what is right. This colour and the next two are from the palette of Okabe and Ito, which colour-blind
+#: people can tell apart; marks or words repeat what they say.
+BLUE = "#0072b2"
+#: The colour of what is wrong, and of the method that every loss has.
+VERMILLION = "#d55e00"
+#: The colour of a third line in a picture.
+GREEN = "#009e73"
+#: The line and the mark of each method.
 STYLES: dict[str, dict[str, Any]] = {
     "direct": {"color": VERMILLION, "marker": "o", "markersize": 7, "markerfacecolor": "none", "zorder": 3},
     "incremental": {"color": GREEN, "marker": "^", "markersize": 4},
     "units": {"color": BLUE, "marker": "s", "markersize": 4},
 }
-#: Of the heat maps, from an error far within the tolerance to one far beyond it: pale up to it, then a jump.
+#: The colours of the heat maps, from an error far within the tolerance to one far beyond it. They jump at the
+#: tolerance.
 _SCALE = [(0.0, "#d8e8f4"), (0.5, "#7fb9da"), (0.5, "#f4b183"), (0.75, "#c85200"), (1.0, "#6a2700")]
+#: How many powers of ten the colours span to either side of the tolerance; the ticks of their key are at these.
 _DECADES = 8
+#: How many rows and columns of cells a heat map has, at most.
 _CELLS = (96, 96)
+#: How many entries are drawn as points, at most: more would lie upon each other, and take long.
 _MOST_POINTS = 4000
-_NO_ERROR = 1e-17  # where an error of exactly 0 is drawn on a logarithmic axis
+#: Where an error of exactly 0 is drawn on a logarithmic axis: below the rounding of float64.
+_NO_ERROR = 1e-17
+#: The axes of the points are linear around 0, up to at least this part of the largest number: with less, most of their
+#: length would be taken up by numbers of no weight.
+_LINEAR = 1e-4
+#: How many characters of the verdict the title shows, at most.
+_TITLE_CHARACTERS = 100
+#: How many characters of an array's name the title of its heat map shows, at most.
+_NAME_CHARACTERS = 32
 
 
 def plot_report(report: Findings, most: int) -> Figure:
-    """What `Report.plot` draws."""
+    """Draws what `Report.plot` describes."""
     maps = heat_maps(report, integer("most", most, positive=True), cells=_CELLS)
     columns = max(1, ceil(sqrt(len(maps))))
     rows = max(1, ceil(len(maps) / columns))
     width, scatter_width = max(4.2, 2.1 * columns), 5.0
     figure: Figure = pyplot().figure(figsize=(width + scatter_width, max(4.8, 1.5 * rows + 1.5)), layout="constrained")
-    figure.suptitle(f"gradcheck: {report.verdict}   {_shortened(report.reason, 100)}", fontsize=11)
+    figure.suptitle(f"gradcheck: {report.verdict}   {_shortened(report.reason, _TITLE_CHARACTERS)}", fontsize=11)
     grid = figure.add_gridspec(1, 2, width_ratios=(width, scatter_width))
     left, right = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     left_out = sum(array.size > 0 for array in report.arrays) - len(maps)
@@ -53,7 +70,7 @@ def plot_report(report: Findings, most: int) -> Figure:
 
 
 def draw_step_sweep(steps: Sequence[float], errors: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """The relative error of each method at each step, on logarithmic axes."""
+    """Draws the relative error of each method at each step, on logarithmic axes."""
     figure: Figure = pyplot().figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for method, found in errors.items():
@@ -83,7 +100,7 @@ def _draw_maps(figure: SubFigure, maps: Sequence[HeatMap], rows: int, columns: i
             interpolation="nearest", extent=(-0.5, width - 0.5, height - 0.5, -0.5),
         )  # fmt: skip
         wrong = f"{format_shape(array.shape, '×')}, {wrong_of(array)} wrong"
-        axes.set_title(f"{_shortened(array.name, 32)}\n{wrong}", fontsize=7)
+        axes.set_title(f"{_shortened(array.name, _NAME_CHARACTERS)}\n{wrong}", fontsize=7)
         axes.set_xticks([0, width - 1] if width > 1 else [])
         axes.set_yticks([0, height - 1] if height > 1 else [])
         axes.tick_params(labelsize=6, length=2)
@@ -95,9 +112,12 @@ def _draw_maps(figure: SubFigure, maps: Sequence[HeatMap], rows: int, columns: i
 
 
 def _draw_scatter(axes: Axes, report: Findings) -> None:
-    """Each entry's two numbers; a right one lies on the diagonal. Logarithmic to both sides of a strip around 0."""
+    """Draws each entry as a point of its two numbers, so that a right one lies on the diagonal.
+
+    The axes are logarithmic to both sides of a strip around 0.
+    """
     analytic, numerical = report._flat
-    known = int(np.count_nonzero(report._excess != -np.inf))
+    known = int(np.count_nonzero(report._compared))
     finite = np.flatnonzero(np.isfinite(analytic) & np.isfinite(numerical))
     drawn = finite[np.argsort(-report._excess[finite], kind="stable")]
     half = _MOST_POINTS // 2
@@ -113,7 +133,7 @@ def _draw_scatter(axes: Axes, report: Findings) -> None:
             axes.scatter(x[chosen], y[chosen], s=12, c=colour, marker=mark, linewidths=1, alpha=0.7, label=says)
     sizes = np.abs(np.concatenate([x, y]))
     largest = float(sizes.max(initial=0.0)) or 1.0
-    linear = 10.0 ** np.floor(np.log10(max(largest * 1e-4, float(np.median(sizes)) if sizes.size else 0.0)))
+    linear = 10.0 ** np.floor(np.log10(max(largest * _LINEAR, float(np.median(sizes)) if sizes.size else 0.0)))
     for set_scale, set_limits in ((axes.set_xscale, axes.set_xlim), (axes.set_yscale, axes.set_ylim)):
         set_scale("symlog", linthresh=linear)
         set_limits(-2 * largest, 2 * largest)
@@ -134,7 +154,13 @@ def _shortened(text: str, most: int) -> str:
 
 
 def pyplot() -> Any:
-    """`matplotlib.pyplot`, or an ImportError that says how to install it."""
+    """Imports `matplotlib.pyplot`.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed; the message says how to install it.
+    """
     try:
         from matplotlib import pyplot
     except ImportError:

@@ -1,4 +1,4 @@
-"""Saying so: the report of a gradient check."""
+"""The report of a gradient check, as users get it: it prints, plots and saves what was found."""
 
 from __future__ import annotations
 
@@ -32,40 +32,41 @@ class Report(Findings):
     Attributes
     ----------
     ok : bool
-        Whether every entry is right. False also if nothing was checked.
+        Whether nothing is wrong or inconclusive. It is False if there was nothing to check.
     relative_error : float
-        ‖a − n‖ / ‖a + n‖ over the whole gradient. Reports say ``opposite sign`` where it is 1000 or more: there a = -n
-        but for two parts in a thousand.
+        ‖a − n‖ / ‖a + n‖ over all that was compared. Texts say ``opposite sign`` if it is 1000 or more: then a = -n but
+        for two parts in a thousand.
     arrays : tuple of ArrayResult
-        One for each array, in order.
+        The result of each array, in order.
     analytic, numerical : tree
         The two gradients, like the parameters.
     method : str
         How the numerical gradient was found.
     step : float or None
-        Its h; None where it was chosen for each parameter.
+        Its h; None if it was chosen for each parameter, or for each array.
     seconds : float
-        What the whole check took.
+        How long the whole check took.
     error_bars : tree or None
-        How far each numerical entry may be from the true derivative; None where they were not computed.
+        How far each numerical entry may be from the true derivative; None if they were not computed.
     notes : tuple of str
-        What to know first, such as a cost that is another than the network's.
+        What to know first, such as that the cost is another than the network's.
     diagnoses : tuple of Diagnosis
         The mistakes that would explain what is wrong, the most specific first.
     kinks_crossed : int
         How often a value lay on different sides of a kink for +h and for -h, over all perturbations and samples.
     coverage : str
-        Where not every entry was compared: which errors would have been seen, and with what probability. The numerical
-        gradient is NaN where it is not known.
+        Which errors would have been seen, and with what probability, if not every entry was compared. The numerical
+        gradient is then NaN where it is not known.
     evaluations : int or None
-        How often the loss was evaluated along directions; None: there were none. Some entries of what is found to be
-        wrong are then differenced once more, each by itself, which is not counted.
+        How often the loss was evaluated along random directions; None if arrays were not compared along directions.
+        Some of the entries that are found to be wrong are differenced once more by themselves, which is not counted.
     seen_from : dict
-        Of functions with several outputs: from what relative size on an error in each of them with respect to each
-        input would have been seen, by (output, input), as far as they were looked at; infinite where nothing would have
-        been, NaN where there is nothing to check.
+        For functions with several outputs: the relative size from which on an error in an output, with respect to an
+        input, would have been seen, by (output, input), for the pairs that were looked at. It is infinite where no
+        error would have been seen, and NaN where there is nothing to check.
     finite_here : bool or None
-        Whether the loss is finite at the parameters; looked at only if the report is `blind`.
+        Whether the loss is finite at the parameters. It is None unless the report is `blind`, as it is looked at only
+        then.
     """
 
     def raise_if_failed(self) -> None:
@@ -76,11 +77,11 @@ class Report(Findings):
 
     def print(self, file: TextIO | None = None) -> None:
         """Prints the report, in colour if `file` (default: standard output) is a terminal."""
-        from rich.console import Console  # only who prints waits for its import
+        from rich.console import Console  # its import takes time, which only those who print need spend
 
         file = file or sys.stdout
         console = Console(file=file, soft_wrap=True)
-        with console.capture() as captured:  # rich's own writing would end the process at a closed pipe
+        with console.capture() as captured:  # rich itself would end the process if the pipe is closed
             console.print(self)
         file.write(captured.get())
 
@@ -90,7 +91,7 @@ class Report(Findings):
         Parameters
         ----------
         most : int
-            Draw no more arrays than this, those with the largest errors.
+            How many arrays are drawn, at most: those with the largest errors.
 
         Returns
         -------
@@ -107,14 +108,19 @@ class Report(Findings):
         return plot_report(self, most)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the report to a file: ``.html``, one page without anything outside it, or ``.json``, `to_dict`.
+        """Writes the report to a file.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            A name that ends in ``.html``, for a page that needs nothing outside it, or in ``.json``, for `to_dict`.
 
         Raises
         ------
         ValueError
-            If `path` ends otherwise.
+            If `path` ends in anything else.
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         from gradcheck_fast.report.html import page
 
@@ -144,7 +150,21 @@ class Report(Findings):
 
 
 def make_report(comparison: Comparison, analytic: Packed, numerical: Numerical | Directional, params: Packed) -> Report:
-    """The report of a comparison; passes only if nothing is wrong and something was there to be checked."""
+    """Makes the report of a comparison.
+
+    Its verdict is that the gradient is right only if an array is right, and none is wrong or inconclusive.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+    analytic : Packed
+        The gradient that was checked.
+    numerical : Numerical or Directional
+        How the numerical gradient was found.
+    params : Packed
+        The parameters, whose form the gradients in the report get.
+    """
     statuses = [array.status for array in comparison.arrays]
     return Report(
         ok="wrong" not in statuses and "inconclusive" not in statuses and "right" in statuses,

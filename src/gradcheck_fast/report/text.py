@@ -1,4 +1,4 @@
-"""A report as text: plain, coloured for terminals, and as JSON."""
+"""Writes a report as text: plain, coloured for terminals, and as JSON."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import ArrayResult
     from gradcheck_fast.report.findings import Findings
 
+#: How many characters a line of running text has, at most.
 WIDTH = 100
-#: So many of the entries that were found in an array are listed.
+#: How many wrong entries of an array are listed, at most, and how many rows of the table of what would have been seen.
 _MOST_LISTED = 12
+#: How many of the worst entries of all are shown, at most.
+_MOST_WORST = 5
 #: The titles of the table of what would have been seen.
 SEEN_FROM = ("output", "input", "an error is seen from")
 #: The columns that the table of arrays has only if one of their counts is not 0: the title, and what is counted.
@@ -28,9 +31,10 @@ COUNTS_IF_ANY: dict[str, Callable[[ArrayResult], int]] = {
     "at kinks": lambda array: array.at_kink,
     "inconclusive": lambda array: array.inconclusive,
 }
-#: What stands at the end of an array's row.
+#: What the end of an array's row says of its status.
 _MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
-#: Colours only repeat what words and marks say: logs and colour-blind readers miss nothing.
+#: The style of what matches each regular expression. Colours only repeat what words and marks say, so that nothing is
+#: missing in logs and for colour-blind readers.
 _STYLES = {
     r"(?m)^gradcheck: (?!PASS|FAIL)\S+": "bold yellow",
     r"(?m)^gradcheck: PASS": "bold green",
@@ -43,18 +47,18 @@ _STYLES = {
 
 
 def full_text(report: Findings) -> str:
-    """The whole report: notes, verdict, table of all arrays, worst entries, diagnoses."""
+    """Writes the whole report: notes, verdict, a table of all arrays, the worst entries, diagnoses."""
     return _text(report, report.arrays)
 
 
 def short_text(report: Findings) -> str:
-    """The same with only those arrays that are not right."""
+    """Writes the report with a table of only those arrays in which something is wrong or inconclusive."""
     return _text(report, [array for array in report.arrays if array.wrong or array.inconclusive])
 
 
 def coloured(report: Findings) -> Text:
-    """`full_text` in colours, for `rich`."""
-    from rich.text import Text  # only who prints waits for its import
+    """Writes the whole report in colours, for `rich`."""
+    from rich.text import Text  # its import takes time, which only those who print need spend
 
     text = Text(full_text(report))
     for pattern, style in _STYLES.items():
@@ -63,13 +67,13 @@ def coloured(report: Findings) -> Text:
 
 
 def as_json(report: Findings) -> str:
-    """`Report.to_dict` as JSON, with NaN and infinity, which JSON does not have, as strings."""
+    """Writes `Report.to_dict` as JSON; NaN and infinity, which JSON does not have, become strings."""
     return json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False)
 
 
 def how(report: Findings) -> str:
-    """How the numerical gradient was found: entries, method, h, time."""
-    step = f"chosen per {'parameter' if report.evaluations is None else 'array'}"
+    """Says in a line how the numerical gradient was found: entries, method, h, time."""
+    step = f"chosen per {'array' if report._along_directions else 'parameter'}"
     step = step if report.step is None else f"{report.step:.3g}"
     count = "" if report.evaluations is None else f", {report.evaluations:,} evaluations"
     shares = [f", {100 * share:.3g} % {what}" for what, share in report.shares.items() if share]
@@ -78,7 +82,7 @@ def how(report: Findings) -> str:
 
 
 def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
-    """What was found to be wrong along directions: entries, and blocks with what says so."""
+    """Says in a line each which entries, and which blocks, were found to be wrong along directions."""
     said = []
     for array in arrays:
         if array.entries:
@@ -90,19 +94,22 @@ def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
 
 
 def sentence(words: str) -> str:
-    """With a capital letter and a full stop."""
+    """Gives words a capital letter and a full stop."""
     return f"{words[:1].upper()}{words[1:]}."
 
 
 def error_column(report: Findings) -> tuple[str, Callable[[ArrayResult], str]]:
-    """The title of a column, and what stands in it: along directions no largest error is known."""
-    if report.evaluations is None:
-        return "largest error", lambda array: f"{array.largest_error:.1e}"
-    return "seen from", lambda array: "" if array.power is None else f"{array.power:.1e}"
+    """Returns the title of a column, and a function that gives what is written in it for an array.
+
+    It is the largest error; along directions, where that is not known, the size from which on an error is seen.
+    """
+    if report._along_directions:
+        return "seen from", lambda array: "" if array.power is None else f"{array.power:.1e}"
+    return "largest error", lambda array: f"{array.largest_error:.1e}"
 
 
 def seen_rows(report: Findings) -> list[tuple[str, str, str]]:
-    """Output, input, and from what relative size on an error is seen there, as `SEEN_FROM` says; not too many."""
+    """Returns the rows of the table of what would have been seen, with the columns of `SEEN_FROM`; not too many."""
     rows = [
         (*pair, "nothing to check" if isnan(size) else f"{size:.1e}" if size <= 1.0 else "not seen")
         for pair, size in report.seen_from.items()
@@ -112,16 +119,17 @@ def seen_rows(report: Findings) -> list[tuple[str, str, str]]:
 
 
 def wrong_of(array: ArrayResult) -> str:
-    """How many entries are wrong, of how many that were compared."""
+    """Says how many entries are wrong, of how many that were compared."""
     return f"{'about ' * array.estimated}{array.wrong:,} of {array.checked:,}"
 
 
 def format_shape(shape: Sequence[int], times: str = "x") -> str:
-    """``64x48``; ``scalar`` for no dimensions."""
+    """Writes a shape as ``64x48``, and that of no dimensions as ``scalar``."""
     return times.join(map(str, shape)) or "scalar"
 
 
 def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
+    """Writes the report with a table of some of its arrays."""
     lines = [_wrap(f"Note: {note}") for note in report.notes]
     lines += [""] * bool(lines)
     lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report)]
@@ -133,7 +141,7 @@ def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
     lines += [""] * bool(found) + [_wrap(said) for said in found]
     if report.wrong:
         shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
-                 for e in report.worst(min(5, report.wrong))]  # fmt: skip
+                 for e in report.worst(min(_MOST_WORST, report.wrong))]  # fmt: skip
         lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
     for k, (cause, evidence, _) in enumerate(report.diagnoses):
         lines += ["", _wrap(f"{'Also' if k else 'Most likely'}: {cause}"), _wrap(f"  {evidence}")]
@@ -141,7 +149,7 @@ def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
 
 
 def _array_table(report: Findings, arrays: Sequence[ArrayResult]) -> list[str]:
-    """A row for each array; the columns of entries at kinks and inconclusive ones only if there are any."""
+    """Writes a row for each array. Entries at kinks and inconclusive ones have a column only if there are any."""
     title, errors = error_column(report)
     head = ["array", "shape", "relative error", title, "wrong"]
     rows = [
@@ -161,7 +169,7 @@ def _array_table(report: Findings, arrays: Sequence[ArrayResult]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns three spaces apart; the first and second to the left, numbers to the right."""
+    """Writes columns three spaces apart; names and shapes are aligned to the left, numbers to the right."""
     widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
     left = 2 if len(head) > 3 else 1
     cells = [
@@ -179,6 +187,7 @@ def _wrap(line: str) -> str:
 
 
 def _finite(value: Any) -> Any:
+    """Replaces numbers that are not finite by strings."""
     if isinstance(value, dict):
         return {key: _finite(child) for key, child in value.items()}
     if isinstance(value, list):

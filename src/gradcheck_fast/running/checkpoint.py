@@ -1,4 +1,4 @@
-"""What was found so far, in a file: an interrupted run goes on from there."""
+"""Keeps what was found so far in a file, so that an interrupted run can go on from there."""
 
 from __future__ import annotations
 
@@ -21,18 +21,32 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.running.pieces import Range
 
-#: Changes with what is kept, and with how jobs are cut into tasks.
+#: The version of the file's format. It changes whenever other things are kept, or jobs are cut into other tasks.
 FORMAT = "1"
-#: The entry that says of which problem a checkpoint is.
+#: The name of the file's entry that says to which problem it belongs.
 PROBLEM = "problem"
-#: Saved so often, or less, for it shall take no more than this part of the time.
-SAVE_SECONDS, SAVE_PART = 2.0, 0.05
-#: Longer values are not shown where they differ.
+#: How many seconds pass between two saves, at least: so much work is lost, at most, if the process is killed.
+SAVE_SECONDS = 2.0
+#: Which part of the time saving may take, at most. Where a save takes long, more time passes before the next one.
+SAVE_PART = 0.05
+#: How many characters two values that differ may have together to be shown in an error: digests are too long.
 SHORT = 40
+#: How many random bytes are in the name of the file that is written first, so that two runs do not write the same one.
+TOKEN_BYTES = 4
 
 
 class Record:
-    """Which tasks of a job are done, and the arrays with what they gave."""
+    """Knows which tasks of a job are done, and the arrays with their results.
+
+    Parameters
+    ----------
+    done : ndarray of bool, shape (tasks,)
+        Which tasks are done. It is changed in place.
+    results : tuple of ndarray
+        The arrays with the results of all tasks.
+    marked : callable
+        Is called whenever tasks are marked as done.
+    """
 
     def __init__(self, done: NDArray[np.bool_], results: tuple[NDArray[Any], ...], marked: Callable[[], None]) -> None:
         self.done = done
@@ -41,33 +55,37 @@ class Record:
         self._left = int(np.count_nonzero(~done))
 
     def missing(self) -> list[Range]:
-        """What is not done."""
+        """Returns the ranges of tasks that are not done, in order."""
         edges = np.flatnonzero(np.diff(self.done, prepend=True, append=True)).tolist()
         return list(zip(edges[::2], edges[1::2], strict=True))
 
     def mark(self, begin: int, end: int) -> None:
-        """Some tasks are done: their results are in the arrays, and of those that are not no part is."""
+        """Marks the tasks begin..end - 1 as done: their results are in the arrays.
+
+        The arrays must not hold a part of the results of any other task that is not marked.
+        """
         self.done[begin:end] = True
         self._left -= end - begin
-        if not self._left:  # whoever asked for the results may now change them, and they are to be kept
+        if not self._left:  # a copy is kept, for whoever asked for the results may now change them
             self.results = tuple(array.copy() for array in self.results)
         self._marked()
 
 
 class Checkpoint:
-    """The records of a run, kept in a file. It is read, or first written, when work begins.
+    """The records of a run, kept in a file. The file is read, or written for the first time, when work begins.
 
     Parameters
     ----------
     path : str or PathLike
-        An uncompressed ``.npz`` file, whatever its name is. Written as a whole beside it, and then put in its place.
+        The file, an uncompressed ``.npz`` whatever its name is. A new version is written beside it as a whole, and then
+        takes its place.
     problem : mapping
-        What the run depends on, name by name: a file with other values is another problem's.
+        The values on which the run depends, by their names. A file with other values belongs to another problem.
 
     Raises
     ------
     TypeError
-        If `path` is no path.
+        If `path` is not a path.
     """
 
     def __init__(self, path: str | os.PathLike[str], problem: Mapping[str, str]) -> None:
@@ -75,20 +93,29 @@ class Checkpoint:
             raise TypeError(f"checkpoint: expected the path of a file, got {path!r}")
         self._path = Path(path).resolve()  # the loss may change the directory
         self._problem = {"format": FORMAT, **problem}
-        self._found: dict[str, NDArray[Any]] | None = None  # in the file, and not asked for yet
+        self._found: dict[str, NDArray[Any]] | None = None  # in the file, and not asked for; None: not read
         self._records: dict[str, Record] = {}
         self._changed = False
         self._due = 0.0
 
     def record(self, what: tuple[Any, ...], tasks: int, results: tuple[NDArray[Any], ...]) -> Record:
-        """The record of a job; what the file has of it is put into `results`.
+        """Returns the record of a job, and puts what the file has of it into `results`.
+
+        Parameters
+        ----------
+        what : tuple
+            What tells the job from others; see `Job`.
+        tasks : int
+            How many tasks the job has.
+        results : tuple of ndarray
+            The arrays into which the tasks write.
 
         Raises
         ------
         ValueError
             If the file is not a checkpoint of this problem.
         OSError
-            If it cannot be read or written.
+            If the file cannot be read or written.
         """
         if self._found is None:
             self._found = self._read()
@@ -103,12 +130,12 @@ class Checkpoint:
             done, kept = np.zeros(tasks, np.bool_), results
         for into, array in zip(results, kept, strict=True):
             into[...] = array
-        # of what is complete a copy is kept: whoever asked for it may change it
+        # a copy of what is complete is kept, for whoever asked for it may change it
         self._records[key] = Record(done, kept if done.all() else results, self._mark)
         return self._records[key]
 
     def forget_since(self, record: Record) -> None:
-        """Drops the later records: what they found has been added to the results of this one."""
+        """Drops the records that were made after this one: what they found has been added to its results."""
         keys = list(self._records)
         for key in keys[list(self._records.values()).index(record) + 1 :]:
             del self._records[key]
@@ -136,7 +163,7 @@ class Checkpoint:
             self.save()
 
     def _read(self) -> dict[str, NDArray[Any]]:
-        """What the file has; a new file, written to see whether it can be, has nothing."""
+        """Returns the entries of the file. If there is no file, an empty one is written, to see whether it can be."""
         self._due = perf_counter() + SAVE_SECONDS
         _remove_left_behind(self._path)
         try:
@@ -149,7 +176,7 @@ class Checkpoint:
             return {}
         except OSError as error:
             raise _named(error, "read", self._path) from error
-        except Exception:  # whatever NumPy says to it: that would be advice for other files
+        except Exception:  # what NumPy says would be advice for other kinds of files
             raise ValueError(
                 f"checkpoint: {self._path} is no checkpoint of gradcheck_fast, or a damaged one; give another path, "
                 "or remove it"
@@ -169,8 +196,8 @@ class Checkpoint:
 
 
 def _write(path: Path, entries: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a file that is complete, or none; another run may be writing the same."""
-    beside = path.with_name(f"{path.name}.{token_hex(4)}.tmp")
+    """Writes the whole file, or leaves the old one as it is; another run may be writing the same file."""
+    beside = path.with_name(f"{path.name}.{token_hex(TOKEN_BYTES)}.tmp")
     try:
         with open(beside, "xb") as file:
             np.savez(file, **entries)  # type: ignore[arg-type]
@@ -178,7 +205,7 @@ def _write(path: Path, entries: Mapping[str, NDArray[Any]]) -> None:
             os.fsync(file.fileno())
         try:
             os.replace(beside, path)
-        except FileNotFoundError:  # another run that began just now took it for one left behind
+        except FileNotFoundError:  # another run has just begun, and has removed it as one that was left behind
             _write(path, entries)
     finally:
         with suppress(OSError):
@@ -186,11 +213,12 @@ def _write(path: Path, entries: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _remove_left_behind(path: Path) -> None:
-    """Removes what runs that were killed while they wrote have left beside a file."""
-    for beside in path.parent.glob(f"{escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+    """Removes the files that runs have left beside this one because they were killed while they wrote."""
+    for beside in path.parent.glob(f"{escape(path.name)}.{'[0-9a-f]' * (2 * TOKEN_BYTES)}.tmp"):
         with suppress(OSError):
             beside.unlink()
 
 
 def _named(error: OSError, what: str, path: Path) -> OSError:
+    """Makes an error that says that the checkpoint cannot be "read" or "written", as `what` says."""
     return OSError(error.errno, f"checkpoint: it cannot be {what}: {error.strerror or error}", str(path))

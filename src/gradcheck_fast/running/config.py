@@ -1,4 +1,4 @@
-"""show_config(): what runs here."""
+"""Shows on what the engine runs here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Parameters
     ----------
     mode : {"stdout", "dicts"}
-        Print it, or return it as a dict.
+        Whether to print it, or to return it as a dict.
 
     Returns
     -------
@@ -30,8 +30,10 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
 
     Raises
     ------
+    TypeError
+        If `mode` is not a string.
     ValueError
-        If `mode` is neither, or ``GRADCHECK_FAST_ISA`` names an instruction set that is not available.
+        If `mode` is neither of the two, or ``GRADCHECK_FAST_ISA`` names an instruction set that is not available.
     """
     choose("mode", mode, ("stdout", "dicts"))
     config = {

@@ -1,4 +1,4 @@
-"""Work shared out to the workers of an executor: a pool of processes or threads, MPI, a cluster."""
+"""Shares work out to the workers of an executor: a pool of processes or threads, MPI, or a cluster."""
 
 from __future__ import annotations
 
@@ -31,20 +31,27 @@ if TYPE_CHECKING:
     from gradcheck_fast.running.jobs import Job
     from gradcheck_fast.running.pieces import Range
 
-#: What a share of the work takes: long beside the ten milliseconds that a cluster takes to hand it out, and short
-#: beside the patience of someone who pressed Ctrl-C, or of a cluster that loses the worker doing it.
+#: How many seconds a share of the work takes. That is long beside the ten milliseconds that a cluster takes to hand it
+#: out, and short beside the patience of someone who pressed Ctrl-C; and little is lost with a worker that dies.
 SHARE_SECONDS = 1.0
-#: What it takes at least, where little is left and all workers shall have some of it.
+#: How many seconds a share takes, at least, when little is left and all workers are to have some of it.
 SHORTEST_SHARE_SECONDS = 0.05
-#: Shares handed out to begin with; more, as long as none has to wait for a worker.
+#: How many shares are handed out at once, to begin with. The number grows as long as no share has to wait for a worker.
 FIRST_SHARES = 4
-#: A share is given up when so many workers have died of it, the last of them with no other share about.
+#: A share has not waited for a worker if its answer came within this many times the seconds that the work took.
+PROMPT = 2.0
+#: Into how many shares for each that is handed out at once what is left is divided towards the end: all workers then
+#: become idle at about the same time.
+LAST_SHARES = 2
+#: A share is given up when this many workers have died of it, the last of them while no other share was being done.
 MOST_DEATHS = 3
-#: Bytes that go along with every share. What is larger, a worker is sent once.
+#: How many bytes are sent along with every share, at most. A larger description of the work is sent to a worker once.
 LIGHT = 64 * 1024
 
 
 class _Share(NamedTuple):
+    """The tasks begin..end - 1, how many workers have died of them, and whether the work is sent along."""
+
     begin: int
     end: int
     deaths: int = 0
@@ -52,13 +59,15 @@ class _Share(NamedTuple):
 
 
 class _Sent(NamedTuple):
+    """A share that was handed to an executor, and when."""
+
     share: _Share
     executor: Executor
     when: float
 
 
 class _Order(NamedTuple):
-    """What a worker is told with each share: which work it is of, who sends it, and how many threads to use."""
+    """What a worker is told with each share: to which work it belongs, who sends it, and how many threads to use."""
 
     token: str
     sender: str
@@ -71,15 +80,15 @@ class Pool:
     Parameters
     ----------
     executor : Executor or callable
-        Anything with the interface of `concurrent.futures.Executor`, which stays the caller's to shut down; or a
-        function that makes one, called again when it breaks, and shut down in the end.
+        Anything with the interface of `concurrent.futures.Executor`, which the caller shuts down. Or a function that
+        makes one: it is called again when the executor breaks, and what it has made is shut down here.
     n_threads : int
-        What other libraries may use in each worker that is another process.
+        How many threads other libraries may use in each worker that is another process.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If `executor` is neither.
     """
 
     def __init__(self, executor: Executor | Callable[[], Executor], n_threads: int = 1) -> None:
@@ -98,15 +107,15 @@ class Pool:
             )
 
     def close(self, *, wait: bool) -> None:
-        """Shuts down what this made itself."""
+        """Shuts down the executors that were made here."""
         for executor in self._own:
             executor.shutdown(wait=wait)
         self._own.clear()
 
     def share_out(self, job: Job, missing: Iterable[Range]) -> Generator[Range]:
-        """Has a job done by the workers; yields each range of tasks whose results are in place.
+        """Has the missing tasks of a job done by the workers; yields each range of tasks whose results are in place.
 
-        Shares are sized to take SHARE_SECONDS, less towards the end. What a dead worker had is done again.
+        Shares are sized to take `SHARE_SECONDS`, and less towards the end. What a dead worker was doing is done again.
         """
         gaps, again = deque(missing), list[_Share]()
         sent: dict[Future[Any], _Sent] = {}
@@ -114,7 +123,7 @@ class Pool:
         size, most = first_size(job), FIRST_SHARES
         try:
             while gaps or again or sent:
-                # what may have killed is tried on its own: if it kills again, nothing else was to blame
+                # a share that may have killed workers is done alone: if it kills again, nothing else was to blame
                 suspects = any(share.deaths == MOST_DEATHS - 1 for share in again)
                 while (gaps or again) and len(sent) < (1 if suspects else most):
                     share = again.pop() if again else _Share(*cut(gaps, size))
@@ -138,16 +147,16 @@ class Pool:
                     seconds, found = answer
                     job.put(share.begin, share.end, found)
                     yield share.begin, share.end
-                    most += perf_counter() - when < 2.0 * seconds
+                    most += perf_counter() - when < PROMPT * seconds
                     tasks, left = share.end - share.begin, sum(end - begin for begin, end in gaps)
-                    fair = left / (2 * most) * seconds / tasks
+                    fair = left / (LAST_SHARES * most) * seconds / tasks
                     size = next_size(job, tasks, seconds, min(SHARE_SECONDS, max(fair, SHORTEST_SHARE_SECONDS)))
         finally:
             for future in sent:
                 future.cancel()
 
     def _sender(self, job: Job) -> Callable[[Executor, _Share], Future[Any]]:
-        """How a share of a job is handed to an executor."""
+        """Makes the function that hands a share of a job to an executor."""
         packed = b"" if isinstance(self._current(), ThreadPoolExecutor) else _pickled(job.share)
         order = _Order(sha256(packed).hexdigest(), _this_process(), self._n_threads)
 
@@ -168,6 +177,7 @@ class Pool:
         return send
 
     def _current(self) -> Executor:
+        """Returns the executor in use; makes it if there is none."""
         if self._executor is None and self._make:
             self._executor = self._make()
             if not hasattr(self._executor, "submit"):
@@ -177,7 +187,7 @@ class Pool:
         return cast("Executor", self._executor)
 
     def _after_death(self, job: Job, share: _Share, executor: Executor, error: BrokenExecutor) -> _Share:
-        """The share to be done again, by an executor that works."""
+        """Returns the share that a worker died of, to be done again, and replaces the executor if it is broken."""
         if executor is self._executor:
             self._executor = self._renewed(executor, error)
         if share.deaths + 1 == MOST_DEATHS:
@@ -188,6 +198,7 @@ class Pool:
         return share._replace(deaths=share.deaths + 1, with_work=False)
 
     def _renewed(self, broken: Executor, error: BrokenExecutor) -> Executor | None:
+        """Returns an executor in place of a broken one; None if the caller's function is to make it."""
         if self._make is not None:
             return None
         options = _options(broken) if type(broken) is ProcessPoolExecutor else None
@@ -205,7 +216,7 @@ class Pool:
 
 
 def _options(pool: ProcessPoolExecutor) -> dict[str, Any] | None:
-    """What a pool was made with, as far as it knows it itself."""
+    """Returns the arguments that a pool was made with; None if it does not know them."""
     names = ["max_workers", "mp_context", "initializer", "initargs"]
     names += ["max_tasks_per_child"] * (sys.version_info >= (3, 11))
     try:
@@ -215,7 +226,13 @@ def _options(pool: ProcessPoolExecutor) -> dict[str, Any] | None:
 
 
 def _pickled(share: Callable[[int, int], Any]) -> bytes:
-    """With cloudpickle, where it is installed, functions need not be found by their name."""
+    """Pickles the work, by cloudpickle if it is installed: then functions need not be found by their names.
+
+    Raises
+    ------
+    TypeError
+        If the work cannot be pickled.
+    """
     try:
         from cloudpickle import dumps
     except ImportError:
@@ -229,22 +246,24 @@ def _pickled(share: Callable[[int, int], Any]) -> bytes:
         ) from error
 
 
-#: Of this process and its forked children; on another machine a process may have the same number.
+#: A random name of this process and of its forked children. The number of a process is not enough to know it by: on
+#: another machine there may be one with the same number.
 _IMPORTED = os.urandom(8).hex()
 
 
 def _this_process() -> str:
+    """Returns a name that no other process has, on no machine."""
     return f"{_IMPORTED} {os.getpid()}"
 
 
 def _remote(order: _Order, packed: bytes | None, begin: int, end: int) -> tuple[float, Any] | None:
-    """Runs in a worker. Does a share of the work that `packed` describes, or says by None that it has not got it."""
+    """Does a share in a worker; returns None if the worker does not have the work and it was not sent along."""
     place = _place(order.token)
     if not place:
         if packed is None:
             return None
         place.append(pickle.loads(packed))
-    here = order.sender == _this_process()  # the caller's own threads are not ours to limit
+    here = order.sender == _this_process()  # then limits would also hold for the caller's threads
     try:
         with nullcontext() if here else limited(resolve(order.n_threads)):
             return _timed(place[0], begin, end)
@@ -256,10 +275,10 @@ def _remote(order: _Order, packed: bytes | None, begin: int, end: int) -> tuple[
 
 
 def _breaks_pools(error: Exception) -> bool:
-    """Whether an error can be sent to another process, but not read there: a pool takes that for a death."""
+    """Whether an error can be pickled, but not unpickled: a pool would take that for the death of a worker."""
     try:
         sent = pickle.dumps(error)
-    except Exception:  # pools know what to do
+    except Exception:  # pools can deal with that
         return False
     try:
         pickle.loads(sent)
@@ -270,11 +289,12 @@ def _breaks_pools(error: Exception) -> bool:
 
 @lru_cache(maxsize=1)
 def _place(token: str) -> list[Callable[[int, int], Any]]:
-    """Where a worker keeps the work that it had last: nothing, or what `token` stands for."""
+    """Returns the list in which a worker keeps the work of this token; it is empty unless that was the last work."""
     return []
 
 
 def _timed(share: Callable[[int, int], Any], begin: int, end: int) -> tuple[float, Any]:
+    """Does some tasks; returns the seconds that they took, and what they gave."""
     started = perf_counter()
     found = share(begin, end)
     return perf_counter() - started, found

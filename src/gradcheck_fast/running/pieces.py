@@ -1,4 +1,4 @@
-"""Ranges of tasks in pieces that take a given time."""
+"""Cuts the tasks of a job into pieces that take about the same time, and does them one after the other."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from gradcheck_fast.running.jobs import Job
 
-#: Tasks from the first number to before the second.
+#: A range of tasks, as the number of the first and the one after the last.
 Range: TypeAlias = tuple[int, int]
 
-#: What a piece takes: between two of them the interpreter runs, so that Ctrl-C works and progress moves.
+#: How long a piece takes, in seconds. Between two of them the interpreter runs, so that Ctrl-C works and progress
+#: moves.
 PIECE_SECONDS = 0.1
+#: How many times the tasks of a piece the next one may have: the time that a few tasks took may have been chance.
+LARGEST_GROWTH = 4
+#: The shortest time that is taken to be measured, in seconds: a clock may not tell a shorter one from none.
+SHORTEST_SECONDS = 1e-9
 
 
 def in_pieces(job: Job, missing: Iterable[Range]) -> Generator[Range]:
-    """Does a job here, in pieces of about PIECE_SECONDS; yields each range of tasks that has been done."""
+    """Does the missing tasks of a job here, in pieces of about `PIECE_SECONDS`; yields each range that is done."""
     gaps = deque(missing)
     size = first_size(job)
     while gaps:
@@ -30,7 +35,7 @@ def in_pieces(job: Job, missing: Iterable[Range]) -> Generator[Range]:
 
 
 def cut(gaps: deque[Range], size: int) -> Range:
-    """Takes up to `size` tasks off the first gap."""
+    """Takes up to `size` tasks off the first of the gaps, and returns their range."""
     begin, end = gaps.popleft()
     if begin + size < end:
         gaps.appendleft((begin + size, end))
@@ -39,14 +44,24 @@ def cut(gaps: deque[Range], size: int) -> Range:
 
 
 def first_size(job: Job) -> int:
-    """How many tasks to begin with: as many as surely take no longer than a piece."""
+    """Returns how many tasks to begin with: as many as surely take no longer than a piece."""
     return job.smallest if job.largest == float("inf") else max(job.smallest, int(min(job.tasks, job.largest)))
 
 
 def next_size(job: Job, tasks: int, took: float, seconds: float) -> int:
-    """How many tasks may take so many seconds, after some that took so long.
+    """Returns how many tasks to do next, so that they take about the given time.
 
-    `job.largest` is a cap, too, where tasks that took no time may be followed by others that do.
+    `job.largest` is a limit as well: tasks that took hardly any time may be followed by others that take long.
+
+    Parameters
+    ----------
+    job : Job
+    tasks : int
+        How many tasks were done last.
+    took : float
+        How many seconds they took.
+    seconds : float
+        How many seconds the next ones are to take.
     """
-    expected = tasks * seconds / max(took, 1e-9)
-    return max(job.smallest, int(min(4 * tasks, job.largest * seconds / PIECE_SECONDS, expected)))
+    expected = tasks * seconds / max(took, SHORTEST_SECONDS)
+    return max(job.smallest, int(min(LARGEST_GROWTH * tasks, job.largest * seconds / PIECE_SECONDS, expected)))

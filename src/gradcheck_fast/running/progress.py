@@ -1,4 +1,4 @@
-"""How far a long check is, and how long it will still take."""
+"""Tells how far a long check is, and how long it will still take."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import TypeAlias
 
 from gradcheck_fast.inputs.arguments import duration
 
-#: What `progress=` takes: nothing, a line on stderr, or a function of the fraction done (0 to 1).
+#: What `progress=` takes: False or None for nothing, True for a line on stderr, or a function of the fraction done, 0
+#: to 1.
 Progress: TypeAlias = bool | Callable[[float], object] | None
 
-#: Work is watched for so long before anything is said of it.
+#: How many seconds work is watched before anything is said of it: earlier, it could not be told how long it will take.
 PATIENCE_SECONDS = 1.0
-#: Runs that will take longer are warned of.
+#: A warning is given of a run that will take more seconds than this.
 LONG_SECONDS = 60.0
-#: A terminal's line is written again after so long; a log gets a line for so much that was done.
-LINE_SECONDS, LINE_FRACTION = 0.1, 0.1
+#: How many seconds pass before a terminal's line is written again, at least: nobody reads faster.
+LINE_SECONDS = 0.1
+#: Which part of the work must have been done before a log gets another line: a log of ten lines is still read.
+LINE_FRACTION = 0.1
 
 
 class LongRunWarning(UserWarning):
@@ -26,16 +29,18 @@ class LongRunWarning(UserWarning):
 
 
 class Meter:
-    """Is called with the fraction done, again and again; tells those who want to know.
+    """Is called with the fraction of the work that is done, again and again, and tells those who want to know.
 
     Parameters
     ----------
     progress : bool, callable or None
-        True: a line on stderr, if the work takes more than a second. A function is called with every fraction.
+        With True, a line is written on stderr if the work takes more than a second. A function is called with every
+        fraction.
     faster : callable, optional
-        A run of more than a minute is warned of; ``faster(seconds)`` says what takes less than these.
+        If it is given, a `LongRunWarning` is given of a run of more than a minute; ``faster(seconds)`` says what takes
+        less than these.
     name : str
-        What is going on, where it is not the first run.
+        What is going on, if it is not the first run.
 
     Raises
     ------
@@ -60,7 +65,8 @@ class Meter:
         if self._line is None and self._faster is None:
             return
         now = perf_counter()
-        # from the end of the first piece on: what came before may have been a start of processes, or an earlier run
+        # Time is measured from the end of the first piece on: what came before may have been the start of processes, or
+        # an earlier run.
         if self._first is None or fraction < self._last:
             self._first = now, fraction
         self._last = fraction
@@ -76,12 +82,12 @@ class Meter:
             warnings.warn(text, LongRunWarning, stacklevel=calls_inside())
 
     def aside(self, name: str) -> Meter:
-        """One for another run: only a line is told of it."""
+        """Returns a meter for another run, which is told to a line on stderr, but not to a function."""
         return Meter(self._line is not None, self._faster, name)
 
 
 class _Line:
-    """On a terminal a line that is rewritten as work goes on, in a log a line now and then."""
+    """Writes on stderr: on a terminal one line that is rewritten as work goes on, in a log a line now and then."""
 
     def __init__(self, name: str) -> None:
         self._name = f"{name} " if name else ""
@@ -102,7 +108,7 @@ class _Line:
 
 
 def calls_inside() -> int:
-    """How many calls up the caller of this package stands: the `stacklevel` of a warning."""
+    """Returns how many calls up the caller of this package stands, for the `stacklevel` of a warning."""
     frame, calls = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("gradcheck_fast."):
         frame, calls = frame.f_back, calls + 1

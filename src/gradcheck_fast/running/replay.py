@@ -1,8 +1,8 @@
-"""Procedures that ask for one evaluation after another, in stretches that anyone may do, anywhere.
+"""Does procedures that ask for one evaluation after another, in stretches that anyone may do, anywhere.
 
-What a procedure asks next depends on the answers that it has got, and on nothing else. So one that is begun again, and
-given the answers once more, comes to where it was. That is how a stretch of it becomes a task of a `Job` like any
-other: done here or by a worker, done again if that one dies, and kept in a checkpoint.
+What a procedure asks next depends on the answers that it has got, and on nothing else. So a procedure that is begun
+again, and is given the answers once more, comes to where it was. That is how a stretch of it becomes a task of a `Job`
+like any other: it is done here or by a worker, done again if the worker dies, and kept in a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,30 +21,37 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.running.runner import Runner
 
-#: Answers of a first stretch, at most; and so many times those of the last in one that follows.
-FIRST_ANSWERS, MORE_ANSWERS = 64, 4
+#: How many answers the first stretch of a procedure finds, at most: room for them is made beforehand.
+FIRST_ANSWERS = 64
+#: How many times the answers of the last stretch the next one finds, at most.
+MORE_ANSWERS = 4
 
-#: What is found by one evaluation.
+#: The two numbers that an evaluation finds.
 Answer = tuple[float, float]
-#: For each answer the question, a number, and the answer; and whether the procedure came to its end.
+#: An array of shape (answers, 3) with a question and its answer in each row, and whether the procedure came to its end.
 Found = tuple["NDArray[np.float64]", bool]
 
 
 class Paused(Exception):
-    """A procedure has asked for more than there is time or room for in its stretch."""
+    """Is raised when a procedure asks for more than there is time or room for in its stretch."""
 
 
 class Answers:
-    """What a procedure was answered before, in the same order; then what is found, until its stretch is over.
+    """Answers a procedure: with what is known, in the same order, and then with what is found in this stretch.
 
     Parameters
     ----------
-    known : ndarray, shape (answers, 3), optional
-        The questions and the answers.
+    known : ndarray of float64, shape (answers, 3), optional
+        The questions that were asked before, and their answers.
     most : float
-        So many may be found.
+        How many answers may be found.
     seconds : float
-        After so long, counted from the first, no other is.
+        How many seconds after the first answer others may be found.
+
+    Attributes
+    ----------
+    found : list of (float, float, float)
+        The questions that were answered in this stretch, and their answers.
     """
 
     def __init__(
@@ -57,14 +64,14 @@ class Answers:
         self.found: list[tuple[float, float, float]] = []
 
     def next(self, question: float, find: Callable[[float], Answer]) -> Answer:
-        """The answer to the next question: what is known, or else what `find` gives.
+        """Returns the answer to the next question: the one that is known, or else the one that `find` gives.
 
         Raises
         ------
         Paused
             If the stretch is over.
         RuntimeError
-            If another question was asked there before.
+            If another question was asked in this place before.
         """
         known = next(self._known, None)
         if known is not None:
@@ -83,12 +90,15 @@ class Answers:
         return answer
 
 
-#: Goes through a procedure, given by its number.
+#: ``procedure(number, answers)`` goes through the procedure of a number, and asks `answers` its questions.
 Procedure = Callable[[int, Answers], Any]
 
 
 class _Stretch(NamedTuple):
-    """The next stretch of some procedures."""
+    """The next stretch of each of some procedures.
+
+    `known` are the answers that each has got so far; `most` and `seconds` are those of `Answers`.
+    """
 
     procedure: Procedure
     numbers: tuple[int, ...]
@@ -97,7 +107,7 @@ class _Stretch(NamedTuple):
     seconds: float
 
     def share(self, begin: int, end: int) -> list[Found]:
-        """That of some of them."""
+        """Does the stretch of the procedures begin..end - 1, and returns what each has found."""
         found = []
         for number, known in zip(self.numbers[begin:end], self.known[begin:end], strict=True):
             answers, is_done = Answers(known, self.most, self.seconds), True
@@ -110,7 +120,7 @@ class _Stretch(NamedTuple):
 
 
 class _Stretches:
-    """All procedures, stretch by stretch; see `all_answers`."""
+    """Goes through all procedures, stretch by stretch; see `all_answers`."""
 
     def __init__(
         self, procedure: Procedure, count: int, what: str, seconds: float, expected: Callable[[int, int], int]
@@ -121,9 +131,9 @@ class _Stretches:
         self._most, self._number, self._fraction, self._is_new = FIRST_ANSWERS, 0, 0.0, False
 
     def job(self) -> Job:
-        """The next stretch of those that are left."""
+        """Makes a job of the next stretch of the procedures that are left; each is a task."""
         self._answers = np.zeros((len(self.left), self._most, 3))
-        self._ends = np.zeros((len(self.left), 2), np.intp)  # how many were found, and whether these are the last
+        self._ends = np.zeros((len(self.left), 2), np.intp)  # how many answers, and whether it is done
         known = tuple(self.known[number] for number in self.left)
         share = _Stretch(self._procedure, self.left, known, self._most, self._seconds).share
         here = lambda begin, end: self._put(begin, end, share(begin, end))
@@ -137,7 +147,7 @@ class _Stretches:
             self._ends[k] = len(answers), is_done
 
     def take(self) -> None:
-        """What the job found."""
+        """Takes over what the job has found, and drops the procedures that are done."""
         for number, answers, (length, _) in zip(self.left, self._answers, self._ends, strict=True):
             self.known[number] = np.concatenate([self.known[number], answers[:length]])
         self.left = tuple(number for number, (_, is_done) in zip(self.left, self._ends, strict=True) if not is_done)
@@ -145,9 +155,9 @@ class _Stretches:
         self._number += 1
 
     def fraction(self) -> float | None:
-        """Which part of the work is done, as far as is known, and never less than before.
+        """Returns which part of the work is done, as far as is known, and never less than before.
 
-        None as long as an earlier run has found more, which has not been looked at yet.
+        It is None as long as nothing new was found: what a checkpoint has of later stretches is not known yet.
         """
         given = np.array([len(known) for known in self.known])
         missing = 0
@@ -162,22 +172,28 @@ class _Stretches:
 def all_answers(
     procedure: Procedure, count: int, runner: Runner, *, what: str, seconds: float, expected: Callable[[int, int], int]
 ) -> list[NDArray[np.float64]]:
-    """The answers to all that some procedures ask.
+    """Finds the answers to all that some procedures ask.
 
     Parameters
     ----------
     procedure : callable
         ``procedure(number, answers)`` goes through one of them. It can be pickled, if the loss can.
     count : int
-        How many there are.
+        How many procedures there are.
     runner : Runner
+        Does the work.
     what : str
-        What they are called.
+        What the procedures are called, for a checkpoint.
     seconds : float
-        What a stretch takes: long beside coming to where it begins.
+        How many seconds a stretch takes. That is to be long beside the time to come to where it begins.
     expected : callable
-        ``expected(number, given)``: how many answers a procedure needs in all, at least, that has had so many and is
-        not done.
+        ``expected(number, given)`` returns how many answers a procedure needs in all, at least, if it has got `given`
+        answers and is not done.
+
+    Returns
+    -------
+    list of ndarray of float64, shape (answers, 3)
+        The questions that each procedure has asked, and their answers.
     """
     stretches = _Stretches(procedure, count, what, seconds, expected)
     while stretches.left:

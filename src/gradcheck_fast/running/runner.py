@@ -1,4 +1,4 @@
-"""Where work is done: in pieces in this process, or in shares by the workers of an executor."""
+"""Does jobs: in pieces in this process, or in shares by the workers of an executor."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Does jobs, says how far it is, and keeps what was found. As a context it leaves nothing running behind.
+    """Does jobs, tells how far they are, and keeps what was found. Used as a context, it leaves nothing running behind.
 
     Parameters
     ----------
     n_threads : int or None
-        As for `threads.resolve`; with an executor None is one thread, here and in each worker.
+        As for `threads.resolve`; but with an executor, None is one thread, here and in each worker.
     meter : Meter, optional
-        What is told how far the work is.
+        Is told how far the work is.
     executor : Executor, callable or None
-        Where to do it; see `executors.Pool`. None: in this process.
+        Does the work; see `executors.Pool`. If it is None, the work is done in this process.
     checkpoint : Checkpoint, optional
-        Where to keep what was found, and to look for what an earlier run has found.
+        Keeps what was found, and knows what an earlier run has found.
 
     Raises
     ------
@@ -74,7 +74,7 @@ class Runner:
             self._checkpoint.save()
 
     def run(self, job: Job) -> None:
-        """Does a job, or what a checkpoint does not have of it yet."""
+        """Does a job, except for what the checkpoint has of it."""
         if not job.tasks:
             return
         if job.tasks <= first_size(job) and not (self._checkpoint or self._pool):  # small checks are to be quick
@@ -100,10 +100,11 @@ class Runner:
     def series(
         self, what: tuple[Any, ...], count: int, results: tuple[NDArray[Any], ...]
     ) -> Iterator[tuple[int, Runner]]:
-        """The numbers from 0 to `count`, each with a runner for the jobs of that number, one after the other.
+        """Yields the numbers from 0 to `count` - 1, each with a runner for the jobs of that number.
 
-        The caller adds what they found to `results` before it asks for the next; a checkpoint then keeps these, and no
-        longer what each job found, and after an interruption the series goes on from there.
+        The caller adds what the jobs of a number have found to `results` before it asks for the next number. A
+        checkpoint then keeps `results` in place of what each job has found, and after an interruption the series goes
+        on from there.
         """
         record = self._checkpoint.record(what, count, results) if self._checkpoint else None
         begin = next((begin for begin, _ in record.missing()), count) if record else 0
@@ -116,12 +117,12 @@ class Runner:
                 record.mark(number, number + 1)
 
     def _part(self, number: int, count: int) -> Runner:
-        """The same, whose fractions are of one of so many parts."""
+        """Returns a runner for one of `count` parts of the work: the fractions that it tells are those of the whole."""
         report = self._report
         return self._telling(lambda fraction: report((number + fraction) / count))
 
     def saying(self, fraction: Callable[[], float | None]) -> Runner:
-        """The same, which says of a job not which part of it is done, but what `fraction()` is, unless that is None."""
+        """Returns a runner that tells `fraction()` in place of how far a job is; it tells nothing if that is None."""
         report = self._report
 
         def say(_: float) -> None:
@@ -132,7 +133,7 @@ class Runner:
         return self._telling(say)
 
     def quietly(self, name: str = "second run") -> Runner:
-        """For what is found besides: a line of progress says its name, a function of the fraction hears nothing."""
+        """Returns a runner for a second run: a line on stderr shows its name, a function is told nothing of it."""
         meter = self._meter.aside(name)
         other = self._telling(meter)
         other._meter = meter

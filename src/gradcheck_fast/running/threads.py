@@ -1,4 +1,4 @@
-"""How many threads to use."""
+"""Decides how many threads to use, and limits those of other libraries."""
 
 from __future__ import annotations
 
@@ -13,40 +13,49 @@ from threading import Lock
 from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.kernels import _kernels
 
+#: The process in which this module was imported: a forked child has another number.
 _PROCESS = os.getpid()
 
-#: More threads than this help nobody, and the OpenMP runtime ends the process if the system cannot start them.
+#: How many threads are used, at most, unless there are many CPUs. More help nobody, and the OpenMP runtime ends the
+#: process if the system cannot start them.
 MOST_THREADS = 64
+#: How many threads are used for each CPU, at most, where that is more than `MOST_THREADS`.
+MOST_PER_CPU = 2
 
 
 def resolve(n_threads: int | None) -> int:
-    """The number of threads to run on.
+    """Returns the number of threads to run on.
 
     Parameters
     ----------
     n_threads : int or None
-        None: the CPUs that this process may use (affinity, cgroup quota), at most ``OMP_NUM_THREADS``.
+        How many are wanted; None for as many as there are CPUs that this process may use, see `available`.
 
     Returns
     -------
     int
-        At most 64, or twice the CPUs if that is more; 1 in a build without OpenMP, and in a forked child: the OpenMP
-        runtime does not survive a fork.
+        At most 64, or twice the CPUs if that is more. It is 1 in a build without OpenMP, and in a forked child, as the
+        OpenMP runtime does not survive a fork.
 
     Raises
     ------
-    TypeError, ValueError
-        If `n_threads` is not a positive integer.
+    TypeError
+        If `n_threads` is not an integer.
+    ValueError
+        If `n_threads` is not positive.
     """
     wanted = available() if n_threads is None else integer("n_threads", n_threads, positive=True)
     if not _kernels.has_openmp or os.getpid() != _PROCESS:
         return 1
-    return wanted if wanted <= MOST_THREADS else min(wanted, max(MOST_THREADS, 2 * (os.cpu_count() or 1)))
+    return wanted if wanted <= MOST_THREADS else min(wanted, max(MOST_THREADS, MOST_PER_CPU * (os.cpu_count() or 1)))
 
 
 @contextmanager
 def limited(n_threads: int) -> Iterator[None]:
-    """Inside, PyTorch and (where threadpoolctl is installed) BLAS use so many threads; they are not loaded for that."""
+    """A context in which PyTorch and BLAS use `n_threads` threads.
+
+    PyTorch is not imported for that. BLAS is limited if threadpoolctl is installed.
+    """
     with _LIMITS.lock:
         if not _LIMITS.inside:
             _LIMITS.after = _limit(n_threads)
@@ -61,7 +70,7 @@ def limited(n_threads: int) -> Iterator[None]:
 
 
 class _Limits:
-    """Of this process: the first thread that limits the others' threads does so for all, the last one restores them."""
+    """The limits of this process: the first thread that asks for some sets them for all, the last one removes them."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -73,7 +82,7 @@ _LIMITS = _Limits()
 
 
 def _limit(n_threads: int) -> ExitStack:
-    """Sets the numbers of threads; what it returns restores them."""
+    """Sets the numbers of threads of PyTorch and BLAS; closing what is returned restores them."""
     after = ExitStack()
     torch = sys.modules.get("torch")
     if torch is not None:
@@ -89,7 +98,7 @@ def _limit(n_threads: int) -> ExitStack:
 
 
 def available() -> int:
-    """CPUs that this process may use."""
+    """Returns how many CPUs this process may use: by its affinity, its cgroup's quota, and ``OMP_NUM_THREADS``."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
     if quota is not None:
@@ -100,7 +109,7 @@ def available() -> int:
 
 @cache
 def _cgroup_quota() -> float | None:
-    """CPUs' worth of time that a container may use; None without a limit (or outside Linux)."""
+    """Returns how many CPUs' time a container may use; None if there is no limit, and outside Linux."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()  # version 2
     except (OSError, ValueError):

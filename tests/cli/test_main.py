@@ -1,9 +1,12 @@
 """The command line: what it prints and its exit codes."""
 
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from work import Inline
@@ -11,6 +14,7 @@ from work import Inline
 from gradcheck_fast.cli import main as cli
 from gradcheck_fast.cli.main import main
 
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 RIGHT = """
 import numpy as np
 loss = lambda p: float(np.sum(p["w"] ** 2))
@@ -26,6 +30,11 @@ def write(tmp_path):
         return str(tmp_path / name)
 
     return write
+
+
+def test_the_command_that_is_installed_is_this_function():
+    module, name = re.search(r'^gradcheck-fast = "(.+):(.+)"$', PYPROJECT.read_text(), re.MULTILINE).groups()
+    assert getattr(importlib.import_module(module), name) is main
 
 
 def test_a_right_gradient_exits_with_0_and_prints_the_report(write, capsys):
