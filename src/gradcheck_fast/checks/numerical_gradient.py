@@ -12,7 +12,7 @@ from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.losses.compiled_loss import CallbackLoss
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.pointers import compiled_function, is_compiled
-from gradcheck_fast.losses.problem import Problem
+from gradcheck_fast.losses.problem import is_problem
 from gradcheck_fast.numerical.errorbars import error_bars as find_error_bars
 from gradcheck_fast.numerical.errorbars import reaching_over_kinks
 from gradcheck_fast.numerical.gradient import Refined
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.comparison.sampling import Sample
     from gradcheck_fast.inputs.trees import Packed, Tree
-    from gradcheck_fast.losses.problem import Loss
+    from gradcheck_fast.losses.problem import Loss, Problem
     from gradcheck_fast.running.progress import Progress
 
 
@@ -158,9 +158,9 @@ def make_runner(
 def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
     """Makes a problem of a loss, unless it is one already."""
     vectorized = true_or_false("vectorized", vectorized)
-    if vectorized and (isinstance(loss, Problem) or is_compiled(loss)):
+    if vectorized and (is_problem(loss) or is_compiled(loss)):
         raise ValueError("vectorized: only Python functions take many sets of parameters at once")
-    if isinstance(loss, Problem):
+    if is_problem(loss):
         return loss
     if is_compiled(loss):
         return CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from gradcheck_fast.comparison.sampling import read_sample
@@ -99,15 +100,17 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        read: dict[str, Any] = {
-            "rtol": None if self.rtol is None else number("rtol", self.rtol),
-            "atol": None if self.atol is None else number("atol", self.atol),
-            "seed": integer("seed", self.seed),
-            "step": _read_step(self.step),
-            "sample": None if self.sample is None else read_sample(self.sample),
-        }
-        for name, value in read.items():
-            object.__setattr__(self, name, value)  # the class is frozen
+        put = partial(object.__setattr__, self)  # the class is frozen
+        if self.rtol is not None:
+            put("rtol", number("rtol", self.rtol))
+        if self.atol is not None:
+            put("atol", number("atol", self.atol))
+        if type(self.seed) is not int or self.seed < 0:
+            put("seed", integer("seed", self.seed))
+        if self.step is not None:
+            put("step", _read_step(self.step))
+        if self.sample is not None:
+            put("sample", read_sample(self.sample))
 
     @classmethod
     def for_check(cls, **keywords: Unpack[AllKeywords]) -> Options:
@@ -178,10 +181,8 @@ class Options:
         return Tolerances(self.rtol, self.atol)
 
 
-def _read_step(step: object) -> float | None:
-    """`step` as a float, or None; a ValueError if it is so small or large that h² or 2h would under- or overflow."""
-    if step is None:
-        return None
+def _read_step(step: object) -> float:
+    """`step` as a float; a ValueError if it is so small or large that h² or 2h would under- or overflow."""
     h = number("step", step, positive=True)
     if not SMALLEST_STEP <= h <= LARGEST_STEP:
         raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {h}")

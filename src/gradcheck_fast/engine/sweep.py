@@ -81,7 +81,7 @@ class Sweep(NamedTuple):
     @property
     def crossed(self) -> int:
         """How many kinks were crossed."""
-        return int(self.work.crossed.sum())
+        return int(self.work.crossed.sum()) if len(self.slopes) else 0
 
     def some(self, begin: int, end: int) -> PartialResult:
         """What there is, if only the tasks begin..end have been done."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import repeat
 from math import log, prod
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -131,7 +130,7 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
         If a leaf is not finite, or if two have the same name.
     """
     leaves = _read(tree, what)
-    return _pack(tree, leaves, list(leaves), what, finite)
+    return _pack(tree, leaves, {name: (name, leaf.shape) for name, leaf in leaves.items()}, what, finite)
 
 
 def pack_as(
@@ -196,10 +195,8 @@ def pack_as(
             given = {name: leaves[own].shape for name, own in zip(shapes, order, strict=True)}
             hint = _shape_hint(name if name in label else "it", name, given, shapes, samples)
             raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
-    packed = _pack(tree, leaves, order, what, finite)
-    dtypes = dict(zip(shapes, packed.dtypes.values(), strict=True))
-    notes = _shape_notes(what, other, shapes)
-    return Packed(packed.flat, dict(shapes), dtypes, packed.unpack, packed.paths, notes=notes)
+    placed = {own: (name, shape) for own, (name, shape) in zip(order, shapes.items(), strict=True)}
+    return _pack(tree, leaves, placed, what, finite, _shape_notes(what, other, shapes))
 
 
 def _without_units(shape: Shape) -> Shape:
@@ -293,15 +290,19 @@ def _read(tree: Tree, what: str) -> dict[str, NDArray[Any]]:
     return leaves
 
 
-def _pack(tree: Tree, leaves: Mapping[str, NDArray[Any]], order: Sequence[str], what: str, finite: bool) -> Packed:
-    shapes = {name: leaves[name].shape for name in order}
-    flat = np.concatenate([leaves[name].ravel() for name in order] or [np.empty(0)], dtype=np.float64)
+def _pack(
+    tree: Tree, leaves: Mapping[str, NDArray[Any]], placed: Mapping[str, tuple[str, Shape]], what: str, finite: bool,
+    notes: tuple[str, ...] = (),
+) -> Packed:  # fmt: skip
+    """Packs leaves in the order of `placed`: for each path in the tree the name and the shape that it goes under."""
+    order = [leaves[path] for path in placed]
+    flat = np.concatenate([leaf.ravel() for leaf in order] or [np.empty(0)], dtype=np.float64)
     if finite and not np.isfinite(flat).all():
-        for name in order:
-            require_finite(what if name == what else f"{what}: {name}", leaves[name])
-
-    unpack = _Unpack(tree, shapes, tuple(leaves))
-    return Packed(flat, shapes, {name: leaves[name].dtype for name in order}, unpack, tuple(order))
+        for path, leaf in zip(placed, order, strict=True):
+            require_finite(what if path == what else f"{what}: {path}", leaf)
+    unpack = _Unpack(tree, {path: leaves[path].shape for path in placed}, tuple(leaves))
+    dtypes = {name: leaf.dtype for (name, _), leaf in zip(placed.values(), order, strict=True)}
+    return Packed(flat, dict(placed.values()), dtypes, unpack, tuple(placed), notes=notes)
 
 
 class _Unpack:
@@ -315,16 +316,16 @@ class _Unpack:
         self._tree = tree
         self._shapes = shapes
         self._names = names
+        self._parts: list[tuple[slice, Shape]] = []  # of each array, in the order of the tree; made when first needed
+        self._form: Callable[[list[NDArray[Any]]], Tree] = list
 
-    @cached_property
-    def _parts(self) -> list[tuple[slice, Shape]]:
-        """The slice of the vector and the shape of each array, in the order of the tree."""
+    def _prepare(self) -> None:
         places = {name: (part, shape) for name, part, shape in parts(self._shapes)}
-        return [places[name] for name in self._names]
+        self._form = self._find_form()
+        self._parts = [places[name] for name in self._names]
 
-    @cached_property
-    def _form(self) -> Callable[[list[NDArray[Any]]], Tree]:
-        """Makes the tree of arrays that are in its order."""
+    def _find_form(self) -> Callable[[list[NDArray[Any]]], Tree]:
+        """Makes a function that makes the tree of arrays that are in its order."""
         tree = self._tree
 
         def is_array(leaf: Any) -> bool:
@@ -339,6 +340,8 @@ class _Unpack:
         return lambda arrays: _rebuild(tree, iter(arrays))
 
     def __call__(self, vector: NDArray[np.float64]) -> Tree:
+        if not self._parts:
+            self._prepare()
         batch = vector.shape[:-1]
         if batch:
             arrays = [vector[..., part].reshape(batch + shape) for part, shape in self._parts]
