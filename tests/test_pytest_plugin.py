@@ -78,7 +78,7 @@ def test_the_diagnosis_is_shown(run):
     result = run(
         """
 import dataclasses
-from gradcheck_fast.diagnosis import Diagnosis
+from gradcheck_fast.diagnosis.diagnose import Diagnosis
 
 def test():
     report = gf.gradcheck(loss, wrong, params)

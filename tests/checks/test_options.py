@@ -36,7 +36,7 @@ def test_numbers_are_read_once():
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(keywords, named):
-    for make in (Options, Options.for_check, Options.for_gradient):
+    for make in (Options, Options.for_check):
         with pytest.raises((TypeError, ValueError), match=f"^{named}: expected"):
             make(**keywords)
 
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_refused_by_name(keywords, named):
 def test_methods_of_checks_and_of_gradients():
     assert Options.for_check(method="directional").is_directional
     with pytest.raises(ValueError, match=r"^method: 'directional' checks a gradient without finding one"):
-        Options.for_gradient(method="directional")
+        Options(method="directional").require_gradient()
     with pytest.raises(ValueError, match=r"^method: unknown name 'units2', did you mean 'units'"):
         Options.for_check(method="units2")
     for more, named in (({"sample": 5}, "sample"), ({"error_bars": True}, "error_bars")):

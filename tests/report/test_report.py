@@ -12,7 +12,7 @@ import pytest
 from networks import make
 
 import gradcheck_fast as gf
-from gradcheck_fast.diagnosis import Diagnosis
+from gradcheck_fast.diagnosis.diagnose import Diagnosis
 from gradcheck_fast.report.text import short_text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -13,7 +13,6 @@ from gradcheck_fast.checks.options import Options
 from gradcheck_fast.comparison.compare import compare, compare_costs
 from gradcheck_fast.comparison.directional import compare_along_directions
 from gradcheck_fast.comparison.sampling import chosen, coverage, draw, drawn_of, whole
-from gradcheck_fast.diagnosis import diagnose, diagnose_drawn
 from gradcheck_fast.diagnosis.unused import is_finite_here, unused_argument
 from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.arrays import Precision, coarsest, digest
@@ -30,7 +29,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gradcheck_fast.comparison.compare import Comparison
+    from gradcheck_fast.comparison.results import Drawn
     from gradcheck_fast.comparison.sampling import Sample
+    from gradcheck_fast.diagnosis.diagnose import Diagnosis
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Loss, Problem
     from gradcheck_fast.numerical.gradient import Numerical
@@ -211,8 +213,13 @@ class _Check(NamedTuple):
         """Compares every entry."""
         numerical = self._differences()
         comparison = compare(self.analytic, numerical, self.options.tolerances, with_bars=self.options.error_bars)
-        report = replace(make_report(comparison, self.analytic, numerical, self.params), notes=numerical.finish())
-        return replace(report, diagnoses=diagnose(self.problem, self.params, self.analytic, numerical, comparison))
+        notes = numerical.finish()
+        diagnoses: tuple[Diagnosis, ...] = ()
+        if any(array.wrong for array in comparison.arrays):
+            from gradcheck_fast.diagnosis.diagnose import diagnose  # only wrong gradients wait for its import
+
+            diagnoses = diagnose(self.problem, self.params, self.analytic, numerical, comparison)
+        return make_report(comparison, self.analytic, numerical, self.params, notes=notes, diagnoses=diagnoses)
 
     def of_sample(self, picked: Sample) -> Report:
         """Compares some entries of each array."""
@@ -220,10 +227,12 @@ class _Check(NamedTuple):
         own, given = picked.of(at), picked.of(analytic)
         numerical = self._differences(picked.entries)
         comparison = compare(given, numerical, self.options.tolerances, with_bars=self.options.error_bars)
-        report = make_report(whole(comparison, analytic, picked), analytic, numerical, at)
-        drawn = drawn_of(comparison, own, given, at.shapes)
-        diagnoses = diagnose_drawn(self.problem, analytic, drawn, report.arrays)
-        return replace(report, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=numerical.finish())
+        drawn, every = drawn_of(comparison, own, given, at.shapes), whole(comparison, analytic, picked)
+        diagnoses = self._explain(drawn, every)
+        return make_report(
+            every, analytic, numerical, at, coverage=coverage(at.shapes, picked), diagnoses=diagnoses,
+            notes=numerical.finish(),
+        )  # fmt: skip
 
     def along_directions(self) -> Report:
         """Compares all entries of each array at once, along random directions."""
@@ -233,9 +242,19 @@ class _Check(NamedTuple):
             seed=self.options.seed, runner=self.runner, is_wrong=partial(self._are_wrong, noticed),
         )  # fmt: skip
         notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed)))
-        report = make_report(found.comparison, self.analytic, found, self.params)
-        diagnoses = diagnose_drawn(self.problem, self.analytic, found.drawn, report.arrays)
-        return replace(report, coverage=found.coverage, evaluations=found.evaluations, diagnoses=diagnoses, notes=notes)
+        diagnoses = self._explain(found.drawn, found.comparison)
+        return make_report(
+            found.comparison, self.analytic, found, self.params, coverage=found.coverage,
+            evaluations=found.evaluations, diagnoses=diagnoses, notes=notes,
+        )  # fmt: skip
+
+    def _explain(self, drawn: Mapping[str, Drawn], comparison: Comparison) -> tuple[Diagnosis, ...]:
+        """What would explain entries that were drawn from wrong parts of arrays."""
+        if not drawn:
+            return ()
+        from gradcheck_fast.diagnosis.diagnose import diagnose_drawn  # as above
+
+        return diagnose_drawn(self.problem, self.analytic, drawn, comparison.arrays)
 
     def _differences(self, entries: NDArray[np.intp] | None = None) -> Numerical:
         """The numerical gradient by the method that was asked for: all of it, or some entries."""

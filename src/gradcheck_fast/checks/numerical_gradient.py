@@ -96,10 +96,11 @@ def numerical_gradient(
     OSError
         If the checkpoint cannot be read or written.
     """
-    options = Options.for_gradient(
+    options = Options(
         method=method, step=step, n_threads=n_threads, progress=progress, error_bars=error_bars, executor=executor,
         checkpoint=checkpoint,
     )  # fmt: skip
+    options.require_gradient()
     problem = as_problem(loss, vectorized)
     packed = problem.pack(params)
     with make_runner(problem, packed, options) as runner:

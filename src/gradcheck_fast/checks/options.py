@@ -56,7 +56,7 @@ class AllKeywords(WorkKeywords, total=False):
 class Options:
     """How a gradient is found and compared. A public function makes it from its keywords, and hands it on whole.
 
-    Make it by `for_check`, `from_keywords` or `for_gradient`: they look at the method as well.
+    Checks make it by `for_check` or `from_keywords`, which look at the method as well.
 
     Parameters
     ----------
@@ -156,19 +156,10 @@ class Options:
                 raise TypeError(f"{function}: it has no option {name!r}; its options are {names}")
         return cls.for_check(**keywords, **more)
 
-    @classmethod
-    def for_gradient(cls, **keywords: Unpack[AllKeywords]) -> Options:
-        """The options of a numerical gradient. The loss itself refuses a method that it does not know.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an option does not fit, or the method finds no gradient; the message names it.
-        """
-        options = cls(**keywords)
-        if options.is_directional:
+    def require_gradient(self) -> None:
+        """A ValueError if the method finds no gradient. The loss itself refuses a method that it does not know."""
+        if self.is_directional:
             raise ValueError("method: 'directional' checks a gradient without finding one; it is for gf.gradcheck only")
-        return options
 
     @property
     def is_directional(self) -> bool:

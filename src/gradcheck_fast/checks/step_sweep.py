@@ -11,7 +11,6 @@ from gradcheck_fast.checks.numerical_gradient import as_problem
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.inputs.arguments import choose, integer, number
 from gradcheck_fast.inputs.trees import copy, pack_as
-from gradcheck_fast.report.plots import STYLES, draw_step_sweep, pyplot
 from gradcheck_fast.running.runner import Runner
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def plot_step_sweep(
     TypeError, ValueError
         If an argument does not fit; the message names it.
     """
+    from gradcheck_fast.report.plots import STYLES, draw_step_sweep, pyplot  # a heavy view
+
     pyplot()  # says so at once if there is no matplotlib
     problem = as_problem(loss)
     if methods is None:

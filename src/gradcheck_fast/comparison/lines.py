@@ -31,7 +31,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import hypot, inf, isfinite, sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 from gradcheck_fast.comparison.compare import ANALYTIC_ROUNDINGS
@@ -120,6 +119,8 @@ class Tolerance(NamedTuple):
 
 def quantile(directions: int) -> float:
     """Returns the x of P(\\|N(0, 1)\\| <= x)^directions = (1 - CONFIDENCE) / 4."""
+    from statistics import NormalDist  # only who compares along directions waits for its import
+
     missed = (1.0 - CONFIDENCE) / _MANNERS
     return NormalDist().inv_cdf(0.5 * (1.0 + missed ** (1.0 / directions)))
 

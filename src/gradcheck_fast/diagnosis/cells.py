@@ -39,7 +39,7 @@ def owners(tape: Tape) -> dict[int, Owner]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Group:
     """A layer in one direction: the same steps, its cell, at each time.
 

@@ -57,7 +57,7 @@ class Hypothesis(NamedTuple):
     evidence: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Case:
     """A wrong gradient, as the patterns see it. Arrays are by name, in order.
 

@@ -377,7 +377,7 @@ class Engine:
         return costs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Share:
     """`Engine.share` of a chunk: other processes get that chunk of the samples only."""
 

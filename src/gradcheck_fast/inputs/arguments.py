@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from operator import index
 
 #: How alike two names must be for one to be suggested in place of the other, by difflib's ratio: twice the number of
@@ -41,6 +40,8 @@ def choose(what: str, name: object, names: Iterable[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns ``, did you mean 'x'?`` if a name of `known` resembles `name` apart from case, else an empty string."""
+    from difflib import get_close_matches  # only errors wait for its import
+
     lower = {k.lower(): k for k in known}
     close = get_close_matches(name.lower(), lower, n=1, cutoff=_ALIKE)
     return f", did you mean {lower[close[0]]!r}?" if close else ""

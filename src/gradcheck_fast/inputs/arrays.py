@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -160,6 +159,8 @@ def digest(*values: Any) -> str:
 
     Arrays enter it with their dtype, their shape and all their bits, other values as their ``repr``.
     """
+    from hashlib import sha256  # only checkpoints wait for its import
+
     found = sha256()
     for value in values:
         if isinstance(value, np.ndarray):

@@ -25,7 +25,7 @@ Shape: TypeAlias = tuple[int, ...]
 _MOST_LISTED = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Packed:
     """A tree as one flat float64 vector, with what is needed to go back.
 

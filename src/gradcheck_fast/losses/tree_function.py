@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -151,6 +150,8 @@ class Products:
         return partial(self._product, name)
 
     def _product(self, name: str, params: Trees) -> float:
+        from hashlib import blake2b  # only products wait for its import
+
         key = blake2b(digest_size=16)
         for _, leaf in walk(params) if len(self._parts) > 1 else ():
             key.update(np.ascontiguousarray(leaf).data)

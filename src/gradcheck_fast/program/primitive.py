@@ -28,7 +28,7 @@ Attributes: TypeAlias = Mapping[str, Any]
 SLOPE_STEP = 2.0**-40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Primitive:
     """One kind of step. There are no defaults: a rule that is missing is an error when the module is imported.
 

@@ -14,7 +14,7 @@ from gradcheck_fast.inputs.trees import Tree, pack_as
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis import Diagnosis
+    from gradcheck_fast.diagnosis.diagnose import Diagnosis
 
 #: The relative error from which on a report says "opposite sign" in place of the number. For a = -c n it is (1 + c) /
 #: |1 − c|, so c is then 1 but for two parts in a thousand, and the number tells nothing else. Other mistakes do not

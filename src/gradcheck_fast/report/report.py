@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from gradcheck_fast.comparison.compare import Comparison
 from gradcheck_fast.report.findings import Findings, format_error
@@ -25,7 +24,6 @@ class GradientError(AssertionError):
     """A gradient is wrong; the message is the report."""
 
 
-@dataclass(frozen=True, repr=False, eq=False)
 class Report(Findings):
     """The verdict on a gradient, and what it rests on.
 
@@ -149,7 +147,9 @@ class Report(Findings):
         return fragment(self)
 
 
-def make_report(comparison: Comparison, analytic: Packed, numerical: Numerical | Directional, params: Packed) -> Report:
+def make_report(
+    comparison: Comparison, analytic: Packed, numerical: Numerical | Directional, params: Packed, **more: Any
+) -> Report:
     """Makes the report of a comparison.
 
     Its verdict is that the gradient is right only if an array is right, and none is wrong or inconclusive.
@@ -164,6 +164,8 @@ def make_report(comparison: Comparison, analytic: Packed, numerical: Numerical |
         How the numerical gradient was found.
     params : Packed
         The parameters, whose form the gradients in the report get.
+    **more
+        Attributes of the report that do not follow from these.
     """
     statuses = [array.status for array in comparison.arrays]
     return Report(
@@ -178,4 +180,5 @@ def make_report(comparison: Comparison, analytic: Packed, numerical: Numerical |
         _excess=comparison.excess,
         error_bars=None if comparison.bars is None else params.unpack(comparison.bars),
         kinks_crossed=0 if numerical.kinks is None else numerical.kinks.crossed,
+        **more,
     )

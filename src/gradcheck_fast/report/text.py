@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from math import isfinite, isnan
 from textwrap import fill
@@ -68,6 +67,8 @@ def coloured(report: Findings) -> Text:
 
 def as_json(report: Findings) -> str:
     """Writes `Report.to_dict` as JSON; NaN and infinity, which JSON does not have, become strings."""
+    import json  # only who wants it waits for its import
+
     return json.dumps(_finite(report.to_dict()), indent=2, allow_nan=False)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
-from secrets import token_hex
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +142,8 @@ class Checkpoint:
         """Writes the file, if there is something new."""
         if not self._changed:
             return
+        import json  # only checkpoints wait for its import
+
         started = perf_counter()
         entries = {PROBLEM: np.array(json.dumps(self._problem)), **(self._found or {})}
         for key, record in self._records.items():
@@ -164,6 +164,8 @@ class Checkpoint:
 
     def _read(self) -> dict[str, NDArray[Any]]:
         """Returns the entries of the file. If there is no file, an empty one is written, to see whether it can be."""
+        import json  # only checkpoints wait for its import
+
         self._due = perf_counter() + SAVE_SECONDS
         _remove_left_behind(self._path)
         try:
@@ -197,7 +199,7 @@ class Checkpoint:
 
 def _write(path: Path, entries: Mapping[str, NDArray[Any]]) -> None:
     """Writes the whole file, or leaves the old one as it is; another run may be writing the same file."""
-    beside = path.with_name(f"{path.name}.{token_hex(TOKEN_BYTES)}.tmp")
+    beside = path.with_name(f"{path.name}.{os.urandom(TOKEN_BYTES).hex()}.tmp")
     try:
         with open(beside, "xb") as file:
             np.savez(file, **entries)  # type: ignore[arg-type]

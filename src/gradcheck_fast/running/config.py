@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     ValueError
         If `mode` is neither of the two, or ``GRADCHECK_FAST_ISA`` names an instruction set that is not available.
     """
+    import platform  # only who asks waits for its import
+
     choose("mode", mode, ("stdout", "dicts"))
     config = {
         "version": __version__,

@@ -32,7 +32,7 @@ Value = Callable[["Reals", "Reals", float], "Reals"]
 Difference = Callable[["Reals", "Reals", "Reals", float], "Reals"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cost(Primitive):
     """A cost, and what else is known of it.
 

@@ -1,0 +1,232 @@
+"""Why a gradient is wrong: the most likely mistakes, each with its evidence.
+
+A mistake is a *hypothesis*: the wrong numbers that it would give. It is diagnosed only if the analytic gradient has
+just these numbers, to rounding, wherever they differ from the right ones. Nothing is guessed: other errors fit no
+hypothesis, and nothing is said of them. Some hypotheses are made of the two gradients alone (`patterns`); the others
+are *mutants* of a right way back through the network's steps (`adjoint`, and what changes it: `slopes`, `weights`,
+`recurrence`). Where none holds for a function, and the errors are small, more of its values may tell that the gradient
+is that of an exact problem (`approximate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.comparison.results import ArrayResult, Drawn
+from gradcheck_fast.diagnosis import approximate, patterns, recurrence, slopes, weights
+from gradcheck_fast.diagnosis.hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
+from gradcheck_fast.diagnosis.view import Mutant, View, merged
+from gradcheck_fast.inputs.arrays import is_float32
+from gradcheck_fast.inputs.trees import split
+from gradcheck_fast.losses.problem import samples_of
+
+if TYPE_CHECKING:
+    from gradcheck_fast.comparison.compare import Comparison
+    from gradcheck_fast.diagnosis.patterns import Pattern
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.losses.problem import Problem
+    from gradcheck_fast.numerical.gradient import Numerical
+
+
+#: How many mistakes that explain the first wrong layer, but not those below, are tried together with a second one.
+_BEGINNINGS = 2
+
+
+class Diagnosis(NamedTuple):
+    """A mistake that would explain the wrong entries.
+
+    Attributes
+    ----------
+    cause : str
+        The mistake, in one line: "the gradient of W2 is transposed".
+    evidence : str
+        What was compared, and how well it fits: "W2.T agrees to 1e-16".
+    arrays : tuple of str
+        The arrays that it explains.
+    """
+
+    cause: str
+    evidence: str
+    arrays: tuple[str, ...]
+
+
+class _Explanation(NamedTuple):
+    """A hypothesis that holds, and how far each array that it explains is from it."""
+
+    cause: str
+    evidence: str
+    misfits: dict[str, float]
+
+
+def diagnose(
+    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
+) -> tuple[Diagnosis, ...]:
+    """The mistakes that explain a wrong gradient; the most specific first, none if there is no evidence.
+
+    Parameters
+    ----------
+    problem : Problem
+        A network's loss; of any other nothing is known but the numbers.
+    params, analytic : Packed
+    numerical : Numerical
+    comparison : Comparison
+        Of the two, with the numerical gradient as it was found in the end.
+    """
+    with np.errstate(all="ignore"):  # wrong numbers may well overflow
+        said = _diagnose(make_case(problem, params, analytic, numerical, comparison), analytic)
+        exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
+        return (Diagnosis(*exact),) if exact else said
+
+
+def diagnose_drawn(
+    problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn], arrays: Iterable[ArrayResult]
+) -> tuple[Diagnosis, ...]:
+    """The same of entries that were drawn of wrong parts of arrays, by what the parts are called: only factors show."""
+    samples = samples_of(problem) or 1
+    known = {array.name for array in arrays if array.status in ("right", "wrong")}
+    case = Case(
+        params={label: part.params for label, part in drawn.items()},
+        analytic={label: part.analytic for label, part in drawn.items()},
+        numerical={label: part.numerical for label, part in drawn.items()},
+        wrong=tuple(drawn),
+        fits=max(FITS["float32" if is_float32(analytic.flat) else "float64"], FITS_PLAIN),
+        whole=known <= set(drawn),
+        sizes={"the number of samples N": samples} if samples > 1 else {},
+    )
+    with np.errstate(all="ignore"):
+        rounding = _rounding(case, analytic)
+        said = [rounding] if rounding else _cover(case, _holding(case, _by_patterns(case, patterns.FACTORS)))
+        return tuple(
+            found._replace(
+                evidence=found.evidence if rounding else found.evidence.replace(" entries", " entries differenced"),
+                arrays=tuple(dict.fromkeys(drawn[label].array for label in found.arrays)),
+            )
+            for found in said
+        )
+
+
+def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
+    rounding = _rounding(case, analytic)
+    if rounding:
+        return (rounding,)
+    case = replace(case, wrong=tuple(name for name in case.wrong if case.is_changed(name, case.analytic[name])))
+    if not case.wrong:
+        return ()
+    found: list[_Explanation] = []
+    for hypotheses in (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case), _by_patterns(case, patterns.VAGUE)):
+        found += _holding(case, hypotheses)
+        if any(set(case.wrong) <= set(explanation.misfits) for explanation in found):
+            break
+    return (*_cover(case, found), *_entrance(case))
+
+
+def _by_patterns(case: Case, chosen: Iterable[Pattern]) -> Iterator[Hypothesis]:
+    for pattern in chosen:
+        yield from pattern(case)
+
+
+def _by_mutants(case: Case) -> Iterator[Hypothesis]:
+    """What the mistakes in going back through the network's steps would give."""
+    tape = case.tape
+    if tape is None:
+        return
+    shapes = tape.network.shapes
+    right = dict(split(tape.gradient(), shapes))
+    if any(case.is_changed(name, right[name]) for name in case.numerical):
+        return  # on a kink, say: then nothing that is found in this way is evidence
+    view = View(tape)
+    entry = max(case.layers[name] for name in case.wrong)
+    first_wrong = [name for name in case.wrong if case.layers[name] == entry]
+    beginnings = []
+    for mutant in chain(_mutants(view), weights.updated_weights(view, case), weights.weighted_samples(view, case)):
+        arrays = dict(split(tape.gradient(mutant.change), shapes))
+        yield Hypothesis(mutant.cause, arrays)
+        misfits = ((name, case.misfit(name, arrays[name], case.analytic[name])) for name in first_wrong)
+        begins = all(misfit <= case.tolerance(name) for name, misfit in misfits)
+        if begins and not case.explained(arrays):
+            beginnings.append(mutant)
+    for cause, gradient in recurrence.truncated(view):
+        yield Hypothesis(cause, dict(split(gradient, shapes)))
+    for above in beginnings[:_BEGINNINGS]:  # it explains the first layer that is wrong; one more below may explain all
+        for below in _mutants(view):
+            arrays = dict(split(tape.gradient(merged([above.change, below.change])), shapes))
+            yield Hypothesis(f"{above.cause}; and {below.cause}", arrays)
+
+
+def _mutants(view: View) -> Iterator[Mutant]:
+    for family in (*slopes.FAMILIES, *weights.FAMILIES, *recurrence.FAMILIES):
+        yield from family(view)
+
+
+def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]:
+    """The hypotheses that hold, in their order; those of the same words as one."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for hypothesis in hypotheses:
+        misfits = case.explained(hypothesis.arrays)
+        if misfits:
+            found.setdefault((hypothesis.cause, hypothesis.evidence), {}).update(misfits)
+    return [_Explanation(*words, misfits) for words, misfits in found.items()]
+
+
+def _cover(case: Case, found: list[_Explanation]) -> Iterator[Diagnosis]:
+    """Explanations of all wrong arrays, as far as there are any: the one that explains most first, then the rest's."""
+    left = set(case.wrong)
+    while left:
+        best = max(found, key=lambda explanation: len(left & set(explanation.misfits)), default=None)
+        if best is None or not left & set(best.misfits):
+            return
+        yield _said(case, best, [e.cause for e in found if e.misfits.keys() == best.misfits.keys() and e is not best])
+        left -= set(best.misfits)
+
+
+def _said(case: Case, explanation: _Explanation, same: list[str]) -> Diagnosis:
+    arrays = tuple(name for name in case.numerical if name in explanation.misfits)
+    entries = sum(case.numerical[name].size for name in arrays)
+    names = few(arrays)
+    evidence = explanation.evidence.format(arrays=names)
+    misfit = max(explanation.misfits.values())
+    fit = f"agree{'s' * (len(arrays) == 1)} with that {f'to {misfit:.0e}' if misfit else 'exactly'}"
+    evidence = f"{evidence}{'; ' * bool(evidence)}{names} {fit} in {_all(entries)}"
+    if same and not explanation.evidence:
+        evidence += f". The same numbers come from: {'; '.join(cause.format(arrays=names) for cause in same[:2])}"
+    return Diagnosis(explanation.cause.format(arrays=names), evidence, arrays)
+
+
+def _all(entries: int) -> str:
+    return f"all {entries:,} entries" if entries > 1 else "its one entry"
+
+
+def _entrance(case: Case) -> Iterator[Diagnosis]:
+    """Where the error enters on the way back, if everything from there on is wrong and everything before is right.
+
+    Not of a single array: its name says as much.
+    """
+    entry = max((case.layers[name] for name in case.wrong if name in case.layers), default=0)
+    below = {name for name, layer in case.layers.items() if layer <= entry and case.numerical[name].any()}
+    above = [name for name, layer in case.layers.items() if layer > entry]
+    if above and len(below) > 1 and below == set(case.wrong):
+        evidence = f"right: {few(above)}; wrong: {few(case.wrong)}"
+        yield Diagnosis(f"the error enters at layer {entry}: everything above is right", evidence, case.wrong)
+
+
+def few(names: Sequence[str]) -> str:
+    """Names in a row, but not too many."""
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _rounding(case: Case, analytic: Packed) -> Diagnosis | None:
+    """A gradient that is right, but was computed in float32 and handed over as float64."""
+    worst = max((case.misfit(name, case.numerical[name], case.analytic[name]) for name in case.wrong), default=0.0)
+    if not case.wrong or not is_float32(analytic.flat) or worst > FITS["float32"]:
+        return None
+    return Diagnosis(
+        "the gradient was computed in float32, and is right to its rounding",
+        f"all {analytic.flat.size:,} entries are float32 numbers; the largest error is {worst:.0e} of its array's "
+        "largest entry",
+        case.wrong,
+    )
