@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from itertools import product
 
 import numpy as np
 import pytest
+from networks import small_lstm
 from reference import affine, central_differences, exact, mp, mpf, sigmoid
 
 import gradcheck_fast as gf
@@ -237,16 +237,9 @@ def exact_nested(value):
 # ---- what a user relies on
 
 
-def small(sequences=True, **options):
-    net = gf.Network([gf.LSTM(2, 3, return_sequences=sequences, **options), gf.Dense(3, 2)], cost=gf.CrossEntropy())
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(4, 5, 2)), random.integers(2, size=(4, 5) if sequences else 4)
-    return net, X, y, net.init(0)
-
-
 @pytest.mark.parametrize("garbage", [1e300, np.nan, np.inf])
 def test_padding_has_exactly_no_influence(garbage):
-    net, X, y, params = small(bidirectional=False)
+    net, X, y, params = small_lstm(bidirectional=False)
     lengths = [5, 1, 3, 4]
     clean = net.loss(X, y, lengths=lengths)
     padded_X, padded_y = X.copy(), y.copy()
@@ -261,7 +254,7 @@ def test_padding_has_exactly_no_influence(garbage):
 
 
 def test_ragged_samples_add_up_from_samples_cut_to_their_lengths():
-    net, X, y, params = small()
+    net, X, y, params = small_lstm()
     net = gf.Network(net.layers, cost=gf.CrossEntropy(reduction="sum"))
     lengths = [5, 1, 3, 4]
     together = gf.numerical_gradient(net.loss(X, y, lengths=lengths), params)
@@ -271,17 +264,17 @@ def test_ragged_samples_add_up_from_samples_cut_to_their_lengths():
 
 
 def test_predict_gives_sequences_or_last_states():
-    net, X, _, params = small()
+    net, X, _, params = small_lstm()
     every = net.predict(params, X)
     assert every.shape == (4, 5, 2)
-    last, X, _, _ = small(sequences=False)
+    last, X, _, _ = small_lstm(sequences=False)
     np.testing.assert_array_equal(last.predict(params, X), every[:, -1])
     np.testing.assert_array_equal(last.predict(params, X, lengths=[1, 2, 3, 4]), every[range(4), range(4)])
 
 
 @pytest.mark.parametrize("reduction", ["sum", "batchmean", "mean"])
 def test_reductions_count_the_times_that_are_there(reduction):
-    net, X, y, params = small()
+    net, X, y, params = small_lstm()
     lengths = np.array([5, 1, 3, 4])
     logits = net.predict(params, X)
     each = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], 2)[..., 0]
@@ -293,7 +286,7 @@ def test_reductions_count_the_times_that_are_there(reduction):
 
 @pytest.mark.parametrize("array", range(5))
 def test_a_mistake_in_one_entry_is_found(array):
-    net, X, y, params = small()
+    net, X, y, params = small_lstm()
     loss = net.loss(X, y)
     gradient = gf.numerical_gradient(loss, params)
     name = list(gradient)[array]
@@ -368,96 +361,3 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10 - ta
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 64
-
-
-# ---- bad input
-
-
-@pytest.mark.parametrize(
-    ("X", "y", "lengths", "says"),
-    [
-        (np.ones((4, 2)), None, None, r"X: expected the shape \(samples, times, 2\), got \(4, 2\)"),
-        (np.ones((4, 0, 2)), None, None, "X: expected at least one time, got none"),
-        (np.ones((0, 5, 2)), None, None, "X: expected at least one sample"),
-        ([[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]], None, None, "X: .*pad samples of different lengths"),
-        (None, np.zeros((4, 4), int), None, r"y: CrossEntropy on 4 samples of 5 times expects \(4, 5, 2\)"),
-        (None, np.full((4, 5), 2), None, "class indices run from 0 to 1"),
-        (None, None, [5, 5, 5, 0], r"lengths: 0 at index \[3\]; expected 1 to 5"),
-        (None, None, [5, 6, 5, 5], r"lengths: 6 at index \[1\]"),
-        (None, None, [5, 5], r"lengths: expected the shape \(4,\)"),
-        (None, None, [5.0] * 4, "lengths: expected integers"),
-    ],
-)
-def test_bad_data(X, y, lengths, says):
-    net, good_X, good_y, _ = small()
-    with pytest.raises((ValueError, TypeError), match=says):
-        net.loss(good_X if X is None else X, good_y if y is None else y, lengths=lengths)
-
-
-def test_nan_is_named_by_sample_time_and_column():
-    net, X, y, _ = small()
-    X[1, 2, 1] = np.nan
-    with pytest.raises(ValueError, match=r"X: nan at index \[1, 2, 1\]"):
-        net.loss(X, y)
-
-
-def test_a_state_of_the_wrong_shape_is_named():
-    net, X, y, params = small(initial_state="parameters")
-    params["c01"] = np.zeros(4)
-    with pytest.raises(ValueError, match=r"c01: expected the shape \(3,\), got \(4,\)"):
-        net.loss(X, y)(params)
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda: gf.LSTM(2, 0), "LSTM: hidden"),
-        (lambda: gf.LSTM(2, 3, gates="ifg"), "LSTM: gates"),
-        (lambda: gf.LSTM(2, 3, coupled=True, gates="ifgo"), "LSTM: gates"),
-        (lambda: gf.LSTM(2, 3, forget_bias=float("nan")), "LSTM: forget_bias"),
-        (lambda: gf.GRU(2, 3, joint="xh"), "reset_after=False"),
-        (lambda: gf.GRU(2, 3, keep="x"), "GRU: keep"),
-        (lambda: gf.RNN(2, 3, activation="thanh"), "did you mean 'tanh'"),
-        (lambda: gf.RNN(2, 3, bias="two"), "RNN: bias"),
-        (lambda: gf.RNN(2, 3, initial_state="zero"), "did you mean 'zeros'"),
-        (lambda: gf.Network([gf.RNN(2, 3), gf.RNN(3, 1)], cost=gf.SquaredError()), "return_sequences=True"),
-        (
-            lambda: gf.Network(gf.Dense(2, 1), cost=gf.SquaredError()).loss(np.ones((1, 2)), [1], lengths=[1]),
-            "no recurr",
-        ),
-    ],
-)
-def test_bad_layers(make, says):
-    with pytest.raises((ValueError, TypeError), match=says):
-        make()
-
-
-def test_all_combinations_of_options_lower_and_agree_between_methods():
-    random = np.random.default_rng(4)
-    X = random.normal(size=(2, 3, 2))
-    for joint, bias, start, both in product(
-        ("", "xh"), (True, False, "double"), ("zeros", "parameters"), (False, True)
-    ):
-        options = {"joint": joint, "bias": bias, "initial_state": start, "bidirectional": both}
-        for layer in (gf.RNN(2, 3, **options), gf.GRU(2, 3, reset_after=False, **options), gf.LSTM(2, 3, **options)):
-            net = gf.Network([layer, gf.Dense(layer.outputs, 1)], cost=gf.SquaredError())
-            loss, params = net.loss(X, random.normal(size=(2, 1)), lengths=[3, 2]), net.init(0)
-            units = gf.numerical_gradient(loss, params, method="units")
-            assert gf.gradcheck(loss, units, params, method="incremental").ok, layer
-
-
-@pytest.mark.parametrize("method", ["units", "incremental"])
-@pytest.mark.parametrize("hidden", [5, 20, pytest.param(70, marks=pytest.mark.long)])
-@pytest.mark.parametrize("layer", [gf.GRU, gf.LSTM])
-def test_states_that_are_data_in_a_layer_of_another_width(layer, hidden, method):
-    """The state, an input without a difference, meets what the first layer still has one of."""
-    options = {"coupled": True} if layer is gf.LSTM else {}
-    second = layer(20, hidden, bidirectional=True, initial_state="data", **options)
-    net = gf.Network([gf.RNN(3, 20, return_sequences=True), second, gf.Dense(2 * hidden, 2)], cost=gf.SquaredError())
-    random = np.random.default_rng(1)
-    X, y = random.normal(size=(3, 3, 3)), random.normal(size=(3, 2))
-    names = [name + end for end in ("", "_reverse") for name in (("h0",) if layer is gf.GRU else ("h0", "c0"))]
-    states = {f"{name}2": random.normal(size=(3, hidden)) for name in names}
-    loss, params = net.loss(X, y, states=states), net.init(1)
-    found = gf.numerical_gradient(loss, params, method=method)
-    assert gf.relative_error(found, gf.numerical_gradient(loss, params, method="direct")) < 1e-8

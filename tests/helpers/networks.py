@@ -299,3 +299,11 @@ def wrong_arrays(report):
 
 def statuses(report):
     return {array.name: array.status for array in report.arrays}
+
+
+def small_lstm(sequences=True, **options):
+    """An LSTM and a dense layer for classes, with data of 4 samples and 5 times, and parameters."""
+    net = gf.Network([gf.LSTM(2, 3, return_sequences=sequences, **options), gf.Dense(3, 2)], cost=gf.CrossEntropy())
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(4, 5, 2)), random.integers(2, size=(4, 5) if sequences else 4)
+    return net, X, y, net.init(0)

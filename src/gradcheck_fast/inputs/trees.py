@@ -316,13 +316,8 @@ class _Unpack:
         self._tree = tree
         self._shapes = shapes
         self._names = names
-        self._parts: list[tuple[slice, Shape]] = []  # of each array, in the order of the tree; made when first needed
+        self._parts: list[tuple[slice, Shape]] = []  # of each array in the tree; made when first needed
         self._form: Callable[[list[NDArray[Any]]], Tree] = list
-
-    def _prepare(self) -> None:
-        places = {name: (part, shape) for name, part, shape in parts(self._shapes)}
-        self._form = self._find_form()
-        self._parts = [places[name] for name in self._names]
 
     def _find_form(self) -> Callable[[list[NDArray[Any]]], Tree]:
         """Makes a function that makes the tree of arrays that are in its order."""
@@ -341,7 +336,8 @@ class _Unpack:
 
     def __call__(self, vector: NDArray[np.float64]) -> Tree:
         if not self._parts:
-            self._prepare()
+            places = {name: (part, shape) for name, part, shape in parts(self._shapes)}
+            self._form, self._parts = self._find_form(), [places[name] for name in self._names]
         batch = vector.shape[:-1]
         if batch:
             arrays = [vector[..., part].reshape(batch + shape) for part, shape in self._parts]
