@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sample",
         type=_number_or_share,
         metavar="N",
-        help="compare only so many entries of each array, drawn at random, or a share of them such as 0.01",
+        help="compare only N entries of each array, drawn at random, or a share of them such as 0.01",
     )
     check.add_argument("--seed", type=int, default=0, help="of the sample, or of the random directions (default: 0)")
     check.add_argument("--threads", type=int, help="threads (default: the CPUs this process may use)")
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         metavar="N",
-        help="share the work out to so many processes, each of one thread unless --threads says more; functions that "
+        help="share the work out to N processes, each of one thread unless --threads says more; functions that "
         "FILE.py defines itself are sent to them by cloudpickle",
     )
     check.add_argument("--checkpoint", metavar="FILE", help="keep what is found in this file, and go on from there")

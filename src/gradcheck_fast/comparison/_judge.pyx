@@ -5,9 +5,10 @@ from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite
 
 
-#: An error bar of more than this part of an entry, and of what is typical of its array, does not let decide.
-#: So is an allowance for rounding: then the dtype of the gradient is too coarse.
-cdef double WIDE_BAR = 1e-2, WIDE_ALLOWANCE = 0.3
+#: Nothing is decided of an entry whose error bar is more than this part of it, and of what is typical of its array.
+cdef double WIDE_BAR = 1e-2
+#: Nor if the allowance for rounding is more than this part: then the dtype of the gradient is too coarse.
+cdef double WIDE_ALLOWANCE = 0.3
 #: Slopes that differ by no more than this part are one: the step crossed a kink, but no value lies on it.
 cdef double ONE_SLOPE = 1e-9
 

@@ -77,10 +77,12 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 #: An entry that agrees to this many roundings of its size and of the root mean square of its array, in the dtype of the
 #: analytic gradient, is right without any error bar: two independent ways have led to the same number.
 _SURE_ROUNDINGS = 8.0
-#: Plain differences with their first steps confirm an entry that differs from them by no more than the part _SURE of
-#: its size, their noise, and some roundings. Noise could hide an error, so this margin must be no more than the part
-#: _CLEAR of the entry, and some roundings; otherwise error bars are found.
-_SURE, _CLEAR = 1e-8, 1e-6
+#: Plain differences with their first steps confirm an entry that differs from them by no more than this part of its
+#: size, their noise, and some roundings.
+_SURE = 1e-8
+#: Noise could hide an error, so that margin must be no more than this part of the entry, and some roundings; otherwise
+#: error bars are found.
+_CLEAR = 1e-6
 #: How many roundings of its dtype the analytic gradient may have. One rounding moves an entry as far as it moves if all
 #: parameters, and all that is added up on the way, are rounded by one part in eps.
 ANALYTIC_ROUNDINGS = 12.0
@@ -93,9 +95,11 @@ NEGLIGIBLE = 1e-6
 #: How many of the entries that seem wrong are looked at more closely, at most, beginning with the worst: each takes
 #: dozens of evaluations.
 _MOST_LOOKED_AT = 100
-#: How many of the smallest normal numbers an entry may have lost to underflow. _TINY, that of float32, takes the place
-#: of that of float16, which is larger: numbers are mostly stored in float16 and added up in float32.
-_UNDERFLOWS, _TINY = 1024.0, float(np.finfo(np.float32).tiny)
+#: How many of the smallest normal numbers an entry may have lost to underflow.
+_UNDERFLOWS = 1024.0
+#: The smallest normal number of float32. It takes the place of that of float16, which is larger: numbers are mostly
+#: stored in float16 and added up in float32.
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 class Comparison(NamedTuple):

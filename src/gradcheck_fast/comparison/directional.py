@@ -38,9 +38,11 @@ _POWERLESS = 1.0
 _SUSPECTS = 8
 #: How many evaluations of the cost a direction takes: at θ + hr, θ - hr and θ + 2hr.
 _EVALUATIONS = 3
-#: A stretch of an array's check takes _STRETCH_SECONDS, or _SECONDS_PER_PARAMETER for each parameter if that is more:
-#: all parameters are sent to a worker for each stretch, which must not take longer than the stretch.
-_STRETCH_SECONDS, _SECONDS_PER_PARAMETER = 1.0, 1e-6
+#: A stretch of an array's check takes this long, or longer if there are many parameters.
+_STRETCH_SECONDS = 1.0
+#: It takes at least this for each parameter: all of them are sent to a worker for each stretch, which must not take
+#: longer than the stretch.
+_SECONDS_PER_PARAMETER = 1e-6
 
 
 class Directional(NamedTuple):

@@ -23,8 +23,10 @@ DIRECTIONS = 3
 ROUNDINGS = 4.0
 #: An error bar is this many times the error that a typical third difference stands for.
 BAR = 3.0
-#: The smallest and largest h to begin with, in root mean squares of the array's parameters.
-SMALLEST, LARGEST = 2.0**-32, 2.0**-4
+#: The smallest h to begin with, in root mean squares of the array's parameters.
+SMALLEST = 2.0**-32
+#: The largest h to begin with, in the same unit.
+LARGEST = 2.0**-4
 #: Another step is taken if the error of a line is more than this many times that of the best step.
 _BALANCED = 8.0
 #: The factor by which a step may change at most.

@@ -22,22 +22,32 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
 
-#: A gradient of an exact problem agrees with that of an approximation to this part of each array's largest entry; if
-#: nothing is seen of pieces, to the second part.
-_CLOSE, _VERY_CLOSE = 1e-2, 1e-3
-#: An error counts if it is so many error bars large; and so large a part of the entries of the wrong arrays, and so
-#: many in all, must be wrong where nothing is seen of pieces: mistakes in single entries are something else.
-_BARS, _SHARE, _ENTRIES = 4.0, 0.25, 4
-#: Half the lengths of the lines on which the loss is looked at, in sizes of the parameters; and points on each.
-_WIDTHS, _POINTS = (1e-3, 1e-2, 1e-1), 41
+#: A gradient of an exact problem agrees with that of its approximation to this part of each array's largest entry.
+_CLOSE = 1e-2
+#: Where no pieces are seen in the loss, it must agree to this part.
+_VERY_CLOSE = 1e-3
+#: An error counts if it is larger than its error bar by this factor.
+_BARS = 4.0
+#: Where no pieces are seen, this part of the entries of the wrong arrays must be wrong: mistakes in single entries are
+#: something else.
+_SHARE = 0.25
+#: Where no pieces are seen, this many entries must be wrong in all, for the same reason.
+_ENTRIES = 4
+#: Half the lengths of the lines on which the loss is looked at, in sizes of the parameters.
+_WIDTHS = (1e-3, 1e-2, 1e-1)
+#: How many points of each line are evaluated.
+_POINTS = 41
 #: The degree of the curve that is fitted to them.
 _DEGREE = 3
-#: Residuals are more than rounding from so many roundings of the loss on, and jumps where they change their sign so
-#: often. What the curve leaves over of a smooth function changes it some five times.
-_ROUNDINGS, _SIGNS = 64.0, 10
-#: The slope of the fit must be so much nearer to the analytic derivative than the numerical one is; and so must be its
-#: standard error.
-_NEARER, _SURE = 0.25, 0.1
+#: Residuals of more roundings of the loss than this are more than rounding.
+_ROUNDINGS = 64.0
+#: The loss has jumps where the residuals change their sign this often. What the curve leaves over of a smooth function
+#: changes its sign about five times.
+_SIGNS = 10
+#: The distance of the fit's slope from the analytic derivative must be less than this part of the numerical one's.
+_NEARER = 0.25
+#: The standard error of the slope must be less than this part of that distance.
+_SURE = 0.1
 
 
 class _Fit(NamedTuple):

@@ -86,7 +86,10 @@ def diagnose(
 def diagnose_drawn(
     problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn], arrays: Iterable[ArrayResult]
 ) -> tuple[Diagnosis, ...]:
-    """The same of entries that were drawn of wrong parts of arrays, by what the parts are called: only factors show."""
+    """The mistakes that explain entries that were drawn from wrong parts of arrays; of those, only factors show.
+
+    `drawn` has the entries by what the parts are called.
+    """
     samples = samples_of(problem) or 1
     known = {array.name for array in arrays if array.status in ("right", "wrong")}
     case = Case(

@@ -29,9 +29,9 @@ Arrays: TypeAlias = "Mapping[str, Values]"
 
 #: How near, relative to the largest entry of an array, a gradient of these numbers must be to a hypothesis.
 FITS = {"bfloat16": 1e-1, "float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
-#: The same at least, where the numerical gradient is in plain arithmetic.
+#: Where the numerical gradient is in plain arithmetic, a hypothesis need not be nearer than this.
 FITS_PLAIN = 1e-5
-#: A constant that is fitted to the entries, or a precision read off them, needs so many to be evidence.
+#: How many entries there must be for a constant that is fitted to them, or a precision read off them, to be evidence.
 ENTRIES = 4
 #: Estimated seconds that going through a network for all its mutants may take.
 _SECONDS = 10.0

@@ -22,9 +22,10 @@ cdef enum:
     NUMBERS = 10        # integers per pair of a block; two per slot follow
     CHANGES = 4         # doubles per pair of a block; before them a row of the tape, after them what propagate() needs
 
-# To see what the cost does on either side of a kink, values that lie on it, or so near to it, are moved off it so far,
-# and perturbed by so little that they do not come back.
-cdef double ASIDE = 2.0 ** -32, LITTLE = 2.0 ** -50
+# To see what the cost does on either side of a kink, values that lie on it, or nearer than this, are moved this far off.
+cdef double ASIDE = 2.0 ** -32
+# They are then perturbed by this, so that they do not come back.
+cdef double LITTLE = 2.0 ** -50
 
 NUMBERS_PER_PAIR: int = NUMBERS
 VALUES_PER_PAIR: int = CHANGES + PAIR_WORK

@@ -39,12 +39,16 @@ if TYPE_CHECKING:
 
 #: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
 CHUNK_DOUBLES = 1024 * 1024
-#: The same for each thread's private tape in ``direct`` (4 MiB: it is written twice for every parameter).
+#: Doubles that each thread's private tape may take in ``direct`` (4 MiB: it is written twice for every parameter).
 DIRECT_DOUBLES = 512 * 1024
-#: Samples in a chunk at least, so that matrix products have rows to work on, and at most.
-FEWEST_SAMPLES, MOST_SAMPLES = 24, 1024
-#: Samples of one task of the forward pass, at most, and of what they are a multiple (rows of the matrix kernel).
-FORWARD_SAMPLES, ROW_MULTIPLE = 120, 12
+#: A chunk has at least this many samples, so that matrix products have rows to work on.
+FEWEST_SAMPLES = 24
+#: A chunk has at most this many samples.
+MOST_SAMPLES = 1024
+#: A task of the forward pass has at most this many samples.
+FORWARD_SAMPLES = 120
+#: The samples of a task are a multiple of this: the matrix kernel takes 12 rows at a time.
+ROW_MULTIPLE = 12
 #: Estimated operations below which starting threads costs more than it saves.
 SERIAL_WORK = 2_000_000.0
 #: Numbers that one thread copies as fast as several.
@@ -89,7 +93,7 @@ class Engine:
         return Engine, (self.tables, self.inputs, self.targets, self._rows)
 
     def part(self, number: int) -> Engine:
-        """The same with one chunk of the samples only."""
+        """The engine of one chunk of the samples."""
         samples = slice(number * self._rows, (number + 1) * self._rows)
         return Engine(self.tables, self.inputs[samples], self.targets[samples], self._rows)
 
@@ -353,7 +357,7 @@ class Engine:
         return packed
 
     def _chunk_samples(self, doubles: int) -> int:
-        """Samples in a chunk whose tape takes about so many doubles; as many in each chunk, or nearly."""
+        """How many samples a chunk has if its tape may take this many doubles; all chunks have about as many."""
         wanted = doubles // self.tables.tape_stride
         chunks = -(-self.samples // max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
         return -(-self.samples // chunks)

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 PANEL = _kernels.PANEL
 
-#: A last panel of at most so many columns is multiplied by transposed, if the matrix has at least so many rows: then
-#: padding the columns to 16 would cost more than adding up lanes.
-NARROW_COLUMNS, NARROW_ROWS = 12, 48
+#: A last panel of at most this many columns may be multiplied by transposed: padding its columns to 16 would cost more
+#: than adding up lanes.
+NARROW_COLUMNS = 12
+#: That pays only if the matrix has at least this many rows.
+NARROW_ROWS = 48
 #: Rows of a block that are packed, or gathered, at a time.
 PACKED_ROWS = 64
 
@@ -42,7 +44,7 @@ def padded(width: int) -> int:
 
 
 def spread(doubles: int) -> int:
-    """A distance between rows, of at least so many doubles, that does not put many rows into few cache sets."""
+    """A distance between rows, of `doubles` or a little more, that does not put many rows into few cache sets."""
     return doubles + 8 if doubles % 64 == 0 else doubles
 
 

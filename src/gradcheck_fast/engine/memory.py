@@ -27,7 +27,7 @@ class Memory:
         return self._arrays[name]
 
     def cleared(self, name: str, *shape: int) -> NDArray[np.float64]:
-        """The same, filled with zeros."""
+        """The array of that name and shape, filled with zeros."""
         array = self.get(name, *shape)
         array[...] = 0.0
         return array

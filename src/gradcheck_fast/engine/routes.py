@@ -121,7 +121,7 @@ class Routes:
         )
 
     def tasks(self, samples: int, entries: NDArray[np.intp] | None = None) -> Tasks:
-        """Everything to be perturbed for so many samples, cut into tasks of some blocks.
+        """Everything that is to be perturbed for a number of samples, cut into tasks of some blocks.
 
         With `entries`, numbers of the flat vector, it is these parameters.
         """

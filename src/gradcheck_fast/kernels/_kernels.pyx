@@ -89,7 +89,7 @@ def elementwise(str name, const double[::1] z, const double[::1] d,
                 str isa) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``f(z)`` and the exact difference ``f(z + d) - f(z)`` of one operation, for tests and the curious.
 
-    Sixteen numbers at a time: so many are taken together to see how small d is.
+    The kernels see sixteen numbers at a time, and choose a series by the largest d among them.
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef const gf_elementwise *operation = &kernels.elementwise[<Py_ssize_t>ELEMENTWISE[name].number]

@@ -37,9 +37,9 @@ class Cost:
         choose(f"{type(self).__name__}: reduction", self.reduction, REDUCTIONS)
 
     def lower(self, program: Program, signal: Signal, targets: NDArray[np.float64], counted: int) -> None:
-        """Adds the cost of `signal`, of which so many samples (or pairs of sample and time) count.
+        """Adds the cost of `signal`.
 
-        `targets` has the shape (samples, times * width).
+        `targets` has the shape (samples, times * width); `counted` samples, or pairs of sample and time, count.
         """
         width = sum(program.steps[step].shape[1] for step in signal.parts[0])
         divisor = {"sum": 1, "batchmean": len(targets), "mean": counted * self._elements(width)}[self.reduction]

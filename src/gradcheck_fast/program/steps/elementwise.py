@@ -19,11 +19,16 @@ from gradcheck_fast.program.primitive import Primitive, changes, entrywise_slope
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Reals, Shape
 
+#: The slope of leaky_relu below zero.
 LEAKY_SLOPE = 0.01
-#: Klambauer et al., Self-Normalizing Neural Networks, 2017.
-SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-#: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016: g(z) = sqrt(2/pi) (z + 0.044715 z^3).
-GELU_CUBIC, TWO_SQRT_2_OVER_PI = 0.044715, 2.0 * math.sqrt(2.0 / math.pi)
+#: selu's alpha (Klambauer et al., Self-Normalizing Neural Networks, 2017).
+SELU_ALPHA = 1.6732632423543772848170429916717
+#: selu's scale (ibid.).
+SELU_SCALE = 1.0507009873554804934193349852946
+#: The factor of the cube in gelu_tanh (Hendrycks and Gimpel, Gaussian Error Linear Units, 2016).
+GELU_CUBIC = 0.044715
+#: gelu_tanh is z sigma(this times (z + GELU_CUBIC z^3)).
+TWO_SQRT_2_OVER_PI = 2.0 * math.sqrt(2.0 / math.pi)
 #: Operations that one evaluation is taken to cost.
 WORK = 30.0
 
