@@ -8,6 +8,7 @@ from some term, is replaced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -69,6 +70,7 @@ class Tape:
         self.program: RowProgram = engine.program
         self.theta, self.samples, self.decay = theta, engine.samples, decay_of(self.network)
         self._slopes: dict[int, Rows] = {}
+        self._backs: dict[int, Callable[[int, Rows], Rows]] = {}
         steps = [number for number, step in enumerate(self.program.steps) if not step.is_cost]
         ends = np.cumsum([self.program.steps[number].width for number in steps])
         self.values = dict(zip(steps, np.split(engine.values(theta, steps, 1), ends[:-1], axis=1), strict=True))
@@ -86,9 +88,11 @@ class Tape:
 
     def _back(self, number: int, k: int, up: Rows) -> Rows:
         """What goes back from a step to input k of its primitive."""
-        step = self._source.steps[self._numbers[number]]
-        x = [self._of_source(source) for source in step.inputs]
-        return step.primitive.back(x, k, up, **step.attributes)
+        if number not in self._backs:
+            step = self._source.steps[self._numbers[number]]
+            x = [self._of_source(source) for source in step.inputs]
+            self._backs[number] = partial(step.primitive.back, x, **step.attributes)
+        return self._backs[number](k, up)
 
     def slope(self, number: int) -> Rows:
         """How an entrywise step, or a cost, changes with its input."""
@@ -115,7 +119,7 @@ class Tape:
     def term(self, number: int, k: int, up: Rows) -> Rows:
         """What a step's sensitivity means for the parameter of its term k, as a matrix."""
         source = self._source.steps[self._numbers[number]]
-        term, block = list(terms_of(source.attributes["terms"]))[k], self.program.steps[number].terms[k].parameter
+        term, block = terms_of(source.attributes["terms"])[k], self.program.steps[number].terms[k].parameter
         return self._back(number, term.parameter, up).reshape(block.rows, block.columns)
 
     def contributions(

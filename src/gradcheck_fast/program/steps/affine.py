@@ -5,7 +5,8 @@ Vectors may have the shape (width,) or (1, width). Terms come in the order biase
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,15 +28,17 @@ class Term(NamedTuple):
     parameter: int
 
 
-def terms_of(terms: Sequence[str]) -> Iterator[Term]:
-    """The terms of an affine step, whose attribute says of which kind each is."""
-    at = 0
+@lru_cache
+def terms_of(terms: tuple[str, ...]) -> tuple[Term, ...]:
+    """Returns the terms of an affine step, whose attribute says of which kind each is."""
+    found, at = [], 0
     for kind in terms:
-        yield Term(kind, None, at) if kind == BIAS else Term(kind, at, at + 1)
+        found.append(Term(kind, None, at) if kind == BIAS else Term(kind, at, at + 1))
         at += 1 if kind == BIAS else 2
+    return tuple(found)
 
 
-def _shape(shapes: Sequence[Shape], *, terms: Sequence[str], shape: Shape, offset: float) -> Shape:
+def _shape(shapes: Sequence[Shape], *, terms: tuple[str, ...], shape: Shape, offset: float) -> Shape:
     samples, width = shape
     for kind, multiplied, parameter in terms_of(terms):
         given = shapes[parameter]
@@ -47,7 +50,7 @@ def _shape(shapes: Sequence[Shape], *, terms: Sequence[str], shape: Shape, offse
     return shape
 
 
-def _value(x: Sequence[Reals], *, terms: Sequence[str], shape: Shape, offset: float) -> Reals:
+def _value(x: Sequence[Reals], *, terms: tuple[str, ...], shape: Shape, offset: float) -> Reals:
     total = np.full(shape, offset)
     for kind, multiplied, parameter in terms_of(terms):
         w = x[parameter]
@@ -59,7 +62,7 @@ def _value(x: Sequence[Reals], *, terms: Sequence[str], shape: Shape, offset: fl
 
 
 def _difference(
-    x: Sequence[Reals], d: Sequence[Reals | None], *, terms: Sequence[str], shape: Shape, offset: float
+    x: Sequence[Reals], d: Sequence[Reals | None], *, terms: tuple[str, ...], shape: Shape, offset: float
 ) -> Reals:
     """(a + da)(W + dW) - a W = da (W + dW) + a dW"""
     full, total = changes(x, d), np.zeros(shape)
@@ -74,7 +77,7 @@ def _difference(
     return total
 
 
-def _back(x: Sequence[Reals], k: int, up: Reals, *, terms: Sequence[str], shape: Shape, offset: float) -> Reals:
+def _back(x: Sequence[Reals], k: int, up: Reals, *, terms: tuple[str, ...], shape: Shape, offset: float) -> Reals:
     """The transposes of a -> a W and of W -> a W, and of the sum over samples that copies a vector to each."""
     for kind, multiplied, parameter in terms_of(terms):
         w = x[parameter]
@@ -88,7 +91,7 @@ def _back(x: Sequence[Reals], k: int, up: Reals, *, terms: Sequence[str], shape:
     raise IndexError(f"an affine step of {len(x)} inputs has no input {k}")
 
 
-def _reach(masks: Sequence[Mask], *, terms: Sequence[str], shape: Shape, offset: float) -> Mask:
+def _reach(masks: Sequence[Mask], *, terms: tuple[str, ...], shape: Shape, offset: float) -> Mask:
     reached = np.zeros(shape, np.bool_)
     for kind, multiplied, parameter in terms_of(terms):
         reached |= masks[parameter].any(axis=0) if kind == MATRIX else masks[parameter]
@@ -98,7 +101,7 @@ def _reach(masks: Sequence[Mask], *, terms: Sequence[str], shape: Shape, offset:
     return reached
 
 
-def _work(shapes: Sequence[Shape], *, terms: Sequence[str], shape: Shape, offset: float) -> float:
+def _work(shapes: Sequence[Shape], *, terms: tuple[str, ...], shape: Shape, offset: float) -> float:
     return 2.0 * shape[0] * float(sum(np.prod(shapes[term.parameter]) for term in terms_of(terms)))
 
 

@@ -28,7 +28,7 @@ def _size(shapes: Sequence[Shape], **attributes: Any) -> float:
 
 def binary(
     name: str, written: str, value: Callable[[Reals, Reals], Reals],
-    difference: Callable[[Reals, Reals, Reals, Reals], Reals],
+    difference: Callable[[Reals, Reals, Reals, Reals], Reals], back: Callable[..., Reals] | None = None,
 ) -> Primitive:  # fmt: skip
     """A smooth function of two numbers, entry by entry.
 
@@ -41,20 +41,32 @@ def binary(
         Of a and b.
     difference : callable
         Of a, b, da, db.
+    back : callable, optional
+        As in `Primitive`, for functions that are linear in each number: their transposes. None: the slopes of others
+        are found by differences.
     """
 
     def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
         return difference(*x, *changes(x, d))
 
     return Primitive(
-        name, written, one_shape, lambda x: value(*x), of_all, partial(entrywise_slope, of_all), same_entry, smooth,
+        name, written, one_shape, lambda x: value(*x), of_all, back or partial(entrywise_slope, of_all), same_entry,
+        smooth,
         _size,
     )  # fmt: skip
 
 
-ADD = binary("add", "({0} + {1})", lambda a, b: a + b, lambda a, b, da, db: da + db)
-SUBTRACT = binary("subtract", "({0} - {1})", lambda a, b: a - b, lambda a, b, da, db: da - db)
-MULTIPLY = binary("multiply", "{0} * {1}", lambda a, b: a * b, lambda a, b, da, db: da * b + (a + da) * db)
+ADD = binary("add", "({0} + {1})", lambda a, b: a + b, lambda a, b, da, db: da + db, lambda x, k, up: up)
+SUBTRACT = binary(
+    "subtract", "({0} - {1})", lambda a, b: a - b, lambda a, b, da, db: da - db, lambda x, k, up: up if k == 0 else -up
+)
+MULTIPLY = binary(
+    "multiply",
+    "{0} * {1}",
+    lambda a, b: a * b,
+    lambda a, b, da, db: da * b + (a + da) * db,
+    lambda x, k, up: up * x[1 - k],
+)
 
 
 def _where_shape(shapes: Sequence[Shape]) -> Shape:
