@@ -72,3 +72,13 @@ def eager(monkeypatch):
 def processes():
     with work.pool() as executor:
         yield executor
+
+
+@pytest.fixture
+def pyplot():
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")

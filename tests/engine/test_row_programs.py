@@ -5,13 +5,7 @@ import pytest
 from networks import flat
 from reference import ACTIVATIONS, affine, central_differences, exact, mp, mpf, sigmoid, softmax
 
-from gradcheck_fast.engine import _packing
 from gradcheck_fast.engine.engine import Engine
-from gradcheck_fast.engine.layout import aligned
-from gradcheck_fast.engine.routes import Routes
-from gradcheck_fast.engine.rows import lower
-from gradcheck_fast.engine.tables import Tables
-from gradcheck_fast.kernels._kernels import PANEL
 from gradcheck_fast.program.program import Program
 from gradcheck_fast.running.runner import Runner
 
@@ -328,64 +322,3 @@ def test_a_parameter_stands_in_a_step_only_once():
         program.affine([(hidden, square), (hidden, square)])
     with pytest.raises(ValueError, match="two affine steps"):
         program.affine([(x, row)], row)
-
-
-# ---- parameters in panels
-
-
-class TestPacking:
-    COLUMNS = (1, 10, 15, 16, 17, 28, 33)
-    ROWS = (1, 2, 5, 70)
-
-    @pytest.fixture(params=[*COLUMNS, COLUMNS], ids=lambda value: f"columns={value}")
-    def packing(self, request):
-        """A program in which every array multiplies a difference, and its flat and packed parameters."""
-        program = Program(SAMPLES)
-        step = {rows: program.affine([], program.parameter((rows,))) for rows in self.ROWS}
-        for columns in np.atleast_1d(request.param):
-            for rows in self.ROWS:
-                matrix = program.parameter((rows, int(columns)))
-                product, target = program.affine([(step[rows], matrix)]), program.target(int(columns))
-                program.cost("squared_error", product, target, constant=1.0)
-        tables = Tables(lower(program))
-        theta = 1.0 + np.arange(program.size)
-        packed = aligned(tables.packing.size)
-        _packing.pack(Routes(tables).compile("baseline"), tables.packing.tasks, theta, packed, 1)
-        return tables, theta, packed
-
-    def test_positions_say_where_each_entry_lies(self, packing):
-        tables, theta, packed = packing
-        positions = tables.packing.positions(tables.rows.size)
-        assert (packed[positions] == theta).all()
-        assert len(set(positions.tolist())) == tables.rows.size
-
-    def test_sixteen_columns_of_a_row_lie_side_by_side_on_cache_lines_and_zeros_follow(self, packing):
-        tables, _, packed = packing
-        assert packed.ctypes.data % 64 == 0
-        for p in tables.rows.parameters:
-            at = p.of(tables.packing.positions(tables.rows.size))
-            assert (at[:, ::PANEL] % PANEL == 0).all()
-            assert (np.diff(at[:, :PANEL], axis=1) == 1).all()
-            for last in at[:, -1]:
-                assert (packed[last + 1 : last - last % PANEL + PANEL] == 0).all()
-
-    def test_narrow_last_panels_lie_there_transposed_too(self, packing):
-        tables, theta, packed = packing
-        transposed = 0
-        for p, block in zip(tables.rows.parameters, tables.packing.table, strict=True):
-            if block["narrow"] < 0:
-                continue
-            last = p.of(theta)[:, (p.panels - 1) * PANEL :]
-            rows = packed[block["narrow"] :][: last.shape[1] * block["narrow_row"]].reshape(-1, block["narrow_row"])
-            assert (rows[:, : p.rows] == last.T).all()
-            assert (rows[:, p.rows :] == 0).all()
-            transposed += 1
-        columns = {p.columns for p in tables.rows.parameters if p.rows == 70}
-        assert transposed == len(columns & {1, 10, 17, 28, 33})
-
-    def test_the_squares_of_each_row_are_added_up(self, packing):
-        tables, theta, packed = packing
-        for p, block in zip(tables.rows.parameters, tables.packing.table, strict=True):
-            if block["squares"] >= 0:
-                squares = packed[block["squares"] :][: p.rows]
-                np.testing.assert_allclose(squares, (p.of(theta) ** 2).sum(axis=1), rtol=1e-14)
