@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from mistakes import IN_ARRAYS, IN_LAYERS, backprop, cross_entropy
 from mistakes_in_time import IN_TIME, rnn
-from networks import flat, forward, make, random_network
+from networks import forward, make
 
 import gradcheck_fast as gf
-from gradcheck_fast.diagnosis.adjoint import Tape
-from gradcheck_fast.diagnosis.unrolled import unroll
 
 PLANTED = {
     **IN_ARRAYS,
@@ -316,32 +314,3 @@ def test_the_last_states_of_sequences_of_different_lengths(carried):
         assert report.ok
     else:
         assert report.diagnoses[0].cause == "in layer 1 no state is carried back in time: truncated to 1 step"
-
-
-# ---- the way back itself
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_the_way_back_gives_the_numerical_gradient(seed):
-    case = random_network(np.random.default_rng(seed))
-    assert_gives_the_numerical_gradient(case.loss, case.params)
-
-
-@pytest.mark.parametrize("lengths", [None, [4, 2, 1]])
-@pytest.mark.parametrize(
-    "options", [{}, {"bidirectional": True}, {"initial_state": "parameters"}, {"initial_state": "data"}]
-)
-@pytest.mark.parametrize("layer", [gf.RNN, gf.GRU, gf.LSTM])
-def test_the_way_back_through_time_gives_the_numerical_gradient(layer, options, lengths):
-    random = np.random.default_rng(0)
-    last = layer(3, 4, **options)
-    net = gf.Network([gf.RNN(2, 3, return_sequences=True), last, gf.Dense(last.outputs, 2)], cost=gf.SquaredError())
-    states = {f"{name}2": random.normal(size=(3, 4)) for name in last.state_widths}
-    X, y = random.normal(size=(3, 4, 2)), random.normal(size=(3, 2))
-    assert_gives_the_numerical_gradient(net.loss(X, y, lengths=lengths, states=states or None), net.init(0))
-
-
-def assert_gives_the_numerical_gradient(loss, params):
-    numerical = flat(gf.numerical_gradient(loss, params))
-    found = Tape(unroll(loss), loss.pack(params).flat).gradient()
-    assert np.abs(found - numerical).max() <= 1e-13 * np.abs(numerical).max()
