@@ -82,7 +82,7 @@ def test_a_loss_that_cancels_may_differ_by_what_moved_parameters_change():
 def test_another_gradient_is_another_loss():
     ours, theirs = {"x": np.ones(2)}, {"x": np.array([1.0, 1.5])}
     require_same_gradient((1.0, 1.0), (ours, ours), EPS, "asking")
-    with pytest.raises(ValueError, match="in its own dtype but .* in float64.*by asking"):
+    with pytest.raises(ValueError, match=r"in its own dtype but .* in float64.*by asking"):
         require_same_gradient((1.0, 2.0), (ours, theirs), EPS, "asking")
 
 
