@@ -1,4 +1,4 @@
-"""A program says what a forward pass computes; its twin computes that, its differences, and its gradient."""
+"""Tests that a program says what a forward pass computes, and that its twin computes values, differences, gradient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAMPLES = 3
 
 
 def dense_program():
-    """tanh(x W + b) V against the targets, half of the squared error."""
+    """Returns a program for half of the squared error of tanh(x W + b) V."""
     program = Program(SAMPLES)
     x, W, b, V = program.input(2), program.parameter((2, 4)), program.parameter((4,)), program.parameter((4, 2))
     hidden = program.add("tanh", program.affine([(x, W)], b))
@@ -125,7 +125,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_twin_agrees_with_the_row_executor(name):
-    """The same program, once by the plain rules and once by the compiled engine, to some roundings."""
+    """The plain rules and the compiled engine give the same result for a program, up to a few roundings."""
     net, random = NETWORKS[name], np.random.default_rng(3)
     X = random.normal(size=(4, 3) if name == "dense" else (4, 5, 3))
     y = random.integers(0, 2, 4) if name == "dense" else random.normal(size=(4, 5, 2) if name == "lstm" else (4, 2))
