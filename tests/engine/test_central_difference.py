@@ -1,6 +1,7 @@
-"""The key claim: what the library returns *is* (E(p + h) - E(p - h)) / 2h, at any h, to the last digits.
+"""Tests the key claim: what the library returns *is* (E(p + h) - E(p - h)) / 2h, at any h, to the last digits.
 
-Small random networks, each numerical gradient against the same quotient at 60 digits; no derivative anywhere.
+The numerical gradients of small random networks are compared with the same quotient at 60 digits, without any
+derivative.
 """
 
 from itertools import product
@@ -15,11 +16,12 @@ from gradcheck_fast.frontends.network.layers import activations
 from gradcheck_fast.kernels import _kernels
 
 STEPS = (0.1, 1e-4, 1e-9)
-#: What may be lost, relative to the largest entry of an array.
+#: The largest error that is allowed, relative to the largest entry of an array.
 DIGITS = 1e-13
 REDUCTIONS = ("sum", "batchmean", "mean")
 
-#: Name: the cost, by its reduction; what the last layer must be, if anything; how targets look.
+#: For each cost by name: a function of the reduction that makes it, what the last layer must be, if anything, and what
+#: targets look like.
 COSTS = {
     "squared": (lambda r: gf.SquaredError(reduction=r), None, "real"),
     "half_squared": (lambda r: gf.SquaredError(factor=0.5, reduction=r), None, "real"),
@@ -56,7 +58,10 @@ def draw_targets(random, kind, samples, outputs):
 
 
 def draw(activation, cost_name):
-    """A network that has the activation in one layer and the cost at its end, parameters and data; always the same."""
+    """Returns a network with the activation in one layer and the cost at its end, with parameters and data.
+
+    It is always the same for the same arguments.
+    """
     seed = crc32(f"{activation} {cost_name}".encode())
     reduction = REDUCTIONS[(activations().index(activation) + list(COSTS).index(cost_name)) % 3]
     random = np.random.default_rng(seed)
@@ -85,7 +90,7 @@ def draw(activation, cost_name):
 
 
 def errors(numerical, true):
-    """For each array the largest error of its entries, relative to its largest entry."""
+    """Returns for each array the largest error of its entries, relative to its largest entry."""
     found = {}
     for name, array in numerical.items():
         largest = max(abs(x) for x in true[name])
@@ -123,7 +128,7 @@ def test_it_is_the_central_difference(activation, cost_name, steps, monkeypatch)
 
 
 def test_layers_wider_than_a_panel(monkeypatch):
-    """Matrices are cut into panels of 16 columns."""
+    """Matrices are cut into panels of 16 columns, so that those of these layers have two."""
     random = np.random.default_rng(1)
     net = gf.Network([gf.Dense(2, 17, "tanh"), gf.Dense(17, 18, "sigmoid"), gf.Dense(18, 1)], cost=gf.SquaredError())
     X, y = random.normal(size=(1, 2)), random.normal(size=(1, 1))

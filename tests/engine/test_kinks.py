@@ -1,4 +1,4 @@
-"""Kinks: counted exactly, and every slope that the cost has there is right; no false alarm, no blind pass."""
+"""Tests that kinks are counted exactly, that every slope at a kink passes, and that nothing else does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find(case, method="units", step=None):
 
 
 def one_unit(activation, z, slope=1.0, cost=None):
-    """One sample through one unit at z = b, of which the cost is `slope` times the output."""
+    """Returns a case of one sample and one unit at z = b, in which the cost is `slope` times the output."""
     net = gf.Network(
         [gf.Dense(1, 1, activation, name="h"), gf.Dense(1, 1, name="out")], cost=cost or gf.SquaredError(factor=0.5)
     )
@@ -48,7 +48,7 @@ def test_at_a_kink_the_slopes_left_and_right_are_found(activation, z, left, righ
     case = one_unit(activation, z)
     gradient, kinks = find(case, method)
     assert kinks.crossed == 1
-    at = list(case.net.shapes).index("h.b")  # one entry in each array
+    at = list(case.net.shapes).index("h.b")  # each array has one entry
     assert gradient[at] == pytest.approx((left + right) / 2, rel=1e-9)
     assert gradient[at] + kinks.low[at] == pytest.approx(min(left, right), rel=1e-9, abs=1e-9)
     assert gradient[at] + kinks.high[at] == pytest.approx(max(left, right), rel=1e-9)
@@ -101,14 +101,14 @@ def test_absolute_error_has_one_at_the_target(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_all_crossings_are_counted(method):
-    """Three samples of zeros, two units each, all at z = 0: each bias moves one unit of each sample."""
+    """There are three samples of zeros and two units, all at z = 0, and each bias moves one unit of each sample."""
     net = gf.Network([gf.Dense(2, 2, "relu")], cost=gf.SquaredError())
     case = Case(net, {"W1": np.eye(2), "b1": np.zeros(2)}, np.zeros((3, 2)), np.ones((3, 2)))
     assert find(case, method)[1].crossed == 6
 
 
 def chain(activation, biases, *, target=5.0):
-    """A tanh unit that feeds one unit of `activation` for each bias, at their kinks; the cost sees their sum."""
+    """Returns a case in which a tanh unit feeds one unit of `activation` for each bias, and the cost sees their sum."""
     width = len(biases)
     layers = [gf.Dense(1, 1, "tanh", name="a"), gf.Dense(1, width, activation, name="h"), gf.Dense(width, 1, name="o")]
     params = {
@@ -121,7 +121,7 @@ def chain(activation, biases, *, target=5.0):
 @pytest.mark.parametrize("method", ALL_METHODS)
 @pytest.mark.parametrize(("activation", "biases"), [("hardtanh", [-1.0, 1.0]), ("relu6", [0.0, 6.0])])
 def test_the_slope_may_be_zero_at_both_kinks_of_an_activation(activation, biases, method):
-    """As PyTorch has it."""
+    """PyTorch takes zero at both kinks."""
     case = chain(activation, biases)
     gradient = gf.numerical_gradient(case.loss, case.params)
     gradient.update({name: np.zeros_like(case.params[name]) for name in ("a.W", "a.b", "h.W", "h.b")})
@@ -132,7 +132,7 @@ def test_the_slope_may_be_zero_at_both_kinks_of_an_activation(activation, biases
 
 @pytest.mark.parametrize("method", ALL_METHODS)
 def test_a_tie_that_rounding_hides_is_one_all_the_same(method):
-    """0.4 * 1.6 + 0.5 * 1.6 - 0.9 * 1.6 is 0, or 5e-17 if summed from the left."""
+    """0.4 * 1.6 + 0.5 * 1.6 - 0.9 * 1.6 is 0, but rounding makes it 5e-17 if it is summed from the left."""
     net = gf.Network([gf.Dense(3, 1, "relu")], cost=gf.SquaredError())
     case = Case(net, {"W1": np.array([[1.6], [1.6], [-1.6]]), "b1": np.zeros(1)}, np.array([[0.4, 0.5, 0.9]]), 1.0)
     loss = net.loss(case.X, np.ones((1, 1)))
@@ -151,7 +151,7 @@ def test_where_only_the_step_crosses_a_kink_there_is_one_slope(slope, method):
 
 
 def test_direct_looks_for_kinks_as_far_as_its_own_steps_reach():
-    """They grow with the parameters."""
+    """The steps of `direct` grow with the parameters."""
     net = gf.Network([gf.Dense(1, 1, "relu", name="h")], cost=gf.SquaredError(factor=0.5))
     params = {"h.W": np.array([[1000.0]]), "h.b": np.array([-1000 + 1e-5])}
     loss = net.loss(np.ones((1, 1)), -np.ones((1, 1)))
@@ -162,7 +162,7 @@ def test_direct_looks_for_kinks_as_far_as_its_own_steps_reach():
 
 
 def test_a_kink_beside_a_large_number_is_not_lost_in_rounding():
-    """At 6 a change of 1e-17 is; its slope is not."""
+    """Beside 6 a change of 1e-17 is lost in rounding, but its slope is not."""
     case = chain("relu6", [6.0])
     case.params["h.W"][...] = 1e-5
     _, kinks = find(case)
@@ -180,7 +180,7 @@ def test_an_array_that_lies_on_kinks_altogether_is_no_check():
 
 
 def dead_layer(activation):
-    """A sample of zeros and biases of zero: every unit of every layer lies on its kink."""
+    """Returns a case with samples of zeros and biases of zero: in these, every unit of every layer lies on its kink."""
     random = np.random.default_rng(1)
     net = gf.Network(
         [gf.Dense(3, 4, activation), gf.Dense(4, 5, activation), gf.Dense(5, 2)], cost=gf.SquaredError(reduction="sum")
@@ -233,7 +233,7 @@ def test_the_numerical_gradient_is_the_same_whether_kinks_are_counted_or_not():
 
 
 def test_a_second_check_has_forgotten_the_first():
-    """The memory for slopes is used again."""
+    """Both checks use the same memory for slopes."""
     case = dead_layer("relu")
     loss, elsewhere = case.loss, {name: p + 0.1 for name, p in case.params.items()}
     first = gf.gradcheck(loss, case.gradient, case.params)
@@ -244,7 +244,7 @@ def test_a_second_check_has_forgotten_the_first():
 
 
 def ties(random):
-    """A random network with what makes ties: biases of zero, samples of zeros, samples twice, badly scaled inputs."""
+    """Returns a random network with ties: biases of zero, samples of zeros, equal samples, badly scaled inputs."""
     case = random_network(random)
     X = case.X * 10.0 ** random.uniform(-3, 3)
     X[random.random(len(X)) < 0.2] = 0.0
@@ -259,7 +259,10 @@ def in_dtype(case, dtype):
 
 
 def false_alarms(seed, count):
-    """Reports that find something wrong in right gradients; how many there were; and how many entries at kinks."""
+    """Checks right gradients of random networks.
+
+    Returns the reports that find something wrong, the number of all reports, and the number of entries at kinks.
+    """
     random, alarms, looked_at, at_kinks = np.random.default_rng(seed), [], 0, 0
     for k in range(count):
         drawn = ties(random) if k % 2 else random_network(random)
@@ -268,7 +271,7 @@ def false_alarms(seed, count):
             with np.errstate(all="ignore"):
                 gradient = case.gradient
             sizes = [float(np.abs(array).max(initial=0.0)) for array in gradient.values()]
-            if not max(sizes) < 1e12:  # exp of what is large: nothing is right any more
+            if not max(sizes) < 1e12:  # after exp of a large number no gradient is right
                 continue
             report = gf.gradcheck(case.loss, gradient, case.params)
             looked_at += 1
@@ -287,14 +290,14 @@ def test_no_false_alarm_in_random_networks_with_ties():
 
 @pytest.mark.long
 def test_hardly_a_false_alarm_in_2000_random_networks():
-    """Those that are left have units which multiply rounding errors beyond everything that is allowed for."""
+    """The remaining false alarms come from units that multiply rounding errors beyond everything that is allowed."""
     alarms, looked_at, _ = false_alarms(1, 2000)
     assert looked_at > 3800
     assert len(alarms) <= 0.001 * looked_at
 
 
 def misses(seed, count):
-    """How many small errors in one entry of ordinary size are planted and seen, by dtype."""
+    """Plants small errors in single entries of ordinary size, and counts the planted and the seen ones by dtype."""
     random = np.random.default_rng(seed)
     planted, seen = dict.fromkeys((np.float64, np.float32), 0), dict.fromkeys((np.float64, np.float32), 0)
     for _ in range(count):
@@ -325,7 +328,7 @@ def test_a_small_error_in_one_entry_is_found():
 
 @pytest.mark.long
 def test_hardly_a_small_error_in_2000_random_networks_is_missed():
-    """Those that are not found are less than the rounding of saturated units in that dtype."""
+    """The errors that are missed are smaller than the rounding of saturated units in that dtype."""
     planted, seen = misses(1, 2000)
     assert seen[np.float64] >= 0.995 * planted[np.float64]
     assert seen[np.float32] >= 0.985 * planted[np.float32]

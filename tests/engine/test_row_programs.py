@@ -1,4 +1,4 @@
-"""The engine knows steps, not layers: programs that are no dense networks, against plain formulas at 60 digits."""
+"""Tests that the engine runs programs that are no dense networks, against plain formulas at 60 digits."""
 
 import numpy as np
 import pytest
@@ -119,7 +119,7 @@ def problem(request):
 
 
 def assert_close(program, gradient, true, digits):
-    """Within `digits` of the largest entry, for each parameter array."""
+    """Requires errors below `digits` times the largest entry, for each parameter array."""
     for a in program.arrays:
         part = slice(a.offset, a.offset + a.size)
         error = max(abs(mpf(x) - y) for x, y in zip(gradient[part].tolist(), true[part], strict=True))
@@ -142,7 +142,7 @@ class TestProgramsThatAreNoDenseNetworks:
         assert_close(program, gradient, true_gradient(cost, params, h), DIGITS)
 
     def test_units_agrees_with_incremental(self, problem):
-        """A parameter used in several steps: the sum over what each does on its own, for a step so small."""
+        """With so small a step, a parameter in several steps has the sum of the slopes by each of its uses."""
         engine, program, params, _ = problem
         one_by_one = engine.incremental(flat(params), H, RUNNER)[0]
         assert_close(program, engine.units(flat(params), H, RUNNER)[0], [mpf(x) for x in one_by_one], DIGITS)
@@ -158,7 +158,7 @@ class TestProgramsThatAreNoDenseNetworks:
 
 
 def interpret(program, flat, X, y):
-    """The cost of a row program at 60 digits; `flat` is the parameter vector as a list."""
+    """Returns the cost of a row program at 60 digits; `flat` is the parameter vector as a list."""
 
     def matrix(p):
         begins = [p.array.offset + (p.row + i) * p.array.columns + p.column for i in range(p.rows)]
@@ -200,9 +200,9 @@ def interpret(program, flat, X, y):
 
 
 def random_program(seed, widths=(1, 2, 3)):
-    """Ten steps and a cost, each on any of the steps before; matrices of the right shape are used again at times.
+    """Returns a program of about ten steps and costs, and a generator.
 
-    The first input is a mask.
+    Each step reads any of the steps before. Some matrices are used in several steps. The first input is a mask.
     """
     random = np.random.default_rng(seed)
     program = Program(SAMPLES)
@@ -225,7 +225,7 @@ def random_program(seed, widths=(1, 2, 3)):
             return program.parameter((rows, columns))
         whole = program.parameter(
             (2 * rows, columns + 1)
-        )  # four blocks of one array; the last is used, the rest as biases
+        )  # four blocks of one array: the last is a matrix, the others are biases
         blocks = [program.block(whole, row=r, rows=1, columns=columns) for r in range(rows)]
         spare.extend([*blocks, program.block(whole, columns=1, column=columns)])
         return program.block(whole, row=rows, rows=rows, columns=columns)
@@ -233,7 +233,7 @@ def random_program(seed, widths=(1, 2, 3)):
     def add_affine():
         columns = int(random.choice(widths))
         inputs = [pick() for _ in range(random.integers(1, 3))]
-        terms = {parameter(width_of(s), columns): s for s in inputs}  # one step uses a matrix only once
+        terms = {parameter(width_of(s), columns): s for s in inputs}  # no step uses a matrix twice
         bias = program.parameter((columns,)) if random.integers(2) else None
         more = [p for p in dict.fromkeys(spare) if program.steps[p].shape == (1, columns) and p not in terms]
         same = [s for s in steps if width_of(s) == columns]
@@ -300,7 +300,7 @@ def test_random_program(seed):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_program_of_many_widths(seed):
-    """Against plain arithmetic: differences of all widths meet, in every way of holding them."""
+    """Compares with plain arithmetic where differences of all widths meet, in every state that a slot may have."""
     program, random = random_program(seed, widths=(2, 10, 20, 60))
     X, y = random.normal(size=(SAMPLES, program.width("data"))), random.normal(size=(SAMPLES, program.width("targets")))
     X[:, 0] = [0, 1, 1]

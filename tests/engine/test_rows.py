@@ -1,4 +1,4 @@
-"""Which programs the row executor takes, and what it says of others."""
+"""Tests which programs the row executor takes, and which errors it raises for others."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every primitive, by being listed: its shape, value, difference, way back, reach and kinks, each against the others.
+"""Tests every primitive in `CASES`: its shape, value, difference, way back, reach and kinks, each against the others.
 
-A row of `CASES` is a name, the shapes and ranges of its inputs, its attributes, and how many roundings its difference
-may be off. What has a formula in `reference` is compared with that at 60 digits.
+A row of `CASES` has the name of a primitive, the shapes and ranges of its inputs, its attributes, and how many
+roundings its difference may be off. Primitives with a formula in `reference` are compared with that at 60 digits.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ each = pytest.mark.parametrize("case", CASES, ids=repr)
 
 
 def drawn(case, seed=0):
-    """The primitive and inputs of a case; masks are 0 and 1, targets as the cost wants them."""
+    """Returns the primitive of a case, its inputs, and a generator. Masks are 0 and 1, and targets fit the cost."""
     random = np.random.default_rng(seed)
     x = [random.uniform(case.low, case.high, shape) for shape in case.shapes]
     for k in case.fixed:
@@ -82,7 +82,7 @@ def drawn(case, seed=0):
 
 
 def moves(case, x, size, random):
-    """A random difference of each input that may change, some of them None."""
+    """Returns a random difference for each input, or None for some and for those that do not change."""
     free = [k for k in range(len(x)) if k not in case.fixed]
     still = set(case.fixed) | ({free[-1]} if len(free) > 2 else set())
     return [None if k in still else size * random.uniform(-1.0, 1.0, x[k].shape) for k in range(len(x))]
@@ -133,7 +133,7 @@ def test_the_difference_is_that_of_two_values(case, size):
 
 @each
 def test_no_digits_of_a_tiny_difference_are_lost(case):
-    """It is homogeneous to first order: of 2^-40 it is, to about 2^-40, a thousandth of that of 2^-30 to 2^-30."""
+    """Small differences are proportional to their inputs: that for 2^-30 is 2^10 times that for 2^-40."""
     primitive, x, random = drawn(case)
     d = moves(case, x, 2.0**-40, random)
     larger = [None if part is None else 2.0**10 * part for part in d]
@@ -143,7 +143,7 @@ def test_no_digits_of_a_tiny_difference_are_lost(case):
 
 @each
 def test_what_goes_back_is_the_transpose_of_what_a_small_difference_does(case):
-    """<up, J d> = <J^T up, d>, by each input: one side by differences, the other by the way back."""
+    """Checks <up, J d> = <J^T up, d> for each input: one side by differences, the other by the way back."""
     primitive, x, random = drawn(case)
     up = random.normal(size=primitive.shape(case.shapes, **case.attributes))
     for k in set(range(len(x))) - set(case.fixed):
@@ -186,7 +186,8 @@ def test_slopes_jump_at_kinks_and_nowhere_else(case):
 # ---- against formulas
 
 
-#: z times a gate G: the difference d G + (z + d) dG is a sum that may cancel; errors count relative to its two parts.
+#: The functions that are z times a gate G. Their difference d G + (z + d) dG is a sum that may cancel, so that errors
+#: are measured relative to its two parts.
 GATES = {"silu": sigmoid, "gelu": normal_cdf, "gelu_tanh": gelu_gate}
 
 

@@ -12,7 +12,7 @@ SAMPLES = 3
 
 
 def dense_program():
-    """tanh(x W + b) V against the targets, half of the squared error."""
+    """Returns a program for half of the squared error of tanh(x W + b) V."""
     program = Program(SAMPLES)
     x, W, b, V = program.input(2), program.parameter((2, 4)), program.parameter((4,)), program.parameter((4, 2))
     hidden = program.add("tanh", program.affine([(x, W)], b))

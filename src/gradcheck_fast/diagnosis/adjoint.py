@@ -1,8 +1,8 @@
-"""The gradient once more, backwards through the steps: for gradients that are wrong in a known way.
+"""Computes the gradient backwards through the steps, right or wrong in a known way. It only serves the diagnosis.
 
-It only serves the diagnosis. No derivative is written down here either: how a step changes with its input is found by
-difference arithmetic, step by step. A mistake is a `Change`: what goes back along some edge, or what a parameter gets
-from some term, is replaced.
+This module contains no formula for a derivative either: the slope of each step is found by difference arithmetic. A
+mistake is a `Change`. It replaces what goes back along some edges, from a step to one of its inputs, or what some terms
+add to the gradients of their parameters.
 """
 
 from __future__ import annotations
@@ -31,36 +31,38 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = NDArray[np.float64]
 
-#: What the cost does per value of each step, for all samples, as far as it is known.
+#: The derivatives of the cost by the values of each step, shape (samples, width), for the steps reached so far.
 Sensitivities: TypeAlias = "dict[int, Rows]"
-#: The sensitivities so far and that of the step -> what reaches the edge's or term's other end; None: nothing does.
+#: A function of the sensitivities so far and of that of the step. It returns what goes back along an edge, or what a
+#: term adds to the gradient of its parameter; None if that is nothing.
 Rule: TypeAlias = "Callable[[Sensitivities, Rows], Rows | None]"
 
-#: Doubles of the rows whose costs are differenced together: one for each input of each sample.
+#: The costs of rows with about this many entries in all are differenced together.
 _BLOCK = 1_000_000
 
 
 class Change(NamedTuple):
-    """Rules in place of the right ones: by (step, number of the input), and by (step, number of the term)."""
+    """The rules that replace the right ones, by (step, number of the input) and by (step, number of the term)."""
 
     edges: Mapping[tuple[int, int], Rule]
     terms: Mapping[tuple[int, int], Rule]
 
 
+#: The change that replaces nothing.
 RIGHT = Change({}, {})
 
 
 class Tape:
-    """The values of all steps at some parameters, and how they change.
+    """The values of all steps at some parameters, and their slopes.
 
-    Steps are those of the row program, and named by their numbers there.
+    The steps are those of the row program, and are referred to by their numbers there.
 
     Attributes
     ----------
     network : Network
     program : RowProgram
     values : dict
-        Of each step that is no cost, shape (samples, width).
+        The value of each step that is no cost, of shape (samples, width).
     decay : ndarray, shape (size,)
         The strength of the penalty on each parameter.
     """
@@ -82,12 +84,12 @@ class Tape:
                 self._given[number] = SLICE.value(x, **step.attributes)
 
     def _of_source(self, number: int) -> Rows:
-        """The value of a step of the program that the row program was lowered from."""
+        """Returns the value of a step of the program that the row program was lowered from."""
         row = self.program.numbers.get(number)
         return self._given[number] if row is None else self.values[row]
 
     def _back(self, number: int, k: int, up: Rows) -> Rows:
-        """What goes back from a step to input k of its primitive."""
+        """Returns what goes back from a step to input k of its primitive."""
         if number not in self._backs:
             step = self._source.steps[self._numbers[number]]
             x = [self._of_source(source) for source in step.inputs]
@@ -95,7 +97,7 @@ class Tape:
         return self._backs[number](k, up)
 
     def slope(self, number: int) -> Rows:
-        """How an entrywise step, or a cost, changes with its input."""
+        """Returns the slopes of an entrywise step, or of a cost, by its input."""
         if number not in self._slopes:
             step = self.program.steps[number]
             x = self.values[step.inputs[0]]
@@ -103,21 +105,21 @@ class Tape:
         return self._slopes[number]
 
     def through(self, number: int, position: int, up: Rows) -> Rows:
-        """What goes back from a step to one of its inputs."""
+        """Returns what goes back from a step to one of its inputs; `up` is the sensitivity of the step."""
         step = self.program.steps[number]
         if step.is_entrywise or step.is_cost:
             return np.asarray(up * self.slope(number))
         return self._back(number, step.positions[position], up)
 
     def cost_slope(self, number: int, name: str, x: Rows) -> Rows:
-        """How a cost step would change with its input, sample by sample, if it were the cost `name` and its input x."""
+        """Returns the slopes that a cost step would have, sample by sample, if it were the cost `name` of x."""
         step = self.program.steps[number]
         targets = self._of_source(self._source.steps[self._numbers[number]].inputs[1])
         slopes = step.scale * cost_slope(name, x, targets, step.constant)
         return slopes if step.mask == NOTHING else slopes * (self.values[step.mask] != 0)
 
     def term(self, number: int, k: int, up: Rows) -> Rows:
-        """What a step's sensitivity means for the parameter of its term k, as a matrix."""
+        """Returns what term k of a step adds to the gradient of its parameter, as a matrix; `up` is as in `through`."""
         source = self._source.steps[self._numbers[number]]
         term, block = terms_of(source.attributes["terms"])[k], self.program.steps[number].terms[k].parameter
         return self._back(number, term.parameter, up).reshape(block.rows, block.columns)
@@ -125,9 +127,9 @@ class Tape:
     def contributions(
         self, change: Change = RIGHT, costs: set[int] | None = None, bars: Sensitivities | None = None
     ) -> Iterator[tuple[int, Term, Rows]]:
-        """Step, term, and what the term adds to the gradient of its parameter, from the last step to the first.
+        """Yields step, term, and what the term adds to the gradient of its parameter, from the last step to the first.
 
-        Only of some cost steps, if they are given; `bars` is filled with the sensitivities.
+        If `costs` are given, only these cost steps count. `bars` is filled with the sensitivities.
         """
         bars = {} if bars is None else bars
         steps = self.program.steps
@@ -152,7 +154,7 @@ class Tape:
                     yield number, term, share
 
     def gradient(self, change: Change = RIGHT) -> NDArray[np.float64]:
-        """The gradient of the cost, the penalty's included, as a flat vector; wrong in the way of `change`."""
+        """Returns the gradient of the cost and the penalty as a flat vector, with the mistake of `change` in it."""
         gradient = self.decay * self.theta
         for _, term, share in self.contributions(change):
             term.parameter.of(gradient)[...] += share
@@ -160,18 +162,21 @@ class Tape:
 
 
 def sweep_seconds(tables: Tables, samples: int) -> float:
-    """About how many seconds one gradient takes."""
+    """Estimates how many seconds one gradient takes."""
     multiplied = sum(4.0 * term.parameter.size for _, term in tables.rows.terms)
     return 6e-6 * len(tables.rows.steps) + 1e-10 * samples * (multiplied + 20.0 * tables.tape_stride)
 
 
 def slope(operation: str, z: Rows) -> Rows:
-    """How an operation changes with its input."""
+    """Returns the slopes of an elementwise operation at z."""
     return slopes(operation, z, instruction_set())
 
 
 def cost_slope(name: str, x: Rows, targets: Rows, constant: float) -> Rows:
-    """How a cost changes with its inputs x, sample by sample: one central difference for each, all others at rest."""
+    """Returns the slopes of a cost by its inputs x, of the shape of x.
+
+    Each is a central difference, for which one input of a sample changes and the others stay as they are.
+    """
     slopes = np.empty_like(x)
     samples, width = x.shape
     several = max(1, _BLOCK // (width * width))

@@ -1,4 +1,4 @@
-"""Losses that are computed to a tolerance, and checked against the gradient of the exact problem.
+"""Recognises losses that are computed to a tolerance, and checked against the gradient of the exact problem.
 
 An iteration that stops early, or a solver that chooses its steps, computes a function that is smooth in pieces: where
 the number of steps changes, it jumps. Differences with small steps lie within one piece and give its slope; a curve
@@ -22,36 +22,37 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
 
-#: A gradient of an exact problem agrees with that of its approximation to this part of each array's largest entry.
+#: The gradient of an exact problem must agree with the numerical one to this part of each array's largest entry.
 _CLOSE = 1e-2
 #: Where no pieces are seen in the loss, it must agree to this part.
 _VERY_CLOSE = 1e-3
 #: An error counts if it is larger than its error bar by this factor.
 _BARS = 4.0
-#: Where no pieces are seen, this part of the entries of the wrong arrays must be wrong: mistakes in single entries are
-#: something else.
+#: Where no pieces are seen, at least this part of the entries of the wrong arrays must be wrong: a wrong single entry
+#: has another cause.
 _SHARE = 0.25
-#: Where no pieces are seen, this many entries must be wrong in all, for the same reason.
+#: Where no pieces are seen, at least this many entries must be wrong in all, for the same reason.
 _ENTRIES = 4
-#: Half the lengths of the lines on which the loss is looked at, in sizes of the parameters.
+#: Half the lengths of the lines on which the loss is evaluated, in sizes of the parameters.
 _WIDTHS = (1e-3, 1e-2, 1e-1)
-#: How many points of each line are evaluated.
+#: The loss is evaluated at this many points of each line.
 _POINTS = 41
-#: The degree of the curve that is fitted to them.
+#: The curve that is fitted to the values on a line has this degree.
 _DEGREE = 3
-#: Residuals of more roundings of the loss than this are more than rounding.
+#: Residuals are more than rounding if they are larger than this many roundings of the loss.
 _ROUNDINGS = 64.0
-#: The loss has jumps where the residuals change their sign this often. What the curve leaves over of a smooth function
-#: changes its sign about five times.
+#: The loss has jumps if the residuals change their sign at least this often. The residuals of a smooth function change
+#: their sign about five times.
 _SIGNS = 10
-#: The distance of the fit's slope from the analytic derivative must be less than this part of the numerical one's.
+#: The slope of the curve may differ from the analytic derivative by at most this part of the difference between the
+#: analytic and the numerical one.
 _NEARER = 0.25
-#: The standard error of the slope must be less than this part of that distance.
+#: The standard error of the slope may be at most this part of that same difference.
 _SURE = 0.1
 
 
 class _Fit(NamedTuple):
-    """What a curve through values on a line says: the scatter around it, its slope, and the standard error of that."""
+    """A curve fitted to values on a line: their scatter around it, its slope, and the standard error of the slope."""
 
     scatter: float
     slope: float
@@ -61,9 +62,9 @@ class _Fit(NamedTuple):
 def of_exact_problem(
     problem: Problem, params: Packed, analytic: Packed, comparison: Comparison
 ) -> tuple[str, str, tuple[str, ...]] | None:
-    """The cause, the evidence and the arrays, if the gradient seems to be that of an exact problem.
+    """Returns the cause, the evidence and the arrays if the gradient seems to be that of an exact problem, else None.
 
-    It takes one evaluation of the loss, and `_POINTS` for each of `_WIDTHS`.
+    The test takes at most one evaluation of the loss, and `_POINTS` for each of `_WIDTHS`.
     """
     coarse = any(precision.is_coarse for precision in analytic.precisions)
     if comparison.bars is None or coarse or "units" in problem.methods:
@@ -103,7 +104,7 @@ def of_exact_problem(
 
 
 def _misfit(error: NDArray[np.float64], numerical: NDArray[np.float64]) -> float:
-    """The largest error relative to the largest entry; infinite if there is no such number."""
+    """Returns the largest error relative to the largest entry; infinite if that is zero or not finite."""
     largest = float(np.abs(numerical).max(initial=0.0))
     misfit = float(np.abs(error).max(initial=0.0)) / largest if largest else np.inf
     return misfit if np.isfinite(misfit) else np.inf
@@ -112,7 +113,10 @@ def _misfit(error: NDArray[np.float64], numerical: NDArray[np.float64]) -> float
 def _seen_pieces(
     problem: Problem, params: Packed, direction: NDArray[np.float64], analytic: float, numerical: float
 ) -> _Fit | None:
-    """The curve over pieces whose slope is the analytic derivative along a direction, not the numerical one."""
+    """Fits curves to the loss on lines, and returns the best whose slope is the analytic derivative; else None.
+
+    `analytic` and `numerical` are the two derivatives along the direction.
+    """
     apart = abs(analytic - numerical)
     fits = [_fit(problem, params, direction, width) for width in _WIDTHS]
     value_at(problem, params, params.flat)  # leaves the loss at the parameters
@@ -125,7 +129,7 @@ def _seen_pieces(
 
 
 def _fit(problem: Problem, params: Packed, direction: NDArray[np.float64], width: float) -> _Fit | None:
-    """A polynomial through values on a line; None if nothing scatters around it but rounding."""
+    """Fits a polynomial to values on a line; returns None if one is missing, or if no jumps show in the residuals."""
     at = np.linspace(-1.0, 1.0, _POINTS) + np.random.default_rng(0).uniform(-0.4, 0.4, _POINTS) / _POINTS
     found = [value_at(problem, params, params.flat + width * t * direction) for t in at]
     values = np.array([np.nan if value is None else value for value in found])

@@ -1,4 +1,4 @@
-"""Which steps of a program belong to which layer and time, and what to call them."""
+"""Finds out which steps of a program belong to which layer and time, and gives them names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 
 class Owner(NamedTuple):
-    """The layer (1, 2, ...) of an array, its direction, and the layer's own name for it."""
+    """The layer that an array belongs to.
+
+    Attributes
+    ----------
+    layer : int
+        1, 2, ...
+    reverse : bool
+        Whether the array is used in the backward direction.
+    own : str
+        The layer's own name of the array, without the direction.
+    name : str
+        The network's name of the array.
+    """
 
     layer: int
     reverse: bool
@@ -27,7 +39,7 @@ class Owner(NamedTuple):
 
 
 def owners(tape: Tape) -> dict[int, Owner]:
-    """Of each array, by its offset."""
+    """Returns the owner of each array, by the offset of the array in the flat vector."""
     owned = (
         (number, own.endswith("_reverse"), own.removesuffix("_reverse"))
         for number, layer in enumerate(tape.network.layers, 1)
@@ -41,7 +53,7 @@ def owners(tape: Tape) -> dict[int, Owner]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Group:
-    """A layer in one direction: the same steps, its cell, at each time.
+    """A layer in one direction, which has the same steps, its *cell*, at each time.
 
     Attributes
     ----------
@@ -50,11 +62,12 @@ class Group:
     where : str
         "layer 1", or "layer 1 backwards".
     cells : list of list of int
-        The steps of each time, in the order of processing. The k-th of each is the same: its *role* is k.
+        The numbers of the steps of each time, in the order of processing. The k-th steps of all times do the same:
+        their *role* is k.
     names : list of str
-        Of each role.
+        The name of each role.
     state : dict
-        For each role that the next time reads, who reads it there, as (role, number of the input).
+        The roles whose values the next time reads. The value lists the readers there as (role, number of the input).
     """
 
     layer: int
@@ -70,7 +83,10 @@ class Group:
 
 
 def groups(tape: Tape) -> list[Group]:
-    """The layers of a network whose times all have the same steps, from the first to the last."""
+    """Returns the layers of a network, each in each of its directions, from the first to the last.
+
+    All times of a recurrent layer must have the same steps, as in a network that `unroll` returns.
+    """
     of = owners(tape)
     cells: dict[tuple[int, bool], list[list[int]]] = {}
     current: tuple[int, bool] | None = None
@@ -98,7 +114,7 @@ def groups(tape: Tape) -> list[Group]:
 
 
 def _names(tape: Tape, layer: Layer, cells: list[list[int]]) -> list[str]:
-    """What the steps of a cell are called: by the state, by the gates, else by what they do."""
+    """Returns the names of the steps of a cell: after the state, after the gates, or else after what they do."""
     steps = tape.program.steps
     state = {} if len(cells) < 2 else _state_names(tape.program, cells)
     before = {} if len(cells) < 2 else {cells[-2][role]: f"{name}[t-1]" for role, name in state.items()}
@@ -125,13 +141,13 @@ def _names(tape: Tape, layer: Layer, cells: list[list[int]]) -> list[str]:
 
 
 def _written(step: RowStep, inputs: list[str]) -> str:
-    """A step as a formula of the names of its inputs."""
+    """Writes a step as a formula of the names of its inputs."""
     names = dict(zip(step.positions, inputs, strict=True))
     return PRIMITIVES[step.name].written.format(*(names.get(k, "mask") for k in range(max(names) + 1)))
 
 
 def _state_names(program: RowProgram, cells: list[list[int]]) -> dict[int, str]:
-    """h is what a matrix multiplies at the next time, c the rest of the state; by role."""
+    """Returns the names of the state by role: h for what a matrix multiplies at the next time, c for the rest."""
     names = {}
     for role, readers in carried(program, cells).items():
         multiplied = any(
@@ -147,7 +163,7 @@ def _state_names(program: RowProgram, cells: list[list[int]]) -> dict[int, str]:
 
 
 def carried(program: RowProgram, cells: list[list[int]]) -> dict[int, list[tuple[int, int]]]:
-    """The state: for each role that the next time reads, who reads it there, as (role, number of the input)."""
+    """Returns the roles whose values the next time reads, each with its readers as (role, number of the input)."""
     if len(cells) < 2:
         return {}
     before = {number: role for role, number in enumerate(cells[0])}
@@ -160,7 +176,7 @@ def carried(program: RowProgram, cells: list[list[int]]) -> dict[int, list[tuple
 
 
 def inner_terms(program: RowProgram, number: int) -> Iterator[tuple[int, int, Term]]:
-    """Of an affine step, the terms that multiply a step: number of the input, number of the term, and the term."""
+    """Yields number of the input, number of the term, and the term, for the terms of a step that multiply a step."""
     terms = [(k, term) for k, term in enumerate(program.steps[number].terms) if term.step != NOTHING]
     for position, (k, term) in enumerate(terms):
         yield position, k, term

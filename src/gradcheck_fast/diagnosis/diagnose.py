@@ -1,11 +1,11 @@
-"""Why a gradient is wrong: the most likely mistakes, each with its evidence.
+"""Finds out why a gradient is wrong: the most likely mistakes, each with its evidence.
 
-A mistake is a *hypothesis*: the wrong numbers that it would give. It is diagnosed only if the analytic gradient has
-just these numbers, to rounding, wherever they differ from the right ones. Nothing is guessed: other errors fit no
-hypothesis, and nothing is said of them. Some hypotheses are made of the two gradients alone (`patterns`); the others
-are *mutants* of a right way back through the network's steps (`adjoint`, and what changes it: `slopes`, `weights`,
-`recurrence`). Where none holds for a function, and the errors are small, more of its values may tell that the gradient
-is that of an exact problem (`approximate`).
+A mistake is described by a *hypothesis*: the wrong numbers that it would give. It is diagnosed only if the analytic
+gradient has just these numbers, to rounding, wherever they differ from the right ones. Nothing is guessed: an error
+that fits no hypothesis gets no diagnosis. Some hypotheses are made from the two gradients alone (`patterns`). The
+others are *mutants*: back-propagation through the network's steps (`adjoint`) with one mistake in it (`slopes`,
+`weights`, `recurrence`). If no hypothesis holds, and the errors are small, more values of the loss may show that the
+gradient is that of an exact problem (`approximate`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from gradcheck_fast.numerical.gradient import Numerical
 
 
-#: How many mistakes that explain the first wrong layer, but not those below, are tried together with a second one.
+#: At most this many mistakes that explain the first wrong layer on the way back, but not the layers below, are tried
+#: together with a second mistake.
 _BEGINNINGS = 2
 
 
@@ -56,7 +57,7 @@ class Diagnosis(NamedTuple):
 
 
 class _Explanation(NamedTuple):
-    """A hypothesis that holds, and how far each array that it explains is from it."""
+    """A hypothesis that holds, with the misfit of each array that it explains."""
 
     cause: str
     evidence: str
@@ -66,16 +67,19 @@ class _Explanation(NamedTuple):
 def diagnose(
     problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
 ) -> tuple[Diagnosis, ...]:
-    """The mistakes that explain a wrong gradient; the most specific first, none if there is no evidence.
+    """Returns the mistakes that explain a wrong gradient, the one that explains most arrays first.
+
+    There are none if there is no evidence of any.
 
     Parameters
     ----------
     problem : Problem
-        A network's loss; of any other nothing is known but the numbers.
+        The loss. Only that of a network shows its steps; of any other loss the numbers alone are known.
     params, analytic : Packed
+        The parameters and the gradient that is checked.
     numerical : Numerical
     comparison : Comparison
-        Of the two, with the numerical gradient as it was found in the end.
+        The comparison of the two, which holds the numerical gradient as it was found in the end.
     """
     with np.errstate(all="ignore"):  # wrong numbers may well overflow
         said = _diagnose(make_case(problem, params, analytic, numerical, comparison), analytic)
@@ -86,9 +90,17 @@ def diagnose(
 def diagnose_drawn(
     problem: Problem, analytic: Packed, drawn: Mapping[str, Drawn], arrays: Iterable[ArrayResult]
 ) -> tuple[Diagnosis, ...]:
-    """The mistakes that explain entries that were drawn from wrong parts of arrays; of those, only factors show.
+    """Returns the mistakes that explain entries drawn from wrong parts of arrays, in which only factors can show.
 
-    `drawn` has the entries by what the parts are called.
+    Parameters
+    ----------
+    problem : Problem
+    analytic : Packed
+        The gradient that is checked.
+    drawn : mapping of str to Drawn
+        The drawn entries, by the labels of the parts.
+    arrays : iterable of ArrayResult
+        The results for all arrays.
     """
     samples = samples_of(problem) or 1
     known = {array.name for array in arrays if array.status in ("right", "wrong")}
@@ -134,14 +146,14 @@ def _by_patterns(case: Case, chosen: Iterable[Pattern]) -> Iterator[Hypothesis]:
 
 
 def _by_mutants(case: Case) -> Iterator[Hypothesis]:
-    """What the mistakes in going back through the network's steps would give."""
+    """Yields the hypotheses that are mistakes on the way back through the network's steps."""
     tape = case.tape
     if tape is None:
         return
     shapes = tape.network.shapes
     right = dict(split(tape.gradient(), shapes))
     if any(case.is_changed(name, right[name]) for name in case.numerical):
-        return  # on a kink, say: then nothing that is found in this way is evidence
+        return  # for instance on a kink, where nothing that is found in this way is evidence
     view = View(tape)
     entry = max(case.layers[name] for name in case.wrong)
     first_wrong = [name for name in case.wrong if case.layers[name] == entry]
@@ -155,7 +167,7 @@ def _by_mutants(case: Case) -> Iterator[Hypothesis]:
             beginnings.append(mutant)
     for cause, gradient in recurrence.truncated(view):
         yield Hypothesis(cause, dict(split(gradient, shapes)))
-    for above in beginnings[:_BEGINNINGS]:  # it explains the first layer that is wrong; one more below may explain all
+    for above in beginnings[:_BEGINNINGS]:  # these explain the first wrong layer; a mistake below may explain the rest
         for below in _mutants(view):
             arrays = dict(split(tape.gradient(merged([above.change, below.change])), shapes))
             yield Hypothesis(f"{above.cause}; and {below.cause}", arrays)
@@ -167,7 +179,7 @@ def _mutants(view: View) -> Iterator[Mutant]:
 
 
 def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]:
-    """The hypotheses that hold, in their order; those of the same words as one."""
+    """Returns the hypotheses that hold, in their order, and merges those with the same words into one."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for hypothesis in hypotheses:
         misfits = case.explained(hypothesis.arrays)
@@ -177,7 +189,7 @@ def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]
 
 
 def _cover(case: Case, found: list[_Explanation]) -> Iterator[Diagnosis]:
-    """Explanations of all wrong arrays, as far as there are any: the one that explains most first, then the rest's."""
+    """Yields the explanation of most wrong arrays, then that of most of the rest, as long as there are any."""
     left = set(case.wrong)
     while left:
         best = max(found, key=lambda explanation: len(left & set(explanation.misfits)), default=None)
@@ -205,9 +217,10 @@ def _all(entries: int) -> str:
 
 
 def _entrance(case: Case) -> Iterator[Diagnosis]:
-    """Where the error enters on the way back, if everything from there on is wrong and everything before is right.
+    """Yields the layer at which the error enters on the way back, if there is one.
 
-    Not of a single array: its name says as much.
+    All layers above must then be right, and that layer and all below it wrong. For a single wrong array nothing is
+    yielded, because its name says as much.
     """
     entry = max((case.layers[name] for name in case.wrong if name in case.layers), default=0)
     below = {name for name, layer in case.layers.items() if layer <= entry and case.numerical[name].any()}
@@ -218,12 +231,12 @@ def _entrance(case: Case) -> Iterator[Diagnosis]:
 
 
 def few(names: Sequence[str]) -> str:
-    """Names in a row, but not too many."""
+    """Returns up to six names in a row, and says how many more there are."""
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _rounding(case: Case, analytic: Packed) -> Diagnosis | None:
-    """A gradient that is right, but was computed in float32 and handed over as float64."""
+    """Returns a diagnosis if the gradient is right, but was computed in float32 and passed as float64; else None."""
     worst = max((case.misfit(name, case.numerical[name], case.analytic[name]) for name in case.wrong), default=0.0)
     if not case.wrong or not is_float32(analytic.flat) or worst > FITS["float32"]:
         return None

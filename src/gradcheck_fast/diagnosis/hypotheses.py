@@ -1,4 +1,4 @@
-"""A wrong gradient, a hypothesis about it, and whether the two agree."""
+"""Describes a wrong gradient and a hypothesis about it, and decides whether the two agree."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ if TYPE_CHECKING:
 Values: TypeAlias = "NDArray[np.float64]"
 Arrays: TypeAlias = "Mapping[str, Values]"
 
-#: How near, relative to the largest entry of an array, a gradient of these numbers must be to a hypothesis.
+#: A gradient that was computed in numbers of this kind must agree with a hypothesis to this part of the largest entry
+#: of an array.
 FITS = {"bfloat16": 1e-1, "float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
-#: Where the numerical gradient is in plain arithmetic, a hypothesis need not be nearer than this.
+#: If the numerical gradient was computed in plain arithmetic, it need agree only to this part.
 FITS_PLAIN = 1e-5
-#: How many entries there must be for a constant that is fitted to them, or a precision read off them, to be evidence.
+#: What entries show, such as a factor, an order or a wrong row, is evidence only if there are at least this many.
 ENTRIES = 4
-#: Estimated seconds that going through a network for all its mutants may take.
+#: Mutants of a network are tried only if that takes less than this many estimated seconds.
 _SECONDS = 10.0
-#: About how many mutants there are for each path of a cell or layer.
+#: There are about this many mutants for each path of a cell or layer.
 _MUTANTS = 25
-#: By how many times the tolerance a hypothesis must differ from the right gradient to say anything.
+#: A hypothesis says something of an array only if it differs from the right gradient by this many times the tolerance.
 _DIFFERS = 10.0
-#: Numerical gradients of more noise, relative to the largest entry of an array, are no evidence of anything.
+#: An array whose numerical gradient has more noise than this, relative to its largest entry, is no evidence.
 _MOST_NOISE = 0.1
-#: Decimal digits that must agree in all, over the entries of the arrays that a hypothesis explains.
+#: The decimal digits that agree, added up over all entries that a hypothesis explains, must be at least this many.
 _DIGITS = 9.0
 
 
 class Hypothesis(NamedTuple):
-    """A mistake, and what it makes of some arrays.
+    """A mistake, and the gradients that it would give to some arrays.
 
-    ``{arrays}`` in `cause` and `evidence` stands for the names of the arrays that it explains. Hypotheses of the same
-    words are one diagnosis; `evidence` may be empty.
+    ``{arrays}`` in `cause` and `evidence` stands for the names of the arrays that it explains. Hypotheses with the same
+    words become one diagnosis. `evidence` may be empty.
     """
 
     cause: str
@@ -59,26 +60,26 @@ class Hypothesis(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Case:
-    """A wrong gradient, as the patterns see it. Arrays are by name, in order.
+    """A wrong gradient and what is known about its loss. Dictionaries have the names of arrays as keys, in order.
 
     Attributes
     ----------
     params, analytic, numerical : dict
-        Only arrays in which all three are finite.
+        The parameters and the two gradients, only of arrays in which both gradients are finite.
     wrong : tuple of str
         The arrays with wrong entries.
     fits : float
-        How near to a hypothesis is near enough, relative to the largest entry of an array.
+        A gradient agrees with a hypothesis if it is as near as this, relative to the largest entry of an array.
     noise : dict
-        How far off the numerical gradient may be, likewise; 0 where it is not known.
+        How far off the numerical gradient may be, relative to the same; 0 for arrays that are missing here.
     unclear : frozenset of str
-        Arrays in which nothing could be checked or decided.
+        The arrays in which nothing could be checked or decided.
     whole : bool
         Whether all arrays are here.
     sizes : dict
-        Numbers that mistakes multiply or divide by: what they are, in words.
+        The numbers that mistakes multiply or divide by; the keys say in words what they are.
     layers : dict
-        The number of the layer of each array; empty for a loss of which nothing is known.
+        The number of the layer of each array; empty for a loss that is not a network's.
     decay : dict
         The strength of the L2 penalty on each array.
     gates : dict
@@ -111,11 +112,11 @@ class Case:
         ]
 
     def tolerance(self, name: str) -> float:
-        """How near to a hypothesis an array must be, relative to its largest entry."""
+        """Returns how near to a hypothesis an array must be, relative to its largest entry."""
         return max(self.fits, min(self.noise.get(name, 0.0), _MOST_NOISE))
 
     def misfit(self, name: str, values: Values, other: Values) -> float:
-        """The largest difference, relative to the largest entry of the array."""
+        """Returns the largest difference of two gradients of an array, relative to its largest entry."""
         scale = max(float(np.abs(array).max(initial=0.0)) for array in (values, self.numerical[name]))
         return float(np.abs(values - other).max(initial=0.0)) / scale if scale else 0.0
 
@@ -124,7 +125,10 @@ class Case:
         return not self.misfit(name, values, self.numerical[name]) <= _DIFFERS * self.tolerance(name)
 
     def explained(self, arrays: Arrays) -> dict[str, float]:
-        """The arrays that a hypothesis changes, each with its misfit; none unless they are all as it says."""
+        """Returns the arrays that a hypothesis changes, each with its misfit.
+
+        There are none unless the analytic gradient of each of them is as the hypothesis says, and enough digits agree.
+        """
         changed = [name for name, values in arrays.items() if name in self.analytic and self.is_changed(name, values)]
         found = {}
         for name in changed:
@@ -138,7 +142,7 @@ class Case:
 def make_case(
     problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
 ) -> Case:  # fmt: skip
-    """The wrong gradient with what is known of its loss."""
+    """Collects the wrong gradient and what is known about its loss."""
     a, n, p = (dict(split(flat, analytic.shapes)) for flat in (analytic.flat, comparison.numerical, params.flat))
     finite = [name for name in a if np.isfinite(a[name]).all() and np.isfinite(n[name]).all()]
     case = Case(
@@ -154,9 +158,9 @@ def make_case(
 
 
 def _noise(analytic: Packed, numerical: Numerical, comparison: Comparison) -> dict[str, float]:
-    """The largest error bar of each array relative to its largest entry.
+    """Returns the largest error bar of each array relative to its largest entry.
 
-    Not of entries at kinks, nor of those that agree with yours so well that no error bars were looked for.
+    It leaves out entries at kinks, and those that agree so well that no error bars were looked for.
     """
     if comparison.bars is None:
         return {}
@@ -203,6 +207,6 @@ def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
 
 
 def _precision(analytic: Packed) -> Precision:
-    """The numbers in which the gradient was computed: as is known of it, or as it shows."""
+    """Returns the precision in which the gradient was computed, as it is known or as its entries show."""
     known = coarsest(analytic.precisions)
     return SINGLE if known == DOUBLE and is_float32(analytic.flat) else known

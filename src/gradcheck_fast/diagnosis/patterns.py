@@ -1,6 +1,6 @@
-"""Mistakes that show in the arrays themselves: factors, exchanged or transposed arrays, zeros, the penalty.
+"""Looks for mistakes that show in the arrays themselves: factors, exchanged or transposed arrays, zeros, the penalty.
 
-Each pattern is a function of a `Case` that gives hypotheses. They need no network, only the two gradients.
+Each pattern is a function that takes a `Case` and yields hypotheses. Patterns need no network, only the two gradients.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.diagnosis.hypotheses import Arrays, Values
 
-#: Evidence of arrays that are right but for the order.
+#: The evidence for arrays that are right except for the order of their entries.
 _REORDERED = "the numerical gradient in that order"
 
+#: A function of a wrong gradient that yields the hypotheses of one family.
 Pattern: TypeAlias = Callable[[Case], Iterator[Hypothesis]]
 
 
 def _ratio(case: Case, left: Arrays, right: Arrays) -> float:
-    """The factor between some arrays, by least squares; those that are known best count most."""
+    """Fits the factor between some arrays by least squares, in which the arrays that are known best count most."""
     dot, square = 0.0, 0.0
     for name, array in right.items():
         size = case.tolerance(name) * float(np.abs(case.numerical[name]).max(initial=0.0))
@@ -39,9 +40,9 @@ def _ratio(case: Case, left: Arrays, right: Arrays) -> float:
 def _alike(
     case: Case, fit: Callable[[list[str]], float], values: Callable[[str, float], Values]
 ) -> Iterator[tuple[float, list[str]]]:
-    """Constants, each with the wrong arrays that it explains.
+    """Yields constants, each with the wrong arrays that it explains.
 
-    `fit` finds the constant of some arrays, and `values` is what it makes of an array.
+    `fit` finds the constant of some arrays. `values` returns the gradient of an array that goes with a constant.
     """
     left = sorted(case.wrong, key=lambda name: (case.tolerance(name), -case.numerical[name].size))
     while left:
@@ -58,7 +59,10 @@ def _alike(
 
 
 def _meaning(case: Case, factor: float, within: float) -> tuple[str, float]:
-    """What a fitted factor stands for (sizes may be the same number), and what it is then to the last digit."""
+    """Returns in words what a fitted factor stands for, and its exact value; "" and the factor itself if nothing known.
+
+    Where several sizes are the same number, the words name up to three.
+    """
     sizes: list[tuple[str, float]] = [("", 1.0)]
     for what, size in case.sizes.items():
         sizes += [(f"multiplied by {what} = {size:g}", size), (f"divided by {what} = {size:g}", 1.0 / size)]
@@ -81,7 +85,7 @@ def _quotient(factor: float, *, without: bool = False) -> str:
 
 
 def everything_scaled(case: Case) -> Iterator[Hypothesis]:
-    """The whole gradient, or all but the penalty's part, is a known factor times the right one."""
+    """Supposes that the whole gradient, or all but the penalty's part, is a known factor times the right one."""
     names = case.informative
     if not case.whole or not set(names) <= set(case.wrong):
         return
@@ -97,7 +101,7 @@ def everything_scaled(case: Case) -> Iterator[Hypothesis]:
 
 
 def array_scaled(case: Case) -> Iterator[Hypothesis]:
-    """One array is a known factor times the right one."""
+    """Supposes that the gradient of one array is a known factor times the right one."""
     for name in case.wrong:
         own = case.decay.get(name, 0.0) * case.params[name]
         for part, penalty in (("", np.zeros_like(own)), (" but for the penalty's part", own)):
@@ -112,7 +116,7 @@ def array_scaled(case: Case) -> Iterator[Hypothesis]:
 
 
 def scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
-    """A factor that stands for nothing known: one for all arrays that have it."""
+    """Supposes that arrays have a factor that stands for nothing known, and groups those with the same factor."""
 
     def fit(names: list[str]) -> float:
         return _ratio(case, case.analytic, {name: case.numerical[name] for name in names})
@@ -126,7 +130,7 @@ def scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
 
 
 def zero(case: Case) -> Iterator[Hypothesis]:
-    """Arrays that were never filled, or to which nothing was propagated."""
+    """Supposes that arrays were never filled, or that nothing was propagated to them."""
     empty = [name for name in case.wrong if not case.analytic[name].any()]
     layers = sorted({case.layers[name] for name in empty if name in case.layers})
     below = [name for name, layer in case.layers.items() if layers and layer <= layers[-1]]
@@ -140,7 +144,7 @@ def zero(case: Case) -> Iterator[Hypothesis]:
 
 
 def exchanged(case: Case) -> Iterator[Hypothesis]:
-    """Two arrays of one size hold each other's gradients, or one holds that of the other."""
+    """Supposes that two arrays of one size hold each other's gradients, or that one holds that of the other."""
     right = case.numerical
     for name, other in permutations(case.wrong, 2):
         if name < other and right[name].size == right[other].size:
@@ -159,7 +163,9 @@ def exchanged(case: Case) -> Iterator[Hypothesis]:
             )
 
 
+#: How the gradients of two arrays of the same shape may be exchanged.
 _SAME: tuple[tuple[str, Callable[[Values], Values]], ...] = (("", lambda a: a),)
+#: How the gradients of two arrays of the same size, but not the same shape, may be exchanged.
 _TURNED: tuple[tuple[str, Callable[[Values], Values]], ...] = (
     (" and transposed", lambda a: a.T),
     (" and reshaped", lambda a: a),
@@ -167,7 +173,7 @@ _TURNED: tuple[tuple[str, Callable[[Values], Values]], ...] = (
 
 
 def turned(case: Case) -> Iterator[Hypothesis]:
-    """A matrix transposed, or read in the other order."""
+    """Supposes that a matrix is transposed, or was read in the other order."""
     for name in case.wrong:
         right = case.numerical[name]
         if right.ndim < 2:
@@ -185,7 +191,7 @@ def turned(case: Case) -> Iterator[Hypothesis]:
 
 
 def reversed_or_shifted(case: Case) -> Iterator[Hypothesis]:
-    """Rows or columns from back to front, or shifted by one."""
+    """Supposes that the rows or columns of an array are in reverse order, or shifted by one."""
     for name in case.wrong:
         right = case.numerical[name]
         if right.size <= ENTRIES:  # any order of so few is likely to be one of these
@@ -203,7 +209,7 @@ def reversed_or_shifted(case: Case) -> Iterator[Hypothesis]:
 
 
 def flattened_in_another_order(case: Case) -> Iterator[Hypothesis]:
-    """One vector in which the arrays follow each other in another order."""
+    """Supposes that the arrays follow each other in another order in one flat vector, or each was flattened so."""
     names = list(case.numerical)
     if len(case.params) < 2:
         return
@@ -224,7 +230,7 @@ def flattened_in_another_order(case: Case) -> Iterator[Hypothesis]:
 
 
 def gates_in_another_order(case: Case) -> Iterator[Hypothesis]:
-    """The gates of a recurrent layer, side by side in another order."""
+    """Supposes that the gates of a recurrent layer stand side by side in another order."""
     for letters in sorted(set(case.gates.values())):
         for order in permutations(range(len(letters))):
             if order == tuple(range(len(letters))):
@@ -241,7 +247,7 @@ def gates_in_another_order(case: Case) -> Iterator[Hypothesis]:
 
 
 def penalty(case: Case) -> Iterator[Hypothesis]:
-    """What is too much or too little is proportional to the parameters."""
+    """Supposes that the error is proportional to the parameters, as when the penalty's part is wrong."""
     strengths = {value for value in case.decay.values() if value}
     for name in case.wrong:
         w, right, strength = case.params[name], case.numerical[name], case.decay.get(name, 0.0)
@@ -275,7 +281,7 @@ def penalty(case: Case) -> Iterator[Hypothesis]:
         yield Hypothesis(cause, arrays, f"yours - numerical = {term} in every entry")
 
 
-#: What is added to the right gradient, in units of the penalty's own term.
+#: Mistakes with the penalty's term, by what they add to the right gradient, as a multiple of that term.
 _PENALTIES = {
     -1.0: "is missing",
     1.0: "is doubled (the square's 2 without the ½)",
@@ -285,7 +291,7 @@ _PENALTIES = {
 
 
 def lines(case: Case) -> Iterator[Hypothesis]:
-    """Only some rows, columns or entries are wrong: they are zero, twice what they should be, or something else."""
+    """Supposes that only some rows, columns or entries are wrong: zero, twice what they should be, or anything else."""
     for name in case.wrong:
         analytic, right = case.analytic[name], case.numerical[name]
         off = np.abs(analytic - right) > case.tolerance(name) * np.abs(right).max(initial=0.0)
@@ -303,7 +309,10 @@ def lines(case: Case) -> Iterator[Hypothesis]:
 
 
 def _which(off: NDArray[np.bool_]) -> tuple[str, int]:
-    """The rows or columns that are off in all their entries, if nothing else is, and their length; or the one entry."""
+    """Returns in words the rows or columns, or the one entry, that are off, and their length.
+
+    They must be off in all their entries, and nothing else may be; otherwise the result is "" and 0.
+    """
     places = np.argwhere(off)
     if off.all() or not len(places):
         return "", 0
@@ -322,6 +331,7 @@ def _ordinal(what: str, places: NDArray[np.intp], size: int) -> str:
     return {0: f"the first {what}", size - 1: f"the last {what}"}.get(int(places[0]), f"{what} {places[0]}")
 
 
+#: The patterns that are tried first, because they name a mistake.
 SPECIFIC: tuple[Pattern, ...] = (
     everything_scaled,
     zero,
@@ -332,6 +342,7 @@ SPECIFIC: tuple[Pattern, ...] = (
     penalty,
     array_scaled,
 )
-#: Those that show in any entries of an array.
+#: The patterns that show in any entries of an array.
 FACTORS: tuple[Pattern, ...] = (everything_scaled, zero, array_scaled, scaled_anyhow)
+#: The patterns that are tried last, because they say less about the mistake.
 VAGUE: tuple[Pattern, ...] = (reversed_or_shifted, scaled_anyhow, lines)

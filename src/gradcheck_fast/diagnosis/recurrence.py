@@ -1,6 +1,6 @@
-"""Mistakes of back-propagation through time: paths cut or mistaken within a cell, and from time to time.
+"""Lists mistakes of back-propagation through time: within a cell, and on the way from one time to another.
 
-Families of mutants; and the truncated gradients, which no change of single edges gives.
+Most are families of mutants. The truncated gradients stand apart, because no change of single edges gives them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.cells import Group
 
 
-# ---- from time to time
+# ---- from one time to another
 
 
 def state_not_carried(view: View) -> Iterator[Mutant]:
-    """The state's sensitivity does not go back in time, or not everywhere."""
+    """Yields mutants in which the state's sensitivity does not go back in time, or not everywhere."""
     for group in view.recurrent:
         every = range(1, group.times)
         cause = f"in {group.where} no state is carried back in time: truncated to 1 step"
@@ -43,7 +43,10 @@ def state_not_carried(view: View) -> Iterator[Mutant]:
 
 
 def _cut(view: View, group: Group, at: range | list[int], roles: set[int] | None = None) -> Change:
-    """Cuts the paths by which these times get the state of the time before; not where a sample has ended before."""
+    """Cuts the paths by which some times read the state of the time before, all of it or some roles.
+
+    The paths that carry the state of a sample on after its end are not cut.
+    """
     readers = [
         (reader, position)
         for role, found in group.state.items()
@@ -54,7 +57,7 @@ def _cut(view: View, group: Group, at: range | list[int], roles: set[int] | None
 
 
 def times_left_out(view: View) -> Iterator[Mutant]:
-    """The first or last time adds nothing to the gradients."""
+    """Yields mutants in which the first or the last time adds nothing to the gradients, or its cost does not count."""
     found = view.recurrent
     for chosen in [[group] for group in found] + ([found] if len(found) > 1 else []):
         where = "every recurrent layer" if len(chosen) > 1 else chosen[0].where
@@ -81,7 +84,7 @@ def _no_terms(view: View, cell: list[int]) -> Change:
 
 
 def _no_inputs(view: View, group: Group, cell: list[int]) -> Change:
-    """Cuts the paths from a cell to the layer below."""
+    """Cuts the paths on which the affine steps of a cell send something back to the layer below."""
     own = {n for steps in group.cells for n in steps}
     return Change(
         {(n, k): nothing for n in cell for k, source in enumerate(view.steps[n].inputs)
@@ -91,7 +94,7 @@ def _no_inputs(view: View, group: Group, cell: list[int]) -> Change:
 
 
 def layers_not_joined(view: View) -> Iterator[Mutant]:
-    """What goes from a layer to the one below at some times only."""
+    """Yields mutants in which a layer passes sensitivities to the layer below at some times only."""
     for group in view.groups:
         if group.times > 1 and group.layer > 1:
             for what, cells in {
@@ -104,12 +107,12 @@ def layers_not_joined(view: View) -> Iterator[Mutant]:
 
 
 def factors_of_another_time(view: View) -> Iterator[Mutant]:
-    """A weight's gradient is built with the state, or the input, of another time."""
+    """Yields mutants in which a weight's gradient is built with the state, or the input, of another time."""
     for group in view.recurrent:
         place = {number: (k, role) for k, cell in enumerate(group.cells) for role, number in enumerate(cell)}
         for name, uses in view.uses.items():
             own = [use for use in uses if use.number in place]
-            # what each place of a cell reads at its last time: a role of the cell before, or something from outside
+            # what each place of a cell reads at the last time: a step of the layer itself, or something from outside
             last = {(place[use.number][1], use.term): use.source for use in own}
             role_read = {at: place[source][1] for at, source in last.items() if source in place}
             state = [use for use in own if (place[use.number][1], use.term) in role_read]
@@ -141,7 +144,7 @@ def _of_another_input(view: View, name: str, place: dict[int, tuple[int, int]], 
 
 
 def paths_cut(view: View) -> Iterator[Mutant]:
-    """What goes back along one path of a cell is left out, or has the wrong sign."""
+    """Yields mutants in which what goes back along one path of a cell is left out, or has the wrong sign."""
     for group in view.recurrent:
         for role, position, target in _paths(view, group):
             cells = group.cells
@@ -153,7 +156,7 @@ def paths_cut(view: View) -> Iterator[Mutant]:
 
 
 def _paths(view: View, group: Group) -> Iterator[tuple[int, int, str]]:
-    """The inner paths of a cell: role, number of the input, and what is there."""
+    """Yields the inner paths of a cell as role, number of the input, and name of what is read there."""
     last, before = group.cells[-1], group.cells[-2]
     for role, number in enumerate(last):
         if view.steps[number].name == "where":
@@ -166,7 +169,7 @@ def _paths(view: View, group: Group) -> Iterator[tuple[int, int, str]]:
 
 
 def wrong_multipliers(view: View) -> Iterator[Mutant]:
-    """What goes back through a product is multiplied with something else, or with nothing."""
+    """Yields mutants in which what goes back through a product is multiplied with something else, or with nothing."""
     for group in view.recurrent:
         width = view.steps[group.cells[0][-1]].width
         for role, position, target in _paths(view, group):
@@ -196,7 +199,7 @@ def _all_times(edges: list[tuple[int, int]], factors: list[Rows]) -> Change:
 
 
 def mixed_the_other_way(view: View) -> Iterator[Mutant]:
-    """In ``new + z (old - new)``, old is given the share of new, and new that of old."""
+    """Yields mutants in which ``new + z (old - new)`` gives the share of new to old, and that of old to new."""
     for group in view.recurrent:
         for role, number in enumerate(group.cells[-1]):
             step = view.steps[number]
@@ -217,6 +220,7 @@ def _the_rest_of(number: int) -> Rule:
     return lambda bars, up: bars[number] - up
 
 
+#: All families of this module.
 FAMILIES: tuple[Family, ...] = (
     state_not_carried,
     times_left_out,
@@ -229,9 +233,10 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def truncated(view: View) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """For a cost at every time: the gradient in which each cost goes back by k times only; by its name.
+    """Yields the gradients in which each cost is propagated back through k times only, each with its name.
 
-    Only for layers that run forwards: else "back by k times" has more than one meaning.
+    They exist only for networks with a cost at every time, whose layers all run forwards. Otherwise "back through k
+    times" would have more than one meaning.
     """
     found = view.recurrent
     costs = view.costs

@@ -1,4 +1,4 @@
-"""Mistakes in the derivatives of activations, of softmax and of costs."""
+"""Lists mistakes in the derivatives of activations, of softmax and of costs, as families of mutants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradcheck_fast.program.steps.softmax import softmax_back
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.adjoint import Rows, Rule
 
-#: What is written in place of a slope, by z and the value a.
+#: Formulas that are written for slopes, rightly or wrongly, as functions of z and of the value a.
 FORMULAS: dict[str, Callable[[Rows, Rows], Rows]] = {
     "1 - a": lambda z, a: 1 - a,
     "1 - z": lambda z, a: 1 - z,
@@ -30,12 +30,12 @@ FORMULAS: dict[str, Callable[[Rows, Rows], Rows]] = {
     "a": lambda z, a: a,
     "z": lambda z, a: z,
 }
-#: Activations whose slope is usually written by a: with z in its place it is taken at the wrong point.
+#: The wrong formulas in which z stands where a belongs, for activations whose slope is usually written by a.
 BY_VALUE = {"sigmoid": "z (1 - z)", "tanh": "1 - z²", "exp": "z"}
 
 
 def wrong_slopes(view: View) -> Iterator[Mutant]:
-    """An activation's derivative left out, taken at the wrong point, or another one."""
+    """Yields mutants in which an activation's derivative is left out, taken at the wrong point, or another one."""
     for where, numbers in _activations(view):
         for how, factors in _slopes(view, numbers):
             rules = {(n, 0): times(factor) for n, factor in zip(numbers, factors, strict=True)}
@@ -43,7 +43,7 @@ def wrong_slopes(view: View) -> Iterator[Mutant]:
 
 
 def _activations(view: View) -> Iterator[tuple[str, list[int]]]:
-    """The steps of each activation: of a layer, of all layers that have it, of all layers."""
+    """Yields places, in words, with the steps there: an activation of one layer, the same of all layers, and all."""
     every: dict[str, list[tuple[int, list[int]]]] = {}
     for group in view.groups:
         for role, number in enumerate(group.cells[0]):
@@ -62,7 +62,7 @@ def _activations(view: View) -> Iterator[tuple[str, list[int]]]:
 
 
 def _slopes(view: View, numbers: Sequence[int]) -> Iterator[tuple[str, list[Rows]]]:
-    """What may be in the place of slopes, and the words for it."""
+    """Yields what may stand in place of the slopes of some steps, with the words for it."""
     tape = view.tape
     zs, values = ([tape.values[k] for k in ks] for ks in ([view.steps[n].inputs[0] for n in numbers], numbers))
     operation = view.steps[numbers[0]].name
@@ -78,7 +78,7 @@ def _slopes(view: View, numbers: Sequence[int]) -> Iterator[tuple[str, list[Rows
 
 
 def added_slopes(view: View) -> Iterator[Mutant]:
-    """A derivative of an activation where there is none."""
+    """Yields mutants that apply the derivative of an activation in a layer that has none."""
     for group in view.groups:
         outputs = [cell[-1] for cell in group.cells]
         if not view.steps[outputs[0]].is_affine:
@@ -97,7 +97,10 @@ def added_slopes(view: View) -> Iterator[Mutant]:
 
 
 def half_slopes(view: View) -> Iterator[Mutant]:
-    """The derivative reaches some of the layer's own arrays but not others, or only those below."""
+    """Yields mutants in which an activation's derivative is left out in some of what is made of it.
+
+    It is left out in the layer's own arrays or some of them, or in what goes to the layer below.
+    """
     for group in view.groups:
         pairs = [(cell[0], cell[1]) for cell in group.cells if len(cell) == 2 and cell[1] in view.tape.program.needed]
         inner = any(not view.is_data(source) for z, _ in pairs for source in view.steps[z].inputs)
@@ -117,7 +120,7 @@ def half_slopes(view: View) -> Iterator[Mutant]:
 
 
 def slopes_of_other_layers(view: View) -> Iterator[Mutant]:
-    """The derivative of the activation of another layer."""
+    """Yields mutants in which the derivative of a layer's activation is that of another layer."""
     for group, other in view.pairs():
         own, theirs = ([cell[-1] for cell in layer.cells] for layer in (group, other))
         if all(map(view.is_activation, own + theirs)):
@@ -126,7 +129,7 @@ def slopes_of_other_layers(view: View) -> Iterator[Mutant]:
 
 
 def wrong_softmax(view: View) -> Iterator[Mutant]:
-    """The Jacobian of a softmax layer left out, or only its diagonal, or applied twice."""
+    """Yields mutants in which the Jacobian of a softmax layer is left out, only its diagonal, or applied twice."""
     for group in view.groups:
         ps = {cell[-1]: view.tape.values[cell[-1]] for cell in group.cells
               if view.steps[cell[-1]].name == "softmax"}  # fmt: skip
@@ -141,7 +144,10 @@ def wrong_softmax(view: View) -> Iterator[Mutant]:
 
 
 def wrong_links(view: View) -> Iterator[Mutant]:
-    """Softmax and cross-entropy, or sigmoid and binary cross-entropy: the derivative of p twice, or not at all."""
+    """Yields mutants in which the derivative of the activation that a cost contains is applied twice, or not at all.
+
+    These are softmax with cross-entropy, and sigmoid with binary cross-entropy.
+    """
     tape = view.tape
     cost = COSTS[view.steps[view.costs[0]].name]
     if not cost.link:
@@ -166,6 +172,7 @@ def _through_softmax(view: View, number: int, p: Rows) -> Rule:
     return lambda bars, up: softmax_back(p, view.tape.through(number, 0, up))
 
 
+#: All families of this module.
 FAMILIES: tuple[Family, ...] = (
     wrong_links,
     wrong_slopes,

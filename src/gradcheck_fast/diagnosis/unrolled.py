@@ -1,4 +1,4 @@
-"""A network's steps with the same steps at each time, in which the diagnosis looks for mistakes."""
+"""Writes a network so that each time has the same steps, in which the diagnosis then looks for mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Unrolled(NamedTuple):
-    """A network's steps on its data."""
+    """A network, its program, and the engine that runs that on the network's data."""
 
     network: Network
     program: Program
@@ -25,7 +25,7 @@ class Unrolled(NamedTuple):
 
 
 def unroll(loss: NetworkLoss) -> Unrolled:
-    """The loss's network, where every initial state that is zero is an input: all times then have the same steps."""
+    """Writes the network of a loss so that every initial state of zeros is an input: all times have the same steps."""
     network, (data, targets, counted) = cast("Network", loss.network), loss.given
     layers = [
         replace(layer, initial_state="data")

@@ -1,4 +1,4 @@
-"""Losses of which the values at a few points say more than any difference: such as do not use their argument."""
+"""Recognises losses that do not use their argument, by their values at a few points."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
 
-#: How far all parameters are moved at once, in normal numbers of their own size (of 1, where they are 0). A loss that
-#: is only flat at the parameters, as that of a network whose units are all off, changes at one of these points.
+#: All parameters are moved at once by normal random numbers times their own size (1 where they are 0) times each of
+#: these. A loss that is only flat at the parameters, such as that of a network whose units are all off, changes at one
+#: of these points.
 _MOVES = (1.0, 3.0, 10.0)
 
 
 def unused_argument(problem: Problem, params: Packed, numerical: NDArray[np.float64]) -> tuple[str, ...]:
-    """What to say where the loss had the same value, to the last bit, whatever was done to the parameters.
+    """Returns a note if the loss has the same value, to the last bit, wherever the parameters are moved.
 
-    Nothing is evaluated unless the numerical gradient, a flat vector, is exactly zero. A network's loss uses all of its
-    parameters.
+    The loss is evaluated only if the numerical gradient, a flat vector, is exactly zero or NaN in every entry. The loss
+    of a network is never evaluated, because it uses all of its parameters.
     """
     if "units" in problem.methods or not ((numerical == 0.0) | np.isnan(numerical)).all():
         return ()
     rng = np.random.default_rng(0)
     values = {value_at(problem, params, _moved(params.flat, times, rng)) for times in _MOVES}
-    values.add(value_at(problem, params, params.flat))  # the last, which leaves the loss as it was
+    values.add(value_at(problem, params, params.flat))  # this comes last, so that the loss is left at the parameters
     if None in values or len(values) > 1:
         return ()
     return (
@@ -45,13 +46,13 @@ def _moved(theta: NDArray[np.float64], times: float, rng: np.random.Generator) -
 
 
 def is_finite_here(problem: Problem, params: Packed) -> bool | None:
-    """Whether the loss is finite at the parameters; None if there is no single number."""
+    """Whether the loss is finite at the parameters; None if it raises an error there, or returns no single number."""
     value = value_at(problem, params, params.flat)
     return None if value is None else bool(np.isfinite(value))
 
 
 def value_at(problem: Problem, params: Packed, theta: NDArray[np.float64]) -> float | None:
-    """The loss at a flat vector; None where it raises an error, as it may where nobody meant it to be evaluated."""
+    """Returns the loss at a flat vector; None if it raises an error, as it may at points where nobody expected it."""
     try:
         with np.errstate(all="ignore"):
             return problem.cost(params, theta)

@@ -1,4 +1,4 @@
-"""A network's steps as mistakes see them, and the mistakes: changes of what goes backwards through those steps."""
+"""Shows a network's steps by layer, time and role, and makes mistakes: changes of what goes back through the steps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,26 @@ if TYPE_CHECKING:
 
 
 class Mutant(NamedTuple):
-    """A mistake, and how it changes the way back."""
+    """A mistake in words, and the change that it makes on the way back."""
 
     cause: str
     change: Change
 
 
 class Use(NamedTuple):
-    """A place where a matrix multiplies: the affine step, its term and input, and the step that is multiplied."""
+    """A place where a matrix multiplies a step.
+
+    Attributes
+    ----------
+    number : int
+        The affine step.
+    term, position : int
+        Which of its terms and which of its inputs it is.
+    source : int
+        The step that is multiplied.
+    parameter : ParameterBlock
+        The matrix.
+    """
 
     number: int
     term: int
@@ -43,7 +55,7 @@ class View:
         self.costs = [number for number, step in enumerate(self.steps) if step.is_cost]
         #: All uses of each matrix, by the name of its array.
         self.uses: dict[str, list[Use]] = {}
-        #: The step and term of all uses of each bias, likewise.
+        #: The step and the number of the term of all uses of each bias, by the name of its array.
         self.biases: dict[str, list[tuple[int, int]]] = {}
         for number, step in enumerate(self.steps):
             for position, k, term in inner_terms(tape.program, number):
@@ -60,7 +72,10 @@ class View:
         return [group for group in self.groups if group.state]
 
     def pairs(self) -> Iterator[tuple[Group, Group]]:
-        """Two layers, each an affine step and perhaps an activation, of as many outputs and times."""
+        """Yields all pairs of layers that have as many outputs and times.
+
+        Each is an affine step, perhaps with an activation.
+        """
         simple = [group for group in self.groups if len(group.cells[0]) <= 2 and not group.state]
         for group in simple:
             for other in simple:
@@ -69,7 +84,7 @@ class View:
                     yield group, other
 
     def readers(self, number: int) -> list[tuple[int, int]]:
-        """The steps that read a step, each with the number of the input."""
+        """Returns the steps that read a step, each with the number of the input."""
         return [
             (reader, position)
             for reader in range(number + 1, len(self.steps))
@@ -86,25 +101,28 @@ class View:
         return self.steps[number].is_entrywise and number in self.tape.program.needed
 
     def name_of(self, parameter: ParameterBlock) -> str:
-        """The name of the array that a parameter is part of."""
+        """Returns the name of the array that a parameter is part of."""
         return self.owners[parameter.array.offset].name
 
     # ---- rules
 
     def scaled(self, number: int, position: int, factor: Rows | float) -> Rule:
-        """What goes back is right, but times a factor."""
+        """Makes the rule by which what goes back along an edge is right, but times a factor."""
         return lambda bars, up: self.tape.through(number, position, up) * factor
 
     def passed_by(self, number: int, position: int, other: int) -> Rule:
-        """What goes back is made of the sensitivities of another step."""
+        """Makes the rule by which what goes back along an edge is computed from the sensitivities of another step."""
         return lambda bars, up: self.tape.through(number, position, bars[other])
 
     def term_by(self, number: int, k: int, other: int) -> Rule:
-        """A term's share is made of the sensitivities of another step."""
+        """Makes the rule by which a term's share is computed from the sensitivities of another step."""
         return lambda bars, up: self.tape.term(number, k, bars[other])
 
     def built_with(self, uses: Sequence[Use], sources: Sequence[int]) -> Change:
-        """Matrices whose gradients are made of the values of other steps; of none where the source is `NOTHING`."""
+        """Makes the change by which gradients of matrices are built with the values of other steps.
+
+        Where the source is `NOTHING`, the use adds nothing to the gradient.
+        """
 
         def rule(source: int) -> Rule:
             return nothing if source == NOTHING else lambda bars, up: self.tape.values[source].T @ up
@@ -112,7 +130,7 @@ class View:
         return Change({}, {(use.number, use.term): rule(source) for use, source in zip(uses, sources, strict=True)})
 
     def sent_back(self, uses: Iterable[Use], weights: Callable[[Use], Rows]) -> Change:
-        """Affine steps that send back their sensitivities times other weights."""
+        """Makes the change by which affine steps send back their sensitivities times other weights."""
 
         def rule(use: Use) -> Rule:
             matrix = weights(use)
@@ -121,20 +139,21 @@ class View:
         return Change({(use.number, use.position): rule(use) for use in uses}, {})
 
 
+#: A function that yields the mutants of one kind of mistake.
 Family: TypeAlias = Callable[[View], Iterator[Mutant]]
 
 
 def times(factor: Rows | float) -> Rule:
-    """What goes back is what the step gets, times this."""
+    """Makes the rule by which what goes back is the sensitivity of the step times a factor."""
     return lambda bars, up: up * factor
 
 
 def nothing(bars: Sensitivities, up: Rows) -> None:
-    """Nothing goes back."""
+    """Returns None: the rule by which nothing goes back."""
 
 
 def merged(changes: Iterable[Change]) -> Change:
-    """All of some changes that do not overlap."""
+    """Merges changes that do not overlap into one."""
     found = list(changes)
     return Change(
         {place: rule for change in found for place, rule in change.edges.items()},

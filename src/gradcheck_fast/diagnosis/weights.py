@@ -1,4 +1,4 @@
-"""Mistakes with what is multiplied or summed: other weights, other values, other sensitivities, other samples."""
+"""Lists mistakes with what is multiplied or summed: wrong weights, values, sensitivities or samples."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.hypotheses import Arrays, Case
     from gradcheck_fast.engine.layout import Array
 
-#: Each takes a way back of its own.
+#: The weights of samples are found only if there are at most this many, because each takes a way back of its own.
 _MOST_SAMPLES = 64
-#: Of how many entries their weights are found.
+#: The weights of samples are found from this many entries for each sample.
 _ENTRIES_PER_SAMPLE = 16
 
 
 def wrong_weights(view: View) -> Iterator[Mutant]:
-    """On the way back the sensitivities are multiplied with other weights, or with the same, not transposed."""
+    """Yields mutants that multiply sensitivities with other weights, or with the right ones, not transposed."""
     theta = view.tape.theta
     for name, uses in view.uses.items():
         inner = [use for use in uses if not view.is_data(use.source)]
@@ -48,7 +48,10 @@ def wrong_weights(view: View) -> Iterator[Mutant]:
 
 
 def _of(array: Array, theta: Rows, *, transposed: bool) -> Callable[[Use], Rows]:
-    """The part of another array that lies where the matrix in use lies in its own."""
+    """Returns a function from a use to the part of another array at the same place, or to all of that array.
+
+    It is the part, transposed, if `transposed`, and else all of the array.
+    """
     whole = theta[array.offset : array.offset + array.size].reshape(array.rows, array.columns)
 
     def weights(use: Use) -> Rows:
@@ -59,7 +62,7 @@ def _of(array: Array, theta: Rows, *, transposed: bool) -> Callable[[Use], Rows]
 
 
 def wrong_factors(view: View) -> Iterator[Mutant]:
-    """A weight's gradient is built with other values than the layer's input."""
+    """Yields mutants in which a weight's gradient is built with other values than the layer's input."""
     signals = {group.cells[0][-1]: f"the output of {group.where}" for group in view.groups if group.times == 1}
     if len(signals) == len(view.groups):
         signals |= {number: "the data" for number in range(len(view.steps)) if view.is_data(number)}
@@ -75,7 +78,7 @@ def wrong_factors(view: View) -> Iterator[Mutant]:
 
 
 def wrong_sensitivities(view: View) -> Iterator[Mutant]:
-    """A layer's gradient is built with the sensitivities of a layer above."""
+    """Yields mutants in which a layer's gradient is built with the sensitivities of a layer above."""
     for group, other in view.pairs():
         if other.layer > group.layer:
             terms = {
@@ -88,7 +91,7 @@ def wrong_sensitivities(view: View) -> Iterator[Mutant]:
 
 
 def wrong_biases(view: View) -> Iterator[Mutant]:
-    """A bias's gradient summed along the outputs, or not summed at all."""
+    """Yields mutants in which a bias's gradient is summed along the outputs, or not summed at all."""
     ways: dict[str, Rule] = {
         "is summed over the wrong axis": lambda bars, up: up.sum(axis=1)[np.newaxis],
         "is that of the first sample alone": lambda bars, up: up[:1],
@@ -101,7 +104,7 @@ def wrong_biases(view: View) -> Iterator[Mutant]:
 
 
 def some_samples(view: View) -> Iterator[Mutant]:
-    """Only some samples count."""
+    """Yields mutants in which only some samples count."""
     order = np.arange(view.tape.samples)
     for what, counts in {
         "the first sample is left out": order > 0,
@@ -114,7 +117,10 @@ def some_samples(view: View) -> Iterator[Mutant]:
 
 
 def updated_weights(view: View, case: Case) -> Iterator[Mutant]:
-    """The weights were updated before the layers below were reached, at a learning rate that is found out."""
+    """Yields the mutant in which the weights were updated before the layers below were reached, if there may be one.
+
+    The learning rate is fitted.
+    """
     shapes = view.tape.network.shapes
     if set(case.analytic) != set(shapes):
         return
@@ -130,7 +136,7 @@ def updated_weights(view: View, case: Case) -> Iterator[Mutant]:
     def errors(of: Arrays) -> Rows:
         return np.concatenate([np.ravel(of[name] - case.numerical[name]) for name in names])
 
-    # the first layer that is wrong is linear in the rate
+    # the error of the first wrong layer on the way back is proportional to the rate
     trial, own = errors(dict(split(view.tape.gradient(updated(1.0)), shapes))), errors(case.analytic)
     if trial.any() and len(trial) >= ENTRIES:
         rate = float(own @ trial / (trial @ trial))
@@ -139,7 +145,7 @@ def updated_weights(view: View, case: Case) -> Iterator[Mutant]:
 
 
 def weighted_samples(view: View, case: Case) -> Iterator[Mutant]:
-    """Some samples are left out, or count with other weights, which are found out."""
+    """Yields the mutant in which some samples are left out, or count with other weights, which are fitted."""
     shapes, n = view.tape.network.shapes, view.tape.samples
     if set(case.analytic) != set(shapes) or not 1 < n <= _MOST_SAMPLES or view.tape.program.size < n + ENTRIES:
         return
@@ -147,7 +153,7 @@ def weighted_samples(view: View, case: Case) -> Iterator[Mutant]:
     def counting(weights: Rows) -> Change:
         return Change({(k, 0): view.scaled(k, 0, weights[:, np.newaxis]) for k in view.costs}, {})
 
-    # some entries are enough to find the weights; all of them will have to agree
+    # some entries are enough to find the weights; later all of them must agree
     some = np.random.default_rng(0).permutation(view.tape.program.size)[: _ENTRIES_PER_SAMPLE * n]
     penalty = (view.tape.decay * view.tape.theta)[some]
     each = np.stack([view.tape.gradient(counting(alone))[some] - penalty for alone in np.eye(n)], axis=1)
@@ -166,4 +172,5 @@ def weighted_samples(view: View, case: Case) -> Iterator[Mutant]:
     yield Mutant(cause, counting(weights))
 
 
+#: All families of this module that need only the view.
 FAMILIES: tuple[Family, ...] = (wrong_weights, wrong_factors, wrong_biases, some_samples, wrong_sensitivities)

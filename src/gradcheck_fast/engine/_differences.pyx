@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The differences of a program's steps, for a block of pairs: what changes downstream of a perturbation."""
+"""Computes what changes downstream of perturbations: the differences of a program's steps, for a block of pairs."""
 from libc.string cimport memcpy, memmove, memset
 
 from gradcheck_fast.engine._program cimport (
@@ -12,17 +12,17 @@ from gf_kernels cimport GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elem
 
 cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta,
                     const double *targets, Py_ssize_t target_stride, double *scratch) noexcept nogil:
-    """Runs a block of pairs through everything downstream and leaves each one's changes of the cost.
+    """Runs a block of pairs through all steps downstream, and writes each pair's changes of the cost.
 
-    A step whose inputs have no difference, and in which nothing is perturbed, is passed over. While all that has
-    changed is one column of one step, pairs in which that has become exactly zero (a rectifier that stays off) are
-    dropped from the block: their change is zero.
+    A step whose inputs have no difference, and in which nothing is perturbed, is skipped. As long as only one column of
+    one step has changed, pairs in which that change has become exactly zero (as in a rectifier that stays off) are
+    dropped from the block: they do not change the cost.
     """
     cdef Py_ssize_t k, s, inject, first, second, changed, use = route.first_use
     cdef Py_ssize_t last_use = route.first_use + route.n_uses
     cdef const Step *step
     cdef const Term *reader
-    cdef double *work = scratch            # PAIR_WORK doubles per pair; the slots follow
+    cdef double *work = scratch            # this has PAIR_WORK doubles per pair, and the slots follow it
     cdef double *slots = scratch + PAIR_WORK * program.capacity
     cdef bint any_cost = False
     memset(pairs.change, 0, pairs.base.count * sizeof(double))
@@ -95,7 +95,7 @@ cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, c
 
 
 cdef Py_ssize_t state_of(CompiledProgram program, Py_ssize_t step, const Pairs *pairs) noexcept nogil:
-    """The state of an earlier step's slot; inputs never have a difference."""
+    """Returns the state of an earlier step's slot; inputs never have a difference."""
     return ZERO if program.steps[step].kind == INPUT else pairs.state[program.steps[step].slot]
 
 
@@ -105,7 +105,10 @@ cdef double *slot_of(CompiledProgram program, const Step *step, double *slots) n
 
 cdef gf_difference difference_of(CompiledProgram program, const Step *step, const Pairs *pairs, const double *theta,
                                  double *slots, double *work) noexcept nogil:
-    """A difference that is DENSE or SELECTED; then what scales the rows moves to `work`, and the slot is free."""
+    """Returns a difference that is DENSE or SELECTED, as kernels read it.
+
+    If it is SELECTED, the factors of the rows are copied to `work`, so that the slot may be written over.
+    """
     cdef const ParameterBlock *block
     cdef double *d = slot_of(program, step, slots)
     if pairs.state[step.slot] == DENSE:
@@ -118,7 +121,7 @@ cdef gf_difference difference_of(CompiledProgram program, const Step *step, cons
 
 cdef void expand(CompiledProgram program, const Step *step, Pairs *pairs, const double *theta, double *slots,
                  double *work) noexcept nogil:
-    """A column, or a multiple of a matrix's row, becomes dense."""
+    """Makes a difference dense that is a column, or a multiple of a matrix's row."""
     cdef double *d = slot_of(program, step, slots)
     cdef double *row
     cdef gf_difference selected
@@ -139,7 +142,7 @@ cdef void expand(CompiledProgram program, const Step *step, Pairs *pairs, const 
 
 cdef Py_ssize_t affine_difference(CompiledProgram program, const Step *step, Py_ssize_t inject, Pairs *pairs,
                                   const double *theta, double *slots, double *work) noexcept nogil:
-    """The changed inputs times their matrices; then what is perturbed in this step itprogram. Returns the state."""
+    """Adds up the changed inputs times their matrices and what is perturbed in this step, and returns the state."""
     cdef const Term *term
     cdef Py_ssize_t t, state, last = NOTHING, changes = inject != NOTHING, result = COLUMN
     cdef bint accumulate = False
@@ -182,7 +185,7 @@ cdef Py_ssize_t affine_difference(CompiledProgram program, const Step *step, Py_
 
 cdef void dense_product(CompiledProgram program, const Step *step, const Term *term, const Pairs *pairs,
                         const double *theta, double *slots, bint accumulate) noexcept nogil:
-    """out = or += d W, for dense rows d or for columns."""
+    """Computes out = d W, or out += d W if `accumulate`, where d is dense or a column."""
     cdef const ParameterBlock *block = &program.blocks[term.parameter]
     cdef const double *d = slot_of(program, &program.steps[term.step], slots)
     cdef double *out = slot_of(program, step, slots)
@@ -203,7 +206,11 @@ cdef void dense_product(CompiledProgram program, const Step *step, const Term *t
 
 cdef void inject_perturbation(CompiledProgram program, const Step *step, Py_ssize_t inject, const Pairs *pairs,
                               double *slots, bint dense, bint accumulate) noexcept nogil:
-    """Into each row's column j: unit and bias: h; W[i, j]: h (a_i + da_i); w[j]: h (a_j + da_j)."""
+    """Adds the perturbation to column j of each row.
+
+    It is h for a unit or a bias, h (a_i + da_i) for an entry W[i, j], and h (a_j + da_j) for an entry w[j]; a is the
+    step that the parameter multiplies. -h takes the place of h in the second row of each pair.
+    """
     cdef const Term *term = NULL
     cdef const double *d = NULL
     cdef double *out = slot_of(program, step, slots)
@@ -232,7 +239,7 @@ cdef void inject_perturbation(CompiledProgram program, const Step *step, Py_ssiz
 
 cdef void diagonal_difference(CompiledProgram program, const Step *step, const Term *term, const Pairs *pairs,
                               const double *theta, double *slots, bint dense, bint accumulate) noexcept nogil:
-    """out = or += d * w; a column stays in its column."""
+    """Computes out = d * w, or out += d * w if `accumulate`; a column stays in its column."""
     cdef const double *parameter = theta + program.blocks[term.parameter].packed
     cdef const double *d = slot_of(program, &program.steps[term.step], slots)
     cdef double *out = slot_of(program, step, slots)
@@ -278,8 +285,10 @@ cdef void elementwise_difference(CompiledProgram program, const Step *step, cons
 
 cdef const Term *narrow_reader(CompiledProgram program, Py_ssize_t number, Py_ssize_t inject_at,
                                const Pairs *pairs) noexcept nogil:
-    """The term by which the next step multiplies this one by a matrix of few columns, and nothing else changes in
-    that step, nor reads this one; NULL if it is not so."""
+    """Returns the term by which the next step multiplies this one by a matrix of few columns, or NULL.
+
+    It is NULL unless nothing else changes in the next step, and no other step reads this one.
+    """
     cdef const Term *term
     cdef const Term *reader = NULL
     cdef const Step *step
@@ -303,7 +312,7 @@ cdef const Term *narrow_reader(CompiledProgram program, Py_ssize_t number, Py_ss
 
 cdef void elementwise_and_narrow(CompiledProgram program, const Step *step, const Term *term, Pairs *pairs,
                                  const double *theta, double *slots, double *work) noexcept nogil:
-    """An elementwise step and the narrow product that reads it, which is the next step."""
+    """Computes an elementwise step together with the next step, the narrow product that reads it."""
     cdef const Step *before = &program.steps[step.first]
     cdef const Step *after = step + 1
     cdef const ParameterBlock *block = &program.blocks[term.parameter]
@@ -319,9 +328,9 @@ cdef void elementwise_and_narrow(CompiledProgram program, const Step *step, cons
 
 cdef void pairwise_difference(CompiledProgram program, const Step *step, const Pairs *pairs, double *slots,
                               bint dense) noexcept nogil:
-    """An operation on two steps; or the choice between them, which is df or dg.
+    """Computes the difference of an operation on two steps, or of the choice between them, which is df or dg.
 
-    A column is a row of width one that begins at its column.
+    A column is treated as a row of width one that begins at that column.
     """
     cdef const Step *first = &program.steps[step.first]
     cdef const Step *second = &program.steps[step.second]
@@ -371,7 +380,7 @@ cdef void cost_difference(CompiledProgram program, const Step *step, const Pairs
 
 
 cdef void drop_zeros(Pairs *pairs, double *d) noexcept nogil:
-    """Keeps the pairs of which not both values d are zero (NaN is kept)."""
+    """Drops the pairs of which both values d are zero (and keeps NaN)."""
     cdef Py_ssize_t p, kept = 0, capacity = pairs.base.capacity
     for p in range(pairs.base.count):
         if d[p] == 0.0 and d[capacity + p] == 0.0:

@@ -1,11 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The perturbation loops: who is perturbed, in which block, by which thread.
+"""Runs the perturbation loops, which decide what is perturbed, in which block, and by which thread.
 
-Work is cut into tasks that do not depend on the number of threads; each result is written by one task, and summed in
-a fixed order. So results are bitwise equal for any number of threads. Samples come in chunks: the caller fills a tape
-for one chunk (`fill_tape`), runs the tasks of a method over it, and goes on to the next. Every function here runs a
-range of tasks and returns, so that the caller can look for Ctrl-C and report progress.
+The work is cut into tasks that do not depend on the number of threads. Each result is written by one task, and summed
+in a fixed order, so that results are bitwise equal for any number of threads. Samples come in chunks: the caller fills
+a tape for one chunk (`fill_tape`), runs the tasks of a method over it, and goes on to the next. The methods run a range
+of tasks and return, so that the caller can look for Ctrl-C and report progress.
 """
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, fabs
@@ -19,15 +19,19 @@ from gradcheck_fast.engine._values cimport forward
 from gf_kernels cimport GF_PANEL, gf_elementwise, gf_pairs
 
 cdef enum:
-    NUMBERS = 10        # integers per pair of a block; two per slot follow
-    CHANGES = 4         # doubles per pair of a block; before them a row of the tape, after them what propagate() needs
+    # The integers per pair of a block; after them come two per slot.
+    NUMBERS = 10
+    # The doubles per pair of a block; before them comes a row of the tape, and after them what propagate() needs.
+    CHANGES = 4
 
-# To see what the cost does on either side of a kink, values that lie on it, or nearer than this, are moved this far off.
+# To find the slopes on either side of a kink, values that lie on it, or nearer to it than this, are moved away by this.
 cdef double ASIDE = 2.0 ** -32
-# They are then perturbed by this, so that they do not come back.
+# They are then perturbed by at most this, so that they do not come back.
 cdef double LITTLE = 2.0 ** -50
 
+#: The integers that a thread needs for each pair of a block.
 NUMBERS_PER_PAIR: int = NUMBERS
+#: The doubles that a thread needs for each pair of a block, besides the slots.
 VALUES_PER_PAIR: int = CHANGES + PAIR_WORK
 
 
@@ -36,9 +40,9 @@ VALUES_PER_PAIR: int = CHANGES + PAIR_WORK
 def direct(CompiledProgram program, double[:, ::1] theta, const Py_ssize_t[::1] position, const double[::1] plus,
            const double[::1] minus, Chunk chunk, double[:, :, ::1] tapes, double[:, ::1] costs,
            Py_ssize_t begin, Py_ssize_t end, Py_ssize_t n_threads):
-    """Two forward passes for each of the parameters begin..end: their costs are added to costs[0] and costs[1].
+    """Runs two forward passes for each of the parameters begin..end, and adds their costs to costs[0] and costs[1].
 
-    theta and tapes hold one private copy per thread; position[p] is where parameter p lies in theta.
+    `theta` and `tapes` hold one private copy for each thread. position[p] is the place of parameter p in `theta`.
     """
     cdef Py_ssize_t p
     for p in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
@@ -63,7 +67,7 @@ cdef void direct_task(CompiledProgram program, double *theta, Py_ssize_t at, dou
 # ---- difference arithmetic
 
 cdef class Workspace:
-    """What tasks read and write: a program and its parameters, a chunk with its tape, memory, and what is found.
+    """All that tasks read and write: a program and its parameters, a chunk with its tape, memory, and the results.
 
     Parameters
     ----------
@@ -73,14 +77,16 @@ cdef class Workspace:
     chunk : Chunk
     tasks : structured ndarray
     h : float
+        The step.
     scratch, numbers : ndarray
-        The memory of each thread, a row each: doubles and integers, as many as the routes say.
-    found : ndarray
-        Of units (sample n, column j) of a route the result is at route.sensitivities * samples of a full chunk + its
-        place in panels of n rows; of parameters it is added to that of the flat vector.
-    slopes : ndarray
-        If it has two rows like `found`, kinks are counted, and they say how far from the result the least and the
-        largest slope lie.
+        The doubles and integers that each thread works in, a row for each thread.
+    found : ndarray of float64
+        The results. Those of the units of a route begin at route.sensitivities times the samples of a full chunk, and
+        lie in panels of 16 columns with a row for each sample. Those of parameters are added to the entries of a flat
+        vector.
+    slopes : ndarray of float64
+        If it has two rows like `found`, kinks are counted, and the rows say how far from the result the least and the
+        largest slope lie. Without rows, kinks are not counted.
     crossed : ndarray of int
         How many kinks each task crossed.
     """
@@ -127,7 +133,7 @@ cdef void lay_out(Pairs *pairs, Py_ssize_t *numbers, double *values, CompiledPro
     pairs.term = pairs.state + program.n_slots
     pairs.base = gf_pairs(0, capacity, pairs.sample, pairs.column, &chunk.tape_view[0, 0], program.tape_stride)
     pairs.h = h
-    pairs.change = values + program.tape_stride  # first, a row of the tape
+    pairs.change = values + program.tape_stride  # a row of the tape comes first
 
 
 cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssize_t j,
@@ -142,10 +148,10 @@ cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssiz
 
 cdef Py_ssize_t run_block(Workspace work, CompiledProgram program, Chunk chunk, const Route *route,
                           Pairs *pairs) noexcept nogil:
-    """result[source] += (cost(+h) - cost(-h)) / 2h; empties the block.
+    """Runs a block of pairs, adds (cost(+h) - cost(-h)) / 2h to result[source], and empties the block.
 
-    Where kinks are crossed, low[source] and high[source] += how far from that the least and the largest slope that the
-    cost has here lies: see add_slopes. Returns how many were crossed.
+    Where kinks are crossed, it also adds to low[source] and high[source] how far from that the least and the largest
+    slope of the cost lie (see add_slopes). Returns how many kinks were crossed.
     """
     cdef Py_ssize_t p, kinked = 0, crossed = 0
     cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
@@ -166,7 +172,7 @@ cdef Py_ssize_t run_block(Workspace work, CompiledProgram program, Chunk chunk, 
 
 
 cdef void keep(Pairs *pairs, Py_ssize_t p, Py_ssize_t place) noexcept nogil:
-    """Puts pair p, and its changes, where another run does not overwrite them."""
+    """Copies pair p and its changes to a place where another run does not overwrite them."""
     cdef Py_ssize_t k, capacity = pairs.base.capacity
     cdef Py_ssize_t *kept = pairs.sample + 5 * capacity
     for k in range(4):
@@ -179,9 +185,9 @@ cdef void add_slopes(Workspace work, CompiledProgram program, Chunk chunk, const
                      Py_ssize_t place) noexcept nogil:
     """Adds to low and high of a kept pair how far from its central difference its slopes lie.
 
-    These are the slopes to both sides, and those with the values that lie on kinks taken to lie beside them: all on
-    the left, all on the right, all inside, or all outside where an operation has two. Where no value lies on a kink,
-    and the step was but large enough to cross one, that is one slope.
+    These are the slopes to both sides, and those that the cost has when the values on kinks are moved off them: all to
+    the left, all to the right, and for operations with two kinks all inside or all outside. If no value lies on a kink,
+    because only the large step crossed one, all of these are one slope.
     """
     cdef Py_ssize_t k, capacity = pairs.base.capacity
     cdef const Py_ssize_t *kept = pairs.sample + 5 * capacity
@@ -208,14 +214,17 @@ cdef void add_slopes(Workspace work, CompiledProgram program, Chunk chunk, const
             plus = minus = 0.5 * (plus + minus)
         least = min(least, min(plus, minus))
         most = max(most, max(plus, minus))
-    # moving values aside changes what they are multiplied with, too
+    # moving values aside also changes the slopes a little, because other values are multiplied with them
     work.low[source] += least - central - ASIDE * (most - least)
     work.high[source] += most - central + ASIDE * (most - least)
 
 
 cdef void move_aside(CompiledProgram program, double *row, const double *targets, double first,
                      double second) noexcept nogil:
-    """Moves values that lie on a kink to the side -1 or 1 of it: of an operation's first kink, and of its second."""
+    """Moves values that lie on a kink to one side of it, -1 or 1: `first` for an operation's first kink, else `second`.
+
+    A cost has one kink, at its targets.
+    """
     cdef Py_ssize_t k, c, kink
     cdef const Step *step
     cdef const gf_elementwise *operation
@@ -240,7 +249,7 @@ cdef double aside(double x, double kink, double side) noexcept nogil:
 
 
 def units(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize_t end):
-    """The central difference of the cost at each unit of each sample, for the tasks begin..end."""
+    """Writes the central difference of the cost at each unit of each sample, for the tasks begin..end."""
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
         work.kinks[k] += units_task(work, work.program, work.chunk, &work.tasks[k], threadid())
@@ -263,9 +272,11 @@ cdef Py_ssize_t units_task(Workspace work, CompiledProgram program, Chunk chunk,
 
 
 cdef class Uses:
-    """Where parameters are used: tasks[k] is a range of a parameter's rows, and the terms
-    uses[first_use[parameter]:first_use[parameter + 1]] multiply by it; unit_offset[term] is where the sensitivities of
-    the term's step begin, per sample of a full chunk."""
+    """The terms in which parameters are used, and the tasks of gathering.
+
+    tasks[k] is a range of a parameter's rows. The terms uses[first_use[parameter]:first_use[parameter + 1]] multiply by
+    the parameter. The sensitivities of the term's step begin at unit_offset[term] times the samples of a full chunk.
+    """
     cdef const Py_ssize_t[::1] unit_offset, uses, first_use
     cdef const Task[::1] tasks
 
@@ -279,9 +290,10 @@ cdef class Uses:
 
 def gather(Workspace work, Uses uses, double[::1] gradient, bint accumulate, double[:, ::1] scratch,
            Py_ssize_t n_threads):
-    """gradient of each parameter = or += (what it was multiplied with)^T (sensitivities of the step), over its uses.
+    """Writes each parameter's gradient: the sum over its uses of (what it is multiplied with)^T (sensitivities).
 
-    `gradient` is flat; `scratch` holds a task's rows, padded, for each thread.
+    With `accumulate` it is added to what is there. `gradient` is a flat vector, and each row of `scratch` has room for
+    the padded rows of one thread's task.
     """
     cdef Py_ssize_t k
     for k in prange(uses.tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
@@ -293,7 +305,7 @@ cdef void gather_task(CompiledProgram program, Uses uses, const Task *task, Chun
                       double *gradient, bint accumulate, double *scratch) noexcept nogil:
     cdef const ParameterBlock *block = &program.blocks[task.route]
     cdef Py_ssize_t k, c, i, term, panels = (block.columns + GF_PANEL - 1) // GF_PANEL
-    cdef Py_ssize_t rows = task.end - task.begin, row = panels * GF_PANEL + 8  # such rows spread over the cache
+    cdef Py_ssize_t rows = task.end - task.begin, row = panels * GF_PANEL + 8  # 8: rows spread over the cache
     cdef double *target
     memset(scratch, 0, rows * row * sizeof(double))
     for k in range(uses.first_use[task.route], uses.first_use[task.route + 1]):
@@ -311,7 +323,7 @@ cdef void gather_task(CompiledProgram program, Uses uses, const Task *task, Chun
 
 cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begin, Py_ssize_t rows,
                       Py_ssize_t panels, Chunk chunk, const double *s, double *out, Py_ssize_t row) noexcept nogil:
-    """out (rows x panels) += (what the term multiplies)[:, begin:begin + rows]^T s; s: the sensitivities in panels."""
+    """Computes out += (what the term multiplies)[:, begin:begin + rows]^T s, with the sensitivities s in panels."""
     cdef Py_ssize_t n, c, samples = chunk.tape_view.shape[0]
     cdef const double *a = NULL
     if term.step != NOTHING:
@@ -328,7 +340,7 @@ cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begi
 
 def incremental(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize_t end,
                 const Py_ssize_t[::1] chosen=None):
-    """found += the central difference of the cost at each parameter, for the tasks begin..end.
+    """Adds the central difference of the cost at each parameter to `found`, for the tasks begin..end.
 
     A task is a range of a route's parameters or, if only some are `chosen`, a range of these.
     """
@@ -340,9 +352,9 @@ def incremental(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize
 
 cdef Py_ssize_t incremental_task(Workspace work, CompiledProgram program, Chunk chunk, const Task *task,
                                  const Py_ssize_t *chosen, int thread) noexcept nogil:
-    """The k-th parameter is W[k % rows, k // rows]: what lies side by side uses the same row of the next matrix.
+    """Runs one task. The k-th parameter is W[k % rows, k // rows], so that neighbours use the same row of a matrix.
 
-    A sample in which what W[i, j] is multiplied with is exactly zero sees no perturbation, and gets no pair.
+    In a sample in which W[i, j] is multiplied with exactly zero, its perturbation has no effect and gets no pair.
     """
     cdef Pairs pairs
     cdef Py_ssize_t k, own, n, i, j, factor, crossed = 0

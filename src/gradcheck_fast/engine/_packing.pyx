@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The parameters in panels, as kernels read them."""
+"""Writes the parameters in panels, as kernels read them."""
 from cython.parallel cimport prange
 from libc.string cimport memcpy
 
@@ -10,7 +10,7 @@ from gf_kernels cimport GF_PANEL
 
 def pack(CompiledProgram program, const Task[::1] tasks, const double[::1] flat, double[::1] packed,
          Py_ssize_t n_threads):
-    """The flat parameter vector in panels, as `parameters` lays them out; a task is a range of a parameter's rows."""
+    """Writes the flat parameter vector in panels, as `layout` plans them; a task is a range of a parameter's rows."""
     cdef Py_ssize_t k
     for k in prange(tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
         pack_task(program, &program.blocks[tasks[k].route], tasks[k].begin, tasks[k].end, &flat[0], &packed[0])

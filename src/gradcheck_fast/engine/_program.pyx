@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""A program's tables, as the compiled modules read them, and the dtypes by which Python fills them."""
+"""Defines a program's tables, as the compiled modules read them, and the dtypes with which Python fills them."""
 import numpy as np
 
 from gradcheck_fast.kernels._kernels cimport kernels_for
@@ -27,18 +27,18 @@ cdef class CompiledProgram:
     steps, terms, blocks, routes, uses : structured ndarray
         As `gradcheck_fast.engine.tables`, `layout` and `routes` fill them.
     tape_stride : int
-        Doubles that one sample takes on the tape.
+        The number of doubles that one sample takes on the tape.
     n_slots : int
-        Slots for differences.
+        The number of slots for differences.
     capacity, pairs : int
         How many pairs a block has room for, in whole panels, and how many it holds at most.
     isa : str
-        Which build of the kernels to use; one of `_kernels.instruction_sets()`.
+        The build of the kernels to use; one of `_kernels.instruction_sets()`.
 
     Raises
     ------
     ValueError
-        If a step is of no kind that there is.
+        If the kind of a step does not exist, or the instruction set is not available.
     """
 
     def __init__(self, const Step[::1] steps, const Term[::1] terms, const ParameterBlock[::1] blocks,

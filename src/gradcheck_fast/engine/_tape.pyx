@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The tape: the values of all steps, for a chunk of the samples."""
+"""Fills the tape, which holds the values of all steps for a chunk of the samples."""
 from cython.parallel cimport prange
 
 from gradcheck_fast.engine._program cimport CompiledProgram
@@ -22,7 +22,7 @@ cdef class Chunk:
 
 def fill_tape(CompiledProgram program, const double[::1] theta, Chunk chunk, double[::1] costs,
               Py_ssize_t block, Py_ssize_t n_threads):
-    """Forward pass of a chunk, `block` samples to a task; the cost of each sample is added to its place in `costs`."""
+    """Runs the forward pass of a chunk, `block` samples to a task, and adds each sample's cost to `costs`."""
     cdef Py_ssize_t k, first, count, n_blocks = (chunk.count + block - 1) // block
     for k in prange(n_blocks, schedule="dynamic", num_threads=n_threads, nogil=True):
         first = k * block

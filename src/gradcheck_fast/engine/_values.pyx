@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The values of a program's steps, for some samples."""
+"""Computes the values of a program's steps, for some samples."""
 from libc.string cimport memcpy, memset
 
 from gradcheck_fast.engine._program cimport (
@@ -50,13 +50,16 @@ cdef void forward(CompiledProgram program, const double *theta, const double *in
 
 
 cdef bint included(CompiledProgram program, const Step *step, const double *sample) noexcept nogil:
-    """Whether the step's mask lets this sample (its row of the tape) in."""
+    """Whether the step's mask counts this sample, of which `sample` is the row of the tape."""
     return step.mask == NOTHING or sample[program.steps[step.mask].offset] != 0.0
 
 
 cdef void affine_values(CompiledProgram program, const Step *step, const double *theta, Py_ssize_t samples,
                         double *tape) noexcept nogil:
-    """out = constant + sum over the terms: b, a W, a * w; without terms it stays zero, for nothing writes there."""
+    """Computes out = constant + the sum of the terms b, a W and a * w.
+
+    Without terms the tape is not written to before the constant is added: it is still zero there.
+    """
     cdef Py_ssize_t t, n, c, stride = program.tape_stride
     cdef const Term *term
     cdef const ParameterBlock *block

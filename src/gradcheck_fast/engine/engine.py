@@ -1,7 +1,7 @@
-"""The three methods over a program and its data: who is perturbed, chunk by chunk of the samples.
+"""Runs the three methods over a program and its data, one chunk of the samples after the other.
 
-The loops themselves are compiled (`_loops.pyx`); here they are given their tables, their memory and their threads, and
-run in pieces.
+The loops themselves are compiled (`_loops.pyx`). This module gives them their tables, memory and threads, and runs them
+in pieces.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from gradcheck_fast.program.program import Program
     from gradcheck_fast.running.runner import Runner
 
-#: Doubles that the tape of a chunk of samples may take (8 MiB), whatever the number of samples.
+#: The tape of a chunk of samples may take this many doubles (8 MiB), unless a chunk has the fewest samples.
 CHUNK_DOUBLES = 1024 * 1024
-#: Doubles that each thread's private tape may take in ``direct`` (4 MiB: it is written twice for every parameter).
+#: In ``direct`` the tape of each thread may take this many doubles (4 MiB): it is written twice for every parameter.
 DIRECT_DOUBLES = 512 * 1024
 #: A chunk has at least this many samples, so that matrix products have rows to work on.
 FEWEST_SAMPLES = 24
@@ -47,27 +47,27 @@ FEWEST_SAMPLES = 24
 MOST_SAMPLES = 1024
 #: A task of the forward pass has at most this many samples.
 FORWARD_SAMPLES = 120
-#: The samples of a task are a multiple of this: the matrix kernel takes 12 rows at a time.
+#: The number of samples of a task of the forward pass is a multiple of this: the matrix kernel takes 12 rows at a time.
 ROW_MULTIPLE = 12
-#: Estimated operations below which starting threads costs more than it saves.
+#: With fewer estimated operations than this, starting threads costs more than it saves.
 SERIAL_WORK = 2_000_000.0
-#: Numbers that one thread copies as fast as several.
+#: Up to this many numbers are copied as fast by one thread as by several.
 SERIAL_COPY = 32 * 1024
 
 
 class Engine:
     """A program with its data, ready to be evaluated and perturbed; `Engine.of` makes one from a `Program`.
 
-    The methods give (cost(+h) - cost(-h)) / 2h for every parameter, without the penalty. Several threads may call them
-    at once: each call has its own memory.
+    `incremental` and `units` return (cost(+h) - cost(-h)) / 2h for every parameter, without the penalty. Several
+    threads may call the methods at once: each call has its own memory.
 
     Parameters
     ----------
     tables : Tables
-    inputs, targets : ndarray, shape (samples, width)
-        float64, C-contiguous, as wide as the program's input and cost steps say.
+    inputs, targets : ndarray of float64, shape (samples, width)
+        C-contiguous, and as wide as the program's input and cost steps say.
     chunk_samples : int, optional
-        Samples in a chunk.
+        The number of samples in a chunk.
     """
 
     def __init__(
@@ -76,24 +76,24 @@ class Engine:
     ) -> None:  # fmt: skip
         self.tables, self.program = tables, tables.rows
         self.inputs = inputs
-        # sums over targets may read on to the end of the panel
+        # a sum over the targets may read past their end, up to the end of the panel
         self.targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
         self.targets[...] = targets
         self._isa = instruction_set()
-        self._compiled = Routes(tables).compile(self._isa)  # for values: no routes
+        self._compiled = Routes(tables).compile(self._isa)  # without routes: it only computes values
         self._rows = chunk_samples or self._chunk_samples(CHUNK_DOUBLES)
         self._idle: list[Memory] = []
 
     @classmethod
     def of(cls, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> Engine:
-        """The engine of a program that acts on each sample's vector alone; a ValueError names a step that does not."""
+        """Makes the engine of a program whose steps act on each sample's vector alone; a ValueError names another."""
         return cls(Tables(lower(program)), inputs, targets)
 
     def __reduce__(self) -> tuple[type[Engine], tuple[Any, ...]]:
         return Engine, (self.tables, self.inputs, self.targets, self._rows)
 
     def part(self, number: int) -> Engine:
-        """The engine of one chunk of the samples."""
+        """Makes an engine that has only one chunk of the samples."""
         samples = slice(number * self._rows, (number + 1) * self._rows)
         return Engine(self.tables, self.inputs[samples], self.targets[samples], self._rows)
 
@@ -110,7 +110,7 @@ class Engine:
         return Routes.of_parameters(self.tables)
 
     def work(self, method: str, entries: NDArray[np.intp] | None = None) -> float:
-        """Estimated operations of a method, for all parameters or some; `units` finds all in any case."""
+        """Estimates the operations of a method for all parameters or some; `units` always finds all of them."""
         if method == "units":
             return self.samples * self.unit_routes.work_per_sample
         if method == "direct":
@@ -120,13 +120,13 @@ class Engine:
         return self.samples * (routes.work_per_sample if entries is None else routes.work_of(entries))
 
     def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
-        """The cost of all samples at the flat parameters `theta`."""
+        """Returns the cost of all samples at the flat parameters `theta`, without the penalty."""
         with self._memory() as memory:
             packed = self._pack(memory, theta, n_threads)
             return float(np.concatenate([self._fill(chunk, packed, n_threads) for chunk in memory.chunks]).sum())
 
     def values(self, theta: NDArray[np.float64], steps: Sequence[int], n_threads: int) -> NDArray[np.float64]:
-        """The values of some row steps, side by side, for all samples: shape (samples, their width)."""
+        """Returns the values of some row steps side by side, as an array of shape (samples, sum of their widths)."""
         places = [(self.tables.offsets[step], self.program.steps[step].width) for step in steps]
         columns = np.concatenate([np.arange(begin, begin + width) for begin, width in places])
         out = np.empty((self.samples, len(columns)))
@@ -141,9 +141,9 @@ class Engine:
         self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64], runner: Runner,
         entries: NDArray[np.intp] | None = None,
     ) -> NDArray[np.float64]:  # fmt: skip
-        """Two whole forward passes per parameter, `plus` and `minus` in its place, in plain arithmetic.
+        """Runs two whole forward passes per parameter, with `plus` and `minus` in its place, in plain arithmetic.
 
-        Returns the changes of the cost, not divided by anything. With `entries`, `plus` and `minus` are of these.
+        Returns the differences of the two costs, not divided by anything, in the shape of `plus` and `minus`.
         """
         costs = np.zeros((2, len(plus)))
         fill = self._direct_costs(theta, plus, minus, entries, costs, runner.n_threads)
@@ -162,7 +162,7 @@ class Engine:
         self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64],
         entries: NDArray[np.intp] | None, n_threads: int, begin: int, end: int,
     ) -> NDArray[np.float64]:  # fmt: skip
-        """The costs of some parameters in `direct`, for another process: shape (2, end - begin)."""
+        """Returns the costs of `direct` for some parameters, shape (2, end - begin); another process calls this."""
         costs = np.zeros((2, len(plus)))
         self._direct_costs(theta, plus, minus, entries, costs, resolve(n_threads))(begin, end)
         return costs[:, begin:end]
@@ -171,7 +171,7 @@ class Engine:
         self, theta: NDArray[np.float64], plus: NDArray[np.float64], minus: NDArray[np.float64],
         entries: NDArray[np.intp] | None, costs: NDArray[np.float64], n_threads: int,
     ) -> Callable[[int, int], None]:  # fmt: skip
-        """A function that adds to the costs of some parameters."""
+        """Returns a function that runs the parameters begin..end and adds what they cost to `costs`."""
         program = self.program
         if self.work("direct", entries) < SERIAL_WORK:
             n_threads = 1
@@ -194,13 +194,13 @@ class Engine:
         self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False,
         entries: NDArray[np.intp] | None = None,
     ) -> tuple[NDArray[np.float64], Kinks | None]:  # fmt: skip
-        """Every parameter perturbed on its own by +h and -h, in difference arithmetic; or some, the others get 0.
+        """Perturbs every parameter, or some, on its own by +h and -h, in difference arithmetic; others get 0.
 
         Returns
         -------
         gradient : ndarray, shape (size,)
         kinks : Kinks or None
-            None if none were crossed, or they were not to be counted.
+            None if no kinks were crossed, or if they were not to be counted.
         """
         sums = Totals(self.program.size, kinks)
         for run in self._runs("incremental", theta, h, runner, sums, kinks=kinks, entries=entries):
@@ -213,10 +213,10 @@ class Engine:
     def units(
         self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False
     ) -> tuple[NDArray[np.float64], Kinks | None]:
-        """Every unit (output of an affine step, for each sample) perturbed by +h and -h, in difference arithmetic.
+        """Perturbs every unit (each sample's outputs of affine steps) by +h and -h, in difference arithmetic.
 
-        An affine step is linear in its parameters: what the cost does per unit, times what a parameter is multiplied
-        with, is what it does per parameter. Returns what `incremental` does.
+        An affine step is linear in its parameters. So the slope of the cost by a parameter is that by the unit, times
+        what the parameter is multiplied with. Returns the gradient and kinks, as `incremental` does.
         """
         sums = Totals(self.program.size, kinks)
         for run in self._runs("units", theta, h, runner, sums, kinks=kinks):
@@ -228,7 +228,7 @@ class Engine:
         return sums.gradient, sums.kinks
 
     def roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
-        """What one rounding of everything in each entry is, over EPSILON; see `rounding.add_roundings`."""
+        """Returns the size, over EPSILON, of one rounding in each entry of a gradient; see `rounding.add_roundings`."""
         sums = Totals(self.program.size, False)
         for run in self._runs("roundings", theta, EXACT_STEP, runner, sums, kinks=False):
             sensitivities = {step: self._by_sample(run.chunk, run.found, step) for step in self.tables.unit_offsets}
@@ -239,7 +239,7 @@ class Engine:
     def share(
         self, number: int, theta: NDArray[np.float64], what: Perturbation, n_threads: int, begin: int, end: int
     ) -> PartialResult:
-        """What the tasks begin..end of a chunk of the samples give, for another process."""
+        """Returns what the tasks begin..end of a chunk of the samples find; another process calls this."""
         n_threads = resolve(n_threads)
         with self._memory() as memory:
             packed = self._pack(memory, theta, n_threads)
@@ -251,7 +251,7 @@ class Engine:
         self, name: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Totals, *, kinks: bool,
         entries: NDArray[np.intp] | None = None,
     ) -> Iterator[Sweep]:  # fmt: skip
-        """All units or parameters perturbed, for one chunk of the samples after the other; `sums` is theirs."""
+        """Perturbs all units or parameters, and yields what each chunk of the samples finds, to be added to `sums`."""
         what = Perturbation(h, name != "incremental", kinks, entries)
         key = (name, theta, *what)
         with self._memory() as memory:
@@ -266,7 +266,7 @@ class Engine:
 
     @cached_property
     def _units(self) -> int:
-        """Units of a sample, padded."""
+        """The number of units of a sample, with the outputs of each step rounded up to whole panels."""
         return sum(padded(self.program.steps[step].width) for step in self.tables.unit_offsets)
 
     @cached_property
@@ -275,7 +275,7 @@ class Engine:
 
     @cached_property
     def _uses(self) -> _loops.Uses:
-        """The terms of all parameters."""
+        """The terms in which each parameter is used, as `_loops.gather` reads them."""
         begins = np.array([self.tables.unit_offsets[step] for step, _ in self.program.terms], np.intp)
         numbers = np.array([term.parameter.number for _, term in self.program.terms], np.intp)
         counts = np.bincount(numbers, minlength=len(self.program.parameters))
@@ -291,14 +291,14 @@ class Engine:
         return self.parameter_routes.compile(self._isa)
 
     def _by_sample(self, chunk: Chunk, units: NDArray[np.float64], step: int) -> NDArray[np.float64]:
-        """The units of one affine step, out of those of all, as an array of shape (..., samples, width)."""
+        """Returns the units of one affine step, out of those of all, as an array of shape (..., samples, width)."""
         width, samples = self.program.steps[step].width, len(chunk.tape)
         begin = self.tables.unit_offsets[step] * samples
         panels = units[..., begin : begin + padded(width) * samples].reshape(*units.shape[:-1], -1, samples, PANEL)
         return panels.swapaxes(-3, -2).reshape(*units.shape[:-1], samples, -1)[..., : chunk.count, :width]
 
     def _spread_slopes(self, chunk: Chunk, slopes: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
-        """What the slopes of units leave open, times what parameters are multiplied with, on to those of parameters."""
+        """Adds to `sums` how far from the result the slopes by each parameter may lie, found from those by units."""
         program = self.program
         for step, term in program.terms:
             by_sample = self._by_sample(chunk, slopes, step)
@@ -316,9 +316,9 @@ class Engine:
 
     @contextmanager
     def _memory(self) -> Iterator[Memory]:
-        """Memory that no other call is using, and after an interrupted one none will."""
+        """Lends memory that no other call is using. If a call is interrupted, its memory is not used again."""
         try:
-            memory = self._idle.pop()  # asking first whether there is one would let another thread take it in between
+            memory = self._idle.pop()  # if this asked first whether there is one, another thread could take it between
         except IndexError:
             memory = Memory()
         if not memory.chunks:
@@ -329,7 +329,7 @@ class Engine:
     def _prepare(
         self, memory: Memory, chunk: Chunk, packed: NDArray[np.float64], what: Perturbation, n_threads: int
     ) -> Sweep:
-        """A method with the tape of a chunk, and nothing found yet."""
+        """Fills the tape of a chunk, and returns a sweep over it that has found nothing yet."""
         h, by_units, kinks, entries = what
         if self.work("units" if by_units else "incremental", entries) < SERIAL_WORK:
             n_threads = 1
@@ -337,7 +337,7 @@ class Engine:
         routes = self.unit_routes if by_units else self.parameter_routes
         tasks = routes.tasks(chunk.count, entries)
         size = len(chunk.tape) * self._units if by_units else self.program.size
-        # what is found of parameters is too much to be kept for the next call
+        # results by parameter take too much memory to be kept for the next call
         new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
         work = _loops.Workspace(
             self._compiled_unit_routes if by_units else self._compiled_parameter_routes, packed, chunk, tasks.table, h,
@@ -357,13 +357,13 @@ class Engine:
         return packed
 
     def _chunk_samples(self, doubles: int) -> int:
-        """How many samples a chunk has if its tape may take this many doubles; all chunks have about as many."""
+        """Returns how many samples a chunk has if its tape may take this many doubles; all are of about one size."""
         wanted = doubles // self.tables.tape_stride
         chunks = -(-self.samples // max(FEWEST_SAMPLES, min(MOST_SAMPLES, wanted)))
         return -(-self.samples // chunks)
 
     def _chunks(self, tape: NDArray[np.float64]) -> list[Chunk]:
-        """The data in chunks of as many samples as the tape, one for all of them, has rows."""
+        """Cuts the data into chunks that share one tape; each has as many samples as the tape has rows, or fewer."""
         return [
             Chunk(self.inputs, self.targets, tape, begin, min(len(tape), self.samples - begin))
             for begin in range(0, self.samples, len(tape))
@@ -373,7 +373,7 @@ class Engine:
         return samples * (2.0 * self.program.size + WORK_ELEMENTWISE * self.tables.tape_stride)
 
     def _fill(self, chunk: Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
-        """Fills the chunk's tape; returns the cost of every sample."""
+        """Fills the chunk's tape, and returns the cost of every sample."""
         costs = np.zeros(chunk.count)
         n_threads = 1 if self._forward_work(chunk.count) < SERIAL_WORK else n_threads
         block = min(FORWARD_SAMPLES, -(-chunk.count // n_threads // ROW_MULTIPLE) * ROW_MULTIPLE)
@@ -383,7 +383,7 @@ class Engine:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Share:
-    """`Engine.share` of a chunk: other processes get that chunk of the samples only."""
+    """Calls `Engine.share` for one chunk. When it is pickled for another process, only that chunk goes with it."""
 
     engine: Engine
     number: int

@@ -1,8 +1,7 @@
-"""Where the engine wants the parameters: the user's arrays in one flat vector, the blocks of them that steps use, and
-where these are packed.
+"""Says where the parameters lie: the user's arrays in a flat vector, and the blocks that steps use in a packed one.
 
-The engine reads a block in panels of 16 columns (see ``csrc/kernels.h``), and for some blocks more: the last panel once
-more, transposed, where it is narrow, and the sum of squares of each row.
+The engine reads a block in panels of 16 columns (see ``csrc/kernels.h``). Of some blocks it also reads a transposed
+copy of the last panel, where that is narrow, and the sum of squares of each row.
 """
 
 from __future__ import annotations
@@ -19,19 +18,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+#: The number of columns of a panel.
 PANEL = _kernels.PANEL
 
-#: A last panel of at most this many columns may be multiplied by transposed: padding its columns to 16 would cost more
-#: than adding up lanes.
+#: For a last panel of at most this many columns, the engine may use a transposed copy. Padding its columns to 16 would
+#: cost more than adding up the lanes of vectors.
 NARROW_COLUMNS = 12
-#: That pays only if the matrix has at least this many rows.
+#: The transposed copy pays only if the matrix has at least this many rows.
 NARROW_ROWS = 48
-#: Rows of a block that are packed, or gathered, at a time.
+#: This many rows of a block are packed, or gathered, at a time.
 PACKED_ROWS = 64
 
 
 def aligned(*shape: int) -> NDArray[np.float64]:
-    """Zeros, C-contiguous, beginning on a cache line."""
+    """Returns a C-contiguous array of zeros that begins on a cache line."""
     size = int(np.prod(shape))
     raw: NDArray[np.float64] = np.zeros(size + 8)
     begin = -raw.ctypes.data // 8 % 8
@@ -39,12 +39,12 @@ def aligned(*shape: int) -> NDArray[np.float64]:
 
 
 def padded(width: int) -> int:
-    """`width` rounded up to whole panels."""
+    """Returns `width` rounded up to whole panels."""
     return -(-width // PANEL) * PANEL
 
 
 def spread(doubles: int) -> int:
-    """A distance between rows, of `doubles` or a little more, that does not put many rows into few cache sets."""
+    """Returns a distance between rows, `doubles` or a little more, with which many rows do not share few cache sets."""
     return doubles + 8 if doubles % 64 == 0 else doubles
 
 
@@ -61,7 +61,10 @@ class Array(NamedTuple):
 
 
 class ParameterBlock(NamedTuple):
-    """A block of an array that some step uses as a matrix: from (row, column) on; `number` counts them."""
+    """A block of an array, from (row, column) on, that some step uses as a matrix.
+
+    `number` is its place among the blocks of the program.
+    """
 
     array: Array
     row: int
@@ -80,31 +83,40 @@ class ParameterBlock(NamedTuple):
 
     @property
     def flat(self) -> int:
-        """Where its first entry lies in the flat vector."""
+        """The place of its first entry in the flat vector."""
         return self.array.offset + self.row * self.array.columns + self.column
 
     def of(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """The block in a flat vector of all parameters, as a view of shape (rows, columns)."""
+        """Returns the block in a flat vector of all parameters, as a view of shape (rows, columns)."""
         whole = flat[self.array.offset : self.array.offset + self.array.size].reshape(-1, self.array.columns)
         return whole[self.row : self.row + self.rows, self.column : self.column + self.columns]
 
 
 class Packing:
-    """Where each parameter lies in the packed vector.
+    """The places of the parameters in the packed vector.
 
     Parameters
     ----------
     parameters : sequence of ParameterBlock
     multiplied : set of int
-        The numbers of those by which differences are multiplied, as matrices.
+        The numbers of the blocks that are matrices by which differences are multiplied.
+
+    Attributes
+    ----------
+    size : int
+        The length of the packed vector.
+    table : structured ndarray
+        The places of each block, as the compiled modules read them.
+    tasks : structured ndarray
+        Ranges of rows, one for each task of packing.
     """
 
     def __init__(self, parameters: Sequence[ParameterBlock], multiplied: set[int]) -> None:
         self._parameters = parameters
-        self.size = 0  #: of the packed vector
+        self.size = 0
         rows = []
         for p in parameters:
-            # one row more than the matrix has: else the panels of many matrices would share few cache sets
+            # one row more than the matrix has, or the panels of many matrices would share few cache sets
             panel_stride = PANEL if p.rows == 1 else (p.rows + 1) * PANEL
             packed = self._take(p.panels * panel_stride)
             last = p.columns - (p.panels - 1) * PANEL
@@ -129,7 +141,7 @@ class Packing:
         return begin
 
     def positions(self, size: int) -> NDArray[np.intp]:
-        """Where each of the `size` entries of the flat vector lies in the panels."""
+        """Returns the place in the packed vector of each of the `size` entries of the flat vector."""
         places = np.empty(size, np.intp)
         for p, block in zip(self._parameters, self.table, strict=True):
             panel, column = np.divmod(np.arange(p.columns), PANEL)

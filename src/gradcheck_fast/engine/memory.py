@@ -1,4 +1,4 @@
-"""The working memory of one call of the engine."""
+"""Keeps the working memory of a call of the engine, for the next call to use again."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Arrays that the next call may use again."""
+    """The arrays and chunks that one call works in, and that the next call may use again."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[np.float64]] = {}
         self.chunks: list[Chunk] = []
 
     def get(self, name: str, *shape: int) -> NDArray[np.float64]:
-        """The array of that name and shape, as it was left; zeros the first time."""
+        """Returns the array of that name and shape as it was left; it holds zeros the first time."""
         if name not in self._arrays or self._arrays[name].shape != shape:
             self._arrays[name] = aligned(*shape)
         return self._arrays[name]
 
     def cleared(self, name: str, *shape: int) -> NDArray[np.float64]:
-        """The array of that name and shape, filled with zeros."""
+        """Returns the array of that name and shape, filled with zeros."""
         array = self.get(name, *shape)
         array[...] = 0.0
         return array

@@ -1,8 +1,8 @@
-"""What rounding may do to a right gradient: how much is added up in each entry, and what cancels before that.
+"""Estimates what rounding may do to a right gradient: how much is added up in each entry, and what cancels before that.
 
-Back-propagation written as textbooks have it, 1 - a² for tanh, a (1 - a) for the logistic function, p - y for softmax
-and cross-entropy, cancels where a unit is saturated or a sample is already right: the true number is far less than one
-rounding of what was subtracted. That rounding is no mistake. It goes down to all layers below.
+Textbooks write back-propagation as 1 - a² for tanh, a (1 - a) for the logistic function, and p - y for softmax and
+cross-entropy. These cancel where a unit is saturated or a sample is already right: the true number is then far less
+than one rounding of what was subtracted. Such an error is no mistake, but it goes on to all layers below.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ if TYPE_CHECKING:
     from gradcheck_fast.engine._tape import Chunk
     from gradcheck_fast.engine.tables import Tables
 
-#: A slope of less than this is one of a saturated unit.
+#: A unit is saturated if its slope is less than this.
 SATURATED = 2.0**-7
 
 
 def add_roundings(
     tables: Tables, chunk: Chunk, sensitivities: dict[int, NDArray[np.float64]], isa: str, to: NDArray[np.float64]
 ) -> None:
-    """Adds to each parameter's entry what one rounding of everything in it is, over EPSILON: \\|a\\|ᵀ (\\|s\\| + r).
+    """Adds to each parameter's entry of `to` the size of one rounding in it, over EPSILON: \\|a\\|ᵀ (\\|s\\| + r).
 
-    a is what the parameter is multiplied with, s are the sensitivities of its step's units, and r is what is rounded in
-    them.
+    Here a is what the parameter is multiplied with, s are the sensitivities of its step's units, and r is the size of
+    what was subtracted in them where something cancelled.
 
     Parameters
     ----------
     tables : Tables
     chunk : Chunk
-        Its tape filled.
+        A chunk whose tape is filled.
     sensitivities : dict of ndarray, shape (samples of the chunk, width)
-        What the cost does per unit, of each affine step.
+        The derivatives of the cost by the units of each affine step.
     isa : str
-    to : ndarray, shape (size,)
+        The instruction set of the kernels.
+    to : ndarray of float64, shape (size,)
     """
     program = tables.rows
     tape, rounded = chunk.tape[: chunk.count], np.zeros((chunk.count, 1))
@@ -62,17 +63,20 @@ def add_roundings(
 def _cancelled(
     tables: Tables, tape: NDArray[np.float64], number: int, step: int, own: NDArray[np.float64], isa: str
 ) -> NDArray[np.float64]:
-    """For each sample, what is subtracted where the step `number`, that reads `step`, is saturated; else zero."""
+    """Returns for each sample the size of what is subtracted where a saturated step reads another; zero if none is.
+
+    The step `number` reads `step`, whose sensitivities have the sizes `own`.
+    """
     program = tables.rows
     reader = program.steps[number]
-    if reader.is_cost:  # of a slope near 0, which is a difference of numbers near 1
+    if reader.is_cost:  # a slope near 0 is a difference of numbers near 1
         cancelled: NDArray[np.float64] = np.where(own < SATURATED * reader.scale, reader.scale, 0.0).max(axis=1)
         return cancelled
     if not reader.is_entrywise and reader.stays_in_column:
         return np.zeros(len(own))
     slope = _values(tables, tape, number)
     if reader.is_entrywise:
-        if reader.name == "exp":  # is its own slope
+        if reader.name == "exp":  # its slope is its value, in which nothing cancels
             return np.zeros(len(own))
         slope = np.abs(slopes(reader.name, _values(tables, tape, step), isa))
     saturated = (slope < SATURATED) & (slope > 0.0)
@@ -80,8 +84,8 @@ def _cancelled(
     if reader.is_entrywise:
         largest: NDArray[np.float64] = upstream.max(axis=1)
         return largest
-    # p_k (g_k - sum p g): with one p near 1 that is g_k - g_1, of which most are near -g_1: their lower median, which
-    # of a cost's own softmax cannot be more than its scale
+    # what goes back is p_k (g_k - sum of p g). With p_1 near 1 the bracket is g_k - g_1, which for most k is near -g_1:
+    # hence the lower median over k. For the softmax of a cost it cannot exceed the scale of the cost.
     scales = [s.scale for s in program.steps if s.is_cost and number in s.inputs]
     ordered = np.sort(np.where(saturated, upstream, np.inf), axis=1)
     counts = np.count_nonzero(saturated, axis=1)
@@ -95,7 +99,7 @@ def _values(tables: Tables, tape: NDArray[np.float64], step: int) -> NDArray[np.
 
 
 def slopes(operation: str, z: NDArray[np.float64], isa: str) -> NDArray[np.float64]:
-    """How an elementwise operation changes with its input: a central difference in difference arithmetic."""
+    """Returns the slopes of an elementwise operation at z: central differences in difference arithmetic."""
     at = np.ascontiguousarray(z).ravel()
     h = np.full_like(at, EXACT_STEP)
     up, down = (_kernels.elementwise(operation, at, d, isa)[1] for d in (h, -h))

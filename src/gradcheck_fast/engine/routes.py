@@ -1,7 +1,8 @@
-"""Routes: the sources of perturbations, and what each costs.
+"""Lists the routes, which are the sources of perturbations, and estimates what each of them costs.
 
-A route is one parameter (``incremental``), with every affine step that uses it; or the units of one affine step
-(``units``). From its first step on the engine goes through the program, and computes what has a difference.
+A route is one parameter with every affine step that uses it (``incremental``), or the units of one affine step
+(``units``). The engine goes through the program from the first step of the route on, and computes the steps that have a
+difference.
 """
 
 from __future__ import annotations
@@ -22,32 +23,35 @@ if TYPE_CHECKING:
     from gradcheck_fast.engine.rows import RowStep
     from gradcheck_fast.engine.tables import Tables
 
-#: Pairs in a block: twice as many rows, which fill the matrix kernel's 12 rows at a time, and fit into the L2 cache up
-#: to widths of 1024; no fewer for wider layers, whose matrices would be read too often.
+#: A block has this many pairs. Their 120 rows are a multiple of the 12 that the matrix kernel takes at a time, and fit
+#: into the L2 cache up to widths of 1024. Wider layers have as many, or their matrices would be read too often.
 BLOCK_PAIRS = 60
-#: Doubles that the slots of a block may take at most (32 MiB), unless sixteen pairs take more.
+#: A block has fewer pairs if its slots would take more doubles than this (32 MiB).
 MOST_BLOCK_DOUBLES = 4 * 1024 * 1024
-#: Blocks in a task.
+#: A task has about this many blocks.
 BLOCKS_PER_TASK = 4
-#: Parameters in a task, at least: neighbours in a column, that use the same sample's tape and the same matrix row.
+#: A task has at least this many parameters. They are neighbours in a column, so that they use the same sample's tape
+#: and the same row of the next matrix.
 PARAMETERS_AT_ONCE = 8
 
-#: Estimated operations per entry, beside the two of each multiply-add: what a difference of an elementwise step costs.
+#: The estimated operations for each entry of the difference of an elementwise step, where a multiply-add counts as two.
 WORK_ELEMENTWISE = 30
 
 
 class Tasks(NamedTuple):
-    """Tasks for the engine.
+    """The tasks of a method.
 
     Attributes
     ----------
-    table : ndarray
-    work : ndarray
-        The estimated operations up to and including each.
+    table : structured ndarray
+        The tasks, as the compiled modules read them.
+    work : ndarray of float64
+        The estimated operations up to and including each task.
     most : float
-        Those of the costliest.
+        The estimated operations of the costliest task.
     chosen : ndarray of int, optional
-        The parameters, route after route, of which the tasks are ranges; None: all of each route.
+        The chosen parameters, route after route; the tasks are ranges of these. If it is None, the tasks are ranges of
+        all parameters or units of each route.
     """
 
     table: NDArray[np.void]
@@ -57,7 +61,21 @@ class Tasks(NamedTuple):
 
 
 class Routes:
-    """The routes of one method over one program, and the tables in which the engine reads them."""
+    """The routes of one method over one program, and the tables in which the engine reads them.
+
+    Attributes
+    ----------
+    by_units : bool
+        Whether a route is the units of an affine step, or else a parameter.
+    counts : list of int
+        The number of parameters of each route, or of units per sample.
+    work : list of float
+        The estimated operations of one row of a block, for each route.
+    gathering : float
+        The estimated operations, per sample, of multiplying and adding up the units' sensitivities.
+    scratch, numbers : int
+        The doubles and the integers that a thread needs.
+    """
 
     def __init__(self, tables: Tables, *, by_units: bool = False) -> None:
         self._tables, self._program = tables, tables.rows
@@ -65,13 +83,13 @@ class Routes:
         self.by_units = by_units
         self._routes: list[tuple[int, ...]] = []
         self._uses: list[tuple[int, int]] = []
-        self.counts: list[int] = []  #: parameters of each route, or units per sample
-        self.work: list[float] = []  #: estimated operations of one row
-        self.gathering = 0.0  #: estimated operations, per sample, of adding up the units' sensitivities
+        self.counts: list[int] = []
+        self.work: list[float] = []
+        self.gathering = 0.0
         per_pair = 2 * sum(tables.slots.widths)
         self._pairs = min(BLOCK_PAIRS, max(1, MOST_BLOCK_DOUBLES // max(per_pair, 1)))
         self._capacity = -(-self._pairs // PANEL) * PANEL
-        # doubles and integers that a thread needs; whole cache lines, so that threads do not share one
+        # in whole cache lines, so that no two threads share one
         self.scratch = padded(tables.tape_stride + self._capacity * (_loops.VALUES_PER_PAIR + per_pair))
         self.numbers = padded(self._capacity * _loops.NUMBERS_PER_PAIR + 2 * len(tables.slots.widths))
         dense = [self._dense_work(step) if n in program.needed else 0.0 for n, step in enumerate(program.steps)]
@@ -80,7 +98,7 @@ class Routes:
 
     @classmethod
     def of_units(cls, tables: Tables) -> Routes:
-        """One route per affine step."""
+        """Makes one route for each affine step that has terms."""
         routes, program = cls(tables, by_units=True), tables.rows
         for step, offset in tables.unit_offsets.items():
             width = program.steps[step].width
@@ -90,7 +108,7 @@ class Routes:
 
     @classmethod
     def of_parameters(cls, tables: Tables) -> Routes:
-        """One route per parameter; every step that uses it is perturbed at once."""
+        """Makes one route for each parameter; every step that uses it is perturbed at once."""
         routes, program = cls(tables), tables.rows
         uses: dict[object, list[tuple[int, int]]] = {p: [] for p in program.parameters}
         for number, (step, term) in enumerate(program.terms):
@@ -106,7 +124,7 @@ class Routes:
         return routes
 
     def compile(self, isa: str) -> CompiledProgram:
-        """The program with these routes, as the engine runs them on an instruction set."""
+        """Returns the program with these routes, as the compiled modules run it on an instruction set."""
         return CompiledProgram(
             self._tables.steps,
             self._tables.terms,
@@ -121,9 +139,9 @@ class Routes:
         )
 
     def tasks(self, samples: int, entries: NDArray[np.intp] | None = None) -> Tasks:
-        """Everything that is to be perturbed for a number of samples, cut into tasks of some blocks.
+        """Cuts everything that is to be perturbed, for a number of samples, into tasks of a few blocks.
 
-        With `entries`, numbers of the flat vector, it is these parameters.
+        With `entries`, places in the flat vector, only these parameters are perturbed.
         """
         if entries is not None:
             chosen = self._chosen(entries)
@@ -140,7 +158,7 @@ class Routes:
         return self._tasks[samples]
 
     def _chosen(self, entries: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-        """Which parameters of each route some entries are, in the order in which the engine counts them."""
+        """Returns for each route which of its parameters are among some entries, as the engine counts them."""
         chosen = []
         for p in self._program.parameters:
             row, column = np.divmod(entries - p.array.offset, p.array.columns)
@@ -155,7 +173,10 @@ class Routes:
         return Tasks(table, np.cumsum(work), float(work.max(initial=1.0)))
 
     def _unit_tasks(self, number: int, count: int, samples: int) -> NDArray[np.void]:
-        """A block of columns for one sample after the other: the rows of the next matrix then stay in the cache."""
+        """Cuts a route of units into tasks: a range of columns for one sample after the other.
+
+        The rows of the next matrix then stay in the cache.
+        """
         tasks = []
         for begin in range(0, count, self._pairs):
             end = min(count, begin + self._pairs)
@@ -166,7 +187,7 @@ class Routes:
         return np.array(tasks, TASK)
 
     def _parameter_tasks(self, number: int, first: int, last: int, samples: int) -> NDArray[np.void]:
-        """Some parameters, down one column and then the next, each for all samples."""
+        """Cuts a route of a parameter into tasks: ranges that go down one column and then the next, for all samples."""
         several = max(PARAMETERS_AT_ONCE, BLOCKS_PER_TASK * self._pairs // samples)
         begins = np.arange(first, last, several)
         table = np.empty(len(begins), TASK)
@@ -176,11 +197,11 @@ class Routes:
 
     @cached_property
     def work_per_sample(self) -> float:
-        """Estimated operations of everything."""
+        """The estimated operations, per sample, of perturbing everything."""
         return self._work_of(self.counts)
 
     def work_of(self, entries: NDArray[np.intp]) -> float:
-        """Estimated operations of some parameters, per sample."""
+        """Estimates the operations, per sample, of perturbing some parameters."""
         return self._work_of([len(some) for some in self._chosen(entries)])
 
     def _work_of(self, counts: list[int]) -> float:
@@ -191,14 +212,17 @@ class Routes:
         self, uses: list[tuple[int, int]], *, count: int, parameter: int = NOTHING, skip: int = NOTHING,
         sensitivities: int = 0,
     ) -> None:  # fmt: skip
-        """The route that perturbs these affine steps, each with the number of the perturbed term or UNIT."""
+        """Adds the route that perturbs these affine steps, each with the number of the perturbed term or UNIT."""
         self._routes.append((len(self._uses), len(uses), parameter, skip, sensitivities))
         self._uses += uses
         self.counts.append(count)
         self.work.append(self._work_from(uses[0][0]) if uses else 0.0)
 
     def _work_from(self, first: int) -> float:
-        """Estimated operations of one row that is perturbed in step `first`: a column, until it meets a matrix."""
+        """Estimates the operations of one row that is perturbed in step `first`.
+
+        The difference is a single column until it meets a matrix, and dense from there on.
+        """
         columns, work = {first}, 0.0
         for number in range(first + 1, len(self._program.steps)):
             step = self._program.steps[number]

@@ -1,8 +1,8 @@
-"""Programs of which each sample's vector goes its own way, as the row executor runs them; and how others get there.
+"""Defines row programs, in which each sample's vector is processed on its own, and lowers programs to them.
 
-A row step is one operation on per-sample vectors, named by its number. Parameters enter only through affine steps,
-``sum_t a_t @ W_t + b``: each product is a *term*, and a parameter block may stand in several terms. It is a block of
-one of the user's arrays: the gates of an LSTM are blocks of one.
+A row step is one operation on the vector of each sample; steps refer to each other by their numbers. Parameters enter
+only through affine steps, ``sum_t a_t @ W_t + b``, in which each summand is a *term*. A parameter of a term is a block
+of one of the user's arrays, such as the columns of one gate of an LSTM; it may be part of several terms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class Term(NamedTuple):
-    """A summand of an affine step: ``step @ parameter``; ``step * parameter``; or the bias, with no step."""
+    """A summand of an affine step: ``step @ parameter``, ``step * parameter`` if `diagonal`, or a bias without step.
+
+    `step` is then `NOTHING`.
+    """
 
     step: int
     parameter: ParameterBlock
@@ -37,26 +40,33 @@ class RowStep(NamedTuple):
     Attributes
     ----------
     kind : Kind
-        How the executor runs it, and `operation` which of the kernels for that kind.
+        The way in which the executor runs it.
     name : str
-        Of the primitive of the step that it was lowered from.
+        The name of the primitive from which it was lowered.
     width : int
+        The length of its vector; for a cost, that of its input.
     inputs : tuple of int
-        The row steps whose vectors it reads, not those of masks.
-    positions : tuple of int
-        Which inputs of the primitive these are.
+        The row steps whose vectors it reads, except masks.
+    operation : int
+        Which of the kernels for its kind is used.
     cached : int
         How many vectors it keeps on the tape beside its value.
     terms : tuple of Term
-        Of an affine step.
+        The summands of an affine step.
     column : int
-        Of an input the first column of the data, of a cost that of the targets, of which it reads `target_width`.
+        The first column of the data that an input step reads, or of the targets that a cost reads.
+    target_width : int
+        How many columns of the targets a cost reads.
     separable : bool
-        False for a cost that is no sum over the entries of its input.
-    constant, scale : float
-        Of a cost; `constant` is also what an affine step adds.
+        Whether it is no cost, or a cost that is a sum over the entries of its input.
+    constant : float
+        The constant of a cost, or what an affine step adds to every entry.
+    scale : float
+        What a cost is multiplied by.
     mask : int
-        The input step that says in which samples a choice takes its first input, or a cost counts.
+        The input step that says in which samples a choice takes its first input, or in which a cost counts.
+    positions : tuple of int
+        Which inputs of the primitive `inputs` are.
     """
 
     kind: Kind
@@ -93,24 +103,27 @@ class RowStep(NamedTuple):
 
     @property
     def stays_in_column(self) -> bool:
-        """Whether what changes in one column changes this step in that column only, or by a sum over columns."""
+        """Whether a change in one column of the inputs can be computed from that column alone.
+
+        So it is if this step changes in that column only, or is a sum over columns.
+        """
         return self.kind != Kind.SOFTMAX and self.separable
 
 
 class RowProgram:
-    """Row steps in the order in which they are computed, and the parameters as blocks; made by `lower`.
+    """Row steps in the order in which they are computed, and the parameters as blocks; `lower` makes it.
 
     Attributes
     ----------
     steps : list of RowStep
     arrays : list of Array
-        Of the user's parameters.
+        The arrays of the user's parameters.
     parameters : list of ParameterBlock
-        They cover all arrays, and do not overlap.
+        The blocks, which cover all arrays and do not overlap.
     numbers : dict
-        The row step of each step of the program that it was lowered from, if it has one.
+        The number of the row step for each step of the original program that has one.
     input_width, target_width : int
-        Columns of the data and of the targets.
+        The number of columns of the data and of the targets.
     """
 
     def __init__(self, input_width: int, target_width: int) -> None:
@@ -122,22 +135,22 @@ class RowProgram:
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """The number of parameters, counted entry by entry."""
         return self.arrays[-1].offset + self.arrays[-1].size if self.arrays else 0
 
     @cached_property
     def terms(self) -> list[tuple[int, Term]]:
-        """All terms, each with its affine step."""
+        """All terms, each with the number of its affine step."""
         return [(number, term) for number, step in enumerate(self.steps) for term in step.terms]
 
     @cached_property
     def first_term(self) -> list[int]:
-        """Where in `terms` those of each step begin."""
+        """The place in `terms` at which the terms of each step begin."""
         return list(accumulate((len(step.terms) for step in self.steps), initial=0))
 
     @cached_property
     def needed(self) -> set[int]:
-        """The steps on which a cost depends."""
+        """The numbers of the costs and of the steps on which they depend."""
         needed: set[int] = set()
         for number, step in reversed(list(enumerate(self.steps))):
             if step.is_cost or number in needed:
@@ -146,23 +159,23 @@ class RowProgram:
 
     @cached_property
     def last_reader(self) -> dict[int, int]:
-        """The last step that reads each step's difference."""
+        """The last step that reads the difference of each step, by the number of the step that is read."""
         return {i: number for number in sorted(self.needed) for i in self.steps[number].inputs}
 
 
 def lower(program: Program) -> RowProgram:
-    """The program for the row executor.
+    """Translates a program into one that the row executor runs.
 
     Raises
     ------
     ValueError
-        If a step is none that acts on each sample's vector alone; the message names it.
+        If a step does not act on each sample's vector alone; the message names it.
     """
     return _Lowering(program).rows
 
 
 class _Lowering:
-    """From one program to the other, step by step."""
+    """The translation of one program, step by step."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -180,14 +193,14 @@ class _Lowering:
                 self._add(number, _LOWERED[step.name](self, step))
             elif step.name != INPUT.name:
                 raise ValueError(f"step {number}, {step}: the row executor has no such steps")
-            elif step.attributes["matrix"] == DATA:  # of the targets a cost says itself which it reads
+            elif step.attributes["matrix"] == DATA:  # a cost step itself says which targets it reads
                 self._add(number, RowStep(Kind.INPUT, step.name, step.shape[1], column=step.attributes["begin"]))
         covered = sum(block.size for block in self.rows.parameters)
         if covered != self.rows.size:
             raise ValueError(f"the parts of the parameters that are used have {covered} of {self.rows.size} entries")
 
     def _require_vectors(self, number: int, step: Step) -> None:
-        """An error unless the step gives a vector, or a cost, for each sample."""
+        """Raises a ValueError unless the value of the step is a vector, or a cost, for each sample."""
         expected = 1 if step.name in _kernels.COSTS else 2
         if len(step.shape) != expected or step.shape[0] != self._program.samples:
             raise ValueError(f"step {number}, {step}: the row executor takes vectors of samples, not {step.shape}")
@@ -216,13 +229,13 @@ class _Lowering:
         return block
 
     def _numbers(self, *inputs: int) -> tuple[int, ...]:
-        """The row steps of some inputs."""
+        """Returns the numbers of the row steps of some inputs."""
         missing = [self._program.steps[number] for number in inputs if number not in self.rows.numbers]
         if missing:
             raise ValueError(f"the row executor multiplies and adds parameters in affine steps only, not {missing[0]}")
         return tuple(self.rows.numbers[number] for number in inputs)
 
-    # ---- what becomes of steps, by how they are run
+    # ---- the row step of a step, for each kind
 
     def _affine(self, step: Step) -> RowStep:
         terms, positions = [], []
@@ -261,7 +274,7 @@ class _Lowering:
         )
 
     def _mask(self, number: int) -> int:
-        """The input step that a choice or a cost is masked by."""
+        """Returns the number of the row step by which a choice or a cost is masked."""
         (mask,) = self._numbers(number)
         if not self.rows.steps[mask].is_input:
             raise ValueError(f"{self._program.steps[number]}: the row executor takes masks from the data only")
@@ -278,14 +291,14 @@ class _Lowering:
         )  # fmt: skip
 
     def _target(self, number: int) -> int:
-        """The first column of a cost's targets."""
+        """Returns the first column of the targets that a cost reads."""
         step = self._program.steps[number]
         if step.name != INPUT.name or step.attributes["matrix"] != TARGETS:
             raise ValueError(f"{step}: the row executor compares with columns of the targets only")
         return int(step.attributes["begin"])
 
 
-#: How steps are lowered, by the names of their primitives: every kernel has the name of its own.
+#: The functions that lower steps, by the names of the primitives. A kernel has the same name as its primitive.
 _LOWERED: dict[str, Callable[[_Lowering, Step], RowStep]] = {
     "affine": _Lowering._affine,
     "softmax": _Lowering._softmax,

@@ -1,4 +1,4 @@
-"""A method in difference arithmetic, ready to be run on some samples, and the memory that it works in."""
+"""Prepares a method in difference arithmetic on a chunk of the samples as a job, and adds up what the chunks find."""
 
 from __future__ import annotations
 
@@ -19,12 +19,24 @@ if TYPE_CHECKING:
     from gradcheck_fast.engine.memory import Memory
     from gradcheck_fast.engine.routes import Tasks
 
-#: Estimated operations per second that any machine does.
+#: Any machine does at least this many estimated operations per second.
 SURE_SPEED = 4e9
 
 
 class Perturbation(NamedTuple):
-    """What is to be perturbed, how far, and whether kinks are counted; `entries`: these parameters only."""
+    """What is to be perturbed, how far, and whether kinks are counted.
+
+    Attributes
+    ----------
+    h : float
+        The step.
+    by_units : bool
+        Whether units are perturbed, or else parameters.
+    kinks : bool
+        Whether kinks are counted.
+    entries : ndarray of int or None
+        The parameters that are perturbed; None for all.
+    """
 
     h: float
     by_units: bool
@@ -33,7 +45,7 @@ class Perturbation(NamedTuple):
 
 
 class PartialResult(NamedTuple):
-    """What some tasks found: where it is not zero, and how many kinks each crossed."""
+    """What some tasks found: the values that are not zero and their places, and how many kinks each task crossed."""
 
     places: NDArray[np.intp]
     found: NDArray[np.float64]
@@ -48,6 +60,7 @@ class Sweep(NamedTuple):
     Attributes
     ----------
     memory : Memory
+        The memory that it works in.
     work : Workspace
         What its tasks read and write.
     method : callable
@@ -75,28 +88,28 @@ class Sweep(NamedTuple):
         return self.work.slopes
 
     def perturb(self, begin: int, end: int) -> None:
-        """Does some tasks."""
+        """Runs the tasks begin..end."""
         self.method(self.work, self.n_threads, begin, end)
 
     @property
     def crossed(self) -> int:
-        """How many kinks were crossed."""
+        """The number of kinks that all tasks crossed; 0 if they are not counted."""
         return int(self.work.crossed.sum()) if len(self.slopes) else 0
 
     def some(self, begin: int, end: int) -> PartialResult:
-        """What there is, if only the tasks begin..end have been done."""
+        """Returns everything that was found so far, where only the tasks begin..end have been run."""
         places, slope_places = np.flatnonzero(self.found), np.flatnonzero(self.slopes)
         slopes, counts = self.slopes.ravel()[slope_places], self.work.crossed[begin:end].copy()
         return PartialResult(places, self.found[places], slope_places, slopes, counts)
 
     def put(self, begin: int, end: int, some: PartialResult) -> None:
-        """Writes what `some` gave elsewhere."""
+        """Writes what `some` returned, perhaps in another process, into the arrays of this sweep."""
         self.found[some.places] = some.found
         self.slopes.reshape(-1)[some.slope_places] = some.slopes
         self.work.crossed[begin:end] = some.counts
 
     def job(self, what: tuple[Any, ...], share: Callable[[int, int], PartialResult]) -> Job:
-        """All tasks."""
+        """Returns a job of all tasks; `what` identifies it, and `share` runs some of them elsewhere."""
         surely_quick = self.n_threads * SURE_SPEED * PIECE_SECONDS / self.tasks.most
         return Job(
             what, len(self.tasks.table), (self.found, self.slopes, self.work.crossed), self.perturb, share, self.put,
@@ -105,7 +118,7 @@ class Sweep(NamedTuple):
 
 
 class Totals:
-    """What the chunks of the samples add up to: a gradient, and which kinks were met."""
+    """The sums over the chunks of the samples: the gradient, and the kinks that were crossed."""
 
     def __init__(self, size: int, kinks: bool) -> None:
         self.gradient = np.zeros(size)
@@ -118,5 +131,5 @@ class Totals:
 
     @property
     def kinks(self) -> Kinks | None:
-        """None if none were crossed, or they were not counted."""
+        """The kinks; None if none were crossed, or if they were not counted."""
         return Kinks(int(self.crossed[0]), *self.slopes) if self.crossed[0] else None

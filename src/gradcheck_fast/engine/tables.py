@@ -1,4 +1,4 @@
-"""The tables of a row program: where each step lies on the tape, where its difference goes, and all that C reads."""
+"""Plans the memory of a row program, and fills the tables that the compiled modules read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Slots(NamedTuple):
-    """The slot of each step that has one, and for each slot the doubles of a row."""
+    """The places of the differences: the slot of each step that has one, and the doubles in a row of each slot."""
 
     numbers: dict[int, int]
     widths: list[int]
@@ -30,16 +30,19 @@ class Tables:
     ----------
     rows : RowProgram
     offsets : list of int
-        Where each step lies on the tape of a sample; one more: the length of the tape.
+        The place of each step on the tape of a sample; the last number is the length of the tape.
     tape_stride : int
-        Doubles per sample on the tape; never a multiple of 4 KiB, so that samples spread over the cache.
+        The doubles that a sample takes on the tape. They are never a multiple of 4 KiB, so that samples spread over the
+        cache.
     slots : Slots
+        The places of the differences.
     packing : Packing
-        Where the parameters lie.
+        The places of the parameters.
     steps, terms : structured ndarray
-        As the compiled modules read them.
+        The steps and terms, as the compiled modules read them.
     unit_offsets : dict
-        Where the sensitivities of each affine step's outputs (the units) begin, per sample of a chunk.
+        Where the sensitivities of each affine step's outputs (the units) begin, divided by the number of samples of a
+        full chunk.
     """
 
     def __init__(self, rows: RowProgram) -> None:
@@ -81,10 +84,11 @@ class Tables:
 
 
 def _slots(rows: RowProgram) -> Slots:
-    """Where each needed step's difference goes.
+    """Assigns a slot to the difference of each needed step.
 
-    A slot is free again after the last step that reads it. All but affine steps write over an input that ends with
-    them, if there is one: the next step, fused with them, must not be given that slot while it is being read.
+    A slot is free again after the last step that reads it. Steps other than affine ones write over an input that they
+    are the last to read, if there is one. Otherwise the slot of that input would be free, and might be given to the
+    next step, which may run together with this one and must not overwrite what is still being read.
     """
     numbers: dict[int, int] = {}
     widths: list[int] = []

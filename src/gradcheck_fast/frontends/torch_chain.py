@@ -1,6 +1,6 @@
-"""A PyTorch module and loss as a `Network`, where the compiled engine knows all that they are made of.
+"""Turns a PyTorch module and loss into a `Network`, if the compiled engine knows everything that they are made of.
 
-The module is traced by `torch.fx`, so that a Sequential is the same as a `forward` that calls its layers one after
+The module is traced by `torch.fx`, so that a Sequential gives the same as a `forward` that calls its layers one after
 another.
 """
 
@@ -32,10 +32,11 @@ from gradcheck_fast.frontends.network.recurrent import GRU, LSTM, RNN, Recurrent
 from gradcheck_fast.frontends.unknown import Unknown
 from gradcheck_fast.losses.transposed import Transposed
 
-#: A layer of ours, and its parameters by its own names of them: matrices are PyTorch's, the transposes of ours.
+#: A layer of `Network`, and its parameters in PyTorch by the layer's own names. PyTorch's matrices are the layer's,
+#: transposed.
 Described: TypeAlias = tuple[Dense | Recurrent, dict[str, nn.Parameter]]
 
-
+#: The modules that are activations of `Dense`, by the names that these have there.
 _ACTIVATIONS: dict[str, nn.Module] = {
     "sigmoid": nn.Sigmoid(),
     "tanh": nn.Tanh(),
@@ -52,7 +53,7 @@ _ACTIVATIONS: dict[str, nn.Module] = {
     "relu6": nn.ReLU6(),
     "softmax": nn.Softmax(-1),
 }
-#: What functions of a `forward` do, as modules; methods of tensors have the names of these.
+#: The modules that do the same as functions in a `forward`. Methods of tensors have the names of functions of `torch`.
 _MODULES: dict[Callable[..., Any], type[nn.Module]] = {
     **dict.fromkeys((torch.sigmoid, functional.sigmoid), nn.Sigmoid),
     **dict.fromkeys((torch.tanh, functional.tanh), nn.Tanh),
@@ -69,6 +70,7 @@ _MODULES: dict[Callable[..., Any], type[nn.Module]] = {
     functional.hardtanh: nn.Hardtanh,
     functional.relu6: nn.ReLU6,
 }
+#: The modules that do the same as the functions that are losses.
 _LOSSES: dict[Callable[..., Any], type[nn.Module]] = {
     functional.mse_loss: nn.MSELoss,
     functional.l1_loss: nn.L1Loss,
@@ -79,6 +81,7 @@ _LOSSES: dict[Callable[..., Any], type[nn.Module]] = {
     functional.cross_entropy: nn.CrossEntropyLoss,
     functional.nll_loss: nn.NLLLoss,
 }
+#: The functions that turn PyTorch's losses into costs of `Network`.
 _COSTS: dict[type[nn.Module], Callable[[Any], Cost]] = {
     nn.MSELoss: lambda loss: SquaredError(reduction=loss.reduction),
     nn.L1Loss: lambda loss: AbsoluteError(reduction=loss.reduction),
@@ -89,16 +92,18 @@ _COSTS: dict[type[nn.Module], Callable[[Any], Cost]] = {
     nn.CrossEntropyLoss: lambda loss: CrossEntropy(reduction=loss.reduction),
     nn.NLLLoss: lambda loss: CrossEntropy(reduction=loss.reduction),
 }
-#: Settings of losses with which they are our costs.
+#: The settings that losses must have to be costs of `Network`.
 _PLAIN = {"weight": None, "pos_weight": None, "label_smoothing": 0.0, "beta": 1.0, "ignore_index": -100}
 #: PyTorch's names of the parameters of recurrent layers.
 _OF_CELLS = {"Wx": "weight_ih", "Wh": "weight_hh", "bx": "bias_ih", "bh": "bias_hh"}
+#: The recurrent layers of `Network` that are PyTorch's.
 _CELLS: dict[type[nn.Module], type[Recurrent]] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
+#: The index ``:``, which takes everything along an axis.
 _EVERY = slice(None)
 
 
 def as_loss_module(loss_fn: Any) -> nn.Module | None:
-    """`loss_fn` as one of PyTorch's own loss modules, if it is one, or the function of one; else None."""
+    """Returns `loss_fn` as one of PyTorch's loss modules if it is one, or the function of one; None if it is not."""
     if type(loss_fn) in _COSTS:
         return loss_fn
     settings = {}
@@ -109,14 +114,22 @@ def as_loss_module(loss_fn: Any) -> nn.Module | None:
 
 
 def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: Any) -> Transposed:
-    """The loss of a module on its inputs and targets, as that of a `Network` with the names of the module.
+    """Turns the loss of a module on its inputs and targets into that of a `Network` with the module's names.
 
-    The module should be a copy: its forward is run with what is no tensor, and may keep that.
+    The module should be a copy: its forward is run with arguments that are no tensors, and may keep them.
+
+    Parameters
+    ----------
+    module : Module
+    loss_fn : Module or callable
+    inputs : tuple of Tensor
+        The arguments of the module, of which there must be one.
+    targets : Tensor
 
     Raises
     ------
     Unknown
-        If a part is none that the engine knows, or the inputs or targets are none for a network.
+        If the engine does not know some part, or if the inputs or targets do not fit a network.
     """
     loss = as_loss_module(loss_fn)
     if loss is None:
@@ -138,7 +151,7 @@ def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: 
 
 
 def _names(parameters: list[torch.Tensor], module: nn.Module) -> list[str]:
-    """The module's names of the parameters of its layers, if it has no others."""
+    """Returns the module's names of the parameters of its layers, and raises Unknown if it has other parameters."""
     named = {id(parameter): name for name, parameter in module.named_parameters()}
     if len({id(parameter) for parameter in parameters}) < len(parameters):
         raise Unknown("a parameter is used in more than one place")
@@ -157,7 +170,16 @@ def _numbers(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 
 
 class _Stage(NamedTuple):
-    """A module, what to call it, and the indices one after another of what is taken of what it gives."""
+    """A link of the chain.
+
+    Attributes
+    ----------
+    label : str
+        What error messages call it.
+    module : Module
+    path : tuple
+        The indices that are applied to its output, one after another.
+    """
 
     label: str
     module: nn.Module
@@ -165,11 +187,11 @@ class _Stage(NamedTuple):
 
 
 def _stages(module: nn.Module) -> list[_Stage]:
-    """What the module does, one thing after another."""
+    """Traces a module and returns what it does, one stage after another."""
     root = nn.Sequential(module)
     try:
         graph = fx.Tracer().trace(root)
-    except Exception as error:  # whatever a forward does with what is no tensor
+    except Exception as error:  # a forward may raise anything for an argument that is no tensor
         what, *_ = str(error).split("\n")
         raise Unknown(f"forward cannot be traced ({what})") from None
     for node in reversed(graph.nodes):  # such as the states of an LSTM that nobody reads
@@ -198,7 +220,7 @@ def _label(node: fx.Node) -> str:
 
 
 def _module_of(label: str, node: fx.Node) -> nn.Module:
-    """The module that does what a function or method does."""
+    """Returns the module that does the same as a function or method in a `forward`."""
     function = getattr(torch, node.target, None) if isinstance(node.target, str) else node.target
     settings = {key: value for key, value in node.kwargs.items() if key != "_stacklevel" and value is not None}
     if function is torch.flatten and node.args[1:] in ((1,), (1, -1)) and not settings:
@@ -213,7 +235,7 @@ def _module_of(label: str, node: fx.Node) -> nn.Module:
 
 
 class _Chain:
-    """Our layers for the stages so far, and the inputs as they read them."""
+    """The layers of a `Network` for the stages that were added so far, and the inputs as these layers read them."""
 
     def __init__(self, inputs: torch.Tensor) -> None:
         self.inputs = inputs
@@ -222,7 +244,7 @@ class _Chain:
         self._times_first = False
 
     def samples_first(self, data: torch.Tensor) -> np.ndarray[Any, Any]:
-        """Inputs or targets as a network takes them."""
+        """Returns inputs or targets as a network takes them, with the samples as the first axis."""
         has_times = data is self.inputs or self._has_times
         return _numbers(data.transpose(0, 1) if self._times_first and has_times and data.ndim > 1 else data)
 
@@ -295,7 +317,7 @@ class _Chain:
 
 
 def _settings(module: nn.Module) -> tuple[type[nn.Module], dict[str, Any]]:
-    """What two modules without parameters must have in common to be the same function."""
+    """Returns the type and settings, which two modules without parameters must share to be the same function."""
     names = getattr(module, "__constants__", ())
     return type(module), {name: getattr(module, name) for name in names if name != "inplace"}
 

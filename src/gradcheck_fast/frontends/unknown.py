@@ -1,5 +1,5 @@
-"""What a front end says of something that it cannot turn into a program."""
+"""Defines the error that a front end raises for something that it cannot turn into a program."""
 
 
 class Unknown(Exception):
-    """The compiled engine does not know something; the message says what."""
+    """The error for something that the compiled engine does not know; the message says what."""

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The C kernels: which there are, for which instruction sets, and each on its own, for tests and benchmarks."""
+"""Lists the C kernels and their instruction sets, and runs single kernels for the diagnosis, tests and benchmarks."""
 from cython.parallel cimport prange
 from gf_kernels cimport (
     GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise, gf_instruction_sets, gf_kernels, gf_kernels_for,
@@ -19,7 +19,9 @@ cdef extern from *:
     """
     const bint GF_HAS_OPENMP
 
+#: The number of columns of a panel.
 PANEL: int = GF_PANEL
+#: Whether the kernels were built with OpenMP, so that they can run on several threads.
 has_openmp: bool = bool(GF_HAS_OPENMP)
 
 
@@ -31,7 +33,7 @@ cdef const gf_kernels *kernels_for(str isa) except NULL:
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """The instruction sets that the kernels were built for and that this CPU has, best first."""
+    """Returns the instruction sets that the kernels were built for and that this CPU has, best first."""
     cdef Py_ssize_t k = 0
     found = []
     while gf_instruction_sets[k] != NULL:
@@ -59,21 +61,24 @@ class Cost(NamedTuple):
     kink: bool
 
 
+# The names and properties of the kernels are the same for every instruction set, so any of them will do.
 cdef const gf_kernels *_ANY = gf_kernels_for(b"baseline")
 
-#: The tables of the C kernels, each by name; of the operations on two steps only their places.
+#: The functions of one number, by name.
 ELEMENTWISE: dict[str, Elementwise] = {
     _ANY.elementwise[k].name.decode(): Elementwise(
         k, _ANY.elementwise[k].cached, tuple([_ANY.elementwise[k].kink[i] for i in range(_ANY.elementwise[k].kinks)]))
     for k in range(_ANY.n_elementwise)}
+#: The place in the table of each operation on two steps, by name.
 PAIRWISE: dict[str, int] = {_ANY.pairwise[k].name.decode(): k for k in range(_ANY.n_pairwise)}
+#: The costs, by name.
 COSTS: dict[str, Cost] = {
     _ANY.costs[k].name.decode(): Cost(k, bool(_ANY.costs[k].separable), _ANY.costs[k].cached, bool(_ANY.costs[k].kink))
     for k in range(_ANY.n_costs)}
 
 
 def elementary(str name, const double[::1] x, str isa) -> NDArray[np.float64]:
-    """exp, expm1, log1p or log, as the kernels have them inline."""
+    """Returns exp, expm1, log1p or log of each entry of x, as the kernels compute it inline."""
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef Py_ssize_t k
     result = np.empty(x.shape[0])
@@ -87,9 +92,21 @@ def elementary(str name, const double[::1] x, str isa) -> NDArray[np.float64]:
 
 def elementwise(str name, const double[::1] z, const double[::1] d,
                 str isa) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``f(z)`` and the exact difference ``f(z + d) - f(z)`` of one operation, for tests and the curious.
+    """Returns ``f(z)`` and the exact difference ``f(z + d) - f(z)`` of one operation, each of shape (n,).
 
-    The kernels see sixteen numbers at a time, and choose a series by the largest d among them.
+    The kernels process sixteen numbers at a time, and choose a series by the size of the d among them.
+
+    Parameters
+    ----------
+    name : str
+        One of `ELEMENTWISE`.
+    z, d : ndarray of float64, shape (n,)
+    isa : str
+
+    Raises
+    ------
+    ValueError
+        If z and d differ in length.
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef const gf_elementwise *operation = &kernels.elementwise[<Py_ssize_t>ELEMENTWISE[name].number]
@@ -98,7 +115,7 @@ def elementwise(str name, const double[::1] z, const double[::1] d,
         raise ValueError(f"z has {n} entries and d has {d.shape[0]}; expected as many")
     if n == 0:
         return np.empty(0), np.empty(0)
-    # a tape of one sample for each panel: z, y and what it caches; and two rows of differences
+    # each panel is one sample, with z, y and what the operation caches on its tape, and has two rows of differences
     tape = np.zeros((panels, (2 + operation.cached) * GF_PANEL))
     rows = np.zeros((2 * panels, GF_PANEL))
     padded = np.zeros((2, panels * GF_PANEL))
@@ -119,9 +136,9 @@ def elementwise(str name, const double[::1] z, const double[::1] d,
 
 def pairwise(str name, const double[::1] f, const double[::1] g, str isa, const double[::1] df=None,
              const double[::1] dg=None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The value of one operation on two vectors, and its exact difference when they change by df and dg.
+    """Returns the value of one operation on two vectors, and its exact difference when they change by df and dg.
 
-    Where one of these is None, its vector does not change.
+    All arrays have the shape (n,). If df or dg is None, its vector does not change.
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef const gf_pairwise *operation = &kernels.pairwise[<Py_ssize_t>PAIRWISE[name]]
@@ -139,21 +156,21 @@ def pairwise(str name, const double[::1] f, const double[::1] g, str isa, const 
 
 def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double constant, const double[:, ::1] d,
          str isa) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each row of x costs, and the exact difference of that when it changes by its row of d.
+    """Returns the cost of each row of x, and the exact difference of that when the row changes by its row of d.
 
     Parameters
     ----------
     name : str
         One of `COSTS`.
-    x, d : ndarray, shape (rows, width)
-    targets : ndarray, shape (rows, width), or (rows, 1) for classes
+    x, d : ndarray of float64, shape (rows, width)
+    targets : ndarray of float64, shape (rows, width), or (rows, 1) for classes
     constant : float
-        The cost's own, such as Huber's delta.
+        The constant of the cost, such as Huber's delta.
     isa : str
 
     Returns
     -------
-    value, difference : ndarray, shape (rows,)
+    value, difference : ndarray of float64, shape (rows,)
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef const gf_cost *cost = &kernels.costs[<Py_ssize_t>COSTS[name].number]
@@ -161,9 +178,9 @@ def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double 
     values, change = np.zeros(rows), np.zeros(2 * rows)
     if rows == 0:
         return values, values
-    # a tape of one sample for each row: x and what it caches; its targets, readable to the end of the panel
+    # each row is one sample, with x and what the cost caches on its tape; targets are readable to the end of the panel
     tape, y = np.zeros((rows, (1 + cost.cached) * padded)), np.zeros((rows, padded))
-    both = np.zeros((rows, 2, padded))  # d and nothing
+    both = np.zeros((rows, 2, padded))  # d and zeros
     tape[:, :width], y[:, :targets.shape[1]], both[:, 0, :width] = x, targets, d
     cdef double[:, ::1] samples = tape, known = y
     cdef double[:, :, ::1] differences = both
@@ -178,7 +195,7 @@ def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double 
 
 
 def matmul(const double[:, :] a, const double[:, :, :] b, double[:, :] c, str isa):
-    """c = a b on one thread; b, of shape (panels, inner, 16), holds panels of 16 columns."""
+    """Computes c = a b on one thread; b, of shape (panels, inner, 16), holds panels of 16 columns."""
     cdef const gf_kernels *kernels = kernels_for(isa)
     with nogil:
         kernels.matmul(a.shape[0], a.shape[1], b.shape[0], &a[0, 0], a.strides[0] // 8, 1, &b[0, 0, 0],
@@ -186,7 +203,7 @@ def matmul(const double[:, :] a, const double[:, :, :] b, double[:, :] c, str is
 
 
 def matmul_narrow(const double[:, :] a, const double[:, :] b, double[:, :] c, str isa):
-    """c = a b^T on one thread; c has 16 columns, b fewer rows; the inner dimension is a multiple of 16."""
+    """Computes c = a b^T on one thread; c has 16 columns, b fewer rows; the inner dimension is a multiple of 16."""
     cdef const gf_kernels *kernels = kernels_for(isa)
     with nogil:
         kernels.matmul_narrow(a.shape[0], a.shape[1], b.shape[0], &a[0, 0], a.strides[0] // 8, &b[0, 0],
@@ -194,7 +211,7 @@ def matmul_narrow(const double[:, :] a, const double[:, :] b, double[:, :] c, st
 
 
 def multiply_add(Py_ssize_t n, str isa, int n_threads) -> float:
-    """Runs chains of n multiply-adds on each thread, in registers alone; returns the operations, two each."""
+    """Runs chains of n multiply-adds on each thread, in registers alone, and returns the operations, two for each."""
     cdef const gf_kernels *kernels = kernels_for(isa)
     counts = np.zeros((n_threads, 2))
     cdef double[:, ::1] view = counts

@@ -1,4 +1,4 @@
-"""Which build of the kernels runs."""
+"""Chooses which build of the kernels runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gradcheck_fast.kernels import _kernels
 
 
 def instruction_set() -> str:
-    """The best instruction set of this CPU, or the one that ``GRADCHECK_FAST_ISA`` names.
+    """Returns the instruction set that ``GRADCHECK_FAST_ISA`` names, or else the best that this CPU has.
 
     Raises
     ------
     ValueError
-        If the variable names one that this build or this CPU does not have.
+        If the variable names an instruction set that this build or this CPU does not have.
     """
     available = _kernels.instruction_sets()
     chosen = os.environ.get("GRADCHECK_FAST_ISA") or available[0]

@@ -1,9 +1,9 @@
-"""A primitive: one kind of step, and all that anyone needs to know of it.
+"""Defines a primitive: the record of everything that the library knows about one kind of step.
 
-The rules are plain NumPy, to be read and to be tested against: together with the loops of `gradcheck_fast.program.twin`
-they are the whole of the arithmetic. What is fast is written elsewhere, and tested against them. No rule contains the
-derivative of anything: an entrywise step's slope is a central difference of its own exact difference, and what goes
-back through a linear step is its transpose.
+The rules of a primitive are plain NumPy, written to be read and to be tested against. Together with the loops of
+`gradcheck_fast.program.twin` they define all of the arithmetic. The fast paths are written elsewhere and are tested
+against them. No rule contains a formula for a derivative: the slope of an entrywise step is a central difference of its
+own exact difference, and what goes back through a linear step is multiplied by its transpose.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Shape: TypeAlias = tuple[int, ...]
 Attributes: TypeAlias = Mapping[str, Any]
 
-#: The step of the central differences that give slopes: truncation is then far below rounding, and differences that are
-#: exact lose nothing to cancellation.
+#: The step of the central differences that give slopes. With it the truncation error is far below rounding, and exact
+#: differences lose nothing to cancellation.
 SLOPE_STEP = 2.0**-40
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Primitive:
-    """One kind of step. There are no defaults: a rule that is missing is an error when the module is imported.
+    """One kind of step. No rule has a default, so a missing rule is an error when the module is imported.
 
     Rules are called with the arrays (or shapes) of all inputs as one sequence `x`, and with the step's attributes as
     keywords.
@@ -38,26 +38,33 @@ class Primitive:
     Attributes
     ----------
     name : str
-        By which programs, executors and tests know it.
+        The name by which programs, executors and tests refer to it.
     written : str
-        A format of the inputs' names, for reports: ``"{0} * {1}"``.
+        A format string that reports fill with the names of the inputs, such as ``"{0} * {1}"``.
     shape : callable
-        ``shape(shapes, **attributes)``, the output's shape. A ValueError says which input does not fit.
+        ``shape(shapes, **attributes)`` returns the shape of the output, and raises a ValueError that names the input
+        that does not fit.
     value : callable
-        ``value(x, **attributes)``, the output.
+        ``value(x, **attributes)`` returns the output.
     difference : callable
-        ``difference(x, d, **attributes)``, new output minus old where each input x[k] changes by d[k]; exact to some
-        roundings of the result for any size of d. An input that does not change has ``d[k] = None``.
+        ``difference(x, d, **attributes)`` returns the new output minus the old one when each input x[k] changes by
+        d[k]. It is exact to a few roundings of the result for any size of d. ``d[k] = None`` says that an input does
+        not change.
     back : callable
-        ``back(x, k, up, **attributes)``: the sensitivity of input k, from that of the output, `up`.
+        ``back(x, k, up, **attributes)`` returns the sensitivity of input k; `up` is that of the output.
     reach : callable
-        ``reach(masks, **attributes)``, the entries of the output that may change where the marked entries of the
+        ``reach(masks, **attributes)`` marks the entries of the output that may change when the marked entries of the
         inputs change.
     kinks : callable
-        ``kinks(x, **attributes)``, an array of shape (number of kinks, ...) that is zero where the slope jumps, and has
-        different signs on both sides.
+        ``kinks(x, **attributes)`` returns an array of shape (number of kinks, ...) that is zero where the slope jumps,
+        and has different signs on the two sides.
     work : callable
-        ``work(shapes, **attributes)``, the estimated operations of one evaluation.
+        ``work(shapes, **attributes)`` returns the estimated number of operations of one evaluation.
+
+    Raises
+    ------
+    TypeError
+        If a rule is not callable.
     """
 
     name: str
@@ -80,24 +87,24 @@ class Primitive:
 
 
 def smooth(x: Sequence[Reals], **attributes: Any) -> Reals:
-    """The kinks of a primitive that has none."""
+    """Returns no kinks: the rule of a primitive that has none."""
     return np.empty((0, *x[0].shape)) if x else np.empty((0,))
 
 
 def changes(x: Sequence[Reals], d: Sequence[Reals | None]) -> list[Reals]:
-    """`d` with zeros in place of None."""
+    """Returns `d` with an array of zeros in place of each None."""
     return [np.zeros_like(at) if change is None else change for at, change in zip(x, d, strict=True)]
 
 
 def one_shape(shapes: Sequence[Shape], **attributes: Any) -> Shape:
-    """The shape that all inputs have."""
+    """Returns the shape that all inputs have, and raises a ValueError if they differ in shape."""
     if len(set(shapes)) != 1:
         raise ValueError(f"expected inputs of one shape, got {' and '.join(map(str, shapes))}")
     return shapes[0]
 
 
 def same_entry(masks: Sequence[Mask], **attributes: Any) -> Mask:
-    """An entry reaches the entry at its own place."""
+    """Marks the places at which an input is marked: each entry changes only the output at its own place."""
     reached: Mask = np.logical_or.reduce(masks)
     return reached
 
@@ -105,7 +112,10 @@ def same_entry(masks: Sequence[Mask], **attributes: Any) -> Mask:
 def entrywise_slope(
     difference: Callable[..., Reals], x: Sequence[Reals], k: int, up: Reals, **attributes: Any
 ) -> Reals:
-    """What goes back through a step that acts entry by entry: `up` times a central difference of its difference."""
+    """Returns what goes back through a step that acts entry by entry: `up` times the slope.
+
+    The slope is a central difference of the step's exact difference.
+    """
     d: list[Reals | None] = [None] * len(x)
     d[k] = np.full_like(x[k], SLOPE_STEP)
     plus = difference(x, d, **attributes)

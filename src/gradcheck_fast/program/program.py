@@ -1,8 +1,8 @@
-"""A program: a list of steps over tensors, of which a front end says what a forward pass computes.
+"""Defines a program: a list of steps over tensors, in which a front end writes down what a forward pass computes.
 
-Layers are sugar, and a traced function is a list of steps, too. A step is one primitive applied to earlier steps, which
-it names by their numbers. The samples are the first axis of everything that depends on the data. What a program costs
-is the sum of all entries of its cost steps.
+Layers become steps, and so does a traced function. A step is one primitive applied to earlier steps, which it refers to
+by their numbers. The samples are the first axis of everything that depends on the data. The cost of a program is the
+sum of all entries of its cost steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gradcheck_fast.program.steps.movement import SLICE
 
 
 class Source(NamedTuple):
-    """Where a step comes from: a place in the user's file, or the layer or node that it is part of."""
+    """The origin of a step: a place in the user's file, or the layer or node that it is part of."""
 
     name: str = ""
     file: str = ""
@@ -40,14 +40,15 @@ class Step(NamedTuple):
     Attributes
     ----------
     name : str
-        Of the primitive.
+        The name of the primitive.
     inputs : tuple of int
         The numbers of the steps that it reads.
     shape : tuple of int
-        Of its value.
+        The shape of its value.
     attributes : mapping
-        What else the primitive's rules take, by name.
+        The keyword arguments of the primitive's rules.
     source : Source
+        Where the step comes from.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Step(NamedTuple):
 
     @property
     def primitive(self) -> Primitive:
-        """What is known of steps of that name."""
+        """The primitive of that name."""
         return PRIMITIVES[self.name]
 
     def __str__(self) -> str:
@@ -66,7 +67,7 @@ class Step(NamedTuple):
 
 
 class Program:
-    """Steps in the order in which they are computed; each method that builds one returns its number.
+    """A list of steps in the order in which they are computed. Each method that adds a step returns its number.
 
     Parameters
     ----------
@@ -82,18 +83,28 @@ class Program:
 
     @contextmanager
     def at(self, source: Source) -> Iterator[None]:
-        """Inside, steps come from there."""
+        """Gives this source to all steps that are added inside the ``with`` block."""
         before, self._source = self._source, source
         yield
         self._source = before
 
     def add(self, name: str, *inputs: int, **attributes: Any) -> int:
-        """A step of any primitive.
+        """Adds a step of any primitive.
+
+        Parameters
+        ----------
+        name : str
+            The name of the primitive.
+        *inputs : int
+            The numbers of the steps that it reads.
+        **attributes
+            The keyword arguments of the primitive's rules.
 
         Raises
         ------
         ValueError
-            If there is no such primitive, or the inputs do not fit it; the message says where the step comes from.
+            If there is no such primitive, or if the inputs do not fit it. The message then says where the step comes
+            from.
         """
         if name not in PRIMITIVES:
             raise ValueError(f"there is no primitive {name!r}{nearest(name, list(PRIMITIVES))}")
@@ -108,11 +119,11 @@ class Program:
     # ---- leaves
 
     def input(self, width: int) -> int:
-        """The next `width` columns of the data, shape (samples, width)."""
+        """Adds an input step that reads the next `width` columns of the data, of shape (samples, width)."""
         return self._columns(DATA, width)
 
     def target(self, width: int) -> int:
-        """The next `width` columns of the targets, likewise."""
+        """Adds an input step that reads the next `width` columns of the targets, of shape (samples, width)."""
         return self._columns(TARGETS, width)
 
     def _columns(self, matrix: str, width: int) -> int:
@@ -121,13 +132,16 @@ class Program:
         return self.add(INPUT.name, matrix=matrix, begin=begin, shape=(self.samples, width))
 
     def parameter(self, shape: Shape) -> int:
-        """The next array of the user's parameters."""
+        """Adds the next array of the user's parameters."""
         return self.add(PARAMETER.name, shape=shape)
 
     def block(
         self, array: int, *, row: int = 0, rows: int | None = None, column: int = 0, columns: int | None = None
     ) -> int:
-        """The part of a matrix or vector that begins at (row, column), to the end where its extent is not given."""
+        """Adds the part of a matrix or vector that begins at (row, column); returns `array` if that is all of it.
+
+        Without `rows` or `columns`, the part extends to the end.
+        """
         shape = self.steps[array].shape
         rows = shape[0] - row if rows is None else rows
         columns = shape[-1] - column if columns is None else columns
@@ -147,7 +161,25 @@ class Program:
         diagonals: Sequence[tuple[int, int]] = (),
         offset: float = 0.0,
     ) -> int:
-        """``sum of step @ matrix`` ``+ bias`` ``+ sum of step * vector`` (a diagonal matrix) ``+ offset``."""
+        """Adds an affine step, ``sum of step @ matrix + sum of step * vector + sum of biases + offset``.
+
+        Parameters
+        ----------
+        matrices : sequence of (int, int)
+            Pairs of a step and the matrix by which it is multiplied.
+        bias : int, optional
+        more_biases : sequence of int
+            Further biases.
+        diagonals : sequence of (int, int)
+            Pairs of a step and the vector by which it is multiplied entry by entry, as by a diagonal matrix.
+        offset : float
+            A number that is added to every entry.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is used twice, or if a shape does not fit.
+        """
         biases = [] if bias is None else [bias]
         biases += more_biases
         pairs = [*matrices, *diagonals]
@@ -160,39 +192,47 @@ class Program:
         return self.add(AFFINE.name, *inputs, terms=terms, shape=(self.samples, width), offset=offset)
 
     def zeros(self, width: int) -> int:
-        """An affine step without terms."""
+        """Adds an affine step without terms, whose value is zero."""
         return self.add(AFFINE.name, terms=(), shape=(self.samples, width), offset=0.0)
 
     def cost(
         self, name: str, step: int, target: int, *, constant: float = 0.0, scale: float = 1.0, mask: int | None = None
     ) -> int:
-        """What each sample costs, times `scale`; nothing in samples where the input step `mask`, of width 1, is 0."""
+        """Adds a cost step: the cost of each sample times `scale`.
+
+        Samples in which the input step `mask`, of width 1, is 0 cost nothing. `constant` is the cost's own, such as
+        Huber's delta.
+        """
         masks = () if mask is None else (mask,)
         return self.add(name, step, target, *masks, constant=constant, scale=scale)
 
     # ---- what there is
 
     def width(self, matrix: str) -> int:
-        """How many columns of the data, or of the targets, are read."""
+        """Returns how many columns of the data (`DATA`) or of the targets (`TARGETS`) the input steps read."""
         return self._widths[matrix]
 
     @property
     def parameters(self) -> list[int]:
-        """The steps that are arrays of the user's parameters, in their order."""
+        """The numbers of the steps that are arrays of the user's parameters, in their order."""
         return [number for number, step in enumerate(self.steps) if step.name == PARAMETER.name]
 
     @property
     def costs(self) -> list[int]:
-        """The cost steps."""
+        """The numbers of the cost steps."""
         return [number for number, step in enumerate(self.steps) if isinstance(step.primitive, Cost)]
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """The number of parameters, counted entry by entry."""
         return sum(int(np.prod(self.steps[number].shape, dtype=np.intp)) for number in self.parameters)
 
     def leaves(self, theta: Any, data: Any, targets: Any) -> dict[int, Any]:
-        """The values of inputs and parameters, as views of a flat vector and of the two matrices."""
+        """Returns the values of the inputs and parameters, by the numbers of their steps.
+
+        They are views of `theta`, the flat vector of all parameters, of shape (size,), and of the matrices `data` and
+        `targets`, of shape (samples, width).
+        """
         values, begin = {}, 0
         for number, step in enumerate(self.steps):
             if step.name == PARAMETER.name:

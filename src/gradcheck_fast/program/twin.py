@@ -1,6 +1,6 @@
-"""The plain twin of every executor: the rules of the primitives, and these short loops.
+"""Runs a program by the rules of its primitives, in short loops: the plain twin of every executor.
 
-It is slow, and meant to be read first: what a fast path gives is tested against it.
+The twin is slow and is meant to be read first. The results of every fast path are tested against it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Values = Mapping[int, "Reals"]
 
 
 def values(program: Program, leaves: Values) -> list[Reals]:
-    """The value of every step, from those of its leaves (see `Program.leaves`)."""
+    """Returns the value of every step; `leaves` has those of the inputs and parameters (see `Program.leaves`)."""
     found: list[Reals] = []
     for number, step in enumerate(program.steps):
         x = [found[k] for k in step.inputs]
@@ -27,9 +27,17 @@ def values(program: Program, leaves: Values) -> list[Reals]:
 
 
 def differences(program: Program, at: list[Reals], moved: Values) -> list[Reals | None]:
-    """How every step changes where some leaves (or any other steps) are moved by so much; None: not at all.
+    """Returns how every step changes when some leaves (or other steps) are moved; None for steps that do not change.
 
-    `at` are the values of all steps before. Nothing is subtracted: each step gives the exact difference of its own.
+    No two values are subtracted: each step computes its own exact difference.
+
+    Parameters
+    ----------
+    program : Program
+    at : list of ndarray
+        The values of all steps before the move.
+    moved : mapping of int to ndarray
+        By how much steps are moved.
     """
     found: list[Reals | None] = []
     for number, step in enumerate(program.steps):
@@ -43,15 +51,16 @@ def differences(program: Program, at: list[Reals], moved: Values) -> list[Reals 
 
 
 def total(program: Program, found: list[Reals] | list[Reals | None]) -> float:
-    """What the program costs, of the values of all steps; or how that changes, of their differences."""
+    """Returns the program's cost if `found` are the values of all steps, and its change if they are differences."""
     return float(sum(np.sum(part) for part in (found[number] for number in program.costs) if part is not None))
 
 
 def sensitivities(program: Program, at: list[Reals]) -> dict[int, Reals]:
-    """The derivative of the cost by every entry of every step that it depends on, chained from the last step back.
+    """Returns the derivatives of the cost by the entries of each step, by the numbers of the steps.
 
-    That a step is differenced by itself, and what goes back through it is its transpose, makes this the chain rule
-    without a derivative written down anywhere.
+    Steps that the cost does not depend on, or that depend on no parameter, are left out, except the cost steps. `at`
+    are the values of all steps. The derivatives are chained from the last step back. Each step's own rule multiplies by
+    its transpose or by a difference of its own, so that this is the chain rule without a formula for any derivative.
     """
     found: dict[int, Reals] = {number: np.ones_like(at[number]) for number in program.costs}
     depends = _on_parameters(program)
@@ -67,7 +76,7 @@ def sensitivities(program: Program, at: list[Reals]) -> dict[int, Reals]:
 
 
 def _on_parameters(program: Program) -> set[int]:
-    """The steps that depend on a parameter."""
+    """Returns the numbers of the steps that are or depend on a parameter."""
     depends = set(program.parameters)
     for number, step in enumerate(program.steps):
         if depends.intersection(step.inputs):

@@ -1,4 +1,4 @@
-"""Costs: what a network's outputs and the targets give as one number, and the penalty."""
+"""Defines the costs, which make one number of a network's outputs and the targets, and the penalty."""
 
 from __future__ import annotations
 
@@ -17,18 +17,25 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.network.layers import Signal
     from gradcheck_fast.program.program import Program
 
+#: The ways to add up, or average, the costs of all samples and outputs.
 REDUCTIONS = ("sum", "batchmean", "mean")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What all costs share.
+    """The base class of all costs.
 
     Parameters
     ----------
     reduction : {"mean", "batchmean", "sum"}
-        As PyTorch names them: over samples n and outputs k, ``"sum"`` is Σ_n Σ_k, ``"batchmean"`` 1/N Σ_n Σ_k, and
-        ``"mean"`` the mean of all elements (for `CrossEntropy`, which has one element per sample, of all samples).
+        The names are PyTorch's. Over samples n and outputs k, ``"sum"`` is Σ_n Σ_k, ``"batchmean"`` is 1/N Σ_n Σ_k,
+        and ``"mean"`` is the mean of all elements (for `CrossEntropy`, which has one element per sample, the mean of
+        all samples).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these.
     """
 
     reduction: str = "mean"
@@ -37,9 +44,16 @@ class Cost:
         choose(f"{type(self).__name__}: reduction", self.reduction, REDUCTIONS)
 
     def lower(self, program: Program, signal: Signal, targets: NDArray[np.float64], counted: int) -> None:
-        """Adds the cost of `signal`.
+        """Adds the steps that compute the cost of `signal`.
 
-        `targets` has the shape (samples, times * width); `counted` samples, or pairs of sample and time, count.
+        Parameters
+        ----------
+        program : Program
+        signal : Signal
+            What the last layer gives.
+        targets : ndarray of float64, shape (samples, times * width)
+        counted : int
+            The number of samples, or of pairs of sample and time, that count.
         """
         width = sum(program.steps[step].shape[1] for step in signal.parts[0])
         divisor = {"sum": 1, "batchmean": len(targets), "mean": counted * self._elements(width)}[self.reduction]
@@ -54,7 +68,7 @@ class Cost:
             for step in parts:
                 name, at, last = kernel, step, program.steps[step]
                 before = BEFORE_LINK.get(kernel)
-                if before and last.name == before.link:  # from the logits, where a saturated activation loses nothing
+                if before and last.name == before.link:  # logits lose nothing where it is saturated
                     name, at = before.name, last.inputs[0]
                 target = program.target(1 if by_class else last.shape[1])
                 program.cost(name, at, target, constant=constant, scale=1.0 / divisor, mask=mask)
@@ -62,12 +76,14 @@ class Cost:
     def read_sequences(
         self, y: Any, samples: int, times: int, outputs: int, valid: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
-        """The targets of every time as a float64 array of shape (samples, times * width); `valid` ones are looked at.
+        """Returns the targets of all times as a float64 array of shape (samples, times * width).
+
+        `valid`, of shape (samples, times), says which of them are looked at.
 
         Raises
         ------
         TypeError, ValueError
-            As `read_targets`.
+            If they do not fit the cost, the samples, the times or the outputs.
         """
         array = real_array("y", y, allow_bool=True)
         forms = {(samples, times, *shape[1:]): meaning for shape, meaning in self._forms(samples, outputs).items()}
@@ -79,7 +95,7 @@ class Cost:
         return self.read_targets(flat, samples * times, outputs).reshape(samples, -1)
 
     def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
-        """The targets as a float64 array of shape (samples, width).
+        """Returns the targets as a float64 array of shape (samples, width).
 
         Raises
         ------
@@ -101,11 +117,11 @@ class Cost:
         return outputs
 
     def _kernel(self, by_class: bool) -> tuple[str, float]:
-        """The name of the cost's primitive, and its constant."""
+        """Returns the name of the cost's primitive, and its constant."""
         raise NotImplementedError
 
     def _forms(self, samples: int, outputs: int) -> dict[tuple[int, ...], str]:
-        """The shapes that targets may have, and what is said of them in errors."""
+        """Returns the shapes that targets may have, and what errors say about each."""
         rows: dict[tuple[int, ...], str] = {(samples, outputs): ""}
         return {**rows, (samples,): ""} if outputs == 1 else rows
 
@@ -126,7 +142,7 @@ class SquaredError(Cost):
     Parameters
     ----------
     factor : float
-        1 as in PyTorch's MSELoss; 0.5 for the ½(y − x)² of many textbooks.
+        1 is PyTorch's MSELoss; 0.5 is the ½(y − x)² of many textbooks.
     """
 
     factor: float = 1.0
@@ -154,7 +170,7 @@ class Huber(Cost):
     Parameters
     ----------
     delta : float
-        Where it goes over from quadratic to linear.
+        The \\|r\\| at which it turns from quadratic to linear.
     """
 
     delta: float = 1.0
@@ -235,7 +251,7 @@ class CrossEntropy(Cost):
 
 @dataclass(frozen=True)
 class L2:
-    """The penalty ``strength / 2 * sum of W^2``, added to the cost whatever its reduction.
+    """The penalty ``strength / 2 * sum of W^2``, which is added to the cost whatever its reduction is.
 
     Parameters
     ----------
@@ -252,5 +268,5 @@ class L2:
         true_or_false("L2: biases", self.biases)
 
     def decay(self, shape: tuple[int, ...]) -> float:
-        """The strength for an array of that shape: vectors are biases."""
+        """Returns the strength for an array of that shape, where a vector is taken for a bias."""
         return self.strength if self.biases or len(shape) > 1 else 0.0

@@ -1,4 +1,7 @@
-"""Layers: frozen dataclasses that name their parameters and lower themselves to steps."""
+"""Defines what a layer is, and the dense layer. Layers are dataclasses that lower themselves to the steps of a program.
+
+Lowering means that a layer adds the steps that compute it.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,19 @@ if TYPE_CHECKING:
 
 
 def activations() -> tuple[str, ...]:
-    """The names of all activations, as PyTorch and Keras name them."""
+    """Returns the names of all activations, which are those of PyTorch and Keras."""
     return ("identity", *ACTIVATIONS)
 
 
 class Signal(NamedTuple):
-    """What goes from layer to layer.
+    """What one layer passes to the next.
 
     Attributes
     ----------
     parts : tuple of tuple of int
-        For each time, the steps whose values side by side make it up; one time only where there is no sequence.
+        For each time, the steps whose values stand side by side in it. Without a sequence there is one time.
     sequence : bool
+        Whether it is a sequence.
     masks : tuple of int, optional
         For each time, the input step that is 0 for samples that have ended before.
     """
@@ -40,7 +44,10 @@ def row_blocks(
     program: Program, array: int, widths: Sequence[int], *, first_row: int = 0, column: int = 0,
     columns: int | None = None,
 ) -> list[int]:  # fmt: skip
-    """One block under the other, one for each of several steps side by side that an array multiplies."""
+    """Cuts an array that multiplies several steps side by side into blocks one below the other, one for each step.
+
+    `widths` are the widths of the steps. Returns the numbers of the blocks.
+    """
     begins = accumulate(widths, initial=first_row)
     return [
         program.block(array, row=row, rows=width, column=column, columns=columns)
@@ -50,10 +57,10 @@ def row_blocks(
 
 @runtime_checkable
 class Layer(Protocol):
-    """What a network asks of a layer.
+    """The protocol of a layer: what a network needs to know of it.
 
-    `shapes` gives the layer's own names of its arrays; the network numbers them (``W1``), or puts the layer's
-    `name` before them (``hidden.W``).
+    `shapes` has the layer's own names of its arrays. The network adds the number of the layer to them (``W1``), or puts
+    the layer's `name` before them (``hidden.W``). `state_widths` has the widths of the initial states that are data.
     """
 
     @property
@@ -72,30 +79,33 @@ class Layer(Protocol):
     def state_widths(self) -> dict[str, int]: ...
 
     def lower(self, program: Program, signal: Signal, arrays: dict[str, int]) -> Signal:
-        """Adds the layer's steps after those of `signal`; returns what it gives. `arrays` are steps, by own names."""
+        """Adds the layer's steps after those of `signal`, and returns what the layer passes on.
+
+        `arrays` has the steps of the layer's arrays, by the layer's own names.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Dense:
-    """A fully connected layer, ``activation(x @ W + b)``; of a sequence, at every time.
+    """A fully connected layer, ``activation(x @ W + b)``, which is applied to a sequence at every time.
 
     Parameters
     ----------
     inputs, outputs : int
-        Widths; W has the shape (inputs, outputs), b (outputs,).
+        The widths. W has the shape (inputs, outputs), and b has (outputs,).
     activation : str
         identity, sigmoid, tanh, relu, leaky_relu (slope 0.01), elu (alpha 1), selu, softplus, softsign, silu,
         gelu (exact), gelu_tanh, hardtanh, relu6, exp or softmax.
     bias : bool
         Whether there is a b.
     name : str, optional
-        Names the arrays ``name.W`` and ``name.b``; without it they are numbered, ``W1`` and ``b1``.
+        With a name, the arrays are called ``name.W`` and ``name.b``; without it they are numbered, ``W1`` and ``b1``.
 
     Raises
     ------
     TypeError, ValueError
-        If a width is not a positive integer, or the activation is unknown.
+        If an argument is none of these.
     """
 
     inputs: int
@@ -105,7 +115,7 @@ class Dense:
     name: str | None = None
 
     takes_sequences: ClassVar[bool] = False
-    return_sequences: ClassVar[bool] = True  # of a sequence
+    return_sequences: ClassVar[bool] = True  # if it takes one
     state_widths: ClassVar[dict[str, int]] = {}
 
     def __post_init__(self) -> None:

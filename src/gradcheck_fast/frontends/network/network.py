@@ -1,4 +1,4 @@
-"""Network: names the parameters of its layers, lowers them to a program, and makes compiled losses."""
+"""Defines `Network`, which names the parameters of its layers, lowers them to a program, and makes compiled losses."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ class Network:
     Parameters
     ----------
     layers : layer or sequence of layers
-        Each takes what the one before gives.
+        Each layer takes what the one before it gives.
     cost : Cost
-        Such as ``SquaredError()`` or ``CrossEntropy()``.
+        The cost, such as ``SquaredError()`` or ``CrossEntropy()``.
     penalty : L2, optional
-        Added to the cost.
+        The penalty that is added to the cost.
     names : sequence of str, optional
-        Of all arrays, layer after layer, in place of ``W1``, ``b1``, ...
+        The names of all arrays, layer after layer, in place of ``W1``, ``b1``, ...
 
     Raises
     ------
     TypeError
-        If a layer, the cost or the penalty is none.
+        If an object is given as a layer, cost or penalty that is none.
     ValueError
-        If there is no layer, two layers do not chain, or two arrays get one name.
+        If there is no layer, a layer does not fit the one before it, the cost is a string, `names` has not one name for
+        each array, or two arrays get the same name.
     """
 
     def __init__(
@@ -87,16 +88,22 @@ class Network:
 
     @property
     def inputs(self) -> int:
-        """Width of a row of X."""
+        """The width of a row of X."""
         return self.layers[0].inputs
 
     @property
     def outputs(self) -> int:
-        """Width of a row of predictions."""
+        """The width of a row of predictions."""
         return self.layers[-1].outputs
 
     def init(self, seed: int | None = None) -> dict[str, NDArray[np.float64]]:
-        """Random parameters: weights normal with variance 1/fan-in, biases normal with standard deviation 0.1."""
+        """Draws random parameters: normal weights of variance 1/fan-in, normal biases of standard deviation 0.1.
+
+        Returns
+        -------
+        dict of ndarray of float64
+            The arrays by name, in the shapes of `shapes`.
+        """
         generator = np.random.default_rng(seed)
         return {
             name: generator.normal(0.0, shape[0] ** -0.5 if len(shape) > 1 else 0.1, shape)
@@ -106,18 +113,24 @@ class Network:
     def predict(
         self, params: Tree, X: Any, *, lengths: Any = None, states: Any = None, n_threads: int | None = None
     ) -> NDArray[np.float64]:
-        """The outputs of the last layer.
+        """Computes the outputs of the last layer.
 
         Parameters
         ----------
         params : tree of arrays or flat vector
         X, lengths, states
             As for `loss`.
+        n_threads : int, optional
 
         Returns
         -------
-        ndarray, shape (samples, outputs) or (samples, times, outputs)
-            Beyond a sample's length: what follows from its last state.
+        ndarray of float64, shape (samples, outputs) or (samples, times, outputs)
+            Beyond a sample's length, the outputs follow from its last state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If params, X, lengths or states do not fit the network.
         """
         threads = resolve(n_threads)
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
@@ -129,17 +142,17 @@ class Network:
         return values.reshape(data.samples, data.times, self.outputs) if last.sequence else values
 
     def loss(self, X: Any, y: Any, *, lengths: Any = None, states: Any = None) -> NetworkLoss:
-        """A compiled ``loss(params) -> float`` on these data.
+        """Returns a compiled ``loss(params) -> float`` on these data.
 
         Parameters
         ----------
         X : array_like, shape (samples, inputs)
-            (samples, times, inputs) for a network with recurrent layers.
+            The data; for a network with recurrent layers their shape is (samples, times, inputs).
         y : array_like, shape (samples, outputs)
-            Or (samples,) for one output, or for the class indices of `CrossEntropy`. If the last layer gives a
-            sequence, (samples, times, outputs) or (samples, times).
+            The targets. For one output, or for the class indices of `CrossEntropy`, the shape may be (samples,). If the
+            last layer gives a sequence, the shape is (samples, times, outputs) or (samples, times).
         lengths : array_like of int, shape (samples,), optional
-            How many times of each sample count, from the first on; what X and y hold beyond is never looked at.
+            How many times of each sample count, from the first on. What X and y hold beyond these is never looked at.
         states : dict of array_like, shape (samples, hidden) or (hidden,)
             The initial states (``h01``, ``c01``, ...) of the layers with ``initial_state="data"``.
 
@@ -160,7 +173,7 @@ class Network:
         return NetworkLoss(self, Engine.of(program, data.inputs, targets), Given(data, targets, counted))
 
     def lower(self, data: Data) -> tuple[Program, Signal]:
-        """The program without its cost, and what the last layer gives."""
+        """Returns the program without its cost, and what the last layer gives."""
         program = Program(data.samples)
         steps = tuple((program.input(self.inputs),) for _ in range(data.times))
         masks = tuple(program.input(1) for _ in range(data.times)) if data.masked else None
@@ -198,7 +211,7 @@ class Network:
         return Data(np.ascontiguousarray(inputs), valid, lengths is not None)
 
     def _read_states(self, states: Any, samples: int) -> list[NDArray[np.float64]]:
-        """The initial states that are data, in the order of the layers, each of shape (samples, hidden)."""
+        """Returns the initial states that are data, in the order of the layers, each of shape (samples, hidden)."""
         given = {} if states is None else states
         if not isinstance(given, Mapping) or set(given) != set(self.state_widths):
             expected = f"a dict of {', '.join(self.state_widths)}" if self.state_widths else "none"
@@ -222,7 +235,7 @@ class Network:
 
 
 def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
-    """Which times of each sample count, shape (samples, times)."""
+    """Returns which times of each sample count, as an array of shape (samples, times)."""
     if lengths is None:
         return np.ones((samples, times), np.bool_)
     array = real_array("lengths", lengths)

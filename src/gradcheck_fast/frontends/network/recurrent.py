@@ -1,7 +1,7 @@
-"""Recurrent layers: RNN, GRU and LSTM, unrolled over time into the same steps as everything else.
+"""Defines the recurrent layers RNN, GRU and LSTM, which are unrolled over time into steps like everything else.
 
-Each is a cell, ``(x_t, state) -> state``, written in steps; what runs the cell over time, in both directions and with
-sequences of different lengths, is written once.
+Each of them is a cell, ``(x_t, state) -> state``, written in steps. The code that runs a cell over time, in both
+directions and with sequences of different lengths, is written once for all.
 """
 
 from __future__ import annotations
@@ -18,16 +18,27 @@ from gradcheck_fast.inputs.arguments import choose, integer, true_or_false
 if TYPE_CHECKING:
     from gradcheck_fast.program.program import Program
 
-#: The state of a cell: its steps, the output first. None stands for zeros.
+#: The state of a cell as steps, of which the first is the output. None stands for zeros.
 State: TypeAlias = tuple[int | None, ...]
-#: The steps of x_t side by side, and the state before -> the state after.
+#: A function of the steps that stand side by side in x_t, and of the state before, that returns the state after.
 Cell: TypeAlias = Callable[[Sequence[int], State], tuple[int, ...]]
 
 
 class _Gates:
     """The arrays of a cell, cut into the blocks of its gates.
 
-    `x_widths` are those of the steps that make up x, side by side.
+    Parameters
+    ----------
+    program : Program
+    arrays : dict of str to int
+        The steps of the layer's arrays, by the layer's own names.
+    x_widths : sequence of int
+        The widths of the steps that stand side by side in x.
+    hidden : int
+    gates : str
+        The letters of the gates, in the order of the columns.
+    joint : str
+        As for `Recurrent`.
     """
 
     def __init__(
@@ -59,7 +70,7 @@ class _Gates:
         self, gate: str, x: Sequence[int], h: int | None, diagonals: Sequence[tuple[int, int]] = (),
         offset: float = 0.0,
     ) -> int:  # fmt: skip
-        """The pre-activation ``x Wx + h Wh + biases + diagonals + offset``."""
+        """Adds the pre-activation of a gate, ``x Wx + h Wh + biases + diagonals + offset``."""
         return self._program.affine(
             self.from_x(gate, x) + self.from_h(gate, h),
             more_biases=self.biases(gate, "b", "bx", "bh"),
@@ -70,26 +81,27 @@ class _Gates:
 
 @dataclass(frozen=True)
 class Recurrent(ABC):
-    """What the recurrent layers share.
+    """The base class of the recurrent layers.
 
     Parameters
     ----------
     inputs, hidden : int
-        Widths of x_t and of the state. With G gates, Wx has the shape (inputs, G * hidden), Wh (hidden, G * hidden)
-        and b (G * hidden,).
+        The widths of x_t and of the state. With G gates, Wx has the shape (inputs, G * hidden), Wh has
+        (hidden, G * hidden), and b has (G * hidden,).
     bias : bool or "double"
-        True: one vector b. "double": two, bx and bh, as PyTorch has them. False: none.
+        With True there is one vector b, with "double" there are two, bx and bh, as in PyTorch, and with False none.
     joint : {"", "xh", "hx"}
-        Not empty: one matrix W in place of Wx and Wh, for the two side by side in this order.
+        If it is not empty, one matrix W takes the place of Wx and Wh, and multiplies x and h side by side in this
+        order.
     return_sequences : bool
-        Whether the output is the state at every time step, or the last one.
+        Whether the output is the state at every time, or else only the last one.
     bidirectional : bool
-        A second set of arrays (``Wx_reverse``, ...) runs backwards; both outputs side by side.
+        Whether a second set of arrays (``Wx_reverse``, ...) runs backwards. Both outputs then stand side by side.
     initial_state : {"zeros", "parameters", "data"}
-        "parameters": it is an array h0 (and c0) of shape (hidden,), to be checked like the others. "data": it is given
-        to `Network.loss` and `Network.predict`, for each sample.
+        With "parameters" the initial state is an array h0 (and c0) of shape (hidden,), to be checked like the others.
+        With "data" it is given to `Network.loss` and `Network.predict`, for each sample.
     name : str, optional
-        Names the arrays ``name.Wx``; without it they are numbered, ``Wx1``.
+        With a name, the arrays are called ``name.Wx``, ...; without it they are numbered, ``Wx1``, ...
 
     Raises
     ------
@@ -153,7 +165,7 @@ class Recurrent(ABC):
 
     @property
     def state_widths(self) -> dict[str, int]:
-        """The states that are given as data, in the order in which the program reads them."""
+        """The widths of the states that are given as data, in the order in which the program reads them."""
         if self.initial_state != "data":
             return {}
         endings = ("", "_reverse") if self.bidirectional else ("",)
@@ -169,7 +181,7 @@ class Recurrent(ABC):
         return Signal((tuple(last for _, last in runs),), False, None)
 
     def _run(self, program: Program, signal: Signal, arrays: dict[str, int], reverse: bool) -> tuple[list[int], int]:
-        """The outputs at all times, and the one of the last time that is run."""
+        """Returns the outputs at all times, and the output of the time that is run last."""
         widths = [program.steps[step].shape[1] for step in signal.parts[0]]
         gates = _Gates(program, arrays, widths, self.hidden, self.letters, self.joint)
         state: State = (None,) * len(self._states)
@@ -185,7 +197,7 @@ class Recurrent(ABC):
         cell = self._cell(program, gates, arrays)
         for time in reversed(times) if reverse else times:
             new = cell(signal.parts[time], state)
-            if signal.masks:  # None: the first time of all, which every sample has
+            if signal.masks:  # a state is None only at the first time, which every sample has
                 mask = signal.masks[time]
                 new = tuple(
                     n if s is None else program.add("where", mask, n, s) for n, s in zip(new, state, strict=True)
@@ -196,7 +208,7 @@ class Recurrent(ABC):
 
     @abstractmethod
     def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
-        """The function ``(x, state) -> state``."""
+        """Returns the function ``(x, state) -> state``, which adds the steps of one time."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +220,7 @@ class RNN(Recurrent):
     inputs, hidden, bias, joint, return_sequences, bidirectional, initial_state, name
         As for every `Recurrent` layer.
     activation : str
-        "tanh", "relu", or another elementwise activation.
+        "tanh", "relu", or another activation that acts entry by entry.
     """
 
     activation: str = "tanh"
@@ -232,7 +244,7 @@ class RNN(Recurrent):
 
 @dataclass(frozen=True)
 class GRU(Recurrent):
-    """The gated recurrent unit (Cho et al. 2014): gates r and z, candidate n.
+    """The gated recurrent unit (Cho et al. 2014), with the gates r and z and the candidate n.
 
     Parameters
     ----------
@@ -241,10 +253,10 @@ class GRU(Recurrent):
     gates : str
         The order of r, z and n in the columns: "rzn" as in PyTorch, "zrn" as in Keras.
     reset_after : bool
-        True, as in PyTorch and Keras: ``n = tanh(x Wx + bx + r (h Wh + bh))``; a single b goes with x.
-        False, as in the paper: ``n = tanh(x Wx + (r h) Wh + b)``.
+        With True, as in PyTorch and Keras, ``n = tanh(x Wx + bx + r (h Wh + bh))``; a single b is added as bx is. With
+        False, as in the paper, ``n = tanh(x Wx + (r h) Wh + b)``.
     keep : {"z", "1-z"}
-        What the old state is multiplied with. "z", as in PyTorch and Keras: ``h' = (1 - z) n + z h``.
+        What the old state is multiplied with. With "z", as in PyTorch and Keras, ``h' = (1 - z) n + z h``.
     """
 
     gates: str = "rzn"
@@ -299,9 +311,9 @@ class LSTM(Recurrent):
         Whether i, f and o also see the cell state (o the new one), through the rows of an array P of shape
         (3, hidden), in the order i, f, o.
     forget_bias : float
-        Added to f before its sigmoid.
+        A number that is added to f before its sigmoid.
     coupled : bool
-        ``i = 1 - f``: then there is no i among the gates ("fgo"), and P has the two rows f, o.
+        Whether ``i = 1 - f``. Then there is no i among the gates ("fgo"), and P has the two rows f, o.
     """
 
     gates: str = ""
@@ -354,7 +366,7 @@ class LSTM(Recurrent):
 
 
 def _mix(program: Program, z: int, old: int | None, new: int | None) -> int:
-    """``z old + (1 - z) new = new + z (old - new)``, where one may be None for zeros."""
+    """Adds the mixture ``z old + (1 - z) new = new + z (old - new)``, where one may be None for zeros."""
     if new is None:
         assert old is not None
         return program.add("multiply", z, old)

@@ -1,4 +1,4 @@
-"""All primitives, by name; each family of steps is one file, and each primitive one record in it."""
+"""Collects all primitives by name. Each family of steps has a file, in which each primitive is one record."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def _by_name(*families: tuple[Primitive, ...]) -> Mapping[str, Primitive]:
     return MappingProxyType(found)
 
 
+#: All primitives, by name.
 PRIMITIVES = _by_name(
     leaves.PRIMITIVES,
     movement.PRIMITIVES,
@@ -27,7 +28,7 @@ PRIMITIVES = _by_name(
     arithmetic.PRIMITIVES,
     costs.PRIMITIVES,
 )
-#: The functions of one number.
+#: The names of the functions of one number.
 ENTRYWISE = tuple(primitive.name for primitive in elementwise.PRIMITIVES)
-#: What a layer can take as its activation.
+#: The names of what a layer can take as its activation.
 ACTIVATIONS = (*ENTRYWISE, *(primitive.name for primitive in softmax.PRIMITIVES))

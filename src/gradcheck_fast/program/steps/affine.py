@@ -1,6 +1,6 @@
-"""Sums of products with parameters, ``sum of x @ W + sum of x * w + sum of b + offset``.
+"""Defines the affine step: sums of products with parameters, ``sum of x @ W + sum of x * w + sum of b + offset``.
 
-Vectors may have the shape (width,) or (1, width). Terms come in the order biases, matrices, diagonals.
+The vectors w and b may have the shape (width,) or (1, width).
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ from gradcheck_fast.program.primitive import Primitive, Shape, changes
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
 
-#: The kinds of terms: a bias takes one input, the others take what is multiplied, and by what.
+#: The kinds of terms. A bias takes one input; the others take two, the step that is multiplied and the parameter.
 BIAS, MATRIX, DIAGONAL = "bias", "matrix", "diagonal"
 
 
 class Term(NamedTuple):
-    """A summand: its kind, and the numbers of its inputs: what is multiplied (None for a bias), and the parameter."""
+    """A summand of an affine step.
+
+    Attributes
+    ----------
+    kind : str
+        `BIAS`, `MATRIX` or `DIAGONAL`.
+    multiplied : int or None
+        Which input is multiplied; None for a bias.
+    parameter : int
+        Which input is the parameter.
+    """
 
     kind: str
     multiplied: int | None
@@ -64,7 +74,7 @@ def _value(x: Sequence[Reals], *, terms: tuple[str, ...], shape: Shape, offset: 
 def _difference(
     x: Sequence[Reals], d: Sequence[Reals | None], *, terms: tuple[str, ...], shape: Shape, offset: float
 ) -> Reals:
-    """(a + da)(W + dW) - a W = da (W + dW) + a dW"""
+    """Returns the exact difference; of a product it is (a + da)(W + dW) - a W = da (W + dW) + a dW."""
     full, total = changes(x, d), np.zeros(shape)
     for kind, multiplied, parameter in terms_of(terms):
         w, dw = x[parameter], full[parameter]
@@ -78,7 +88,10 @@ def _difference(
 
 
 def _back(x: Sequence[Reals], k: int, up: Reals, *, terms: tuple[str, ...], shape: Shape, offset: float) -> Reals:
-    """The transposes of a -> a W and of W -> a W, and of the sum over samples that copies a vector to each."""
+    """Applies the transpose of the map from input k to the output, such as a -> a W or W -> a W.
+
+    A vector is used by every sample, so what goes back to it is summed over the samples.
+    """
     for kind, multiplied, parameter in terms_of(terms):
         w = x[parameter]
         if k == multiplied:
@@ -109,7 +122,7 @@ def _smooth(x: Sequence[Reals], *, shape: Shape, **attributes: Any) -> Reals:
     return np.empty((0, *shape))
 
 
-#: Attributes: terms (the kind of each), shape, offset (a number that is added).
+#: The affine step. Its attributes are terms (the kind of each), shape, and offset (a number that is added).
 AFFINE = Primitive("affine", "{0} @ W", _shape, _value, _difference, _back, _reach, _smooth, _work)
 
 PRIMITIVES = (AFFINE,)

@@ -1,4 +1,4 @@
-"""Arithmetic of two steps, entry by entry, and the choice between them."""
+"""Defines the arithmetic of two steps, entry by entry, and the choice between two steps."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ def binary(
     name: str, written: str, value: Callable[[Reals, Reals], Reals],
     difference: Callable[[Reals, Reals, Reals, Reals], Reals], back: Callable[..., Reals] | None = None,
 ) -> Primitive:  # fmt: skip
-    """A smooth function of two numbers, entry by entry.
+    """Returns the primitive of a smooth function of two numbers a and b, applied entry by entry.
 
     Parameters
     ----------
     name : str
-        Also that of its kernel in ``csrc/steps/pairwise.h``.
+        Its name, and that of its kernel in ``csrc/steps/pairwise.h``.
     written : str
+        The format string for reports.
     value : callable
-        Of a and b.
+        ``value(a, b)`` returns the value.
     difference : callable
-        Of a, b, da, db.
+        ``difference(a, b, da, db)`` returns the exact difference.
     back : callable, optional
-        As in `Primitive`, for functions that are linear in each number: their transposes. None: the slopes of others
-        are found by differences.
+        As in `Primitive`; for functions that are linear in each number, it applies their transposes. If it is None,
+        slopes are found by differences.
     """
 
     def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
@@ -93,7 +94,7 @@ def _where_reach(masks: Sequence[Mask]) -> Mask:
     return masks[0] | masks[1] | masks[2]
 
 
-#: The second input where the first, a mask of data with one column, is not 0; else the third.
+#: The choice: the second input where the first, a mask of data with one column, is not 0, and the third elsewhere.
 WHERE = Primitive(
     "where", "({1} or {2})", _where_shape, lambda x: np.where(x[0] != 0.0, x[1], x[2]), _where_difference, _where_back,
     _where_reach, lambda x: np.empty((0, *x[1].shape)), _size,

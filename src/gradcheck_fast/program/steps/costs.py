@@ -1,7 +1,7 @@
-"""Costs: what each sample's outputs x and targets y give as one number, times a scale that the reduction says.
+"""Defines the costs: functions of each sample's outputs x and targets y, times a scale that the reduction sets.
 
 A cost takes x of shape (samples, width), y of the same shape, or (samples, 1) for a class, and perhaps a mask of shape
-(samples, 1): samples in which it is 0 cost nothing. It gives one number per sample, shape (samples,).
+(samples, 1). Samples in which the mask is 0 cost nothing. The value is one number per sample, of shape (samples,).
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from gradcheck_fast.program.steps.softmax import softmax
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals, Shape
 
-#: Rows of x, y and the constant -> the cost of each row.
+#: A function of the rows x and y and of the constant that returns the cost of each row.
 Value = Callable[["Reals", "Reals", float], "Reals"]
-#: Rows of x, y, the change of x, and the constant -> the change of the cost of each row.
+#: A function of the rows x and y, the change of x, and the constant that returns the change of the cost of each row.
 Difference = Callable[["Reals", "Reals", "Reals", float], "Reals"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cost(Primitive):
-    """A cost, and what else is known of it.
+    """A primitive that is a cost, with what else is known about it.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class Cost(Primitive):
     by_class : bool
         Whether y is a class instead of a row.
     link : str
-        The activation that has been applied to x where `of_link` would be the cost; "" where there is none.
+        The activation that this cost contains, so that it takes logits; "" if it contains none.
     of_link : str
-        The name of the cost that takes what `link` gives, where this one takes its input; "" where there is none.
+        The name of the same cost without the activation: it takes what `link` returns; "" if there is no `link`.
     """
 
     separable: bool
@@ -75,7 +75,7 @@ def _work(shapes: Sequence[Shape], *, constant: float, scale: float) -> float:
 def _cost(
     name: str, value: Value, difference: Difference, *, link: str = "", of_link: str = "", by_class: bool = False
 ) -> Cost:
-    """A cost of that kernel; what the kernel's table says of it is taken from there."""
+    """Returns the cost with the kernel of that name; `separable` and kinks are taken from the kernels' table."""
     known = _kernels.COSTS[name]
 
     def counted(x: Sequence[Reals], scale: float) -> Reals | float:
@@ -91,7 +91,7 @@ def _cost(
         return np.asarray(counted(x, scale) * difference(x[0], x[1], change, constant))
 
     def back(x: Sequence[Reals], k: int, up: Reals, *, constant: float, scale: float) -> Reals:
-        """A central difference by each entry of a row, the others at rest."""
+        """Differences the cost by each entry of a row while the others stay as they are, and multiplies by `up`."""
         if k != 0:
             raise ValueError(f"{name}: targets and masks are data, and have no sensitivity")
         slopes = np.empty_like(x[0])
@@ -113,7 +113,7 @@ def _cost(
 
 
 def _sum(value: Value, difference: Difference) -> tuple[Value, Difference]:
-    """A separable cost, from its value and difference of one entry."""
+    """Returns the value and difference of a separable cost, made of those of one entry."""
     return (
         lambda x, y, constant: value(x, y, constant).sum(axis=1),
         lambda x, y, d, constant: difference(x, y, d, constant).sum(axis=1),
@@ -121,18 +121,18 @@ def _sum(value: Value, difference: Difference) -> tuple[Value, Difference]:
 
 
 def _absolute_difference(x: Reals, y: Reals, d: Reals, constant: float) -> Reals:
-    """|x - y| = max(x - y, 0) + max(y - x, 0), each by case."""
+    """Returns the exact difference of |x - y| = max(x - y, 0) + max(y - x, 0), part by part."""
     return positive_part_difference(x - y, d) + positive_part_difference(y - x, -d)
 
 
 def _huber(x: Reals, y: Reals, c: float) -> Reals:
-    """t^2/2 + c max(|r| - c, 0) with r = x - y and t = clip(r, -c, c)."""
+    """Returns Huber's error, written as t^2/2 + c max(|r| - c, 0) with r = x - y and t = clip(r, -c, c)."""
     t = np.clip(x - y, -c, c)
     return 0.5 * t * t + c * np.maximum(np.abs(x - y) - c, 0.0)
 
 
 def _huber_difference(x: Reals, y: Reals, d: Reals, c: float) -> Reals:
-    """(t' - t)(t' + t)/2 for the square; what is beyond c on either side by case."""
+    """Returns the exact difference: (t' - t)(t' + t)/2 for t^2/2, and those of the parts beyond c on either side."""
     r = x - y
     t, inner = np.clip(r, -c, c), clip_difference(r, d, -c, c)
     outer = positive_part_difference(r - c, d) + positive_part_difference(-r - c, -d)
@@ -140,18 +140,18 @@ def _huber_difference(x: Reals, y: Reals, d: Reals, c: float) -> Reals:
 
 
 def _weighted_log(w: Reals, x: Reals) -> Reals:
-    """-w log x, and nothing where w = 0, even if x is 0 there."""
+    """Returns -w log x, which is 0 where w = 0, even if x is 0 there."""
     return -w * np.log(np.where(w == 0.0, 1.0, x))
 
 
 def _weighted_log_difference(w: Reals, x: Reals, d: Reals) -> Reals:
-    """-w log1p(d/x); nothing where w = 0 or d = 0."""
+    """Returns -w log1p(d/x), the exact difference of -w log x, which is 0 where w = 0 or d = 0."""
     counts = (w != 0.0) & (d != 0.0)
     return -w * np.log1p(np.where(counts, d, 0.0) / np.where(counts, x, 1.0))
 
 
 def _binary_logits_difference(x: Reals, y: Reals, d: Reals, constant: float) -> Reals:
-    """(1 - y) softplus(x) + y softplus(-x), each differenced."""
+    """Returns the exact difference of (1 - y) softplus(x) + y softplus(-x), term by term."""
     return (1.0 - y) * softplus_difference(x, d) + y * softplus_difference(-x, -d)
 
 
@@ -160,14 +160,14 @@ def _one_hot(x: Reals, y: Reals) -> Reals:
 
 
 def _logits(x: Reals, y: Reals, constant: float) -> Reals:
-    """The sum over k of y_k (log of the sum of e^x - x_k)."""
+    """Returns the sum over k of y_k (s - x_k), where s is the logarithm of the sum of e^x over the row."""
     top = x.max(axis=1)
     log_sum = top + np.log(np.exp(x - top[:, np.newaxis]).sum(axis=1))
     return np.asarray(y.sum(axis=1) * log_sum - (y * x).sum(axis=1))
 
 
 def _logits_difference(x: Reals, y: Reals, d: Reals, constant: float) -> Reals:
-    """Y log1p(sum of p expm1(d - m)), p = softmax(x), Y the sum of y and m = sum of y d / Y."""
+    """Returns Y log1p(sum of p expm1(d - m)) with p = softmax(x), Y the sum of y, and m = (sum of y d) / Y."""
     weight = y.sum(axis=1)
     mean = ((y * d).sum(axis=1) / weight)[:, np.newaxis]
     return np.asarray(weight * np.log1p((softmax(x) * np.expm1(d - mean)).sum(axis=1)))
@@ -221,6 +221,7 @@ PRIMITIVES = (
         by_class=True,
     ),
 )
+#: All costs, by name.
 COSTS = {cost.name: cost for cost in PRIMITIVES}
-#: The costs that take the input of an activation, by the names of those that take its result.
+#: The costs that contain an activation, by the names of the costs that take the result of that activation.
 BEFORE_LINK = {cost.of_link: cost for cost in PRIMITIVES if cost.of_link}

@@ -1,7 +1,8 @@
-"""Functions of one number, entry by entry: each with its value, and the exact difference f(z + d) - f(z).
+"""Defines the functions of one number that act entry by entry, each by its value and its exact difference.
 
-The differences are identities that do not cancel. They are written here for the sake of being read; the kernels of
-``csrc/steps/elementwise.h`` reach further out and lose fewer digits. Where slopes jump is said there, once.
+The exact difference is f(z + d) - f(z), rewritten so that nothing cancels. The formulas here are written to be read;
+the kernels of ``csrc/steps/elementwise.h`` reach further out and lose fewer digits. Only those kernels say where slopes
+jump.
 """
 
 from __future__ import annotations
@@ -21,26 +22,37 @@ if TYPE_CHECKING:
 
 #: The slope of leaky_relu below zero.
 LEAKY_SLOPE = 0.01
-#: selu's alpha (Klambauer et al., Self-Normalizing Neural Networks, 2017).
+#: The alpha of selu (Klambauer et al., Self-Normalizing Neural Networks, 2017).
 SELU_ALPHA = 1.6732632423543772848170429916717
-#: selu's scale (ibid.).
+#: The scale of selu (ibid.).
 SELU_SCALE = 1.0507009873554804934193349852946
 #: The factor of the cube in gelu_tanh (Hendrycks and Gimpel, Gaussian Error Linear Units, 2016).
 GELU_CUBIC = 0.044715
-#: gelu_tanh is z sigma(this times (z + GELU_CUBIC z^3)).
+#: The other factor of gelu_tanh, which is z sigma(TWO_SQRT_2_OVER_PI (z + GELU_CUBIC z^3)).
 TWO_SQRT_2_OVER_PI = 2.0 * math.sqrt(2.0 / math.pi)
-#: Operations that one evaluation is taken to cost.
+#: The estimated number of operations of one evaluation.
 WORK = 30.0
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
-#: Gauss-Legendre quadrature with 8 points on [-1, 1] (Abramowitz and Stegun, table 25.4); it is symmetric.
+#: The positive nodes of Gauss-Legendre quadrature with 8 points on [-1, 1] (Abramowitz and Stegun, table 25.4).
 _NODE = np.array([0.18343464249564980494, 0.52553240991632898582, 0.79666647741362673959, 0.96028985649753623168])
+#: The weights of these nodes (ibid.).
 _WEIGHT = np.array([0.36268378337836198297, 0.31370664587788728734, 0.22238103445337447054, 0.10122853629037625915])
+#: All nodes and weights: the quadrature is symmetric.
 _NODES, _WEIGHTS = np.concatenate([-_NODE, _NODE]), np.concatenate([_WEIGHT, _WEIGHT])
 
 
 def unary(name: str, value: Callable[[Reals], Reals], difference: Callable[[Reals, Reals], Reals]) -> Primitive:
-    """A function of one number; its kernel has the same name, and says at which z the slope jumps."""
+    """Returns the primitive of a function of one number; the kernel of the same name says where the slope jumps.
+
+    Parameters
+    ----------
+    name : str
+    value : callable
+        ``value(z)`` returns the value.
+    difference : callable
+        ``difference(z, d)`` returns the exact difference.
+    """
     jumps = np.array(_kernels.ELEMENTWISE[name].kinks)
 
     def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
@@ -60,38 +72,43 @@ def unary(name: str, value: Callable[[Reals], Reals], difference: Callable[[Real
 
 
 def sigmoid(z: Reals) -> Reals:
-    """1 / (1 + e^-z), without overflow."""
+    """Returns 1 / (1 + e^-z), without overflow."""
     e = np.exp(-np.abs(z))
     return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
 
 
 def sigmoid_difference(z: Reals, d: Reals) -> Reals:
-    """s(b) - s(a) = s(b) s(-a) (1 - e^(a - b)), where b > a is the greater of z and z + d."""
+    """Returns the exact difference of the sigmoid s.
+
+    It is s(b) - s(a) = s(b) s(-a) (1 - e^(a - b)) with the sign of d, where b is the greater of z and z + d, and a the
+    lesser.
+    """
     greater, lesser = np.maximum(z, z + d), np.minimum(z, z + d)
     return np.copysign(sigmoid(greater) * sigmoid(-lesser) * -np.expm1(-np.abs(d)), d)
 
 
 def positive_part_difference(z: Reals, d: Reals) -> Reals:
-    """max(z + d, 0) - max(z, 0), by case: each side keeps every digit of d that it can."""
+    """Returns max(z + d, 0) - max(z, 0), case by case so that no digits of d are lost where both are positive."""
     moved = z + d
     return np.where(moved > 0.0, np.where(z > 0.0, d, moved), np.where(z > 0.0, -z, 0.0))
 
 
 def clip_difference(z: Reals, d: Reals, low: float, high: float) -> Reals:
-    """clip(z + d, low, high) - clip(z, low, high), by case likewise."""
+    """Returns clip(z + d, low, high) - clip(z, low, high), case by case so that no digits of d are lost between."""
     below, above = np.clip((z - low) + d, 0.0, high - low), np.clip((z - high) + d, low - high, 0.0)
     return np.where(z < low, below, np.where(z > high, above, np.clip(d, low - z, high - z)))
 
 
 def softplus(z: Reals) -> Reals:
-    """log(1 + e^z)"""
+    """Returns log(1 + e^z), without overflow."""
     return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
 
 
 def softplus_difference(z: Reals, d: Reals) -> Reals:
-    """log1p(s expm1(d)) with s = sigma(z); log(sigma(-z) + s e^d), which is the same, where the argument nears -1.
+    """Returns the exact difference of softplus: log1p(s expm1(d)) with s = sigma(z).
 
-    Far up, where e^d would overflow, two values are subtracted: the new one is then by far the greater.
+    Where the argument of log1p nears -1, it is computed as log(sigma(-z) + s e^d), which is equal. For large d, where
+    e^d would overflow, two values are subtracted: the new one is then by far the greater.
     """
     s, step = sigmoid(z), np.minimum(d, 30.0)
     x = s * np.expm1(step)
@@ -100,12 +117,15 @@ def softplus_difference(z: Reals, d: Reals) -> Reals:
 
 
 def exponential_unit(z: Reals, alpha: float) -> Reals:
-    """z for z > 0, alpha (e^z - 1) below."""
+    """Returns z where z > 0, and alpha (e^z - 1) elsewhere."""
     return np.where(z > 0.0, z, alpha * np.expm1(np.minimum(z, 0.0)))
 
 
 def exponential_unit_difference(z: Reals, d: Reals, alpha: float) -> Reals:
-    """d on the right, alpha e^z expm1(d) on the left; across 0 both parts have one sign, and may be subtracted."""
+    """Returns the exact difference of the exponential unit: d right of 0, and alpha e^z expm1(d) left of it.
+
+    Where z and z + d lie on different sides of 0, the two values differ in sign and are subtracted without loss.
+    """
     moved = z + d
     left = alpha * np.exp(np.minimum(z, 0.0)) * np.expm1(np.minimum(d, -z))
     across = exponential_unit(moved, alpha) - exponential_unit(z, alpha)
@@ -113,7 +133,10 @@ def exponential_unit_difference(z: Reals, d: Reals, alpha: float) -> Reals:
 
 
 def softsign_difference(z: Reals, d: Reals) -> Reals:
-    """d / ((1 + |z|)(1 + |z + d|)) on one side of 0; across it both parts have one sign."""
+    """Returns the exact difference of z / (1 + |z|): d / ((1 + |z|)(1 + |z + d|)) on one side of 0.
+
+    Where z and z + d lie on different sides of 0, the two values differ in sign and are subtracted without loss.
+    """
     moved = z + d
     size, new_size = 1.0 + np.abs(z), 1.0 + np.abs(moved)
     along, across = d / (size * new_size), moved / new_size - z / size
@@ -121,15 +144,15 @@ def softsign_difference(z: Reals, d: Reals) -> Reals:
 
 
 def normal_cdf(z: Reals) -> Reals:
-    """The normal distribution function Phi."""
+    """Returns the normal distribution function Phi at z."""
     return 0.5 * np.asarray(_erfc(-z / math.sqrt(2.0)))
 
 
 def normal_cdf_difference(z: Reals, d: Reals) -> Reals:
-    """The integral of the density over [z, z + d] by quadrature; where that is long, two values subtracted.
+    """Returns Phi(z + d) - Phi(z): the integral of the density by quadrature, or two values subtracted if d is large.
 
-    Gauss-Legendre quadrature is exact to rounding while |d| (1 + |z + d/2|) <= 3/2. In a tail the values that are
-    subtracted are those of that tail.
+    Gauss-Legendre quadrature is exact to rounding while |d| (1 + |z + d/2|) <= 3/2. Above 0 the values that are
+    subtracted are those of the upper tail, Phi(-z), so that no digits are lost there.
     """
     middle, moved = z + 0.5 * d, z + d
     points = middle[..., np.newaxis] + 0.5 * d[..., np.newaxis] * _NODES
@@ -143,7 +166,10 @@ def _gelu_gate(z: Reals) -> Reals:
 
 
 def gelu_tanh_difference(z: Reals, d: Reals) -> Reals:
-    """Of z sigma(w(z)) with w = 2 g; the cube's difference is d (3 z (z + d) + d^2)."""
+    """Returns the exact difference of z sigma(w(z)), where w is `_gelu_gate`.
+
+    The exact difference of the cube in w is d (3 z (z + d) + d^2).
+    """
     inner = TWO_SQRT_2_OVER_PI * d * (1.0 + GELU_CUBIC * (3.0 * z * (z + d) + d * d))
     return d * sigmoid(_gelu_gate(z)) + (z + d) * sigmoid_difference(_gelu_gate(z), inner)
 

@@ -1,4 +1,4 @@
-"""Where a program begins: the data, the targets and the parameters, which are given and not computed."""
+"""Defines the leaves of a program: data, targets and parameters, whose values are given and not computed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradcheck_fast.program.primitive import Primitive, Shape, smooth
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask
 
-#: The matrices that input steps read: the data and the targets.
+#: The names of the two matrices that input steps read.
 DATA, TARGETS = "data", "targets"
 
 
@@ -30,9 +30,9 @@ def _leaf(name: str) -> Primitive:
     return Primitive(name, name, _own_shape, _given, _given, _given, _itself, smooth, lambda shapes, **attributes: 0.0)
 
 
-#: Columns of the data or targets, from ``begin`` on; attributes: matrix, begin, shape.
+#: Columns of the data or of the targets, from ``begin`` on. Its attributes are matrix, begin and shape.
 INPUT = _leaf("input")
-#: An array of the user's parameters; attributes: shape.
+#: An array of the user's parameters. Its attribute is shape.
 PARAMETER = _leaf("parameter")
 
 PRIMITIVES = (INPUT, PARAMETER)

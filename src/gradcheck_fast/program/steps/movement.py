@@ -1,4 +1,4 @@
-"""Steps that move numbers and compute nothing: each is linear, and its transpose moves them back."""
+"""Defines the steps that move numbers and compute nothing. Each is linear, and its transpose moves them back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradcheck_fast.program.primitive import Primitive, Shape, changes, smooth
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
 
-#: For each axis where a part begins and ends.
+#: Where a part of an array begins and ends, for each axis.
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -49,7 +49,7 @@ def _no_work(shapes: Sequence[Shape], **attributes: Any) -> float:
     return 0.0
 
 
-#: A part of an array, without gaps; attributes: ranges.
+#: A part of an array, without gaps. Its attribute is ranges.
 SLICE = Primitive(
     "slice", "{0}[...]", _slice_shape, _slice_value, _slice_difference, _slice_back, _slice_reach, smooth, _no_work
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Softmax along the last axis."""
+"""Defines softmax along the last axis."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 
 def softmax(z: Reals) -> Reals:
-    """e^z over the sum of these along the last axis."""
+    """Returns e^z divided by its sum along the last axis, without overflow."""
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
 def softmax_difference(p: Reals, d: Reals) -> Reals:
-    """p_k (u_k - S) / (1 + S) with u = expm1(d) and S = sum of p u; d is taken relative to that of the likeliest class.
+    """Returns the exact difference p_k (u_k - S) / (1 + S) of softmax where its value is p.
 
-    Softmax does not change when every d moves by one constant. Then u - S loses nothing even where one p is nearly 1.
+    Here u = expm1(d), S is the sum of p u, and the d of the likeliest class has been subtracted from every d. That does
+    not change the result, because softmax is the same if all its inputs move by one constant, and it keeps u - S from
+    losing digits where one p is nearly 1.
     """
     likeliest = p.argmax(axis=-1)[..., np.newaxis]
     u = np.expm1(d - np.take_along_axis(d, likeliest, axis=-1))
@@ -32,7 +34,10 @@ def softmax_difference(p: Reals, d: Reals) -> Reals:
 
 
 def softmax_back(p: Reals, up: Reals) -> Reals:
-    """The Jacobian of softmax where it is p, times `up`: as it is symmetric, a central difference along `up`."""
+    """Returns the Jacobian of softmax, where its value is p, times `up`.
+
+    The Jacobian is symmetric, so that this is a central difference of softmax along `up`.
+    """
     h = SLOPE_STEP / max(1.0, float(np.abs(up).max(initial=0.0)))
     return (softmax_difference(p, h * up) - softmax_difference(p, -h * up)) / (2.0 * h)
 
@@ -49,6 +54,7 @@ def _work(shapes: Sequence[Shape]) -> float:
     return WORK * float(np.prod(shapes[0], dtype=float))
 
 
+#: Softmax along the last axis.
 SOFTMAX = Primitive(
     "softmax", "softmax({0})", one_shape, lambda x: softmax(x[0]), _difference,
     lambda x, k, up: softmax_back(softmax(x[0]), up), _reach, smooth, _work,
