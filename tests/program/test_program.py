@@ -5,20 +5,9 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from programs import SAMPLES, dense_program
 
 from gradcheck_fast.program.program import Program, Source
-
-SAMPLES = 3
-
-
-def dense_program():
-    """Returns a program for half of the squared error of tanh(x W + b) V."""
-    program = Program(SAMPLES)
-    x, W, b, V = program.input(2), program.parameter((2, 4)), program.parameter((4,)), program.parameter((4, 2))
-    hidden = program.add("tanh", program.affine([(x, W)], b))
-    program.cost("squared_error", program.affine([(hidden, V)]), program.target(2), constant=0.5)
-    return program
-
 
 # ---- steps
 
