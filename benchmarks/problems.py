@@ -48,7 +48,7 @@ class DenseProblem:
         return -p[np.arange(self.samples), self.y].mean()
 
     def _flat_cost(self, flat, library, X, y):
-        """The same for PyTorch and JAX, which agree in the names used here."""
+        """Returns the loss for PyTorch and JAX, which agree in the names used here."""
         a, last, begin = X, len(self.widths) - 1, 0
         for k, (n, m) in enumerate(pairwise(self.widths), 1):
             W = flat[begin : begin + n * m].reshape(n, m)

@@ -1,5 +1,5 @@
 /* exp, expm1, log, log1p and the logistic pair, inline and free of branches, so that a loop that calls them
- * vectorises for whatever instruction set it is compiled for. Each is within 2 ulp (tests/test_elementary.py).
+ * vectorises for whatever instruction set it is compiled for. Each is within 2 ulp (tests/kernels/test_elementary.py).
  *
  * exp:   x = k ln2 + r with |r| <= ln2/2;  expm1(r) by its Taylor series;  e^x = 2^k (1 + expm1(r)).
  * log1p: 1 + x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2));  s = f/(2+f);  log(1+f) = 2 artanh(s).

@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+#: How Cython calls the types of the header. There an int is always a truth value.
 TYPES = {"ptrdiff_t": "Py_ssize_t", "int": "bint"}
 
 

@@ -1,6 +1,8 @@
 """Writes the type stubs of the compiled modules, from their sources: beside each ``_name.pyx`` a ``_name.pyi``.
 
-    python tools/write_stubs.py src/gradcheck_fast
+    python tools/write_stubs.py src/gradcheck_fast [DIRECTORY]
+
+With a directory, they are written there, in the same folders.
 
 Public is what does not begin with an underscore: functions (what they return is annotated in the source), extension
 classes with their readonly attributes, named tuples, annotated constants, and the enums that a .pxd exports.

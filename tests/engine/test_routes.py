@@ -73,7 +73,7 @@ def test_the_last_layer_is_perturbed_for_less(tables):
 
 def test_a_matrix_that_is_used_once_skips_samples_whose_input_is_zero(tables):
     compiled_by_parameter = Routes.of_parameters(tables)
-    skips = [route[3] for route in compiled_by_parameter._routes]
+    skips = [route["skip"] for route in compiled_by_parameter._routes]
     terms = [term for _, term in tables.rows.terms]
     assert [skip >= 0 for skip in skips] == [True, False, True]
     assert all(terms[skip].step >= 0 for skip in skips if skip >= 0)

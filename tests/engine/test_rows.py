@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pickle
 
-import numpy as np
 import pytest
 
-from gradcheck_fast.engine import _program
+from gradcheck_fast.engine._program import Kind
 from gradcheck_fast.engine.rows import lower
 from gradcheck_fast.engine.tables import Tables
 from gradcheck_fast.program.primitive import Primitive
@@ -33,7 +32,26 @@ def test_parameters_become_blocks_that_cover_the_arrays():
 def test_parts_that_leave_something_out():
     program = Program(SAMPLES)
     program.block(program.parameter((2, 6)), columns=4)
-    with pytest.raises(ValueError, match="8 of 12 entries"):
+    with pytest.raises(ValueError, match="of 12 entries 4 are in no part, and 0 in several"):
+        lower(program)
+
+
+def test_parts_that_overlap():
+    program = Program(SAMPLES)
+    array = program.parameter((2, 6))
+    for column in (0, 1):
+        program.block(array, column=column, columns=3)
+    with pytest.raises(ValueError, match="of 12 entries 4 are in no part, and 4 in several"):
+        lower(program)
+
+
+def test_an_array_that_is_used_whole_and_in_parts():
+    program = Program(SAMPLES)
+    x, W = program.input(2), program.parameter((2, 6))
+    program.block(W, columns=3)
+    program.block(W, column=3)
+    program.affine([(x, W)])
+    with pytest.raises(ValueError, match="step 4, affine: parameter 1 is used as a whole here, and in parts elsewhere"):
         lower(program)
 
 
@@ -79,7 +97,7 @@ def test_targets_that_are_computed():
     program = Program(SAMPLES)
     x = program.input(2)
     program.cost("squared_error", x, program.add("tanh", x))
-    with pytest.raises(ValueError, match="tanh: the row executor compares with columns of the targets only"):
+    with pytest.raises(ValueError, match=r"squared_error: .*columns of the targets only, not tanh"):
         lower(program)
 
 
@@ -95,14 +113,24 @@ def test_a_primitive_that_the_executor_does_not_know_is_named(monkeypatch):
         lower(program)
 
 
-def test_tables_with_a_kind_that_does_not_exist():
+@pytest.fixture
+def rows():
     program = Program(SAMPLES)
-    program.cost("squared_error", program.affine([(program.input(1), program.parameter((1, 1)))]), program.target(1))
-    tables = Tables(lower(program))
-    tables.steps["kind"][0] = 99
-    nothing = np.empty(0, _program.ROUTE), np.empty(0, _program.USE)
-    with pytest.raises(ValueError, match="step 0: the row executor knows no steps of kind 99"):
-        _program.CompiledProgram(tables.steps, tables.terms, tables.packing.table, *nothing, 1, 1, 16, 1, "baseline")
+    hidden = program.affine([(program.input(1), program.parameter((1, 1)))])
+    program.cost("squared_error", program.add("add", hidden, hidden), program.target(1))
+    return lower(program)
+
+
+def test_a_kind_that_a_part_of_the_executor_does_not_know_is_named(rows, monkeypatch):
+    monkeypatch.setattr("gradcheck_fast.engine.tables.KINDS", frozenset(Kind) - {Kind.PAIRWISE})
+    with pytest.raises(ValueError, match=r"step 2, add: the row executor knows no steps of kind <Kind.PAIRWISE: 4>"):
+        Tables(rows)
+
+
+def test_a_third_input_is_not_dropped(rows):
+    rows.steps[2] = rows.steps[2]._replace(inputs=(1, 1, 1))
+    with pytest.raises(ValueError, match="step 2, add: the row executor takes two inputs, got 3"):
+        Tables(rows)
 
 
 def test_row_programs_can_be_pickled():

@@ -29,6 +29,29 @@ def test_an_input_that_does_not_fit_names_the_step_and_where_it_comes_from():
         program.add("add", program.input(2), program.input(3))
 
 
+def test_an_attribute_that_the_primitive_has_not():
+    program = Program(SAMPLES)
+    with pytest.raises(ValueError, match=r"step 1, tanh: .*alpha"):
+        program.add("tanh", program.input(2), alpha=3.0)
+    with pytest.raises(ValueError, match=r"step 2, squared_error: .*scale"):
+        program.add("squared_error", 0, program.target(2), constant=1.0)
+
+
+@pytest.mark.parametrize("number", [-1, 1, 7])
+def test_an_input_that_is_no_earlier_step(number):
+    program = Program(SAMPLES)
+    program.input(2)
+    with pytest.raises(ValueError, match=rf"step 1, tanh: expected inputs from 0 to 0, got {number}"):
+        program.add("tanh", number)
+
+
+def test_after_an_error_steps_no_longer_come_from_there():
+    program = Program(SAMPLES)
+    with pytest.raises(RuntimeError), program.at(Source("layer 1")):
+        raise RuntimeError
+    assert not any(program.steps[program.input(1)].source)
+
+
 def test_an_unknown_primitive():
     with pytest.raises(ValueError, match=r"there is no primitive 'sigmiod'.*sigmoid"):
         Program(SAMPLES).add("sigmiod", 0)

@@ -69,7 +69,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_twin_agrees_with_the_row_executor(name):
-    """The same program, once by the plain rules and once by the compiled engine, to some roundings."""
+    """Both run one program, by the plain rules and by the compiled engine, and agree to some roundings."""
     net, random = NETWORKS[name], np.random.default_rng(3)
     X = random.normal(size=(4, 3) if name == "dense" else (4, 5, 3))
     y = random.integers(0, 2, 4) if name == "dense" else random.normal(size=(4, 5, 2) if name == "lstm" else (4, 2))

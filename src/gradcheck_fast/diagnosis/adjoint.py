@@ -18,7 +18,7 @@ from gradcheck_fast.engine.rounding import slopes
 from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.losses.network_loss import decay_of
-from gradcheck_fast.numerical.gradient import EXACT_STEP
+from gradcheck_fast.program.primitive import SLOPE_STEP
 from gradcheck_fast.program.steps.affine import terms_of
 from gradcheck_fast.program.steps.movement import SLICE
 
@@ -180,11 +180,11 @@ def cost_slope(name: str, x: Rows, targets: Rows, constant: float) -> Rows:
     slopes = np.empty_like(x)
     samples, width = x.shape
     several = max(1, _BLOCK // (width * width))
-    h = EXACT_STEP * np.eye(width)
+    h = SLOPE_STEP * np.eye(width)
     for begin in range(0, samples, several):
         part = slice(begin, begin + several)
         rows, y = np.repeat(x[part], width, axis=0), np.repeat(targets[part], width, axis=0)
         d = np.tile(h, (len(x[part]), 1))
         plus, minus = (_kernels.cost(name, rows, y, constant, change, instruction_set())[1] for change in (d, -d))
-        slopes[part] = ((plus - minus) / (2.0 * EXACT_STEP)).reshape(-1, width)
+        slopes[part] = ((plus - minus) / (2.0 * SLOPE_STEP)).reshape(-1, width)
     return slopes

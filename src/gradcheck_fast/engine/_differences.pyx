@@ -4,10 +4,13 @@
 from libc.string cimport memcpy, memmove, memset
 
 from gradcheck_fast.engine._program cimport (
-    AFFINE, COLUMN, COST, DENSE, ELEMENTWISE, INPUT, NOTHING, PAIR_WORK, PAIRWISE, SELECTED, SOFTMAX, UNIT, ZERO,
+    AFFINE, COLUMN, COST, DENSE, ELEMENTWISE, INPUT, NOTHING, PAIR_WORK, PAIRWISE, SELECTED, SOFTMAX, UNIT, WHERE, ZERO,
     CompiledProgram, Pairs, ParameterBlock, Route, Step, Term)
 from gradcheck_fast.engine._values cimport included
 from gf_kernels cimport GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise
+
+#: The kinds of steps that `propagate` knows.
+KINDS: frozenset[int] = frozenset((INPUT, AFFINE, ELEMENTWISE, SOFTMAX, PAIRWISE, WHERE, COST))
 
 
 cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, const double *theta,
@@ -355,7 +358,7 @@ cdef void pairwise_difference(CompiledProgram program, const Step *step, const P
             if step.kind == PAIRWISE:
                 program.kernels.pairwise[step.operation].difference(
                     width, base + first.offset, base + second.offset, df, dg, out)
-            else:
+            elif step.kind == WHERE:
                 if not included(program, step, sample):
                     df = dg
                 if df == NULL:

@@ -34,20 +34,11 @@ cdef class CompiledProgram:
         How many pairs a block has room for, in whole panels, and how many it holds at most.
     isa : str
         The build of the kernels to use; one of `_kernels.instruction_sets()`.
-
-    Raises
-    ------
-    ValueError
-        If the kind of a step does not exist, or the instruction set is not available.
     """
 
     def __init__(self, const Step[::1] steps, const Term[::1] terms, const ParameterBlock[::1] blocks,
                  const Route[::1] routes, const Use[::1] uses, Py_ssize_t tape_stride, Py_ssize_t n_slots,
                  Py_ssize_t capacity, Py_ssize_t pairs, str isa):
-        cdef Py_ssize_t k
-        for k in range(steps.shape[0]):
-            if not INPUT <= steps[k].kind <= COST:
-                raise ValueError(f"step {k}: the row executor knows no steps of kind {steps[k].kind}")
         self.kernels = kernels_for(isa)
         self.steps = steps
         self.terms = terms

@@ -7,6 +7,9 @@ from gradcheck_fast.engine._program cimport (
     AFFINE, COST, ELEMENTWISE, INPUT, NOTHING, PAIRWISE, SOFTMAX, WHERE, CompiledProgram, ParameterBlock, Step, Term)
 from gf_kernels cimport GF_PANEL, gf_cost
 
+#: The kinds of steps that `forward` knows.
+KINDS: frozenset[int] = frozenset((INPUT, AFFINE, ELEMENTWISE, SOFTMAX, PAIRWISE, WHERE, COST))
+
 
 cdef void forward(CompiledProgram program, const double *theta, const double *inputs, Py_ssize_t input_stride,
                   const double *targets, Py_ssize_t target_stride, Py_ssize_t samples, double *tape, double *costs,

@@ -20,12 +20,13 @@ from gradcheck_fast.engine._tape import Chunk, fill_tape
 from gradcheck_fast.engine.layout import PACKED_ROWS, PANEL, aligned, padded
 from gradcheck_fast.engine.memory import Memory
 from gradcheck_fast.engine.rounding import add_roundings
-from gradcheck_fast.engine.routes import WORK_ELEMENTWISE, Routes
+from gradcheck_fast.engine.routes import Routes
 from gradcheck_fast.engine.rows import lower
 from gradcheck_fast.engine.sweep import Perturbation, Sweep, Totals
 from gradcheck_fast.engine.tables import Tables
 from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.numerical.gradient import EXACT_STEP, Kinks
+from gradcheck_fast.program.steps.elementwise import WORK
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.threads import resolve
 
@@ -202,13 +203,13 @@ class Engine:
         kinks : Kinks or None
             None if no kinks were crossed, or if they were not to be counted.
         """
-        sums = Totals(self.program.size, kinks)
-        for run in self._runs("incremental", theta, h, runner, sums, kinks=kinks, entries=entries):
-            sums.gradient += run.found
-            if run.crossed:
-                sums.crossed += run.crossed
-                sums.slopes += run.slopes
-        return sums.gradient, sums.kinks
+        totals = Totals(self.program.size, kinks)
+        for sweep in self._sweeps("incremental", theta, h, runner, totals, kinks=kinks, entries=entries):
+            totals.gradient += sweep.found
+            if sweep.crossed:
+                totals.crossed += sweep.crossed
+                totals.slopes += sweep.slopes
+        return totals.gradient, totals.kinks
 
     def units(
         self, theta: NDArray[np.float64], h: float, runner: Runner, *, kinks: bool = False
@@ -218,49 +219,49 @@ class Engine:
         An affine step is linear in its parameters. So the slope of the cost by a parameter is that by the unit, times
         what the parameter is multiplied with. Returns the gradient and kinks, as `incremental` does.
         """
-        sums = Totals(self.program.size, kinks)
-        for run in self._runs("units", theta, h, runner, sums, kinks=kinks):
-            rows = run.memory.get("rows", run.n_threads, PACKED_ROWS * (self._widest + 8))
-            _loops.gather(run.work, self._uses, sums.gradient, run.chunk.begin > 0, rows, run.n_threads)
-            if run.crossed:
-                sums.crossed += run.crossed
-                self._spread_slopes(run.chunk, run.slopes, sums.slopes)
-        return sums.gradient, sums.kinks
+        totals = Totals(self.program.size, kinks)
+        for sweep in self._sweeps("units", theta, h, runner, totals, kinks=kinks):
+            rows = sweep.memory.get("rows", sweep.n_threads, PACKED_ROWS * (self._widest + 8))
+            _loops.gather(sweep.work, self._uses, totals.gradient, sweep.chunk.begin > 0, rows, sweep.n_threads)
+            if sweep.crossed:
+                totals.crossed += sweep.crossed
+                self._spread_slopes(sweep.chunk, sweep.slopes, totals.slopes)
+        return totals.gradient, totals.kinks
 
     def roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
         """Returns the size, over EPSILON, of one rounding in each entry of a gradient; see `rounding.add_roundings`."""
-        sums = Totals(self.program.size, False)
-        for run in self._runs("roundings", theta, EXACT_STEP, runner, sums, kinks=False):
-            sensitivities = {step: self._by_sample(run.chunk, run.found, step) for step in self.tables.unit_offsets}
+        totals = Totals(self.program.size, False)
+        for sweep in self._sweeps("roundings", theta, EXACT_STEP, runner, totals, kinks=False):
+            sensitivities = {step: self._by_sample(sweep.chunk, sweep.found, step) for step in self.tables.unit_offsets}
             with np.errstate(over="ignore", invalid="ignore"):
-                add_roundings(self.tables, run.chunk, sensitivities, self._isa, sums.gradient)
-        return sums.gradient
+                add_roundings(self.tables, sweep.chunk, sensitivities, self._isa, totals.gradient)
+        return totals.gradient
 
     def share(
-        self, number: int, theta: NDArray[np.float64], what: Perturbation, n_threads: int, begin: int, end: int
+        self, number: int, theta: NDArray[np.float64], perturbation: Perturbation, n_threads: int, begin: int, end: int
     ) -> PartialResult:
         """Returns what the tasks begin..end of a chunk of the samples find; another process calls this."""
         n_threads = resolve(n_threads)
         with self._memory() as memory:
             packed = self._pack(memory, theta, n_threads)
-            run = self._prepare(memory, memory.chunks[number], packed, what, n_threads)
-            run.perturb(begin, end)
-            return run.some(begin, end)
+            sweep = self._prepare(memory, memory.chunks[number], packed, perturbation, n_threads)
+            sweep.perturb(begin, end)
+            return sweep.partial_result(begin, end)
 
-    def _runs(
-        self, name: str, theta: NDArray[np.float64], h: float, runner: Runner, sums: Totals, *, kinks: bool,
+    def _sweeps(
+        self, name: str, theta: NDArray[np.float64], h: float, runner: Runner, totals: Totals, *, kinks: bool,
         entries: NDArray[np.intp] | None = None,
     ) -> Iterator[Sweep]:  # fmt: skip
-        """Perturbs all units or parameters, and yields what each chunk of the samples finds, to be added to `sums`."""
-        what = Perturbation(h, name != "incremental", kinks, entries)
-        key = (name, theta, *what)
+        """Perturbs all units or parameters; yields what each chunk of the samples finds. `totals` is kept with that."""
+        perturbation = Perturbation(h, name != "incremental", kinks, entries)
+        key = (name, theta, *perturbation)
         with self._memory() as memory:
             packed = self._pack(memory, theta, runner.n_threads)
-            for number, part in runner.series(key, len(memory.chunks), sums.arrays):
-                run = self._prepare(memory, memory.chunks[number], packed, what, runner.n_threads)
-                share = _Share(self, number, (theta, what, runner.n_threads))
-                part.run(run.job((*key, number), share))
-                yield run
+            for number, part in runner.series(key, len(memory.chunks), totals.arrays):
+                sweep = self._prepare(memory, memory.chunks[number], packed, perturbation, runner.n_threads)
+                share = _Share(self, number, (theta, perturbation, runner.n_threads))
+                part.run(sweep.job((*key, number), share))
+                yield sweep
 
     # ---- parts
 
@@ -297,8 +298,8 @@ class Engine:
         panels = units[..., begin : begin + padded(width) * samples].reshape(*units.shape[:-1], -1, samples, PANEL)
         return panels.swapaxes(-3, -2).reshape(*units.shape[:-1], samples, -1)[..., : chunk.count, :width]
 
-    def _spread_slopes(self, chunk: Chunk, slopes: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
-        """Adds to `sums` how far from the result the slopes by each parameter may lie, found from those by units."""
+    def _spread_slopes(self, chunk: Chunk, slopes: NDArray[np.float64], totals: NDArray[np.float64]) -> None:
+        """Adds to `totals` how far from the result the slopes by each parameter may lie, found from those by units."""
         program = self.program
         for step, term in program.terms:
             by_sample = self._by_sample(chunk, slopes, step)
@@ -310,7 +311,7 @@ class Engine:
             count = term.parameter.columns if term.diagonal else term.parameter.rows
             factor = np.ones((len(some), 1)) if term.step == NOTHING else chunk.tape[some, begin : begin + count]
             up, down = np.maximum(factor, 0.0), np.minimum(factor, 0.0)
-            for to, above, below in ((sums[0], low, high), (sums[1], high, low)):
+            for to, above, below in ((totals[0], low, high), (totals[1], high, low)):
                 found = (up * above + down * below).sum(axis=0) if term.diagonal else up.T @ above + down.T @ below
                 term.parameter.of(to)[...] += found
 
@@ -327,10 +328,10 @@ class Engine:
         self._idle.append(memory)
 
     def _prepare(
-        self, memory: Memory, chunk: Chunk, packed: NDArray[np.float64], what: Perturbation, n_threads: int
+        self, memory: Memory, chunk: Chunk, packed: NDArray[np.float64], perturbation: Perturbation, n_threads: int
     ) -> Sweep:
         """Fills the tape of a chunk, and returns a sweep over it that has found nothing yet."""
-        h, by_units, kinks, entries = what
+        h, by_units, kinks, entries = perturbation
         if self.work("units" if by_units else "incremental", entries) < SERIAL_WORK:
             n_threads = 1
         self._fill(chunk, packed, n_threads)
@@ -370,7 +371,7 @@ class Engine:
         ]
 
     def _forward_work(self, samples: int) -> float:
-        return samples * (2.0 * self.program.size + WORK_ELEMENTWISE * self.tables.tape_stride)
+        return samples * (2.0 * self.program.size + WORK * self.tables.tape_stride)
 
     def _fill(self, chunk: Chunk, packed: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
         """Fills the chunk's tape, and returns the cost of every sample."""

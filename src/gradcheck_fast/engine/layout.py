@@ -14,7 +14,7 @@ from gradcheck_fast.engine._program import BLOCK, NOTHING, TASK
 from gradcheck_fast.kernels import _kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,6 +28,15 @@ NARROW_COLUMNS = 12
 NARROW_ROWS = 48
 #: This many rows of a block are packed, or gathered, at a time.
 PACKED_ROWS = 64
+
+
+def structured(dtype: np.dtype[np.void], rows: Sequence[Mapping[str, Any]]) -> NDArray[np.void]:
+    """Returns a table of rows that are given by the names of their fields; all fields, and no others, must be there."""
+    names = dtype.names or ()
+    for row in rows:
+        if row.keys() != set(names):
+            raise KeyError(f"expected the fields {', '.join(names)}, got {', '.join(row)}")
+    return np.array([tuple(row[name] for name in names) for row in rows], dtype)
 
 
 def aligned(*shape: int) -> NDArray[np.float64]:
@@ -124,15 +133,20 @@ class Packing:
             is_narrow = p.number in multiplied and last <= NARROW_COLUMNS and p.rows >= NARROW_ROWS
             narrow = self._take(last * narrow_row) if is_narrow else NOTHING
             squares = self._take(padded(p.rows)) if p.number in multiplied else NOTHING
-            rows.append((p.flat, p.array.columns, p.rows, p.columns, packed, panel_stride, narrow, narrow_row, squares))
-        self.table = np.array(rows, BLOCK)
-        self.tasks = np.array(
+            rows.append(
+                {
+                    "flat": p.flat, "stride": p.array.columns, "rows": p.rows, "columns": p.columns, "packed": packed,
+                    "panel_stride": panel_stride, "narrow": narrow, "narrow_row": narrow_row, "squares": squares,
+                }
+            )  # fmt: skip
+        self.table = structured(BLOCK, rows)
+        self.tasks = structured(
+            TASK,
             [
-                (p.number, begin, min(begin + PACKED_ROWS, p.rows), 0, 0)
+                {"route": p.number, "begin": begin, "end": min(begin + PACKED_ROWS, p.rows), "first": 0, "last": 0}
                 for p in parameters
                 for begin in range(0, p.rows, PACKED_ROWS)
             ],
-            TASK,
         )
 
     def _take(self, doubles: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.numerical.gradient import EXACT_STEP
+from gradcheck_fast.program.primitive import SLOPE_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,6 +101,6 @@ def _values(tables: Tables, tape: NDArray[np.float64], step: int) -> NDArray[np.
 def slopes(operation: str, z: NDArray[np.float64], isa: str) -> NDArray[np.float64]:
     """Returns the slopes of an elementwise operation at z: central differences in difference arithmetic."""
     at = np.ascontiguousarray(z).ravel()
-    h = np.full_like(at, EXACT_STEP)
+    h = np.full_like(at, SLOPE_STEP)
     up, down = (_kernels.elementwise(operation, at, d, isa)[1] for d in (h, -h))
-    return ((up - down) / (2.0 * EXACT_STEP)).reshape(z.shape)
+    return ((up - down) / (2.0 * SLOPE_STEP)).reshape(z.shape)

@@ -15,7 +15,8 @@ import numpy as np
 
 from gradcheck_fast.engine import _loops
 from gradcheck_fast.engine._program import NOTHING, ROUTE, TASK, UNIT, USE, CompiledProgram
-from gradcheck_fast.engine.layout import PANEL, padded
+from gradcheck_fast.engine.layout import PANEL, padded, structured
+from gradcheck_fast.program.steps.elementwise import WORK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,9 +34,6 @@ BLOCKS_PER_TASK = 4
 #: A task has at least this many parameters. They are neighbours in a column, so that they use the same sample's tape
 #: and the same row of the next matrix.
 PARAMETERS_AT_ONCE = 8
-
-#: The estimated operations for each entry of the difference of an elementwise step, where a multiply-add counts as two.
-WORK_ELEMENTWISE = 30
 
 
 class Tasks(NamedTuple):
@@ -81,7 +79,7 @@ class Routes:
         self._tables, self._program = tables, tables.rows
         program = tables.rows
         self.by_units = by_units
-        self._routes: list[tuple[int, ...]] = []
+        self._routes: list[dict[str, int]] = []
         self._uses: list[tuple[int, int]] = []
         self.counts: list[int] = []
         self.work: list[float] = []
@@ -129,8 +127,8 @@ class Routes:
             self._tables.steps,
             self._tables.terms,
             self._tables.packing.table,
-            np.array(self._routes, ROUTE),
-            np.array(self._uses, USE),
+            structured(ROUTE, self._routes),
+            structured(USE, [{"step": step, "term": term} for step, term in self._uses]),
             self._tables.tape_stride,
             len(self._tables.slots.widths),
             self._capacity,
@@ -182,9 +180,10 @@ class Routes:
             end = min(count, begin + self._pairs)
             several = max(1, BLOCKS_PER_TASK * self._pairs // (end - begin))
             tasks += [
-                (number, begin, end, first, min(samples, first + several)) for first in range(0, samples, several)
+                {"route": number, "begin": begin, "end": end, "first": first, "last": min(samples, first + several)}
+                for first in range(0, samples, several)
             ]
-        return np.array(tasks, TASK)
+        return structured(TASK, tasks)
 
     def _parameter_tasks(self, number: int, first: int, last: int, samples: int) -> NDArray[np.void]:
         """Cuts a route of a parameter into tasks: ranges that go down one column and then the next, for all samples."""
@@ -213,7 +212,12 @@ class Routes:
         sensitivities: int = 0,
     ) -> None:  # fmt: skip
         """Adds the route that perturbs these affine steps, each with the number of the perturbed term or UNIT."""
-        self._routes.append((len(self._uses), len(uses), parameter, skip, sensitivities))
+        self._routes.append(
+            {
+                "first_use": len(self._uses), "n_uses": len(uses), "parameter": parameter, "skip": skip,
+                "sensitivities": sensitivities,
+            }
+        )  # fmt: skip
         self._uses += uses
         self.counts.append(count)
         self.work.append(self._work_from(uses[0][0]) if uses else 0.0)
@@ -232,11 +236,11 @@ class Routes:
                 return work + 2.0 * step.width + self._dense_after[number + 1]
             if not step.stays_in_column:
                 return work + self._dense_after[number]
-            work += WORK_ELEMENTWISE
+            work += WORK
             columns.add(number)
         return work
 
     def _dense_work(self, step: RowStep) -> float:
         if step.is_affine:
             return 2.0 * sum(t.parameter.size for t in step.terms if t.step != NOTHING)
-        return 0.0 if step.is_input else float(WORK_ELEMENTWISE * step.width)
+        return 0.0 if step.is_input else float(WORK * step.width)

@@ -12,6 +12,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from gradcheck_fast.engine._program import NOTHING, Kind
 from gradcheck_fast.engine.layout import Array, ParameterBlock
 from gradcheck_fast.kernels import _kernels
@@ -184,26 +186,39 @@ class _Lowering:
         self._blocks: dict[int, ParameterBlock] = {}
         cut = {step.inputs[0] for step in program.steps if step.name == SLICE.name}
         for number, step in enumerate(program.steps):
-            if step.name == PARAMETER.name:
-                self._add_array(number, step, number not in cut)
-            elif step.name == SLICE.name:
-                self._add_block(number, step)
-            elif step.name in _LOWERED:
-                self._require_vectors(number, step)
-                self._add(number, _LOWERED[step.name](self, step))
-            elif step.name != INPUT.name:
-                raise ValueError(f"step {number}, {step}: the row executor has no such steps")
-            elif step.attributes["matrix"] == DATA:  # a cost step itself says which targets it reads
-                self._add(number, RowStep(Kind.INPUT, step.name, step.shape[1], column=step.attributes["begin"]))
-        covered = sum(block.size for block in self.rows.parameters)
-        if covered != self.rows.size:
-            raise ValueError(f"the parts of the parameters that are used have {covered} of {self.rows.size} entries")
+            try:
+                self._lower(number, step, number not in cut)
+            except ValueError as error:
+                raise ValueError(f"step {number}, {step}: {error}") from None
+        covered = np.zeros(self.rows.size, np.intp)
+        for block in self.rows.parameters:
+            block.of(covered)[...] += 1
+        if (covered != 1).any():
+            gaps, overlaps = int((covered == 0).sum()), int((covered > 1).sum())
+            raise ValueError(
+                "the row executor takes parts of parameters that cover them and do not overlap; of "
+                f"{self.rows.size} entries {gaps} are in no part, and {overlaps} in several"
+            )
 
-    def _require_vectors(self, number: int, step: Step) -> None:
+    def _lower(self, number: int, step: Step, whole: bool) -> None:
+        """Lowers one step; of a parameter, `whole` says whether no parts of it are used."""
+        if step.name == PARAMETER.name:
+            self._add_array(number, step, whole)
+        elif step.name == SLICE.name:
+            self._add_block(number, step)
+        elif step.name in _LOWERED:
+            self._require_vectors(step)
+            self._add(number, _LOWERED[step.name](self, step))
+        elif step.name != INPUT.name:
+            raise ValueError("the row executor has no such steps")
+        elif step.attributes["matrix"] == DATA:  # a cost step itself says which targets it reads
+            self._add(number, RowStep(Kind.INPUT, step.name, step.shape[1], column=step.attributes["begin"]))
+
+    def _require_vectors(self, step: Step) -> None:
         """Raises a ValueError unless the value of the step is a vector, or a cost, for each sample."""
         expected = 1 if step.name in _kernels.COSTS else 2
         if len(step.shape) != expected or step.shape[0] != self._program.samples:
-            raise ValueError(f"step {number}, {step}: the row executor takes vectors of samples, not {step.shape}")
+            raise ValueError(f"the row executor takes vectors of samples, not {step.shape}")
 
     def _add(self, number: int, step: RowStep) -> None:
         self.rows.numbers[number] = len(self.rows.steps)
@@ -218,7 +233,7 @@ class _Lowering:
 
     def _add_block(self, number: int, step: Step) -> None:
         if step.inputs[0] not in self._arrays:
-            raise ValueError(f"step {number}, {step}: the row executor takes parts of parameters only")
+            raise ValueError("the row executor takes parts of parameters only")
         (row, row_end), (column, column_end) = ((0, 1), *step.attributes["ranges"])[-2:]
         array = self._arrays[step.inputs[0]]
         self._blocks[number] = self._new_block(array, row, column, row_end - row, column_end - column)
@@ -240,8 +255,10 @@ class _Lowering:
     def _affine(self, step: Step) -> RowStep:
         terms, positions = [], []
         for kind, multiplied, parameter in terms_of(step.attributes["terms"]):
+            if step.inputs[parameter] in self._arrays and step.inputs[parameter] not in self._blocks:
+                raise ValueError(f"parameter {step.inputs[parameter]} is used as a whole here, and in parts elsewhere")
             if step.inputs[parameter] not in self._blocks:
-                raise ValueError(f"{step}: the row executor multiplies by parameters only")
+                raise ValueError("the row executor multiplies by parameters only")
             at = NOTHING
             if multiplied is not None:
                 (at,) = self._numbers(step.inputs[multiplied])
@@ -277,7 +294,7 @@ class _Lowering:
         """Returns the number of the row step by which a choice or a cost is masked."""
         (mask,) = self._numbers(number)
         if not self.rows.steps[mask].is_input:
-            raise ValueError(f"{self._program.steps[number]}: the row executor takes masks from the data only")
+            raise ValueError("the row executor takes masks from the data only")
         return mask
 
     def _cost(self, step: Step) -> RowStep:
@@ -294,7 +311,7 @@ class _Lowering:
         """Returns the first column of the targets that a cost reads."""
         step = self._program.steps[number]
         if step.name != INPUT.name or step.attributes["matrix"] != TARGETS:
-            raise ValueError(f"{step}: the row executor compares with columns of the targets only")
+            raise ValueError(f"the row executor compares with columns of the targets only, not {step}")
         return int(step.attributes["begin"])
 
 

@@ -96,17 +96,17 @@ class Sweep(NamedTuple):
         """The number of kinks that all tasks crossed; 0 if they are not counted."""
         return int(self.work.crossed.sum()) if len(self.slopes) else 0
 
-    def some(self, begin: int, end: int) -> PartialResult:
+    def partial_result(self, begin: int, end: int) -> PartialResult:
         """Returns everything that was found so far, where only the tasks begin..end have been run."""
         places, slope_places = np.flatnonzero(self.found), np.flatnonzero(self.slopes)
         slopes, counts = self.slopes.ravel()[slope_places], self.work.crossed[begin:end].copy()
         return PartialResult(places, self.found[places], slope_places, slopes, counts)
 
-    def put(self, begin: int, end: int, some: PartialResult) -> None:
-        """Writes what `some` returned, perhaps in another process, into the arrays of this sweep."""
-        self.found[some.places] = some.found
-        self.slopes.reshape(-1)[some.slope_places] = some.slopes
-        self.work.crossed[begin:end] = some.counts
+    def put(self, begin: int, end: int, result: PartialResult) -> None:
+        """Writes what `result` returned, perhaps in another process, into the arrays of this sweep."""
+        self.found[result.places] = result.found
+        self.slopes.reshape(-1)[result.slope_places] = result.slopes
+        self.work.crossed[begin:end] = result.counts
 
     def job(self, what: tuple[Any, ...], share: Callable[[int, int], PartialResult]) -> Job:
         """Returns a job of all tasks; `what` identifies it, and `share` runs some of them elsewhere."""

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.engine import _differences, _values
 from gradcheck_fast.engine._program import NOTHING, STEP, TERM, Kind
-from gradcheck_fast.engine.layout import Packing, padded, spread
+from gradcheck_fast.engine.layout import Packing, padded, spread, structured
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine.rows import RowProgram
+
+
+#: The kinds of steps that have both a value and a difference.
+KINDS = _values.KINDS & _differences.KINDS
 
 
 class Slots(NamedTuple):
@@ -63,20 +68,41 @@ class Tables:
         begins = list(accumulate(slots.widths, initial=0))
         steps, terms = [], []
         for number, step in enumerate(rows.steps):
+            if step.kind not in KINDS:
+                raise ValueError(f"step {number}, {step.name}: the row executor knows no steps of kind {step.kind!r}")
+            if len(step.inputs) > 2 and not step.is_affine:  # those of affine steps are in the table of terms
+                raise ValueError(
+                    f"step {number}, {step.name}: the row executor takes two inputs, got {len(step.inputs)}"
+                )
             first, second = (*step.inputs, NOTHING, NOTHING)[:2]
-            ends = [self._ends(first, number), self._ends(second, number)]
-            if step.is_input:
-                first = step.column
-            elif step.is_cost:
-                second = step.column
             slot = slots.numbers.get(number, 0)
             steps.append(
-                (step.kind, step.operation, first, second, step.width, padded(step.width), spread(padded(step.width)),
-                 self.offsets[number], rows.first_term[number], len(step.terms), number in rows.needed, slot,
-                 begins[slot], *ends, step.mask, step.constant, step.scale)
-            )  # fmt: skip
-            terms += [(t.step, t.parameter.number, t.diagonal, self._ends(t.step, number)) for t in step.terms]
-        return np.array(steps, STEP), np.array(terms, TERM)
+                {
+                    "kind": step.kind,
+                    "operation": step.operation,
+                    "first": step.column if step.is_input else first,
+                    "second": step.column if step.is_cost else second,
+                    "width": step.width,
+                    "padded": padded(step.width),
+                    "row": spread(padded(step.width)),
+                    "offset": self.offsets[number],
+                    "first_term": rows.first_term[number],
+                    "n_terms": len(step.terms),
+                    "needed": number in rows.needed,
+                    "slot": slot,
+                    "slot_offset": begins[slot],
+                    "first_ends": self._ends(first, number),
+                    "second_ends": self._ends(second, number),
+                    "mask": step.mask,
+                    "constant": step.constant,
+                    "scale": step.scale,
+                }
+            )
+            for term in step.terms:
+                ends = self._ends(term.step, number)
+                parameter = term.parameter.number
+                terms.append({"step": term.step, "parameter": parameter, "diagonal": term.diagonal, "ends": ends})
+        return structured(STEP, steps), structured(TERM, terms)
 
     def _ends(self, step: int, reader: int) -> bool:
         """Whether `reader` is the last to read the difference of `step`."""

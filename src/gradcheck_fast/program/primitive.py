@@ -96,11 +96,22 @@ def changes(x: Sequence[Reals], d: Sequence[Reals | None]) -> list[Reals]:
     return [np.zeros_like(at) if change is None else change for at, change in zip(x, d, strict=True)]
 
 
-def one_shape(shapes: Sequence[Shape], **attributes: Any) -> Shape:
-    """Returns the shape that all inputs have, and raises a ValueError if they differ in shape."""
-    if len(set(shapes)) != 1:
-        raise ValueError(f"expected inputs of one shape, got {' and '.join(map(str, shapes))}")
-    return shapes[0]
+def require_inputs(shapes: Sequence[Shape], count: int) -> None:
+    """Raises a ValueError unless there are this many inputs."""
+    if len(shapes) != count:
+        raise ValueError(f"expected {count} input{'s' * (count != 1)}, got {len(shapes)}")
+
+
+def one_shape(count: int) -> Callable[[Sequence[Shape]], Shape]:
+    """Returns the shape rule of a primitive whose inputs, as many as `count`, have the same shape as its output."""
+
+    def shape(shapes: Sequence[Shape]) -> Shape:
+        require_inputs(shapes, count)
+        if len(set(shapes)) != 1:
+            raise ValueError(f"expected inputs of one shape, got {' and '.join(map(str, shapes))}")
+        return shapes[0]
+
+    return shape
 
 
 def same_entry(masks: Sequence[Mask], **attributes: Any) -> Mask:

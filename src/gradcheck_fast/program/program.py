@@ -85,8 +85,10 @@ class Program:
     def at(self, source: Source) -> Iterator[None]:
         """Gives this source to all steps that are added inside the ``with`` block."""
         before, self._source = self._source, source
-        yield
-        self._source = before
+        try:
+            yield
+        finally:
+            self._source = before
 
     def add(self, name: str, *inputs: int, **attributes: Any) -> int:
         """Adds a step of any primitive.
@@ -103,16 +105,19 @@ class Program:
         Raises
         ------
         ValueError
-            If there is no such primitive, or if the inputs do not fit it. The message then says where the step comes
-            from.
+            If there is no such primitive, or if the inputs or attributes do not fit it. The message then says where the
+            step comes from.
         """
         if name not in PRIMITIVES:
             raise ValueError(f"there is no primitive {name!r}{nearest(name, list(PRIMITIVES))}")
-        step = Step(name, inputs, (), attributes, self._source)
+        step, count = Step(name, inputs, (), attributes, self._source), len(self.steps)
+        for number in inputs:
+            if not 0 <= number < count:
+                raise ValueError(f"step {count}, {step}: expected inputs from 0 to {count - 1}, got {number}")
         try:
             shape = step.primitive.shape([self.steps[number].shape for number in inputs], **attributes)
-        except ValueError as error:
-            raise ValueError(f"step {len(self.steps)}, {step}: {error}") from None
+        except (TypeError, ValueError) as error:  # TypeError: an attribute is missing, or is none of the primitive's
+            raise ValueError(f"step {count}, {step}: {error}") from None
         self.steps.append(step._replace(shape=shape))
         return len(self.steps) - 1
 

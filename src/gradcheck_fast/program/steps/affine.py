@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import Primitive, Shape, changes
+from gradcheck_fast.program.primitive import Primitive, Shape, changes, require_inputs
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
@@ -50,6 +50,7 @@ def terms_of(terms: tuple[str, ...]) -> tuple[Term, ...]:
 
 def _shape(shapes: Sequence[Shape], *, terms: tuple[str, ...], shape: Shape, offset: float) -> Shape:
     samples, width = shape
+    require_inputs(shapes, sum(1 if kind == BIAS else 2 for kind in terms))
     for kind, multiplied, parameter in terms_of(terms):
         given = shapes[parameter]
         rows = given[0] if kind == MATRIX else width

@@ -14,6 +14,7 @@ from gradcheck_fast.program.primitive import (
     changes,
     entrywise_slope,
     one_shape,
+    require_inputs,
     same_entry,
     smooth,
 )
@@ -51,7 +52,7 @@ def binary(
         return difference(*x, *changes(x, d))
 
     return Primitive(
-        name, written, one_shape, lambda x: value(*x), of_all, back or partial(entrywise_slope, of_all), same_entry,
+        name, written, one_shape(2), lambda x: value(*x), of_all, back or partial(entrywise_slope, of_all), same_entry,
         smooth,
         _size,
     )  # fmt: skip
@@ -71,8 +72,9 @@ MULTIPLY = binary(
 
 
 def _where_shape(shapes: Sequence[Shape]) -> Shape:
+    require_inputs(shapes, 3)
     mask, *both = shapes
-    shape = one_shape(both)
+    shape = one_shape(2)(both)
     if mask != (*shape[:-1], 1):
         raise ValueError(f"expected a mask of shape {(*shape[:-1], 1)}, got {mask}")
     return shape

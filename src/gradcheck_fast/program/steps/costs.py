@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.primitive import SLOPE_STEP, Primitive, changes
+from gradcheck_fast.program.primitive import SLOPE_STEP, Primitive, changes, require_inputs
 from gradcheck_fast.program.steps.elementwise import (
     WORK,
     clip_difference,
@@ -54,10 +54,15 @@ class Cost(Primitive):
     of_link: str
 
 
-def _shape(shapes: Sequence[Shape], *, constant: float, scale: float) -> Shape:
+def _shape_of(shapes: Sequence[Shape], by_class: bool) -> Shape:
+    require_inputs(shapes, 3 if len(shapes) == 3 else 2)
     x, y, *mask = shapes
-    if len(y) != 2 or y[0] != x[0] or y[1] not in (1, x[1]):
-        raise ValueError(f"expected targets of shape {x}, or {(x[0], 1)} for classes, got {y}")
+    if len(x) != 2:
+        raise ValueError(f"expected outputs of shape (samples, width), got {x}")
+    if y != ((x[0], 1) if by_class else x):
+        raise ValueError(
+            f"expected {'classes' if by_class else 'targets'} of shape {(x[0], 1) if by_class else x}, got {y}"
+        )
     if mask and mask[0] != (x[0], 1):
         raise ValueError(f"expected a mask of shape {(x[0], 1)}, got {mask[0]}")
     return x[:1]
@@ -77,6 +82,9 @@ def _cost(
 ) -> Cost:
     """Returns the cost with the kernel of that name; `separable` and kinks are taken from the kernels' table."""
     known = _kernels.COSTS[name]
+
+    def shape(shapes: Sequence[Shape], *, constant: float, scale: float) -> Shape:
+        return _shape_of(shapes, by_class)
 
     def counted(x: Sequence[Reals], scale: float) -> Reals | float:
         return scale * (x[2][:, 0] != 0.0) if len(x) > 2 else scale
@@ -107,7 +115,7 @@ def _cost(
         return margin[np.newaxis][: int(known.kink)]
 
     return Cost(
-        name, f"{name}({{0}})", _shape, value_of, difference_of, back, _reach, kinks, _work,
+        name, f"{name}({{0}})", shape, value_of, difference_of, back, _reach, kinks, _work,
         separable=known.separable, by_class=by_class, link=link, of_link=of_link,
     )  # fmt: skip
 

@@ -66,8 +66,8 @@ def unary(name: str, value: Callable[[Reals], Reals], difference: Callable[[Real
         return WORK * float(np.prod(shapes[0], dtype=float))
 
     return Primitive(
-        name, f"{name}({{0}})", one_shape, lambda x: value(x[0]), of_all, partial(entrywise_slope, of_all), same_entry,
-        kinks, work,
+        name, f"{name}({{0}})", one_shape(1), lambda x: value(x[0]), of_all, partial(entrywise_slope, of_all),
+        same_entry, kinks, work,
     )  # fmt: skip
 
 

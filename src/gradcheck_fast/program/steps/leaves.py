@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gradcheck_fast.program.primitive import Primitive, Shape, smooth
+from gradcheck_fast.program.primitive import Primitive, Shape, require_inputs, smooth
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 DATA, TARGETS = "data", "targets"
 
 
-def _own_shape(shapes: Sequence[Shape], *, shape: Shape, **attributes: Any) -> Shape:
+def _input_shape(shapes: Sequence[Shape], *, matrix: str, begin: int, shape: Shape) -> Shape:
+    require_inputs(shapes, 0)
+    return shape
+
+
+def _parameter_shape(shapes: Sequence[Shape], *, shape: Shape) -> Shape:
+    require_inputs(shapes, 0)
     return shape
 
 
@@ -26,13 +32,13 @@ def _itself(masks: Sequence[Mask], **attributes: Any) -> Mask:
     return masks[0]
 
 
-def _leaf(name: str) -> Primitive:
-    return Primitive(name, name, _own_shape, _given, _given, _given, _itself, smooth, lambda shapes, **attributes: 0.0)
+def _leaf(name: str, shape: Callable[..., Shape]) -> Primitive:
+    return Primitive(name, name, shape, _given, _given, _given, _itself, smooth, lambda shapes, **attributes: 0.0)
 
 
 #: Columns of the data or of the targets, from ``begin`` on. Its attributes are matrix, begin and shape.
-INPUT = _leaf("input")
+INPUT = _leaf("input", _input_shape)
 #: An array of the user's parameters. Its attribute is shape.
-PARAMETER = _leaf("parameter")
+PARAMETER = _leaf("parameter", _parameter_shape)
 
 PRIMITIVES = (INPUT, PARAMETER)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import Primitive, Shape, changes, smooth
+from gradcheck_fast.program.primitive import Primitive, Shape, changes, require_inputs, smooth
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
@@ -21,6 +21,7 @@ def _cut(ranges: Ranges) -> tuple[slice, ...]:
 
 
 def _slice_shape(shapes: Sequence[Shape], *, ranges: Ranges) -> Shape:
+    require_inputs(shapes, 1)
     (shape,) = shapes
     if len(ranges) != len(shape) or any(not 0 <= a <= b <= n for (a, b), n in zip(ranges, shape, strict=False)):
         raise ValueError(f"expected a part of an array of shape {shape}, got {ranges}")

@@ -56,7 +56,7 @@ def _work(shapes: Sequence[Shape]) -> float:
 
 #: Softmax along the last axis.
 SOFTMAX = Primitive(
-    "softmax", "softmax({0})", one_shape, lambda x: softmax(x[0]), _difference,
+    "softmax", "softmax({0})", one_shape(1), lambda x: softmax(x[0]), _difference,
     lambda x, k, up: softmax_back(softmax(x[0]), up), _reach, smooth, _work,
 )  # fmt: skip
 
