@@ -28,7 +28,7 @@ def declarations(header: str) -> str:
     """The content of the .pxd file."""
     header = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
     lines = ['cdef extern from "kernels.h" nogil:']
-    constants = re.findall(r"^#define (\w+) (\d+)$", header, re.M)
+    constants = re.findall(r"^#define (\w+) (\d+) *$", header, re.M)
     lines += ["    enum:", *(f"        {name}" for name, _ in constants)]
     header = re.sub(r"^#.*$", "", header, flags=re.M)
     for body, name in re.findall(r"typedef struct \{(.*?)\} (\w+);", header, re.S):

@@ -100,7 +100,7 @@ def stub(source: str, declared: str) -> str:
         f"from {module} import {name}\n"
         for module, names in re.findall(r"^from (gradcheck_fast[\w.]+) cimport (\([^)]*\)|[^\n]*)$", source, re.M)
         for name in map(str.strip, names.strip("()").split(","))
-        if name not in own and re.search(rf"\b{name}\b", body) and name[:1].isupper()
+        if name not in own and re.search(rf"\b{name}\b", body) and name[:1].isupper() and not name.isupper()
     ]
     head = "from enum import IntEnum\n" * ("IntEnum" in body) + "from typing import NamedTuple\n" * (
         "NamedTuple" in body
