@@ -30,7 +30,11 @@ def test_an_array_that_is_lost_in_noise_is_inconclusive(slope, claimed):
     assert statuses(report) == {"W": "right", "b": "inconclusive"}
 
 
-@pytest.mark.parametrize("rounded", [lambda x: round(float(x), 3), lambda x: round(float(x), 6), np.float16], ids=str)
+@pytest.mark.parametrize(
+    "rounded",
+    [lambda x: round(float(x), 3), lambda x: round(float(x), 6), np.float16],
+    ids=["3 digits", "6 digits", "float16"],
+)
 def test_a_right_gradient_of_a_rounded_loss_is_not_wrong(rounded):
     """Directions see something; single entries, with steps and noise of their own, do not confirm it."""
     W = np.linspace(-1.0, 1.0, 30).reshape(5, 6)
