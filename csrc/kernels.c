@@ -1,11 +1,11 @@
 /* All kernels, compiled once per instruction set: GF_ISA names the set, GF_TABLE the table it exports. */
+#include "kinks.h"
 #include "steps/affine.h"
 #include "steps/costs.h"
-#include "steps/elementwise.h"
 #include "steps/fused.h"
-#include "kinks.h"
 #include "steps/pairwise.h"
 #include "steps/softmax.h"
+#include "tensors/primitives.h"
 
 #define COUNT(table) ((ptrdiff_t)(sizeof(table) / sizeof((table)[0])))
 
@@ -21,6 +21,8 @@ const gf_kernels GF_TABLE = {
     pairwise_table,
     COUNT(cost_table),
     cost_table,
+    COUNT(primitive_table),
+    primitive_table,
     matmul,
     matmul_narrow,
     elementwise_narrow,

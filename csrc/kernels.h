@@ -57,6 +57,10 @@ typedef struct {
     /* of numbers d in each pair's column: of all +h, then, capacity apart, of all -h */
     void (*column_difference)(const gf_pairs *pairs, ptrdiff_t z, ptrdiff_t y, ptrdiff_t stride, const double *d,
                               double *out);
+    /* of n entries side by side: out = f(z + scale d) - f(z), and out = (f(z + h) - f(z - h)) / 2h */
+    void (*change)(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, const double *d, double scale,
+                   double *out);
+    void (*slopes)(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, double h, double *out);
 } gf_elementwise;
 
 /* One function of two vectors, entry by entry. */
@@ -65,6 +69,9 @@ typedef struct {
     void (*value)(ptrdiff_t n, const double *f, const double *g, double *out);
     /* df or dg may be NULL, no difference, but not both; out may be either */
     void (*difference)(ptrdiff_t n, const double *f, const double *g, const double *df, const double *dg, double *out);
+    /* out = or += up times the slope by f (k = 0) or by g (k = 1), a central difference with the step h */
+    void (*back)(ptrdiff_t n, const double *f, const double *g, ptrdiff_t k, double h, const double *up, double *out,
+                 int accumulate);
 } gf_pairwise;
 
 /* Where a cost finds its arguments: x and its cache on the tape; only samples in which the mask, if any, is not 0. */
@@ -86,7 +93,54 @@ typedef struct {
     /* change[p], and for -h change[capacity + p], += scale * difference; d: dense rows, or (row = 0) columns */
     void (*difference)(const gf_pairs *pairs, const gf_cost_place *place, const double *d, ptrdiff_t row,
                        double *change);
+    /* the exact differences of one sample's cost: change[0] for plus, change[1] for minus */
+    void (*changes)(ptrdiff_t n, const double *x, const double *target, double constant, const double *cache,
+                    ptrdiff_t stride, const double *plus, const double *minus, double *change);
+    /* out[k] = (cost(x[k] + h) - cost(x[k] - h)) / 2h, where the other entries stay as they are */
+    void (*slopes)(ptrdiff_t n, const double *x, const double *target, double constant, const double *cache,
+                   ptrdiff_t stride, double h, double *out);
 } gf_cost;
+
+/* ---- steps over tensors */
+
+/* A tensor as steps see it: a matrix, of which the last axis is the columns and all others together are the rows.
+ * Entry (i, j) is at value[i * row + j], and so it is in back and change. Rows of steps are padded to whole panels. */
+typedef struct {
+    ptrdiff_t rows, columns, row;
+    double *value;
+    ptrdiff_t stride;  /* from the value to the first array that is cached with it, and from that to the next */
+    double *back;      /* the derivative of the cost by each entry; NULL if it is not wanted */
+    double *change[2]; /* two differences of the tensor, each over its scale; NULL where there is none */
+    double scale[2];
+} gf_tensor;
+
+/* A step: what it reads, what it writes, and its attributes, whose meaning is the primitive's. */
+typedef struct {
+    const gf_tensor *tensors;
+    const ptrdiff_t *inputs; /* the numbers of the tensors that it reads */
+    ptrdiff_t n_inputs, output, operation;
+    const ptrdiff_t *integers;
+    const double *reals;
+} gf_step;
+
+/* A part of a matrix. `begin` is a multiple of GF_PANEL. */
+typedef struct {
+    ptrdiff_t first, last, begin, end; /* rows, columns */
+} gf_region;
+
+/* The doubles of scratch memory that a kernel of a primitive may use. */
+#define GF_SCRATCH 57344
+
+/* A primitive: its rules, each for a region of what it writes. No two regions touch the same memory. */
+typedef struct {
+    const char *name;
+    int whole_rows; /* whether a region must have all columns */
+    void (*value)(const gf_step *step, const gf_region *region, double *scratch);
+    /* the changes (1 or 2) of the output, from those of the inputs */
+    void (*difference)(const gf_step *step, const gf_region *region, ptrdiff_t changes, double *scratch);
+    /* back of input k = or += what goes back through the step; slopes are central differences with the step h */
+    void (*back)(const gf_step *step, ptrdiff_t k, const gf_region *region, double h, int accumulate, double *scratch);
+} gf_primitive;
 
 typedef struct {
     const char *isa;
@@ -98,6 +152,8 @@ typedef struct {
     const gf_pairwise *pairwise;
     ptrdiff_t n_costs;
     const gf_cost *costs;
+    ptrdiff_t n_primitives;
+    const gf_primitive *primitives;
     /* c (rows x 16 panels) = or += a (rows x inner) b (inner x 16 panels); a[r * a_row + k * a_column] */
     void (*matmul)(ptrdiff_t rows, ptrdiff_t inner, ptrdiff_t panels, const double *a, ptrdiff_t a_row,
                    ptrdiff_t a_column, const double *b, ptrdiff_t b_panel, double *c, ptrdiff_t c_row,

@@ -5,9 +5,9 @@
 #ifndef GF_KINKS_H
 #define GF_KINKS_H
 
+#include "rows/elementwise.h"
 #include "steps/affine.h"
 #include "steps/costs.h"
-#include "steps/elementwise.h"
 
 static ALWAYS_INLINE int crosses(double z, double kink, double plus, double minus) {
     return (plus > kink - z) != (minus > kink - z); /* z + plus might round to z */

@@ -17,6 +17,11 @@
                                              const double *cache, ptrdiff_t stride, const double *plus,            \
                                              const double *minus, double change[2])
 
+/* out[k] = (cost(x[k] + h) - cost(x[k] - h)) / 2h */
+#define COST_SLOPES(NAME)                                                                                          \
+    static void NAME##_slopes(ptrdiff_t n, const double *x, const double *target, double constant,                 \
+                              const double *cache, ptrdiff_t stride, double h, double *out)
+
 /* Whole panels vectorise: beyond n, d is zero, and so is a separable cost's difference; the rest is readable. */
 static ALWAYS_INLINE ptrdiff_t whole_panels(ptrdiff_t n) { return (n + GF_PANEL - 1) / GF_PANEL * GF_PANEL; }
 
@@ -51,6 +56,13 @@ static ALWAYS_INLINE ptrdiff_t whole_panels(ptrdiff_t n) { return (n + GF_PANEL 
             }                                                                                            \
         change[0] = sum_of_panel(up);                                                                    \
         change[1] = sum_of_panel(down);                                                                  \
+    }                                                                                                    \
+    COST_SLOPES(NAME) {                                                                                  \
+        UNUSED(cache), UNUSED(stride);                                                                   \
+        IGNORE_ALIASING for (ptrdiff_t k = 0; k < n; k++) {                                              \
+            double plus = NAME##_difference_of(x[k], target[k], constant, h);                            \
+            out[k] = (plus - NAME##_difference_of(x[k], target[k], constant, -h)) / (2.0 * h);           \
+        }                                                                                                \
     }
 
 /* c (y - x)^2:  c d (d - 2 (y - x)) */
@@ -109,6 +121,12 @@ COST_DIFFERENCE(cross_entropy_probabilities_class) {
     change[0] = weighted_log_difference(1.0, x[c], plus[c]);
     change[1] = weighted_log_difference(1.0, x[c], minus[c]);
 }
+COST_SLOPES(cross_entropy_probabilities_class) {
+    ptrdiff_t c = (ptrdiff_t)target[0];
+    UNUSED(constant), UNUSED(cache), UNUSED(stride);
+    memset(out, 0, (size_t)n * sizeof(double));
+    out[c] = (weighted_log_difference(1.0, x[c], h) - weighted_log_difference(1.0, x[c], -h)) / (2.0 * h);
+}
 
 /* Cross-entropy of logits with target rows y: sum_k y_k (log sum_j e^(x_j) - x_k). With p = softmax(x), Y = sum_k y_k
  * and the mean difference m = sum_k y_k d_k / Y, it changes by
@@ -155,6 +173,32 @@ COST_DIFFERENCE(cross_entropy_logits) {
     change[0] = weight * log_mean_exp_difference(n, cache, plus, weighted_mean(n, target, weight, plus));
     change[1] = weight * log_mean_exp_difference(n, cache, minus, weighted_mean(n, target, weight, minus));
 }
+/* Where x_k alone changes by d, m is w d with w = y_k / Y, and of the sum over j two terms are left,
+ *     Y log1p(p_k expm1(d - m) + q_k expm1(-m)),   q_k = sum of the other p. */
+static double log_mean_exp_of_one(double p, double q, double w, double d) {
+    range known = 2.0 * fabs(d) * (1.0 + fabs(w)) <= SMALL_LIMIT ? SMALL : ANY;
+    return log1p_in(known, p * expm1_in(known, d - w * d) + q * expm1_in(known, -w * d));
+}
+/* 1 - p_k, added up where it would cancel */
+static double all_but(ptrdiff_t n, const double *p, ptrdiff_t k) {
+    double sum = 0.0;
+    if (p[k] <= 0.5) return 1.0 - p[k];
+    for (ptrdiff_t j = 0; j < n; j++) sum += j == k ? 0.0 : p[j];
+    return sum;
+}
+static double logit_slope(ptrdiff_t n, const double *p, ptrdiff_t k, double w, double h) {
+    double q = all_but(n, p, k);
+    return (log_mean_exp_of_one(p[k], q, w, h) - log_mean_exp_of_one(p[k], q, w, -h)) / (2.0 * h);
+}
+COST_SLOPES(cross_entropy_logits) {
+    double weight = cache[stride];
+    UNUSED(x), UNUSED(constant);
+    for (ptrdiff_t k = 0; k < n; k++) out[k] = weight * logit_slope(n, cache, k, target[k] / weight, h);
+}
+COST_SLOPES(cross_entropy_logits_class) {
+    UNUSED(x), UNUSED(constant), UNUSED(stride);
+    for (ptrdiff_t k = 0; k < n; k++) out[k] = logit_slope(n, cache, k, k == (ptrdiff_t)target[0], h);
+}
 COST_VALUE(cross_entropy_logits_class) {
     UNUSED(constant), UNUSED(stride);
     softmax_value(n, x, cache);
@@ -194,10 +238,15 @@ COST_DIFFERENCE(cross_entropy_logits_class) {
             change[p] += place->scale * changes[0];                                                                   \
             change[pairs->capacity + p] += place->scale * changes[1];                                                 \
         }                                                                                                             \
+    }                                                                                                                 \
+    static void NAME##_both(ptrdiff_t n, const double *x, const double *target, double constant, const double *cache, \
+                            ptrdiff_t stride, const double *plus, const double *minus, double *change) {              \
+        NAME##_changes(n, x, target, constant, cache, stride, plus, minus, change);                                   \
     }
 GF_COSTS(DEFINE_PAIRS)
 
-#define COST_ENTRY(NAME, SEPARABLE, CACHED, KINK) {#NAME, SEPARABLE, CACHED, KINK, NAME##_value, NAME##_difference},
+#define COST_ENTRY(NAME, SEPARABLE, CACHED, KINK) \
+    {#NAME, SEPARABLE, CACHED, KINK, NAME##_value, NAME##_difference, NAME##_both, NAME##_slopes},
 static const gf_cost cost_table[] = {GF_COSTS(COST_ENTRY)};
 
 #endif

@@ -21,6 +21,12 @@
         (void)f, (void)g, (void)df, (void)dg;                                                            \
         TARGET[i] = EXPRESSION;                                                                          \
     }
+#define PAIRWISE_SLOPES(NAME, EXPRESSION)                                                                \
+    IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                  \
+        double plus = NAME##_by_##EXPRESSION(fs[i], gs[i], h);                                           \
+        double slope = (plus - NAME##_by_##EXPRESSION(fs[i], gs[i], -h)) / (2.0 * h);                    \
+        out[i] = (accumulate ? out[i] : 0.0) + up[i] * slope;                                            \
+    }
 #define DEFINE_PAIRWISE(NAME, VALUE, FIRST, SECOND, BOTH)                                                \
     static void NAME##_pairwise(ptrdiff_t n, const double *fs, const double *gs, double *out) {          \
         const double *dfs = NULL, *dgs = NULL;                                                           \
@@ -31,10 +37,24 @@
         if (dfs && dgs) PAIRWISE_LOOP(out, BOTH)                                                         \
         else if (dfs) PAIRWISE_LOOP(out, FIRST)                                                          \
         else PAIRWISE_LOOP(out, SECOND)                                                                  \
+    }                                                                                                    \
+    static ALWAYS_INLINE double NAME##_by_first(double f, double g, double df) {                         \
+        (void)f, (void)g;                                                                                \
+        return FIRST;                                                                                    \
+    }                                                                                                    \
+    static ALWAYS_INLINE double NAME##_by_second(double f, double g, double dg) {                        \
+        (void)f, (void)g;                                                                                \
+        return SECOND;                                                                                   \
+    }                                                                                                    \
+    static void NAME##_pairwise_back(ptrdiff_t n, const double *fs, const double *gs, ptrdiff_t k,       \
+                                     double h, const double *up, double *out, int accumulate) {          \
+        if (k == 0) PAIRWISE_SLOPES(NAME, first)                                                         \
+        else PAIRWISE_SLOPES(NAME, second)                                                               \
     }
 GF_PAIRWISE_OPERATIONS(DEFINE_PAIRWISE)
 
-#define PAIRWISE_ENTRY(NAME, VALUE, FIRST, SECOND, BOTH) {#NAME, NAME##_pairwise, NAME##_pairwise_difference},
+#define PAIRWISE_ENTRY(NAME, VALUE, FIRST, SECOND, BOTH)                                                 \
+    {#NAME, NAME##_pairwise, NAME##_pairwise_difference, NAME##_pairwise_back},
 static const gf_pairwise pairwise_table[] = {GF_PAIRWISE_OPERATIONS(PAIRWISE_ENTRY)};
 
 #endif

@@ -76,6 +76,10 @@ COSTS: dict[str, Cost] = {
     _ANY.costs[k].name.decode(): Cost(k, bool(_ANY.costs[k].separable), _ANY.costs[k].cached, bool(_ANY.costs[k].kink))
     for k in range(_ANY.n_costs)}
 
+#: The place in the table of each primitive over tensors, and whether its regions must have all columns, by name.
+PRIMITIVES: dict[str, tuple[int, bool]] = {
+    _ANY.primitives[k].name.decode(): (k, bool(_ANY.primitives[k].whole_rows)) for k in range(_ANY.n_primitives)}
+
 
 def elementary(str name, const double[::1] x, str isa) -> NDArray[np.float64]:
     """Returns exp, expm1, log1p or log of each entry of x, as the kernels compute it inline."""

@@ -1,0 +1,217 @@
+"""Runs programs of tensors: the cost, its derivative by every parameter, and its change along a direction.
+
+`TensorEngine.chain` multiplies, from the last step back, what comes back to a step by the central difference of that
+step alone: the whole gradient in the time of two or three forward passes. It contains the chain rule, so it does not
+vouch for itself. `TensorEngine.along` does: it is the true difference of the whole cost, and uses neither slopes nor
+transposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.engine._tensors import SCRATCH, Places, Work, run
+from gradcheck_fast.engine.layout import PANEL, aligned
+from gradcheck_fast.engine.memory import Memory
+from gradcheck_fast.engine.plan import Plan
+from gradcheck_fast.kernels.instruction_sets import instruction_set
+from gradcheck_fast.running.jobs import Job
+from gradcheck_fast.running.threads import resolve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.engine._tensors import TensorProgram
+    from gradcheck_fast.program.program import Program
+    from gradcheck_fast.running.runner import Runner
+
+#: The tapes of a chunk of samples may take this many doubles (16 MiB), unless a chunk has the fewest samples.
+CHUNK_DOUBLES = 2 * 1024 * 1024
+#: A chunk has at least this many samples, so that matrix products have rows to work on.
+FEWEST_SAMPLES = 48
+#: The gradients of the shares of the samples may take this many doubles (256 MiB), before they are added up.
+SHARE_DOUBLES = 32 * 1024 * 1024
+#: The samples are cut into at most this many shares.
+MOST_SHARES = 16
+
+
+class TensorEngine:
+    """A program of tensors with its data. Several threads may call its methods at once.
+
+    Parameters
+    ----------
+    program : Program
+        Of steps that keep the samples apart.
+    inputs, targets : ndarray of float64, shape (samples, width)
+        C-contiguous, and as wide as the program's input steps say.
+    """
+
+    def __init__(self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
+        self.program, self.inputs = program, inputs
+        # a sum over the targets may read past their end, up to the end of the panel
+        self.targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
+        self.targets[...] = targets
+        self._isa = instruction_set()
+        self._idle: list[Memory] = []
+
+    def __reduce__(self) -> tuple[type[TensorEngine], tuple[Any, ...]]:
+        return TensorEngine, (self.program, self.inputs, self.targets)
+
+    @property
+    def samples(self) -> int:
+        return len(self.inputs)
+
+    @cached_property
+    def chunk_samples(self) -> int:
+        """How many samples are run at once; all chunks are of about one size."""
+        one = Plan(self.program, 1)
+        wanted = CHUNK_DOUBLES // max(1, one.values + one.backs)
+        chunks = -(-self.samples // max(FEWEST_SAMPLES, wanted))
+        return -(-self.samples // chunks)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan(self.program, self.chunk_samples)
+
+    @cached_property
+    def _compiled(self) -> TensorProgram:
+        return self.plan.compile(self._isa)
+
+    @cached_property
+    def _shares(self) -> list[list[slice]]:
+        """The samples in shares, whose gradients are added up in this order, and each share in chunks."""
+        each = self.chunk_samples
+        chunks = [slice(begin, min(begin + each, self.samples)) for begin in range(0, self.samples, each)]
+        count = min(len(chunks), MOST_SHARES, max(1, SHARE_DOUBLES // max(1, self.program.size)))
+        ends = np.linspace(0, len(chunks), count + 1).round().astype(int)
+        return [chunks[begin:end] for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+
+    def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
+        """Returns the cost of all samples at the flat parameters `theta`."""
+        chunks = self._filled(theta, n_threads, self._shares)
+        return sum(chunk.places.column(cost) for chunk in chunks for cost in self.plan.costs)
+
+    def chain(self, theta: NDArray[np.float64], h: float, runner: Runner) -> NDArray[np.float64]:
+        """Returns the derivative of the cost by every parameter, chained from central differences of single steps.
+
+        Parameters
+        ----------
+        theta : ndarray of float64, shape (size,)
+            The parameters.
+        h : float
+            The step of the slopes.
+        runner : Runner
+
+        Returns
+        -------
+        ndarray of float64, shape (size,)
+            Bitwise the same for any number of threads and workers.
+        """
+        found = np.zeros((len(self._shares), self.program.size))
+
+        def here(begin: int, end: int) -> None:
+            for number in range(begin, end):
+                self.chain_share(theta, h, runner.n_threads, number, found[number])
+
+        def put(begin: int, end: int, gradients: NDArray[np.float64]) -> None:
+            found[begin:end] = gradients
+
+        share = _ShareOfChain(self, theta, h, runner.n_threads)
+        runner.run(Job(("chain", theta, h), len(found), (found,), here, share, put))
+        total: NDArray[np.float64] = found[0]
+        for more in found[1:]:
+            total += more
+        return total
+
+    def along(
+        self, theta: NDArray[np.float64], direction: NDArray[np.float64], scales: Sequence[float], n_threads: int
+    ) -> NDArray[np.float64]:
+        """Returns how much the cost changes if the parameters move by a direction times one or two scales.
+
+        No two costs are subtracted: each step computes its own exact difference, of any size.
+
+        Parameters
+        ----------
+        theta, direction : ndarray of float64, shape (size,)
+        scales : sequence of float
+            One or two.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray of float64, shape (number of scales,)
+        """
+        factors = np.array(scales, np.float64)
+        total = np.zeros(len(factors))
+        for places, memory, samples in self._filled(theta, n_threads, self._shares):
+            places.with_changes(memory.get("changes", 2, self.plan.changes), direction, factors)
+            parts, waves = self.plan.changing(samples, n_threads)
+            run(places, Work.CHANGE, parts, waves, len(factors), 0.0, False, n_threads)
+            for s in range(len(factors)):
+                total[s] += sum(places.column(cost, s) for cost in self.plan.moved_costs)
+        return total
+
+    # ---- parts
+
+    def chain_share(
+        self, theta: NDArray[np.float64], h: float, n_threads: int, number: int, gradient: NDArray[np.float64]
+    ) -> None:
+        """Adds the gradient of one share of the samples to `gradient`, which holds zeros."""
+        for k, (places, memory, samples) in enumerate(self._filled(theta, n_threads, [self._shares[number]])):
+            places.with_sensitivities(memory.get("backs", self.plan.backs), gradient)
+            parts, waves = self.plan.backward(samples, n_threads)
+            run(places, Work.BACK, parts, waves, 0, h, k > 0, n_threads)
+
+    def _filled(
+        self, theta: NDArray[np.float64], n_threads: int, shares: Sequence[Sequence[slice]]
+    ) -> Iterator[_Chunk]:
+        """Yields the chunks of some shares one after the other, with the values of all steps."""
+        with self._memory() as memory:
+            scratch = memory.get("scratch", n_threads, max(SCRATCH, self.plan.scratch))
+            tape = memory.get("values", self.plan.values)
+            for samples in (chunk for share in shares for chunk in share):
+                count = samples.stop - samples.start
+                places = Places(
+                    self._compiled, count, theta, self.inputs[samples], self.targets[samples], tape, scratch
+                )
+                parts, waves = self.plan.forward(count, n_threads)
+                run(places, Work.VALUE, parts, waves, 0, 0.0, False, n_threads)
+                yield _Chunk(places, memory, count)
+
+    @contextmanager
+    def _memory(self) -> Iterator[Memory]:
+        """Lends memory that no other call is using. If a call is interrupted, its memory is not used again."""
+        try:
+            memory = self._idle.pop()  # if this asked first whether there is one, another thread could take it between
+        except IndexError:
+            memory = Memory()
+        yield memory
+        self._idle.append(memory)
+
+
+class _Chunk(NamedTuple):
+    """Some samples of which the values of all steps are known."""
+
+    places: Places
+    memory: Memory
+    samples: int
+
+
+class _ShareOfChain(NamedTuple):
+    """Finds the gradients of some shares of the samples; another process calls this."""
+
+    engine: TensorEngine
+    theta: NDArray[np.float64]
+    h: float
+    n_threads: int
+
+    def __call__(self, begin: int, end: int) -> NDArray[np.float64]:
+        found = np.zeros((end - begin, self.engine.program.size))
+        for number in range(begin, end):
+            self.engine.chain_share(self.theta, self.h, resolve(self.n_threads), number, found[number - begin])
+        return found

@@ -1,0 +1,361 @@
+"""Plans a run of a program of tensors: where each tensor lies, which step is run when, and in which regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.engine._tensors import PART, PULL, STEP, TENSOR, WAVE, Place, TensorProgram
+from gradcheck_fast.engine.layout import padded, spread, structured
+from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.program.steps.affine import BIAS, DIAGONAL, MATRIX
+from gradcheck_fast.program.steps.leaves import DATA, INPUT, PARAMETER
+from gradcheck_fast.program.steps.movement import SLICE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.program.program import Program, Step
+
+#: Stands in place of a number where there is none.
+NOTHING = -1
+#: A region of the larger side of a matrix is a multiple of this: of the tiles of products, and of panels.
+REGION = 48
+#: A wave of less estimated work than this is done by one thread: to wait for another one takes longer.
+ALONE_WORK = 60_000.0
+#: A part has at least this much estimated work.
+LEAST_WORK = 30_000.0
+#: A wave has at most this many parts for each thread, so that a thread that is held up does not hold up the others.
+PARTS_PER_THREAD = 2
+
+
+class Kernel(NamedTuple):
+    """How kernels run a step: the name of their primitive, and its attributes as numbers (see ``csrc/tensors``)."""
+
+    primitive: str
+    operation: int = 0
+    integers: tuple[int, ...] = ()
+    reals: tuple[float, ...] = ()
+    cached: int = 0
+
+
+class Node(NamedTuple):
+    """What is computed as one: the value or the changes of a step, or all that comes back to a tensor.
+
+    Attributes
+    ----------
+    tensor : int
+        The tensor that it writes.
+    step, pulls : int
+        The step that computes it; or the first of its pulls, and their number.
+    level : int
+        The wave that it belongs to.
+    work : float
+        The estimated operations.
+    whole_rows : bool
+        Whether its regions must have all columns.
+    """
+
+    tensor: int
+    step: int
+    pulls: int
+    level: int
+    work: float
+    whole_rows: bool
+
+
+class Schedule(NamedTuple):
+    """The parts of a run, in waves, as the executor reads them."""
+
+    parts: NDArray[np.void]
+    waves: NDArray[np.void]
+
+
+class Plan:
+    """The tables of a program, with room for some samples.
+
+    Parameters
+    ----------
+    program : Program
+    samples : int
+        How many samples are run at once, at most.
+
+    Attributes
+    ----------
+    values, backs, changes : int
+        The doubles of the tapes of values, of what comes back, and of one of the changes.
+    scratch : int
+        The doubles of scratch memory that a kernel may use, at least.
+
+    Raises
+    ------
+    ValueError
+        If the executor does not know a step; the message names it.
+    """
+
+    def __init__(self, program: Program, samples: int) -> None:
+        self.program, self.samples = program, samples
+        self.values = self.backs = self.changes = 0
+        self.costs = program.costs
+        self._kernels: dict[int, Kernel] = {}
+        for number, step in enumerate(program.steps):
+            if step.name not in (INPUT.name, PARAMETER.name, SLICE.name):
+                if step.name not in _KERNELS:
+                    raise ValueError(f"step {number}, {step}: the tensor executor has no such steps")
+                self._kernels[number] = _KERNELS[step.name](step)
+        self._readers = self._find_readers()
+        self._require_apart()
+        self._tensors = self._lay_out()
+        self.scratch = 4 * max((padded(row["columns"]) for row in self._tensors), default=0)
+
+    def compile(self, isa: str) -> TensorProgram:
+        """Returns the tables, as the executor runs them on an instruction set."""
+        steps, inputs, integers, reals = [], list[int](), list[int](), list[float]()
+        for number, step in enumerate(self.program.steps):
+            kernel = self._kernels.get(number, Kernel("affine"))  # leaves are never run
+            steps.append(
+                {
+                    "primitive": _kernels.PRIMITIVES[kernel.primitive][0], "operation": kernel.operation,
+                    "output": number, "first_input": len(inputs), "n_inputs": len(step.inputs),
+                    "first_integer": len(integers), "first_real": len(reals),
+                }
+            )  # fmt: skip
+            inputs += step.inputs
+            integers += kernel.integers
+            reals += kernel.reals
+        return TensorProgram(
+            structured(TENSOR, self._tensors), structured(STEP, steps), np.array([*inputs, 0], np.intp),
+            np.array([*integers, 0], np.intp), np.array([*reals, 0.0]), self._pulls, isa,
+        )  # fmt: skip
+
+    @lru_cache(maxsize=8)  # noqa: B019 - a plan lives as long as its engine, which is the only one to ask
+    def forward(self, samples: int, n_threads: int) -> Schedule:
+        """Returns the schedule of the values of all steps."""
+        return self._schedule(self._forward_nodes, samples, n_threads)
+
+    @lru_cache(maxsize=8)  # noqa: B019
+    def changing(self, samples: int, n_threads: int) -> Schedule:
+        """Returns the schedule of the changes of all steps that depend on a parameter."""
+        nodes = [node for node in self._forward_nodes if node.tensor in self._moved]
+        return self._schedule(nodes, samples, n_threads)
+
+    @lru_cache(maxsize=8)  # noqa: B019
+    def backward(self, samples: int, n_threads: int) -> Schedule:
+        """Returns the schedule of what comes back to each tensor that the parameters reach."""
+        return self._schedule(self._backward_nodes[0], samples, n_threads)
+
+    # ---- where tensors lie
+
+    def _find_readers(self) -> list[list[tuple[int, int]]]:
+        """Returns the readers of each tensor that a cost depends on: the steps, each with the number of its input."""
+        steps = self.program.steps
+        needed = set(self.costs)
+        readers: list[list[tuple[int, int]]] = [[] for _ in steps]
+        for number, step in reversed(list(enumerate(steps))):
+            if number in needed:
+                needed.update(step.inputs)
+                for k, source in reversed(list(enumerate(step.inputs))):
+                    readers[source].insert(0, (number, k))
+        return readers
+
+    def _require_apart(self) -> None:
+        """Raises a ValueError if parts of a parameter overlap: what comes back to both is written at the same time."""
+        steps = self.program.steps
+        for number in self.program.parameters:
+            parts = [steps[reader] for reader, _ in self._readers[number] if steps[reader].name == SLICE.name]
+            if not parts:
+                continue
+            covered = np.zeros(steps[number].shape, np.int8)
+            for part in parts:
+                covered[tuple(slice(*ends) for ends in part.attributes["ranges"])] += 1
+            if len(parts) < len(self._readers[number]) or covered.max(initial=0) > 1:
+                raise ValueError(f"step {number}, {steps[number]}: the tensor executor takes parts that do not overlap")
+
+    @cached_property
+    def moved_costs(self) -> list[int]:
+        """The numbers of the costs that depend on a parameter."""
+        return [number for number in self.costs if number in self._moved]
+
+    @cached_property
+    def _moved(self) -> set[int]:
+        """The numbers of the parameters, and of the steps that depend on one."""
+        moved = set(self.program.parameters)
+        for number, step in enumerate(self.program.steps):
+            if moved.intersection(step.inputs):
+                moved.add(number)
+        return moved
+
+    def _lay_out(self) -> list[dict[str, int]]:
+        rows: list[dict[str, int]] = []
+        begin = 0
+        for number, step in enumerate(self.program.steps):
+            row = {"place": Place.TAPE, "per_sample": 0, "rows": 1, "stride": 0, "back": NOTHING, "change": NOTHING}
+            if step.name == PARAMETER.name:
+                height, width = (1, *step.shape)[-2:]
+                row |= {"place": Place.PARAMETER, "rows": height, "columns": width, "row": width, "offset": begin}
+                row |= {"back": begin, "change": begin}
+                begin += height * width
+            elif step.name == SLICE.name:
+                row |= self._part_of_parameter(number, step, rows)
+            elif step.name == INPUT.name:
+                matrix = step.attributes["matrix"]
+                row |= {
+                    "place": Place.DATA if matrix == DATA else Place.TARGETS, "per_sample": 1,
+                    "columns": step.shape[1], "row": self.program.width(matrix), "offset": step.attributes["begin"],
+                }  # fmt: skip
+            else:
+                row |= self._on_tape(number, step, rows)
+            rows.append(row)
+        return rows
+
+    def _part_of_parameter(self, number: int, step: Step, rows: list[dict[str, int]]) -> dict[str, int]:
+        whole = rows[step.inputs[0]]
+        if whole["place"] != Place.PARAMETER:
+            raise ValueError(f"step {number}, {step}: the tensor executor takes parts of parameters only")
+        (top, bottom), (left, right) = ((0, 1), *step.attributes["ranges"])[-2:]
+        offset = whole["offset"] + top * whole["row"] + left
+        return whole | {
+            "rows": bottom - top, "columns": right - left, "offset": offset, "back": offset, "change": offset,
+        }  # fmt: skip
+
+    def _on_tape(self, number: int, step: Step, rows: list[dict[str, int]]) -> dict[str, int]:
+        """Takes room on the tapes for a step. A cost has one column, and room for what it caches."""
+        is_cost = number in self.costs
+        per_sample = 1 if is_cost else int(np.prod(step.shape[1:-1], dtype=np.intp))
+        if step.shape[0] != self.program.samples:
+            raise ValueError(f"step {number}, {step}: the tensor executor keeps samples apart, not {step.shape}")
+        width = padded(rows[step.inputs[0]]["columns"] if is_cost else step.shape[-1])
+        room = per_sample * self.samples * spread(width)
+        found = {
+            "per_sample": per_sample, "columns": 1 if is_cost else step.shape[-1], "row": spread(width),
+            "offset": self.values, "stride": room,
+        }  # fmt: skip
+        self.values += room * (1 + self._kernels[number].cached)
+        if number in self._moved:
+            found["change"] = self.changes
+            self.changes += room
+            if self._readers[number]:
+                found["back"] = self.backs
+                self.backs += room
+        return found
+
+    # ---- what is run when
+
+    @cached_property
+    def _work(self) -> list[float]:
+        """The estimated operations of each step, per sample."""
+        steps = self.program.steps
+        return [
+            step.primitive.work([steps[k].shape for k in step.inputs], **step.attributes) / self.program.samples
+            for step in steps
+        ]
+
+    @cached_property
+    def _forward_nodes(self) -> list[Node]:
+        nodes: list[Node] = []
+        levels = [0] * len(self.program.steps)
+        for number, step in enumerate(self.program.steps):
+            if number in self._kernels and (self._readers[number] or number in self.costs):
+                levels[number] = 1 + max((levels[k] for k in step.inputs), default=0)
+                whole = _kernels.PRIMITIVES[self._kernels[number].primitive][1]
+                nodes.append(Node(number, number, 0, levels[number], self._work[number], whole))
+        return nodes
+
+    @property
+    def _pulls(self) -> NDArray[np.void]:
+        return self._backward_nodes[1]
+
+    @cached_property
+    def _backward_nodes(self) -> tuple[list[Node], NDArray[np.void]]:
+        """What comes back to each tensor that depends on a parameter, from the last one to the first, and its pulls.
+
+        Parameters come last of all: nothing waits for them.
+        """
+        nodes: list[Node] = []
+        pulls: list[dict[str, int]] = []
+        levels = dict.fromkeys(self.costs, 0)
+        for number in reversed(range(len(self.program.steps))):
+            readers = [(step, k) for step, k in self._readers[number] if step in levels and step in self._kernels]
+            if number not in self._moved or number in self.costs or not readers:
+                continue
+            levels[number] = 1 + max(levels[step] for step, _ in readers)
+            whole = any(_kernels.PRIMITIVES[self._kernels[step].primitive][1] for step, _ in readers)
+            work = sum(self._work[step] / max(1, self._kernels[step].integers[0] if self._kernels[step].integers else 1)
+                       for step, _ in readers)
+            nodes.append(Node(number, len(pulls), len(readers), levels[number], work, whole))
+            pulls += [{"step": step, "input": k} for step, k in readers]
+        last = max((node.level for node in nodes), default=0) + 1
+        leaves = self._tensors
+        nodes = [
+            node._replace(level=last) if leaves[node.tensor]["place"] == Place.PARAMETER else node for node in nodes
+        ]
+        return nodes, structured(PULL, pulls)
+
+    def _schedule(self, nodes: Sequence[Node], samples: int, n_threads: int) -> Schedule:
+        """Cuts the nodes of each wave into parts: the larger side of a matrix, in multiples of REGION."""
+        parts: list[tuple[int, ...]] = []
+        waves: list[tuple[int, int, bool]] = []
+        by_level: dict[int, list[Node]] = {}
+        for node in nodes:
+            by_level.setdefault(node.level, []).append(node)
+        for level in sorted(by_level):
+            begin, wave = len(parts), by_level[level]
+            total = samples * sum(node.work for node in wave)
+            least = max(LEAST_WORK, total / (PARTS_PER_THREAD * n_threads))
+            alone = n_threads == 1 or total < ALONE_WORK
+            for node in wave:
+                tensor = self._tensors[node.tensor]
+                rows, columns = tensor["per_sample"] * samples or tensor["rows"], tensor["columns"]
+                head = node.tensor, node.step, node.pulls
+                count = 1 if alone else int(max(1.0, samples * node.work / least + 0.5))
+                by_rows = node.whole_rows or rows >= columns
+                for first, last in _cut(rows if by_rows else columns, count):
+                    parts.append((*head, first, last, 0, columns) if by_rows else (*head, 0, rows, first, last))
+            waves.append((begin, len(parts), alone))
+        return Schedule(np.array(parts, PART), np.array(waves, WAVE))
+
+
+@lru_cache(maxsize=1024)
+def _cut(length: int, count: int) -> list[tuple[int, int]]:
+    """Cuts a side of a matrix into about as many ranges, each of which begins at a multiple of REGION."""
+    each = max(REGION, -(-length // count // REGION) * REGION)
+    return [(first, min(first + each, length)) for first in range(0, length, each)]
+
+
+# ---- how kernels run a step, for each primitive
+
+_TERMS = {BIAS: 0, MATRIX: 1, DIAGONAL: 2}
+
+
+def _affine(step: Step) -> Kernel:
+    terms = step.attributes["terms"]
+    return Kernel("affine", 0, (len(terms), *(_TERMS[kind] for kind in terms)), (step.attributes["offset"],))
+
+
+def _elementwise(step: Step) -> Kernel:
+    operation = _kernels.ELEMENTWISE[step.name]
+    return Kernel("elementwise", operation.number, cached=operation.cached)
+
+
+def _pairwise(step: Step) -> Kernel:
+    return Kernel("pairwise", _kernels.PAIRWISE[step.name])
+
+
+def _cost(step: Step) -> Kernel:
+    operation = _kernels.COSTS[step.name]
+    return Kernel(
+        "cost", operation.number, (), (step.attributes["constant"], step.attributes["scale"]), operation.cached
+    )
+
+
+_KERNELS: Mapping[str, Callable[[Step], Kernel]] = {
+    "affine": _affine,
+    "softmax": lambda step: Kernel("softmax"),
+    "where": lambda step: Kernel("where"),
+    **dict.fromkeys(_kernels.ELEMENTWISE, _elementwise),
+    **dict.fromkeys(_kernels.PAIRWISE, _pairwise),
+    **dict.fromkeys(_kernels.COSTS, _cost),
+}
