@@ -1,15 +1,14 @@
 """Runs programs of tensors: the cost, its derivative by every parameter, and its change along a direction.
 
-`TensorEngine.chain` multiplies, from the last step back, what comes back to a step by the central difference of that
-step alone: the whole gradient in the time of two or three forward passes. It contains the chain rule, so it does not
-vouch for itself. `TensorEngine.along` does: it is the true difference of the whole cost, and uses neither slopes nor
-transposes.
+`chain` multiplies, from the last step back, what comes back to a step by the central difference of that step alone: the
+whole gradient in the time of two or three forward passes. It contains the chain rule, so it does not vouch for itself.
+`Point.along` does: it is the true difference of the whole cost, and uses neither slopes nor transposes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,7 +40,7 @@ MOST_SHARES = 16
 
 
 class TensorEngine:
-    """A program of tensors with its data. Several threads may call its methods at once.
+    """A program of tensors with its data. Several threads may use it at once, each at its own `Point`.
 
     Parameters
     ----------
@@ -79,11 +78,11 @@ class TensorEngine:
         return Plan(self.program, self.chunk_samples)
 
     @cached_property
-    def _compiled(self) -> TensorProgram:
+    def compiled(self) -> TensorProgram:
         return self.plan.compile(self._isa)
 
     @cached_property
-    def _shares(self) -> list[list[slice]]:
+    def shares(self) -> list[list[slice]]:
         """The samples in shares, whose gradients are added up in this order, and each share in chunks."""
         each = self.chunk_samples
         chunks = [slice(begin, min(begin + each, self.samples)) for begin in range(0, self.samples, each)]
@@ -91,100 +90,12 @@ class TensorEngine:
         ends = np.linspace(0, len(chunks), count + 1).round().astype(int)
         return [chunks[begin:end] for begin, end in zip(ends[:-1], ends[1:], strict=True)]
 
-    def cost(self, theta: NDArray[np.float64], n_threads: int) -> float:
-        """Returns the cost of all samples at the flat parameters `theta`."""
-        chunks = self._filled(theta, n_threads, self._shares)
-        return sum(chunk.places.column(cost) for chunk in chunks for cost in self.plan.costs)
-
-    def chain(self, theta: NDArray[np.float64], h: float, runner: Runner) -> NDArray[np.float64]:
-        """Returns the derivative of the cost by every parameter, chained from central differences of single steps.
-
-        Parameters
-        ----------
-        theta : ndarray of float64, shape (size,)
-            The parameters.
-        h : float
-            The step of the slopes.
-        runner : Runner
-
-        Returns
-        -------
-        ndarray of float64, shape (size,)
-            Bitwise the same for any number of threads and workers.
-        """
-        found = np.zeros((len(self._shares), self.program.size))
-
-        def here(begin: int, end: int) -> None:
-            for number in range(begin, end):
-                self.chain_share(theta, h, runner.n_threads, number, found[number])
-
-        def put(begin: int, end: int, gradients: NDArray[np.float64]) -> None:
-            found[begin:end] = gradients
-
-        share = _ShareOfChain(self, theta, h, runner.n_threads)
-        runner.run(Job(("chain", theta, h), len(found), (found,), here, share, put))
-        total: NDArray[np.float64] = found[0]
-        for more in found[1:]:
-            total += more
-        return total
-
-    def along(
-        self, theta: NDArray[np.float64], direction: NDArray[np.float64], scales: Sequence[float], n_threads: int
-    ) -> NDArray[np.float64]:
-        """Returns how much the cost changes if the parameters move by a direction times one or two scales.
-
-        No two costs are subtracted: each step computes its own exact difference, of any size.
-
-        Parameters
-        ----------
-        theta, direction : ndarray of float64, shape (size,)
-        scales : sequence of float
-            One or two.
-        n_threads : int
-
-        Returns
-        -------
-        ndarray of float64, shape (number of scales,)
-        """
-        factors = np.array(scales, np.float64)
-        total = np.zeros(len(factors))
-        for places, memory, samples in self._filled(theta, n_threads, self._shares):
-            places.with_changes(memory.get("changes", 2, self.plan.changes), direction, factors)
-            parts, waves = self.plan.changing(samples, n_threads)
-            run(places, Work.CHANGE, parts, waves, len(factors), 0.0, False, n_threads)
-            for s in range(len(factors)):
-                total[s] += sum(places.column(cost, s) for cost in self.plan.moved_costs)
-        return total
-
-    # ---- parts
-
-    def chain_share(
-        self, theta: NDArray[np.float64], h: float, n_threads: int, number: int, gradient: NDArray[np.float64]
-    ) -> None:
-        """Adds the gradient of one share of the samples to `gradient`, which holds zeros."""
-        for k, (places, memory, samples) in enumerate(self._filled(theta, n_threads, [self._shares[number]])):
-            places.with_sensitivities(memory.get("backs", self.plan.backs), gradient)
-            parts, waves = self.plan.backward(samples, n_threads)
-            run(places, Work.BACK, parts, waves, 0, h, k > 0, n_threads)
-
-    def _filled(
-        self, theta: NDArray[np.float64], n_threads: int, shares: Sequence[Sequence[slice]]
-    ) -> Iterator[_Chunk]:
-        """Yields the chunks of some shares one after the other, with the values of all steps."""
-        with self._memory() as memory:
-            scratch = memory.get("scratch", n_threads, max(SCRATCH, self.plan.scratch))
-            tape = memory.get("values", self.plan.values)
-            for samples in (chunk for share in shares for chunk in share):
-                count = samples.stop - samples.start
-                places = Places(
-                    self._compiled, count, theta, self.inputs[samples], self.targets[samples], tape, scratch
-                )
-                parts, waves = self.plan.forward(count, n_threads)
-                run(places, Work.VALUE, parts, waves, 0, 0.0, False, n_threads)
-                yield _Chunk(places, memory, count)
+    def at(self, theta: NDArray[np.float64], n_threads: int) -> Point:
+        """Returns the program at the flat parameters `theta`, which are not changed as long as that is in use."""
+        return Point(self, theta, n_threads)
 
     @contextmanager
-    def _memory(self) -> Iterator[Memory]:
+    def memory(self) -> Iterator[Memory]:
         """Lends memory that no other call is using. If a call is interrupted, its memory is not used again."""
         try:
             memory = self._idle.pop()  # if this asked first whether there is one, another thread could take it between
@@ -198,12 +109,131 @@ class _Chunk(NamedTuple):
     """Some samples of which the values of all steps are known."""
 
     places: Places
-    memory: Memory
     samples: int
 
 
-class _ShareOfChain(NamedTuple):
-    """Finds the gradients of some shares of the samples; another process calls this."""
+class Point:
+    """A program at some parameters; used as a context, in which it has memory.
+
+    The values of all steps are computed once if all samples are run at once, and otherwise for each chunk of them
+    whenever they are needed.
+
+    Parameters
+    ----------
+    engine : TensorEngine
+    theta : ndarray of float64, shape (size,)
+        The parameters.
+    n_threads : int
+    """
+
+    def __init__(self, engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> None:
+        self.engine, self.theta, self.n_threads = engine, theta, n_threads
+        self._stack = ExitStack()
+        self._only: _Chunk | None = None
+
+    def __enter__(self) -> Point:
+        self._memory = self._stack.enter_context(self.engine.memory())
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def cost(self) -> float:
+        """Returns the cost of all samples."""
+        plan = self.engine.plan
+        return sum(places.column(cost) for places, _ in self._chunks(self.engine.shares) for cost in plan.costs)
+
+    def chain(self, h: float, share: int, gradient: NDArray[np.float64]) -> None:
+        """Adds the derivatives of the cost of one share of the samples to `gradient`, which holds zeros.
+
+        They are chained from central differences, with the step h, of single steps.
+        """
+        plan = self.engine.plan
+        for k, (places, samples) in enumerate(self._chunks([self.engine.shares[share]])):
+            places.with_sensitivities(self._memory.get("backs", plan.backs), gradient)
+            parts, waves = plan.backward(samples, self.n_threads)
+            run(places, Work.BACK, parts, waves, 0, h, k > 0, self.n_threads)
+
+    def along(self, direction: NDArray[np.float64], scales: Sequence[float]) -> NDArray[np.float64]:
+        """Returns how much the cost changes if the parameters move by a direction times one or two scales.
+
+        No two costs are subtracted: each step computes its own exact difference, of any size.
+
+        Parameters
+        ----------
+        direction : ndarray of float64, shape (size,)
+        scales : sequence of float
+            One or two.
+
+        Returns
+        -------
+        ndarray of float64, shape (number of scales,)
+        """
+        plan, factors = self.engine.plan, np.array(scales, np.float64)
+        total = np.zeros(len(factors))
+        for places, samples in self._chunks(self.engine.shares):
+            places.with_changes(self._memory.get("changes", 2, plan.changes), direction, factors)
+            parts, waves = plan.changing(samples, self.n_threads)
+            run(places, Work.CHANGE, parts, waves, len(factors), 0.0, False, self.n_threads)
+            for s in range(len(factors)):
+                total[s] += sum(places.column(cost, s) for cost in plan.moved_costs)
+        return total
+
+    def _chunks(self, shares: Sequence[Sequence[slice]]) -> Iterator[_Chunk]:
+        """Yields the chunks of some shares one after the other, with the values of all steps."""
+        if self._only:
+            yield self._only
+            return
+        engine, plan = self.engine, self.engine.plan
+        scratch = self._memory.get("scratch", self.n_threads, max(SCRATCH, plan.scratch))
+        tape = self._memory.get("values", plan.values)
+        for samples in (chunk for share in shares for chunk in share):
+            count = samples.stop - samples.start
+            data = engine.inputs[samples], engine.targets[samples]
+            places = Places(engine.compiled, count, self.theta, *data, tape, scratch)
+            parts, waves = plan.forward(count, self.n_threads)
+            run(places, Work.VALUE, parts, waves, 0, 0.0, False, self.n_threads)
+            chunk = _Chunk(places, count)
+            if count == engine.samples:
+                self._only = chunk
+            yield chunk
+
+
+def chain(point: Point, h: float, runner: Runner) -> NDArray[np.float64]:
+    """Returns the derivative of the cost by every parameter, chained from central differences of single steps.
+
+    Parameters
+    ----------
+    point : Point
+    h : float
+        The step of the slopes.
+    runner : Runner
+        Does the work, share by share of the samples.
+
+    Returns
+    -------
+    ndarray of float64, shape (size,)
+        Bitwise the same for any number of threads and workers.
+    """
+    found = np.zeros((len(point.engine.shares), point.engine.program.size))
+
+    def here(begin: int, end: int) -> None:
+        for share in range(begin, end):
+            point.chain(h, share, found[share])
+
+    def put(begin: int, end: int, gradients: NDArray[np.float64]) -> None:
+        found[begin:end] = gradients
+
+    shares = _Shares(point.engine, point.theta, h, point.n_threads)
+    runner.run(Job(("chain", point.theta, h), len(found), (found,), here, shares, put))
+    total: NDArray[np.float64] = found[0]
+    for more in found[1:]:
+        total += more
+    return total
+
+
+class _Shares(NamedTuple):
+    """Chains some shares of the samples; another process calls this."""
 
     engine: TensorEngine
     theta: NDArray[np.float64]
@@ -212,6 +242,7 @@ class _ShareOfChain(NamedTuple):
 
     def __call__(self, begin: int, end: int) -> NDArray[np.float64]:
         found = np.zeros((end - begin, self.engine.program.size))
-        for number in range(begin, end):
-            self.engine.chain_share(self.theta, self.h, resolve(self.n_threads), number, found[number - begin])
+        with self.engine.at(self.theta, resolve(self.n_threads)) as point:
+            for share in range(begin, end):
+                point.chain(self.h, share, found[share - begin])
         return found

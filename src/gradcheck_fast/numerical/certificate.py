@@ -1,0 +1,44 @@
+"""What vouches for a gradient that was chained: differences of the whole cost along random directions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+#: The probability with which an error of the size `Certificate.power` would have been seen.
+PROBABILITY = 0.99
+
+
+class Certificate(NamedTuple):
+    """How well a chained gradient g agrees with differences D of the whole cost along random directions r.
+
+    Attributes
+    ----------
+    directions : int
+        The number of directions. Each moves all parameters at once.
+    agreement : float
+        The largest \\|D - g·r\\|, over the root mean square of g·r over all directions.
+    allowed : float
+        The largest agreement that is taken for rounding.
+    large : float
+        By how much the exact difference of one large step is off the difference of two costs, over the larger of the
+        costs. A wrong difference of a step would show there.
+    large_allowed : float
+        The largest such number that is taken for rounding.
+    power : float
+        An error of this part of any one array of the gradient would have been seen, with `PROBABILITY`.
+    fault : str
+        If the certificate does not hold: the step at which the gradient and the differences part.
+    """
+
+    directions: int
+    agreement: float
+    allowed: float
+    large: float
+    large_allowed: float
+    power: float
+    fault: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the gradient agrees with the differences to roundings."""
+        return self.agreement <= self.allowed and self.large <= self.large_allowed
