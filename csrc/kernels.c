@@ -1,4 +1,5 @@
 /* All kernels, compiled once per instruction set: GF_ISA names the set, GF_TABLE the table it exports. */
+#include "directions.h"
 #include "kinks.h"
 #include "steps/affine.h"
 #include "steps/costs.h"
@@ -33,5 +34,7 @@ const gf_kernels GF_TABLE = {
     count_cost_kinks,
     softmax_value,
     softmax_difference,
+    draw,
+    add_scaled,
     multiply_add,
 };

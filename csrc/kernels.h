@@ -8,6 +8,7 @@
 #define GF_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Vectors on the tape and differences are padded to panels of GF_PANEL numbers: with finite values on the tape, with
  * zeros in differences. Parameters lie in panels of GF_PANEL columns: entry (i, j) of a matrix is at
@@ -181,6 +182,11 @@ typedef struct {
                              ptrdiff_t *crossed);
     void (*softmax_value)(ptrdiff_t n, const double *z, double *p);
     void (*softmax_difference)(ptrdiff_t n, const double *p, const double *d, double *out);
+    /* the entries begin..end of a random direction, times scale; returns the sum of weights[k] out[k] */
+    double (*draw)(ptrdiff_t begin, ptrdiff_t end, uint64_t seed, double sign, double scale, const double *weights,
+                   double *out);
+    /* out = x + scale y */
+    void (*add_scaled)(ptrdiff_t n, const double *x, double scale, const double *y, double *out);
     /* independent chains of n multiply-adds in registers: what the processor can do; counts their operations */
     double (*multiply_add)(ptrdiff_t n, double *result);
 } gf_kernels;

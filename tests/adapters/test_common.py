@@ -52,7 +52,7 @@ def test_what_is_not_known_is_said():
     assert note == "differenced as a Python function: there is a layer of cheese"
 
 
-@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain"])
 def test_methods_of_the_engine_need_the_engine(method):
     with pytest.raises(ValueError, match=f"method: '{method}' is one of the compiled engine, but there is a layer"):
         choose(unknown, method=method)

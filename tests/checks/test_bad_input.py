@@ -264,13 +264,13 @@ def test_n_threads(n_threads):
 def test_unknown_method(method, nearest):
     for call in both({"method": method}):
         suggestion = [f"did you mean '{nearest}'"] if nearest else []
-        assert_refused(call, ("method", repr(method), "auto, units, incremental, direct", *suggestion))
+        assert_refused(call, ("method", repr(method), "auto, units, incremental, chain, direct", *suggestion))
 
 
 @pytest.mark.parametrize("method", [None, 3, ["units"]], ids=repr)
 def test_method_is_a_name(method):
     for call in both({"method": method}):
-        assert_refused(call, ("method", repr(method), "auto, units, incremental, direct"))
+        assert_refused(call, ("method", repr(method), "auto, units, incremental, chain, direct"))
 
 
 @pytest.mark.parametrize("method", ["units", "incremental"])

@@ -8,8 +8,8 @@ from networks import flat
 from reference import mp, mpf
 
 import gradcheck_fast as gf
+from gradcheck_fast.engine.rounding import roundings as find_roundings
 from gradcheck_fast.engine.rounding import slopes
-from gradcheck_fast.running.runner import Runner
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_slopes_are_derivatives_to_the_last_digits(name, slope):
 
 
 def roundings(net, X, y, params):
-    loss = net.loss(X, y)
-    return loss._engine.roundings(flat(params), Runner(1))
+    with net.loss(X, y)._tensors.at(flat(params), 1) as point:
+        return find_roundings(point)
 
 
 def test_of_a_linear_network_they_are_what_is_added_up():

@@ -103,7 +103,7 @@ def test_targets_that_are_computed():
 
 def test_a_primitive_that_the_executor_does_not_know_is_named(monkeypatch):
     add = PRIMITIVES["add"]
-    rules = (add.shape, add.value, add.difference, add.back, add.reach, add.kinks, add.work)
+    rules = (add.shape, add.value, add.difference, add.back, add.reach, add.kinks, add.spread, add.work)
     known = {**PRIMITIVES, "hypot": Primitive("hypot", "hypot({0}, {1})", *rules)}
     monkeypatch.setattr("gradcheck_fast.program.program.PRIMITIVES", known)
     program = Program(SAMPLES)

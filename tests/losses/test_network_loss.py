@@ -55,8 +55,9 @@ def test_losses_on_other_data_are_told_apart():
 
 def test_a_faster_method_is_named_with_the_time_that_it_would_take():
     _, loss, _ = make(samples=500)
-    assert loss.faster("direct", 3600.0).startswith("method='units' would take about ")
-    assert "executor=" in loss.faster("units", 3600.0)
+    assert loss.faster("direct", 3600.0).startswith("method='chain' would take about ")
+    assert loss.faster("units", 3600.0).startswith("method='chain' would take about ")
+    assert "executor=" in loss.faster("chain", 3600.0)
     assert "executor=" in loss.faster("auto", 3600.0)
 
 

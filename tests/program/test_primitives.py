@@ -108,9 +108,9 @@ def test_every_kernel_is_a_primitive():
 def test_a_missing_rule_is_an_error():
     rule = PRIMITIVES["add"].value
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'work'"):
-        Primitive("a", "a", rule, rule, rule, rule, rule, rule)
+        Primitive("a", "a", rule, rule, rule, rule, rule, rule, rule)
     with pytest.raises(TypeError, match="'a': every rule must be a function"):
-        Primitive("a", "a", rule, rule, rule, None, rule, rule, rule)
+        Primitive("a", "a", rule, rule, rule, None, rule, rule, rule, rule)
 
 
 @each

@@ -13,6 +13,7 @@ from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.frontends.unknown import Unknown
 from gradcheck_fast.inputs.trees import Packed
 from gradcheck_fast.losses.function_loss import python_loss
+from gradcheck_fast.losses.problem import OF_PROGRAMS
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def choose_loss(
         if not math.isclose(value, cost, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION):
             raise Unknown(f"the network that describes it has the cost {cost:.10g}, not {value:.10g}")
     except Unknown as unknown:
-        if method in ("units", "incremental"):
+        if method in OF_PROGRAMS:
             raise ValueError(f"method: {method!r} is one of the compiled engine, but {unknown}") from None
         again = loss(params)
         if not (math.isclose(value, again, rel_tol=_NOISE, abs_tol=_SMALL) or math.isnan(value)):

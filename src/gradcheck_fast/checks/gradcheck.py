@@ -76,7 +76,7 @@ def gradcheck(
         is taken for rounding.
     params : tree of arrays
         Where the gradient was taken. Not modified.
-    method : {"auto", "units", "incremental", "direct", "complex", "directional"}
+    method : {"auto", "units", "incremental", "chain", "direct", "complex", "directional"}
         As for `numerical_gradient`. One more, ``directional``, is for many parameters: it compares each array along
         random directions, in about ten evaluations of the loss. An array that shows an error is halved, again and
         again, until the wrong entries, rows, columns or blocks are found. `Report.coverage` states how large an error
@@ -99,8 +99,8 @@ def gradcheck(
     sample : int or float, optional
         The number of entries of each array that are compared (an int), or their share (a float); they are drawn at
         random. Small arrays are compared in full, and so are vectors if there are other arrays. Only the drawn entries
-        are differenced. The exception is ``units``, which finds all entries at once: ``auto`` takes it if that is less
-        work than ``incremental`` for the drawn ones. ``directional`` takes no sample, for it compares every entry.
+        are differenced. The exceptions are ``units`` and ``chain``, which find all entries at once: ``auto`` takes them
+        if that is less work than ``incremental`` for the drawn ones. ``directional`` takes no sample, for it compares every entry.
     seed : int
         The seed of the random directions, or of the sample. The same seed gives the same report.
 

@@ -52,10 +52,13 @@ def numerical_gradient(
         `callback` takes.
     params : tree of arrays
         An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
-    method : {"auto", "units", "incremental", "direct", "complex"}
+    method : {"auto", "units", "incremental", "chain", "direct", "complex"}
         For a network's loss: ``direct``, two plain forward passes per parameter; ``incremental``, each parameter
-        perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights.
-        ``auto`` is whichever of the last two does less work. For other functions: ``direct``, two calls per parameter;
+        perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights;
+        ``chain``, central differences of single steps, chained from the last to the first, in the time of a few forward
+        passes, and certified by differences of the whole cost along random directions. ``auto`` is ``units`` or
+        ``incremental``, whichever does less work, if that takes less than about 50 ms, and else ``chain``. For other
+        functions: ``direct``, two calls per parameter;
         ``complex``, one call per parameter with a complex step: if the function is analytic, and takes complex arrays,
         this has no error but rounding. ``auto`` is ``direct``, but takes complex steps where a difference of real
         values agrees with them.
@@ -95,6 +98,8 @@ def numerical_gradient(
         If an argument does not fit; the message names it. Nothing has been changed then.
     OSError
         If the checkpoint cannot be read or written.
+    RuntimeError
+        If a chained gradient is not confirmed by differences of the whole cost, which is a fault of this library.
     """
     options = Options(
         method=method, step=step, n_threads=n_threads, progress=progress, error_bars=error_bars, executor=executor,
@@ -107,6 +112,8 @@ def numerical_gradient(
         numerical = problem.central_differences(
             packed, method=options.method, step=options.step, runner=runner, kinks=options.error_bars
         )
+        if numerical.certificate and not numerical.certificate.holds:
+            raise RuntimeError(numerical.certificate.complaint)
         if not options.error_bars:
             found, bars = numerical.gradient, None
         else:

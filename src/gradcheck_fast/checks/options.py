@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.running.progress import Progress
 
 #: The methods that find a gradient; each loss knows some of them.
-METHODS = ("auto", "units", "incremental", "direct", "complex")
+METHODS = ("auto", "units", "incremental", "chain", "direct", "complex")
 #: The method that compares a gradient with the loss without finding another gradient.
 DIRECTIONAL = "directional"
 

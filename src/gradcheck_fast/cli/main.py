@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("target", metavar="FILE.py[:name]")
     check.add_argument(
-        "--method", default="auto", help="auto, units, incremental, direct, complex or directional (default: auto)"
+        "--method", default="auto", help="auto, units, incremental, chain, direct, complex, directional (default: auto)"
     )
     check.add_argument("--step", type=float, help="h (default: chosen by the method)")
     check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")

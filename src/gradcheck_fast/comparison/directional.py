@@ -73,6 +73,7 @@ class Directional(NamedTuple):
     base: float
     method: str = "directional"
     kinks: None = None
+    certificate: None = None
 
 
 class _Found(NamedTuple):

@@ -159,13 +159,13 @@ cdef class Places:
             to.value = base + plan.offset
 
     def with_sensitivities(self, double[::1] tape, double[::1] gradient):
-        """Says where what comes back goes: for steps to the tape, for parameters to the gradient."""
+        """Says where what comes back goes: for steps to the tape, for parameters to the gradient, which may be None."""
         cdef Py_ssize_t k
         cdef const Tensor *plan
         self.kept += (tape, gradient)
         for k in range(self.program.tensors.shape[0]):
             plan = &self.program.tensors[k]
-            if plan.back != NOTHING:
+            if plan.back != NOTHING and (plan.place != PARAMETER or gradient is not None):
                 self.tensors[k].back = (&gradient[0] if plan.place == PARAMETER else &tape[0]) + plan.back
 
     def with_changes(self, double[:, ::1] tapes, const double[::1] direction, const double[::1] scales):

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcheck_fast.engine._directions import add_scaled, draw
+from gradcheck_fast.engine.faults import find_fault
 from gradcheck_fast.numerical.certificate import PROBABILITY, Certificate
-from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP
+from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP, jitter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from gradcheck_fast.engine.chain import Point
+    from gradcheck_fast.engine.chain import Point, TensorEngine
 
 #: How many directions there are by default.
 DIRECTIONS = 2
@@ -23,51 +25,36 @@ DIRECTIONS = 2
 ALLOWED = 2e-14
 #: An array whose gradient is small is moved up to this many times further than others, so that it counts as much.
 LARGEST_SCALE = 2.0**20
-#: The large step, in root mean squares of the parameters of each array.
-LARGE_STEP = 2.0**-10
+#: The large steps, in root mean squares of the parameters of each array; one is made, the first that does not lead to
+#: an infinite cost.
+LARGE_STEPS = (2.0**-10, 2.0**-20, 2.0**-30)
 #: Two costs are subtracted to see whether the difference of the large step is right: they may have this many roundings.
 LARGE_ROUNDINGS = 4096.0
-#: The standard deviation of the sum of two uniform 16-bit integers.
-_DEVIATION = 2.0**16 / math.sqrt(6.0)
+#: How many times what some roundings of the parameters change a difference may be off.
+CONDITION = 8.0
+#: Where values lie on kinks, the certificate is made at parameters that are moved off them, by this part of the root
+#: mean square of their array; of an array of zeros, by this much.
+ASIDE = 2.0**-20
 
 
-class Directions:
-    """Random directions: independent numbers, with a standard deviation of its own for each array.
+def certified(point: Point, gradient: NDArray[np.float64], kinks: int, step: float) -> Certificate:
+    """Returns the certificate of a gradient that was chained at a point, where `kinks` values lie on kinks.
 
-    A number is the sum of two uniform ones, and so nearly normal: its density at 0 is 0.408, that of a normal one
-    0.399. It takes a fifth of the time.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        The numbers of entries of the arrays.
-    seed : int
+    At kinks there is no derivative to compare with, and with a step that is not small there is truncation. Then it is
+    the chain that is vouched for and not this gradient: at parameters beside the kinks, with a small step.
     """
-
-    def __init__(self, sizes: Sequence[int], seed: int) -> None:
-        self._ends = np.cumsum([0, *sizes])
-        self._bits = np.random.SFC64(seed)
-
-    def draw(self, scales: Sequence[float]) -> NDArray[np.float64]:
-        """Returns the next direction; `scales` are the standard deviations in each array."""
-        size = int(self._ends[-1])
-        raw = self._bits.random_raw(-(-size // 2)).view(np.int16)
-        direction = np.empty(size)
-        for begin, end, scale in zip(self._ends[:-1], self._ends[1:], scales, strict=True):
-            part = direction[begin:end]
-            np.add(raw[2 * begin : 2 * end : 2], raw[2 * begin + 1 : 2 * end : 2], out=part, dtype=np.float64)
-            part *= scale / _DEVIATION
-        return direction
-
-    def norms(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the Euclidean norm of each array of a flat vector."""
-        pairs = zip(self._ends[:-1], self._ends[1:], strict=True)
-        return np.array([math.sqrt(np.einsum("i,i->", vector[a:b], vector[a:b])) for a, b in pairs])
+    if step <= EXACT_STEP and not kinks:
+        return certify(point, gradient, step=step)
+    engine, n_threads = point.engine, point.n_threads
+    theta = aside(engine, point.theta, n_threads) if kinks else point.theta
+    with engine.at(theta, n_threads) as near:
+        return certify(near, near.gradient(EXACT_STEP))
 
 
 def certify(
-    point: Point, gradient: NDArray[np.float64], *, directions: int = DIRECTIONS, seed: int = 0
-) -> Certificate:
+    point: Point, gradient: NDArray[np.float64], *, step: float = EXACT_STEP, directions: int = DIRECTIONS,
+    seed: int = 0,
+) -> Certificate:  # fmt: skip
     """Compares a gradient with differences of the whole cost along random directions, and with one large step.
 
     An array moves in inverse proportion to the norm of its gradient, within limits, so that an error in any array shows
@@ -76,32 +63,59 @@ def certify(
     Parameters
     ----------
     point : Point
-        The program at the parameters, in use.
+        The program at the parameters, in use. No value there lies on a kink.
     gradient : ndarray of float64, shape (size,)
         The derivative of the program's cost by every parameter, all finite.
+    step : float
+        The step of the slopes that were chained, which is small.
     directions : int
     seed : int
         Of the random numbers.
     """
-    program = point.engine.program
-    sizes = [int(np.prod(program.steps[number].shape, dtype=np.intp)) for number in program.parameters]
-    drawn = Directions(sizes, seed)
-    norms = drawn.norms(gradient)
+    ends, norms = _ends(point.engine), _norms(point.engine, gradient)
     largest = float(norms.max(initial=0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
         scales = np.where(norms > 0.0, np.minimum(largest / norms, LARGEST_SCALE), 1.0)
     typical = math.sqrt(float(np.sum((scales * norms) ** 2)))  # the standard deviation of g·r
-    h = EXACT_STEP / float(scales.max(initial=1.0))
-    worst = 0.0
-    for _ in range(directions):
-        direction = drawn.draw(scales)
-        plus, minus = point.along(direction, (h, -h))
-        worst = max(worst, abs((plus - minus) / (2.0 * h) - float(np.einsum("i,i->", gradient, direction))))
-    agreement = worst / typical if typical else (0.0 if worst == 0.0 else math.inf)
-    large, large_allowed = _large_step(point, drawn, sizes)
+    h = step / float(scales.max(initial=1.0))
+    direction = np.empty(len(gradient))
+
+    def compare(at: Point, own: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        chained, differenced = np.empty((2, directions))
+        for number in range(directions):
+            chained[number] = draw(seed, number, ends, scales, own, direction, at.engine.isa, at.n_threads)
+            plus, minus = at.along(direction, (h, -h))
+            differenced[number] = (plus - minus) / (2.0 * h)
+        return chained, differenced
+
+    chained, differenced = compare(point, gradient)
+    error = float(np.abs(differenced - chained).max(initial=0.0))
+    allowed = ALLOWED * typical
+    if not error <= allowed:  # is it so sensitive to rounding?
+        with point.engine.at(jitter(point.theta), point.n_threads) as moved:
+            again = compare(moved, moved.gradient(step))
+        changed = np.abs(np.subtract(again, (chained, differenced))).max(initial=0.0)
+        allowed = max(allowed, CONDITION * float(changed))
+    large, large_allowed = _large_step(point, direction, seed)
+    size = typical or 1.0
     with np.errstate(divide="ignore"):
-        power = _seen(directions) * ALLOWED * typical / (scales * norms)[norms > 0.0]
-    return Certificate(directions, agreement, ALLOWED, large, large_allowed, float(power.max(initial=0.0)))
+        power = _seen(directions) * allowed / (scales * norms)[norms > 0.0]
+    found = Certificate(
+        directions, error / size, allowed / size, large, large_allowed, float(power.max(initial=0.0))
+    )
+    if found.holds:
+        return found
+    draw(seed, 0, ends, scales, gradient, direction, point.engine.isa, point.n_threads)
+    return found._replace(fault=find_fault(point, direction, h))
+
+
+def aside(engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+    """Returns parameters near these, where values that now lie on kinks do not."""
+    sizes = _roots(engine, theta)
+    moved = np.empty(len(theta))
+    draw(1, 0, _ends(engine), np.where(sizes > 0.0, sizes, 1.0), theta, moved, engine.isa, n_threads)
+    add_scaled(theta, ASIDE, moved, moved, engine.isa, n_threads)
+    return moved
 
 
 def _seen(directions: int) -> float:
@@ -114,14 +128,48 @@ def _seen(directions: int) -> float:
     return math.sqrt(2.0 / math.pi) / missed
 
 
-def _large_step(point: Point, drawn: Directions, sizes: Sequence[int]) -> tuple[float, float]:
-    """Compares the exact difference of a large step with the difference of two costs; both over the larger cost."""
-    roots = drawn.norms(point.theta) / np.sqrt(np.maximum(sizes, 1))
-    direction = drawn.draw(np.where(roots > 0.0, roots, 1.0))
-    (change,), before = point.along(direction, (LARGE_STEP,)), point.cost()
-    direction *= LARGE_STEP
-    direction += point.theta
-    with point.engine.at(direction, point.n_threads) as moved:
-        after = moved.cost()
-    size = max(abs(before), abs(after))
-    return (abs((after - before) - change) / size if size else 0.0), LARGE_ROUNDINGS * EPSILON
+def _large_step(point: Point, direction: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Compares the exact difference of a large step with the difference of two costs; both over the larger cost.
+
+    Returns what is found, and how much of it may be rounding. `direction` is written over.
+    """
+    engine, theta, n_threads = point.engine, point.theta, point.n_threads
+    roots = _roots(engine, theta)
+    draw(seed, 0, _ends(engine), np.where(roots > 0.0, roots, 1.0), theta, direction, engine.isa, n_threads)
+    before = point.cost()
+    for step in LARGE_STEPS:
+        (change,) = point.along(direction, (step,))
+        if math.isfinite(change):
+            break
+    add_scaled(theta, step, direction, direction, engine.isa, n_threads)
+    after = _cost(engine, direction, n_threads)
+    size, off, allowed = max(abs(before), abs(after)), abs((after - before) - change), LARGE_ROUNDINGS * EPSILON
+    if not off <= allowed * size and size > 0.0:  # are the costs so sensitive to rounding?
+        rounded = [_cost(engine, jitter(at), n_threads) for at in (theta, direction)]
+        allowed += CONDITION * (abs(rounded[0] - before) + abs(rounded[1] - after)) / size
+    return float(off / size if size else off), float(allowed)
+
+
+def _cost(engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> float:
+    with engine.at(theta, n_threads) as point:
+        return point.cost()
+
+
+def _ends(engine: TensorEngine) -> NDArray[np.intp]:
+    return np.cumsum(engine.sizes, dtype=np.intp)
+
+
+def _norms(engine: TensorEngine, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the Euclidean norm of each array of a flat vector."""
+    arrays = np.split(vector, _ends(engine)[:-1]) if engine.sizes else []
+    with np.errstate(over="ignore"):
+        norms = np.array([math.sqrt(np.einsum("i,i->", array, array)) for array in arrays])
+    for k in np.flatnonzero(~np.isfinite(norms) | (norms < 1e-140)):  # the squares over- or underflow
+        largest = float(np.abs(arrays[k]).max(initial=0.0))
+        norms[k] = largest * float(np.linalg.norm(arrays[k] / largest)) if largest else 0.0
+    return norms
+
+
+def _roots(engine: TensorEngine, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the root mean square of each array of a flat vector."""
+    return _norms(engine, vector) / np.sqrt(np.maximum(engine.sizes, 1))

@@ -19,6 +19,8 @@ from gradcheck_fast.engine.layout import PANEL, aligned
 from gradcheck_fast.engine.memory import Memory
 from gradcheck_fast.engine.plan import Plan
 from gradcheck_fast.kernels.instruction_sets import instruction_set
+from gradcheck_fast.program import twin
+from gradcheck_fast.program.steps.movement import SLICE
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.threads import resolve
 
@@ -37,6 +39,8 @@ FEWEST_SAMPLES = 48
 SHARE_DOUBLES = 32 * 1024 * 1024
 #: The samples are cut into at most this many shares.
 MOST_SHARES = 16
+#: A chained gradient with its certificate takes about as long as this many forward passes.
+PASSES = 14.0
 
 
 class TensorEngine:
@@ -55,7 +59,7 @@ class TensorEngine:
         # a sum over the targets may read past their end, up to the end of the panel
         self.targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
         self.targets[...] = targets
-        self._isa = instruction_set()
+        self.isa = instruction_set()
         self._idle: list[Memory] = []
 
     def __reduce__(self) -> tuple[type[TensorEngine], tuple[Any, ...]]:
@@ -64,6 +68,19 @@ class TensorEngine:
     @property
     def samples(self) -> int:
         return len(self.inputs)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The number of entries of each array of the parameters."""
+        steps = self.program.steps
+        return [int(np.prod(steps[number].shape, dtype=np.intp)) for number in self.program.parameters]
+
+    @cached_property
+    def work(self) -> float:
+        """The estimated operations of a chained gradient with its certificate."""
+        steps = self.program.steps
+        once = sum(step.primitive.work([steps[k].shape for k in step.inputs], **step.attributes) for step in steps)
+        return PASSES * once
 
     @cached_property
     def chunk_samples(self) -> int:
@@ -79,7 +96,7 @@ class TensorEngine:
 
     @cached_property
     def compiled(self) -> TensorProgram:
-        return self.plan.compile(self._isa)
+        return self.plan.compile(self.isa)
 
     @cached_property
     def shares(self) -> list[list[slice]]:
@@ -105,11 +122,35 @@ class TensorEngine:
         self._idle.append(memory)
 
 
-class _Chunk(NamedTuple):
-    """Some samples of which the values of all steps are known."""
+class Chunk:
+    """Some samples of which the values of all steps are known.
 
-    places: Places
-    samples: int
+    Attributes
+    ----------
+    places : Places
+        Where the executor finds everything.
+    samples : slice
+    """
+
+    def __init__(self, point: Point, places: Places, samples: slice, tape: NDArray[np.float64]) -> None:
+        self.places, self.samples = places, samples
+        self._point, self._tape = point, tape
+
+    @property
+    def count(self) -> int:
+        """How many samples these are."""
+        return int(self.samples.stop - self.samples.start)
+
+    @cached_property
+    def values(self) -> list[NDArray[np.float64]]:
+        """The value of every step, as the plain rules take it."""
+        engine, steps = self._point.engine, self._point.engine.program.steps
+        known = engine.plan.read(self._tape, "offset", self.count)
+        known |= engine.program.leaves(self._point.theta, engine.inputs[self.samples], engine.targets[self.samples])
+        for number, step in enumerate(steps):
+            if step.name == SLICE.name:
+                known[number] = step.primitive.value([known[k] for k in step.inputs], **step.attributes)
+        return [known[number] for number in range(len(steps))]
 
 
 class Point:
@@ -129,7 +170,7 @@ class Point:
     def __init__(self, engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> None:
         self.engine, self.theta, self.n_threads = engine, theta, n_threads
         self._stack = ExitStack()
-        self._only: _Chunk | None = None
+        self._only: Chunk | None = None
 
     def __enter__(self) -> Point:
         self._memory = self._stack.enter_context(self.engine.memory())
@@ -140,19 +181,30 @@ class Point:
 
     def cost(self) -> float:
         """Returns the cost of all samples."""
-        plan = self.engine.plan
-        return sum(places.column(cost) for places, _ in self._chunks(self.engine.shares) for cost in plan.costs)
+        costs = self.engine.plan.costs
+        return sum(chunk.places.column(cost) for chunk in self.chunks() for cost in costs)
 
-    def chain(self, h: float, share: int, gradient: NDArray[np.float64]) -> None:
+    def gradient(self, h: float) -> NDArray[np.float64]:
+        """Returns the derivatives of the cost by all parameters, chained in this process; see `chain`."""
+        total = np.zeros(self.engine.program.size)
+        for share in range(len(self.engine.shares)):
+            own = np.zeros_like(total) if share else total
+            self.chain(h, share, own)
+            if share:
+                total += own
+        return total
+
+    def chain(self, h: float, share: int, gradient: NDArray[np.float64]) -> int:
         """Adds the derivatives of the cost of one share of the samples to `gradient`, which holds zeros.
 
-        They are chained from central differences, with the step h, of single steps.
+        They are chained from central differences, with the step h, of single steps. Returns how many values lie within
+        h of a kink.
         """
-        plan = self.engine.plan
-        for k, (places, samples) in enumerate(self._chunks([self.engine.shares[share]])):
-            places.with_sensitivities(self._memory.get("backs", plan.backs), gradient)
-            parts, waves = plan.backward(samples, self.n_threads)
-            run(places, Work.BACK, parts, waves, 0, h, k > 0, self.n_threads)
+        kinks = 0
+        for k, chunk in enumerate(self.chunks(share)):
+            self.chain_chunk(chunk, h, gradient, k > 0)
+            kinks += self._kinks(chunk, h)
+        return kinks
 
     def along(self, direction: NDArray[np.float64], scales: Sequence[float]) -> NDArray[np.float64]:
         """Returns how much the cost changes if the parameters move by a direction times one or two scales.
@@ -169,38 +221,77 @@ class Point:
         -------
         ndarray of float64, shape (number of scales,)
         """
-        plan, factors = self.engine.plan, np.array(scales, np.float64)
-        total = np.zeros(len(factors))
-        for places, samples in self._chunks(self.engine.shares):
-            places.with_changes(self._memory.get("changes", 2, plan.changes), direction, factors)
-            parts, waves = plan.changing(samples, self.n_threads)
-            run(places, Work.CHANGE, parts, waves, len(factors), 0.0, False, self.n_threads)
-            for s in range(len(factors)):
-                total[s] += sum(places.column(cost, s) for cost in plan.moved_costs)
+        plan, total = self.engine.plan, np.zeros(len(scales))
+        for chunk in self.chunks():
+            self._change(chunk, direction, scales)
+            for s in range(len(total)):
+                total[s] += sum(chunk.places.column(cost, s) for cost in plan.moved_costs)
         return total
 
-    def _chunks(self, shares: Sequence[Sequence[slice]]) -> Iterator[_Chunk]:
-        """Yields the chunks of some shares one after the other, with the values of all steps."""
+    # ---- one chunk of the samples
+
+    def chunks(self, share: int | None = None) -> Iterator[Chunk]:
+        """Yields the chunks of one share, or of all, one after the other, with the values of all steps."""
         if self._only:
             yield self._only
             return
         engine, plan = self.engine, self.engine.plan
         scratch = self._memory.get("scratch", self.n_threads, max(SCRATCH, plan.scratch))
         tape = self._memory.get("values", plan.values)
-        for samples in (chunk for share in shares for chunk in share):
+        shares = engine.shares if share is None else [engine.shares[share]]
+        for samples in (chunk for chunks in shares for chunk in chunks):
             count = samples.stop - samples.start
             data = engine.inputs[samples], engine.targets[samples]
             places = Places(engine.compiled, count, self.theta, *data, tape, scratch)
             parts, waves = plan.forward(count, self.n_threads)
             run(places, Work.VALUE, parts, waves, 0, 0.0, False, self.n_threads)
-            chunk = _Chunk(places, count)
+            chunk = Chunk(self, places, samples, tape)
             if count == engine.samples:
                 self._only = chunk
             yield chunk
 
+    def chain_chunk(self, chunk: Chunk, h: float, gradient: NDArray[np.float64], accumulate: bool = False) -> None:
+        """Writes the derivatives of the cost of these samples into `gradient`, or adds them to it."""
+        plan = self.engine.plan
+        chunk.places.with_sensitivities(self._memory.get("backs", plan.backs), gradient)
+        parts, waves = plan.backward(chunk.count, self.n_threads)
+        run(chunk.places, Work.BACK, parts, waves, 0, h, accumulate, self.n_threads)
 
-def chain(point: Point, h: float, runner: Runner) -> NDArray[np.float64]:
-    """Returns the derivative of the cost by every parameter, chained from central differences of single steps.
+    def changes(
+        self, chunk: Chunk, direction: NDArray[np.float64], scales: Sequence[float]
+    ) -> list[dict[int, NDArray[np.float64]]]:
+        """Returns by how much each step changes, for each of one or two scales of a direction; see `along`."""
+        tapes = self._change(chunk, direction, scales)
+        return [self.engine.plan.read(tape, "change", chunk.count) for tape in tapes[: len(scales)]]
+
+    def sensitivities(self, chunk: Chunk, h: float) -> dict[int, NDArray[np.float64]]:
+        """Returns the derivatives of the cost by the entries of each step between the parameters and the costs."""
+        plan = self.engine.plan
+        tape = self._memory.get("backs", plan.backs)
+        chunk.places.with_sensitivities(tape, None)
+        parts, waves = plan.backward(chunk.count, self.n_threads, parameters=False)
+        run(chunk.places, Work.BACK, parts, waves, 0, h, False, self.n_threads)
+        return plan.read(tape, "back", chunk.count)
+
+    def _change(self, chunk: Chunk, direction: NDArray[np.float64], scales: Sequence[float]) -> NDArray[np.float64]:
+        plan, factors = self.engine.plan, np.array(scales, np.float64)
+        tapes = self._memory.get("changes", 2, plan.changes)
+        chunk.places.with_changes(tapes, direction, factors)
+        parts, waves = plan.changing(chunk.count, self.n_threads)
+        run(chunk.places, Work.CHANGE, parts, waves, len(factors), 0.0, False, self.n_threads)
+        return tapes
+
+    def _kinks(self, chunk: Chunk, h: float) -> int:
+        found, steps = 0, self.engine.program.steps
+        for number in self.engine.plan.kinked:
+            step = steps[number]
+            margins = step.primitive.kinks([chunk.values[k] for k in step.inputs], **step.attributes)
+            found += int(np.count_nonzero(np.abs(margins) <= h))
+        return found
+
+
+def chain(point: Point, h: float, runner: Runner) -> tuple[NDArray[np.float64], int]:
+    """Finds the derivative of the cost by every parameter, chained from central differences of single steps.
 
     Parameters
     ----------
@@ -212,23 +303,42 @@ def chain(point: Point, h: float, runner: Runner) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray of float64, shape (size,)
+    gradient : ndarray of float64, shape (size,)
         Bitwise the same for any number of threads and workers.
+    kinks : int
+        How many values lie within h of a kink.
     """
-    found = np.zeros((len(point.engine.shares), point.engine.program.size))
+    count = len(point.engine.shares)
+    found, kinks = np.zeros((count, point.engine.program.size)), np.zeros(count, np.intp)
 
     def here(begin: int, end: int) -> None:
         for share in range(begin, end):
-            point.chain(h, share, found[share])
+            kinks[share] = point.chain(h, share, found[share])
 
-    def put(begin: int, end: int, gradients: NDArray[np.float64]) -> None:
-        found[begin:end] = gradients
+    def put(begin: int, end: int, results: tuple[NDArray[np.float64], NDArray[np.intp]]) -> None:
+        found[begin:end], kinks[begin:end] = results
 
     shares = _Shares(point.engine, point.theta, h, point.n_threads)
-    runner.run(Job(("chain", point.theta, h), len(found), (found,), here, shares, put))
+    runner.run(Job(("chain", point.theta, h), count, (found, kinks), here, shares, put))
     total: NDArray[np.float64] = found[0]
     for more in found[1:]:
         total += more
+    return total, int(kinks.sum())
+
+
+def spreads(point: Point, h: float) -> NDArray[np.float64]:
+    """Returns how far the derivative by each parameter may be from the chained one, because of kinks within h.
+
+    That is an upper bound: every value on a kink may take any slope between those of its two sides. It is 0 for the
+    parameters that no kink reaches. See `twin.spreads`.
+    """
+    program, total = point.engine.program, np.zeros(point.engine.program.size)
+    views = program.leaves(total, point.engine.inputs, point.engine.targets)
+    for chunk in point.chunks():
+        found = twin.spreads(program, chunk.values, point.sensitivities(chunk, h), h)
+        for number in program.parameters:
+            if number in found:
+                views[number][...] += found[number]
     return total
 
 
@@ -240,9 +350,10 @@ class _Shares(NamedTuple):
     h: float
     n_threads: int
 
-    def __call__(self, begin: int, end: int) -> NDArray[np.float64]:
+    def __call__(self, begin: int, end: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         found = np.zeros((end - begin, self.engine.program.size))
+        kinks = np.zeros(end - begin, np.intp)
         with self.engine.at(self.theta, resolve(self.n_threads)) as point:
             for share in range(begin, end):
-                point.chain(self.h, share, found[share - begin])
-        return found
+                kinks[share - begin] = point.chain(self.h, share, found[share - begin])
+        return found, kinks

@@ -19,13 +19,12 @@ from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.engine._tape import Chunk, fill_tape
 from gradcheck_fast.engine.layout import PACKED_ROWS, PANEL, aligned, padded
 from gradcheck_fast.engine.memory import Memory
-from gradcheck_fast.engine.rounding import add_roundings
 from gradcheck_fast.engine.routes import Routes
 from gradcheck_fast.engine.rows import lower
 from gradcheck_fast.engine.sweep import Perturbation, Sweep, Totals
 from gradcheck_fast.engine.tables import Tables
 from gradcheck_fast.kernels.instruction_sets import instruction_set
-from gradcheck_fast.numerical.gradient import EXACT_STEP, Kinks
+from gradcheck_fast.numerical.gradient import Kinks
 from gradcheck_fast.program.steps.elementwise import WORK
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.threads import resolve
@@ -227,15 +226,6 @@ class Engine:
                 totals.crossed += sweep.crossed
                 self._spread_slopes(sweep.chunk, sweep.slopes, totals.slopes)
         return totals.gradient, totals.kinks
-
-    def roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
-        """Returns the size, over EPSILON, of one rounding in each entry of a gradient; see `rounding.add_roundings`."""
-        totals = Totals(self.program.size, False)
-        for sweep in self._sweeps("roundings", theta, EXACT_STEP, runner, totals, kinks=False):
-            sensitivities = {step: self._by_sample(sweep.chunk, sweep.found, step) for step in self.tables.unit_offsets}
-            with np.errstate(over="ignore", invalid="ignore"):
-                add_roundings(self.tables, sweep.chunk, sensitivities, self._isa, totals.gradient)
-        return totals.gradient
 
     def share(
         self, number: int, theta: NDArray[np.float64], perturbation: Perturbation, n_threads: int, begin: int, end: int

@@ -33,13 +33,17 @@ PARTS_PER_THREAD = 2
 
 
 class Kernel(NamedTuple):
-    """How kernels run a step: the name of their primitive, and its attributes as numbers (see ``csrc/tensors``)."""
+    """How kernels run a step: the name of their primitive, and its attributes as numbers (see ``csrc/tensors``).
+
+    `cached` is how many arrays its value keeps beside itself, and `kinks` whether its slopes jump somewhere.
+    """
 
     primitive: str
     operation: int = 0
     integers: tuple[int, ...] = ()
     reals: tuple[float, ...] = ()
     cached: int = 0
+    kinks: bool = False
 
 
 class Node(NamedTuple):
@@ -143,9 +147,44 @@ class Plan:
         return self._schedule(nodes, samples, n_threads)
 
     @lru_cache(maxsize=8)  # noqa: B019
-    def backward(self, samples: int, n_threads: int) -> Schedule:
-        """Returns the schedule of what comes back to each tensor that the parameters reach."""
-        return self._schedule(self._backward_nodes[0], samples, n_threads)
+    def backward(self, samples: int, n_threads: int, parameters: bool = True) -> Schedule:
+        """Returns the schedule of what comes back to each tensor that the parameters reach, and to the parameters."""
+        nodes, _ = self._backward_nodes
+        if not parameters:
+            nodes = [node for node in nodes if self._tensors[node.tensor]["place"] != Place.PARAMETER]
+        return self._schedule(nodes, samples, n_threads)
+
+    def read(self, tape: NDArray[np.float64], which: str, samples: int) -> dict[int, NDArray[np.float64]]:
+        """Returns views of what a tape holds of all steps that have a place on it, in their shapes.
+
+        Parameters
+        ----------
+        tape : ndarray of float64
+        which : {"offset", "back", "change"}
+            Whether the tape is of values, of what comes back, or of a change.
+        samples : int
+        """
+        found = {}
+        for number, tensor in enumerate(self._tensors):
+            if tensor["place"] == Place.TAPE and tensor[which] != NOTHING:
+                rows = tensor["per_sample"] * samples
+                matrix = tape[tensor[which] : tensor[which] + rows * tensor["row"]].reshape(rows, tensor["row"])
+                shape = self.program.steps[number].shape
+                matrix = matrix[:, 0] if number in self._cost_numbers else matrix[:, : tensor["columns"]]
+                found[number] = matrix.reshape(samples, *shape[1:])
+        return found
+
+    @cached_property
+    def kinked(self) -> list[int]:
+        """The numbers of the steps that depend on a parameter and whose slopes jump somewhere."""
+        return [
+            number for number, kernel in self._kernels.items()
+            if number in self._moved and (kernel.kinks and (self._readers[number] or number in self._cost_numbers))
+        ]  # fmt: skip
+
+    @cached_property
+    def _cost_numbers(self) -> set[int]:
+        return set(self.costs)
 
     # ---- where tensors lie
 
@@ -223,7 +262,7 @@ class Plan:
 
     def _on_tape(self, number: int, step: Step, rows: list[dict[str, int]]) -> dict[str, int]:
         """Takes room on the tapes for a step. A cost has one column, and room for what it caches."""
-        is_cost = number in self.costs
+        is_cost = number in self._cost_numbers
         per_sample = 1 if is_cost else int(np.prod(step.shape[1:-1], dtype=np.intp))
         if step.shape[0] != self.program.samples:
             raise ValueError(f"step {number}, {step}: the tensor executor keeps samples apart, not {step.shape}")
@@ -258,7 +297,7 @@ class Plan:
         nodes: list[Node] = []
         levels = [0] * len(self.program.steps)
         for number, step in enumerate(self.program.steps):
-            if number in self._kernels and (self._readers[number] or number in self.costs):
+            if number in self._kernels and (self._readers[number] or number in self._cost_numbers):
                 levels[number] = 1 + max((levels[k] for k in step.inputs), default=0)
                 whole = _kernels.PRIMITIVES[self._kernels[number].primitive][1]
                 nodes.append(Node(number, number, 0, levels[number], self._work[number], whole))
@@ -279,12 +318,11 @@ class Plan:
         levels = dict.fromkeys(self.costs, 0)
         for number in reversed(range(len(self.program.steps))):
             readers = [(step, k) for step, k in self._readers[number] if step in levels and step in self._kernels]
-            if number not in self._moved or number in self.costs or not readers:
+            if number not in self._moved or number in self._cost_numbers or not readers:
                 continue
             levels[number] = 1 + max(levels[step] for step, _ in readers)
             whole = any(_kernels.PRIMITIVES[self._kernels[step].primitive][1] for step, _ in readers)
-            work = sum(self._work[step] / max(1, self._kernels[step].integers[0] if self._kernels[step].integers else 1)
-                       for step, _ in readers)
+            work = sum(self._work[step] / max(1, *self._kernels[step].integers[:1], 1) for step, _ in readers)
             nodes.append(Node(number, len(pulls), len(readers), levels[number], work, whole))
             pulls += [{"step": step, "input": k} for step, k in readers]
         last = max((node.level for node in nodes), default=0) + 1
@@ -337,7 +375,7 @@ def _affine(step: Step) -> Kernel:
 
 def _elementwise(step: Step) -> Kernel:
     operation = _kernels.ELEMENTWISE[step.name]
-    return Kernel("elementwise", operation.number, cached=operation.cached)
+    return Kernel("elementwise", operation.number, cached=operation.cached, kinks=len(operation.kinks) > 0)
 
 
 def _pairwise(step: Step) -> Kernel:
@@ -347,7 +385,8 @@ def _pairwise(step: Step) -> Kernel:
 def _cost(step: Step) -> Kernel:
     operation = _kernels.COSTS[step.name]
     return Kernel(
-        "cost", operation.number, (), (step.attributes["constant"], step.attributes["scale"]), operation.cached
+        "cost", operation.number, (), (step.attributes["constant"], step.attributes["scale"]), operation.cached,
+        operation.kink,
     )
 
 

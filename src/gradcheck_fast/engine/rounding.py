@@ -7,98 +7,112 @@ than one rounding of what was subtracted. Such an error is no mistake, but it go
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.program.primitive import SLOPE_STEP
+from gradcheck_fast.program.steps.affine import AFFINE, MATRIX, terms_of
+from gradcheck_fast.program.steps.costs import COSTS
+from gradcheck_fast.program.steps.movement import SLICE
+from gradcheck_fast.program.steps.softmax import SOFTMAX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.engine._tape import Chunk
-    from gradcheck_fast.engine.tables import Tables
+    from gradcheck_fast.engine.chain import Chunk, Point
+    from gradcheck_fast.program.program import Program
+
+    Reals = NDArray[np.float64]
 
 #: A unit is saturated if its slope is less than this.
 SATURATED = 2.0**-7
 
 
-def add_roundings(
-    tables: Tables, chunk: Chunk, sensitivities: dict[int, NDArray[np.float64]], isa: str, to: NDArray[np.float64]
-) -> None:
-    """Adds to each parameter's entry of `to` the size of one rounding in it, over EPSILON: \\|a\\|ᵀ (\\|s\\| + r).
+def roundings(point: Point) -> Reals:
+    """Returns the size, over EPSILON, of one rounding in each entry of the gradient: \\|a\\|ᵀ (\\|s\\| + r).
 
-    Here a is what the parameter is multiplied with, s are the sensitivities of its step's units, and r is the size of
-    what was subtracted in them where something cancelled.
+    Here a is what the parameter is multiplied with, s are the sensitivities of the affine step that it is part of, and
+    r is the size of what was subtracted in them where something cancelled.
 
     Parameters
     ----------
-    tables : Tables
-    chunk : Chunk
-        A chunk whose tape is filled.
-    sensitivities : dict of ndarray, shape (samples of the chunk, width)
-        The derivatives of the cost by the units of each affine step.
-    isa : str
-        The instruction set of the kernels.
-    to : ndarray of float64, shape (size,)
+    point : Point
+        The program at the parameters, in use.
+
+    Returns
+    -------
+    ndarray of float64, shape (size,)
     """
-    program = tables.rows
-    tape, rounded = chunk.tape[: chunk.count], np.zeros((chunk.count, 1))
-    sizes: dict[int, NDArray[np.float64]] = {}
-    for step in sorted(sensitivities, reverse=True):
-        own = np.abs(sensitivities[step])
-        for number, reader in enumerate(program.steps):
-            if step in reader.inputs:
-                rounded = np.maximum(rounded, _cancelled(tables, tape, number, step, own, isa)[:, np.newaxis])
-        sizes[step] = own + rounded
-    for step, term in program.terms:
-        p = term.parameter
-        begin, count = tables.offsets[term.step], p.columns if term.diagonal else p.rows
-        factor = np.ones((chunk.count, 1)) if term.step == NOTHING else np.abs(tape[:, begin : begin + count])
-        p.of(to)[...] += (factor * sizes[step]).sum(axis=0) if term.diagonal else factor.T @ sizes[step]
+    program = point.engine.program
+    total = np.zeros(program.size)
+    views = dict(program.leaves(total, point.engine.inputs, point.engine.targets))
+    for number, step in enumerate(program.steps):
+        if step.name == SLICE.name:
+            views[number] = step.primitive.value([views[k] for k in step.inputs], **step.attributes)
+    readers: dict[int, list[int]] = defaultdict(list)
+    for number, step in enumerate(program.steps):
+        for source in dict.fromkeys(step.inputs):
+            readers[source].append(number)
+    for chunk in point.chunks():
+        with np.errstate(over="ignore", invalid="ignore"):
+            sensitivities = point.sensitivities(chunk, SLOPE_STEP)
+            _add(program, chunk, sensitivities, readers, point.engine.isa, views)
+    return total
 
 
-def _cancelled(
-    tables: Tables, tape: NDArray[np.float64], number: int, step: int, own: NDArray[np.float64], isa: str
-) -> NDArray[np.float64]:
+def _add(
+    program: Program, chunk: Chunk, sensitivities: dict[int, Reals], readers: dict[int, list[int]], isa: str,
+    to: dict[int, Reals],
+) -> None:  # fmt: skip
+    """Adds what the samples of a chunk give to the views `to` of the parameters and their parts."""
+    rounded = np.zeros((chunk.count, 1))
+    for number in sorted(sensitivities, reverse=True):
+        step = program.steps[number]
+        if step.name != AFFINE.name:
+            continue
+        own = np.abs(sensitivities[number])
+        for reader in readers[number]:
+            rounded = np.maximum(rounded, _cancelled(program, chunk, reader, number, own, isa)[:, np.newaxis])
+        sizes = own + rounded
+        for kind, multiplied, parameter in terms_of(step.attributes["terms"]):
+            part = to[step.inputs[parameter]]
+            factor = np.ones((chunk.count, 1)) if multiplied is None else np.abs(chunk.values[step.inputs[multiplied]])
+            found = factor.T @ sizes if kind == MATRIX else (factor * sizes).sum(axis=0)
+            part[...] += found.reshape(part.shape)
+
+
+def _cancelled(program: Program, chunk: Chunk, number: int, step: int, own: Reals, isa: str) -> Reals:
     """Returns for each sample the size of what is subtracted where a saturated step reads another; zero if none is.
 
     The step `number` reads `step`, whose sensitivities have the sizes `own`.
     """
-    program = tables.rows
     reader = program.steps[number]
-    if reader.is_cost:  # a slope near 0 is a difference of numbers near 1
-        cancelled: NDArray[np.float64] = np.where(own < SATURATED * reader.scale, reader.scale, 0.0).max(axis=1)
+    if reader.name in COSTS:  # a slope near 0 is a difference of numbers near 1
+        scale = reader.attributes["scale"]
+        cancelled: Reals = np.where(own < SATURATED * scale, scale, 0.0).max(axis=1)
         return cancelled
-    if not reader.is_entrywise and reader.stays_in_column:
-        return np.zeros(len(own))
-    slope = _values(tables, tape, number)
-    if reader.is_entrywise:
-        if reader.name == "exp":  # its slope is its value, in which nothing cancels
-            return np.zeros(len(own))
-        slope = np.abs(slopes(reader.name, _values(tables, tape, step), isa))
+    is_entrywise = reader.name in _kernels.ELEMENTWISE
+    if reader.name == "exp" or not (is_entrywise or reader.name == SOFTMAX.name):
+        return np.zeros(len(own))  # in the slope of exp, which is its value, nothing cancels
+    slope = np.abs(slopes(reader.name, chunk.values[step], isa)) if is_entrywise else chunk.values[number]
     saturated = (slope < SATURATED) & (slope > 0.0)
     upstream = np.divide(own, slope, out=np.zeros_like(own), where=saturated)
-    if reader.is_entrywise:
-        largest: NDArray[np.float64] = upstream.max(axis=1)
+    if is_entrywise:
+        largest: Reals = upstream.max(axis=1)
         return largest
     # what goes back is p_k (g_k - sum of p g). With p_1 near 1 the bracket is g_k - g_1, which for most k is near -g_1:
     # hence the lower median over k. For the softmax of a cost it cannot exceed the scale of the cost.
-    scales = [s.scale for s in program.steps if s.is_cost and number in s.inputs]
+    scales = [program.steps[k].attributes["scale"] for k in program.costs if number in program.steps[k].inputs]
     ordered = np.sort(np.where(saturated, upstream, np.inf), axis=1)
     counts = np.count_nonzero(saturated, axis=1)
     middle = np.take_along_axis(ordered, np.maximum(counts - 1, 0)[:, np.newaxis] // 2, axis=1)[:, 0]
     return np.where(counts > 0, np.minimum(middle, max(scales, default=np.inf)), 0.0)
 
 
-def _values(tables: Tables, tape: NDArray[np.float64], step: int) -> NDArray[np.float64]:
-    begin = tables.offsets[step]
-    return tape[:, begin : begin + tables.rows.steps[step].width]
-
-
-def slopes(operation: str, z: NDArray[np.float64], isa: str) -> NDArray[np.float64]:
+def slopes(operation: str, z: Reals, isa: str) -> Reals:
     """Returns the slopes of an elementwise operation at z: central differences in difference arithmetic."""
     at = np.ascontiguousarray(z).ravel()
     h = np.full_like(at, SLOPE_STEP)

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.inputs.arguments import choose
 from gradcheck_fast.inputs.trees import pack
+from gradcheck_fast.losses.problem import OF_PROGRAMS
 from gradcheck_fast.numerical.central import Central
 from gradcheck_fast.numerical.complex_steps import by_complex_steps, confirmed_steps, within_bars
 from gradcheck_fast.numerical.evaluate import BatchCosts, PythonCosts, cost_beside
@@ -121,8 +122,7 @@ def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> Fun
 
 def require_one_of(methods: tuple[str, ...], method: str) -> None:
     """Raises an error unless `method` is ``auto`` or one of `methods`, those of a function."""
-    of_networks = ("units", "incremental")
-    if choose("method", method, ("auto", *of_networks, *methods)) in of_networks:
+    if choose("method", method, ("auto", *OF_PROGRAMS, *methods)) in OF_PROGRAMS:
         raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
 
 

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from gradcheck_fast.engine.certificate import certified
+from gradcheck_fast.engine.chain import TensorEngine, chain, spreads
 from gradcheck_fast.engine.engine import Engine
+from gradcheck_fast.engine.rounding import roundings
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arguments import choose, duration
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, entry_name, pack_as
+from gradcheck_fast.losses.problem import OF_PROGRAMS
 from gradcheck_fast.numerical.evaluate import OwnCost
 from gradcheck_fast.numerical.gradient import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
 from gradcheck_fast.running.threads import resolve
@@ -19,7 +23,15 @@ from gradcheck_fast.running.threads import resolve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.numerical.certificate import Certificate
+    from gradcheck_fast.program.program import Program
     from gradcheck_fast.running.runner import Runner
+
+#: ``auto`` perturbs units, or the entries that are wanted, where that takes no more than this many estimated
+#: operations: less than about 50 ms with two threads.
+NOTICED_WORK = 5e9
+#: At kinks that is done for the entries that a kink reaches, if it takes no more than this many operations.
+KINK_WORK = 5e10
 
 
 class Data(NamedTuple):
@@ -97,19 +109,36 @@ class NetworkLoss:
     """A network's cost on given data: call it with parameters, or give it to `gradcheck`.
 
     `Network.loss` makes it. It keeps its own copy of the data.
+
+    Parameters
+    ----------
+    network : Described
+    program : Program
+        What computes the cost, without the penalty.
+    given : Given
     """
 
-    methods = ("units", "incremental", "direct")
+    methods = (*OF_PROGRAMS, "direct")
 
-    def __init__(self, network: Described, engine: Engine, given: Given) -> None:
+    def __init__(self, network: Described, program: Program, given: Given) -> None:
         self.network = network
-        self._engine = engine
+        self.program = program
         self.given = given
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """Perturbs parameters and units."""
+        return Engine.of(self.program, self.given.data.inputs, self.given.targets)
+
+    @cached_property
+    def _tensors(self) -> TensorEngine:
+        """Chains, and moves all parameters at once."""
+        return TensorEngine(self.program, self.given.data.inputs, self.given.targets)
 
     @property
     def samples(self) -> int:
         """How many samples the data have."""
-        return self._engine.samples
+        return self.given.data.samples
 
     @property
     def times(self) -> int:
@@ -136,17 +165,16 @@ class NetworkLoss:
 
     def fingerprint(self, params: Packed) -> str:
         """Gives a text that depends on the network and its data."""
-        engine = self._engine
-        return digest(self.network, engine.inputs, engine.targets)
+        return digest(self.network, self.given.data.inputs, self.given.targets)
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """Says what would take less than these seconds."""
-        cheaper = self._cheaper(entries)
-        method = cheaper if method == "auto" else method
-        if method == cheaper:
+        works = {other: self._engine.work(other, entries) for other in ("units", "incremental", "direct")}
+        works["chain"] = self._tensors.work
+        least = min(works, key=lambda other: works[other])
+        if method in ("auto", least):
             return "with fewer samples it takes less, and executor= spreads it over more processes"
-        part = self._engine.work(cheaper, entries) / self._engine.work(method, entries)
-        return f"method={cheaper!r} would take about {duration(part * seconds)}"
+        return f"method={least!r} would take about {duration(works[least] / works[method] * seconds)}"
 
     def central_differences(
         self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
@@ -155,11 +183,11 @@ class NetworkLoss:
         """Finds the central differences (E(p + h) - E(p - h)) / 2h; see `Problem`."""
         method = choose("method", method, ("auto", *self.methods))
         if method == "auto":
-            method = self._cheaper(entries)
-        if entries is not None and (method == "units" or len(entries) == len(params.flat)):
+            method = self._chosen(entries)
+        if entries is not None and (method in ("units", "chain") or len(entries) == len(params.flat)):
             return self.central_differences(params, method=method, step=step, runner=runner, kinks=kinks).of(entries)
         theta, some = params.flat, slice(None) if entries is None else entries
-        roundings = lambda: self._engine.roundings(theta, runner.quietly("roundings"))[some]
+        rounding = lambda: self._roundings(theta, runner)[some]
         if method == "direct":
             gradient = self._direct(theta, step, 1.0, runner, entries)
             again = lambda times: self._direct(jitter(theta), step, times, runner.quietly(), entries)
@@ -167,19 +195,75 @@ class NetworkLoss:
             noise = lambda: abs(self._engine.cost(theta, runner.n_threads)) / width[some]
             quietly, h = runner.quietly("kinks"), float(width.max(initial=0.0)) / 2.0
             found = self._kinks(theta, h, quietly, gradient, entries) if kinks else None
-            return Numerical(gradient, method, False, step, again, noise, roundings, found)
+            return Numerical(gradient, method, False, step, again, noise, rounding, found)
+        certificate = None
         for h in EXACT_STEPS if step is None else (step,):
-            gradient, found = self._exact(method, theta, h, runner, kinks, entries)
-            if _norms.largest(gradient)[1]:  # all are finite
+            if method == "chain":
+                gradient, found, certificate = self._chained(theta, h, runner, certify=True)
+            else:
+                gradient, found = self._exact(method, theta, h, runner, kinks, entries)
+            if _norms.largest(gradient)[1] or certificate is not None:  # all are finite, or were
                 break
-        again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False, entries)[0]
-        return Numerical(gradient, method, True, h, again, lambda: 0.0, roundings, found)
+        if method == "chain":
+            again = lambda times: self._chained(jitter(theta), times * h, runner.quietly(), certify=False)[0]
+            if found and certificate and certificate.holds:
+                found = self._decided(theta, h, runner, gradient, found)
+        else:
+            again = lambda times: self._exact(method, jitter(theta), times * h, runner.quietly(), False, entries)[0]
+        notes = (certificate.complaint,) if certificate and not certificate.holds else ()
+        return Numerical(
+            gradient, method, True, h, again, lambda: 0.0, rounding, found, finish=lambda: notes,
+            certificate=certificate,
+        )  # fmt: skip
 
     def _name(self, entry: int) -> str:
         return entry_name(self.network.shapes, entry)
 
     def _cheaper(self, entries: NDArray[np.intp] | None) -> str:
         return min(("units", "incremental"), key=lambda method: self._engine.work(method, entries))
+
+    def _chosen(self, entries: NDArray[np.intp] | None) -> str:
+        """Returns the method of ``auto``: the most independent evidence that takes no longer than a user notices."""
+        if entries is None and self._tensors.work > NOTICED_WORK:
+            return "chain"  # the others take longer still
+        cheaper = self._cheaper(entries)
+        return cheaper if self._engine.work(cheaper, entries) <= NOTICED_WORK else "chain"
+
+    def _roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
+        with self._tensors.at(theta, runner.n_threads) as point:
+            return roundings(point)
+
+    def _chained(
+        self, theta: NDArray[np.float64], h: float, runner: Runner, *, certify: bool
+    ) -> tuple[NDArray[np.float64], Kinks | None, Certificate | None]:
+        """Finds the gradient by the chain, which slopes kinks leave open, and what vouches for it.
+
+        A gradient that is not confirmed is NaN.
+        """
+        with self._tensors.at(theta, runner.n_threads) as point:
+            gradient, count = chain(point, h, runner)
+            if not _norms.largest(gradient)[1]:
+                return gradient, None, None
+            certificate = certified(point, gradient, count, h) if certify else None
+            half = spreads(point, h) if count else np.zeros(0)
+        self._add_penalty(gradient, theta)
+        if certificate is not None and not certificate.holds:
+            gradient.fill(np.nan)
+        return gradient, Kinks(count, -half, half) if half.any() else None, certificate
+
+    def _decided(
+        self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64], kinks: Kinks
+    ) -> Kinks | None:
+        """Finds the entries that a kink reaches by perturbations, unless that takes too long, and puts them in."""
+        reached = np.flatnonzero(kinks.where)
+        method = self._cheaper(reached)
+        if self._engine.work(method, reached) > KINK_WORK:
+            return kinks
+        gradient[reached], single = self._exact(method, theta, h, runner.quietly("kinks"), True, reached)
+        if single is None:
+            return None
+        kinks.low[reached], kinks.high[reached] = single.low, single.high
+        return kinks
 
     def _exact(
         self, method: str, theta: NDArray[np.float64], h: float, runner: Runner, kinks: bool,
@@ -189,12 +273,16 @@ class NetworkLoss:
             gradient, found = self._engine.units(theta, h, runner, kinks=kinks)
         else:
             gradient, found = self._engine.incremental(theta, h, runner, kinks=kinks, entries=entries)
-        if self.network.penalty:  # its difference is known: ½λ(w + h)² - ½λ(w - h)² = λw (2h)
-            with np.errstate(over="ignore", invalid="ignore"):
-                gradient += self._decay * theta
+        self._add_penalty(gradient, theta)
         if entries is None:
             return gradient, found
         return gradient[entries], found.of(entries) if found else None
+
+    def _add_penalty(self, gradient: NDArray[np.float64], theta: NDArray[np.float64]) -> None:
+        """Adds the central differences of the penalty, which are known: ½λ(w + h)² - ½λ(w - h)² = λw (2h)."""
+        if self.network.penalty:
+            with np.errstate(over="ignore", invalid="ignore"):
+                gradient += self._decay * theta
 
     def _direct(
         self, theta: NDArray[np.float64], step: float | None, times: float, runner: Runner,
@@ -231,4 +319,4 @@ class NetworkLoss:
         return decay_of(self.network)
 
     def __repr__(self) -> str:
-        return f"<loss of {self.network!r} on {self._engine.samples} samples>"
+        return f"<loss of {self.network!r} on {self.samples} samples>"

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Any function of the parameters; it may be called with a tree of private arrays, as often as is needed.
 Loss: TypeAlias = Callable[[Any], Any]
 
+#: The methods that need a program of steps, as a network has it.
+OF_PROGRAMS = ("units", "incremental", "chain")
+
 
 class Problem(Protocol):
     """A loss that can be differenced.

@@ -39,6 +39,17 @@ class Certificate(NamedTuple):
     fault: str = ""
 
     @property
+    def complaint(self) -> str:
+        """What to tell the user if the certificate does not hold; "" if it does."""
+        if self.holds:
+            return ""
+        return (
+            f"the chained gradient is not used, for differences of the whole cost do not confirm it (off by "
+            f"{max(self.agreement, self.large):.1e}). They part at {self.fault}. This is a fault of gradcheck_fast: please "
+            "report it, with the network; method='units' and method='incremental' do without the chain"
+        )
+
+    @property
     def holds(self) -> bool:
         """Whether the gradient agrees with the differences to roundings."""
         return self.agreement <= self.allowed and self.large <= self.large_allowed

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gradcheck_fast.numerical.certificate import Certificate
+
 #: The distance from 1 to the next larger float64, called ε below.
 EPSILON = float(np.finfo(np.float64).eps)
 #: The default h of plain arithmetic, ∛ε, for parameters of size 1 or less; see `plain_steps`.
@@ -52,7 +54,8 @@ class Kinks(NamedTuple):
     Attributes
     ----------
     crossed : int
-        How many values lie on different sides of a kink for +h and for -h, counted over all perturbations and samples.
+        How many values lie on different sides of a kink for +h and for -h, counted over all perturbations and samples;
+        in a chain, how many values lie within h of a kink.
     low, high : ndarray of float64, shape (size,)
         The least and the largest of the slopes of each entry, minus its central difference; both 0 without a kink.
     """
@@ -113,6 +116,8 @@ class Numerical(NamedTuple):
         Gives, in plain arithmetic, how far each entry moves if all parameters are moved by some roundings of float32,
         over the relative size of these moves. It is called for gradients of a coarser dtype than float64, and only if
         something looks wrong. It gives None if that is not known, or not needed because `roundings` tell it all.
+    certificate : Certificate, optional
+        What vouches for a gradient that was chained. If it does not hold, the gradient is NaN.
     """
 
     gradient: NDArray[np.float64]
@@ -129,6 +134,7 @@ class Numerical(NamedTuple):
     polish: Callable[[Refined], Refined] | None = None
     finish: Callable[[], tuple[str, ...]] = tuple
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None
+    certificate: Certificate | None = None
 
     def of(self, entries: NDArray[np.intp]) -> Numerical:
         """Picks some entries, or puts them in another order; what looks at single entries again is left out."""

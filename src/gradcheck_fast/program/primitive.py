@@ -58,6 +58,10 @@ class Primitive:
     kinks : callable
         ``kinks(x, **attributes)`` returns an array of shape (number of kinks, ...) that is zero where the slope jumps,
         and has different signs on the two sides.
+    spread : callable
+        ``spread(x, k, up, half, h, **attributes)`` returns how far the sensitivity of input k may lie from what `back`
+        gives, if that of the output lies within `half` of `up`, and if every entry within h of a kink takes any slope
+        between those of its two sides. It is an upper bound.
     work : callable
         ``work(shapes, **attributes)`` returns the estimated number of operations of one evaluation.
 
@@ -75,10 +79,11 @@ class Primitive:
     back: Callable[..., Reals]
     reach: Callable[..., Mask]
     kinks: Callable[..., Reals]
+    spread: Callable[..., Reals]
     work: Callable[..., float]
 
     def __post_init__(self) -> None:
-        rules = (self.shape, self.value, self.difference, self.back, self.reach, self.kinks, self.work)
+        rules = (self.shape, self.value, self.difference, self.back, self.reach, self.kinks, self.spread, self.work)
         if not all(map(callable, rules)):
             raise TypeError(f"primitive {self.name!r}: every rule must be a function")
 
@@ -89,6 +94,15 @@ class Primitive:
 def smooth(x: Sequence[Reals], **attributes: Any) -> Reals:
     """Returns no kinks: the rule of a primitive that has none."""
     return np.empty((0, *x[0].shape)) if x else np.empty((0,))
+
+
+def linear_spread(back: Callable[..., Reals]) -> Callable[..., Reals]:
+    """Returns the rule `spread` of a primitive that is linear in each input: it applies the sizes of its transposes."""
+
+    def spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, **attributes: Any) -> Reals:
+        return np.abs(back([np.abs(at) for at in x], k, half, **attributes))
+
+    return spread
 
 
 def changes(x: Sequence[Reals], d: Sequence[Reals | None]) -> list[Reals]:
@@ -133,3 +147,22 @@ def entrywise_slope(
     d[k] = np.full_like(x[k], -SLOPE_STEP)
     slope: Reals = (plus - difference(x, d, **attributes)) / (2.0 * SLOPE_STEP)
     return up * slope
+
+
+def entrywise_spread(
+    difference: Callable[..., Reals], kinks: Callable[..., Reals], x: Sequence[Reals], k: int, up: Reals, half: Reals,
+    h: float, **attributes: Any,
+) -> Reals:  # fmt: skip
+    """Returns how far what goes back through a step that acts entry by entry may lie from `entrywise_slope`.
+
+    If the slope is within g of c, and the sensitivity of the output within w of u, then their product is within
+    \\|c\\| w + g \\|u\\| + g w of c u.
+    """
+    d: list[Reals | None] = [None] * len(x)
+    d[k] = np.full_like(x[k], h)
+    plus = difference(x, d, **attributes)
+    d[k] = np.full_like(x[k], -h)
+    minus = difference(x, d, **attributes)
+    at_kink = (np.abs(kinks(x, **attributes)) <= h).any(axis=0)
+    gap = np.where(at_kink, np.abs(plus + minus) / (2.0 * h), 0.0)  # half of right slope minus left slope
+    return np.abs(plus - minus) / (2.0 * h) * half + gap * (np.abs(up) + half)

@@ -63,7 +63,7 @@ def sensitivities(program: Program, at: list[Reals]) -> dict[int, Reals]:
     its transpose or by a difference of its own, so that this is the chain rule without a formula for any derivative.
     """
     found: dict[int, Reals] = {number: np.ones_like(at[number]) for number in program.costs}
-    depends = _on_parameters(program)
+    depends = on_parameters(program)
     for number, step in reversed(list(enumerate(program.steps))):
         if number not in found or not step.inputs:
             continue
@@ -75,7 +75,36 @@ def sensitivities(program: Program, at: list[Reals]) -> dict[int, Reals]:
     return found
 
 
-def _on_parameters(program: Program) -> set[int]:
+def spreads(program: Program, at: list[Reals], sensitivities: Mapping[int, Reals], h: float) -> dict[int, Reals]:
+    """Returns how far the derivative by each entry of each step may lie from the given ones, because of kinks.
+
+    Every value within h of a kink may take any slope between those of its two sides. The result is an upper bound, and
+    is 0 where no kink is reached.
+
+    Parameters
+    ----------
+    program : Program
+    at : list of ndarray
+        The values of all steps.
+    sensitivities : mapping of int to ndarray
+        The derivatives by the steps, with central differences as slopes; see `sensitivities`.
+    h : float
+    """
+    found: dict[int, Reals] = {number: np.zeros_like(at[number]) for number in program.costs}
+    depends = on_parameters(program)
+    for number, step in reversed(list(enumerate(program.steps))):
+        if number not in found or not step.inputs:
+            continue
+        x = [at[k] for k in step.inputs]
+        up = sensitivities[number] if number in sensitivities else np.ones_like(at[number])
+        for k, source in enumerate(step.inputs):
+            if source in depends:
+                half = step.primitive.spread(x, k, up, found[number], h, **step.attributes)
+                found[source] = found[source] + half if source in found else half
+    return found
+
+
+def on_parameters(program: Program) -> set[int]:
     """Returns the numbers of the steps that are or depend on a parameter."""
     depends = set(program.parameters)
     for number, step in enumerate(program.steps):

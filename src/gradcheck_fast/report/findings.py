@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.numerical.certificate import Certificate
 
 #: The relative error from which on a report says "opposite sign" in place of the number. For a = -c n it is (1 + c) /
 #: |1 − c|, so c is then 1 but for two parts in a thousand, and the number tells nothing else. Other mistakes do not
@@ -46,6 +47,7 @@ class Findings:
     evaluations: int | None = None
     seen_from: dict[tuple[str, str], float] = field(default_factory=dict)
     finite_here: bool | None = None
+    certificate: Certificate | None = None
 
     @property
     def verdict(self) -> str:
@@ -150,6 +152,7 @@ class Findings:
             "kinks_crossed": self.kinks_crossed,
             "seconds": self.seconds,
             "coverage": self.coverage,
+            "certificate": self.certificate and self.certificate._asdict() | {"holds": self.certificate.holds},
             "evaluations": self.evaluations,
             "seen_from": [{"output": o, "input": i, "seen_from": size} for (o, i), size in self.seen_from.items()],
             "notes": list(self.notes),
@@ -186,6 +189,8 @@ class Findings:
         if self.ok:
             who = "every entry agrees" if not self.coverage else "all that was compared agrees"
             return f"{who}, {format_error(self.relative_error, 'relative error ')}"
+        if self.certificate and not self.certificate.holds:
+            return "the numerical gradient could not be certified, so nothing was compared"
         if self.blind:
             return {
                 False: "the loss is not finite here, so no derivative could be found",

@@ -17,6 +17,7 @@ from gradcheck_fast.inputs.arrays import format_index
 from gradcheck_fast.report.findings import format_error
 from gradcheck_fast.report.heatmap import HeatMap, heat_maps
 from gradcheck_fast.report.text import (
+    certified,
     COUNTS_IF_ANY,
     SEEN_FROM,
     error_column,
@@ -122,7 +123,8 @@ def fragment(report: Findings) -> str:
 def _headline(report: Findings) -> str:
     status = {"PASS": "right", "FAIL": "wrong"}.get(report.verdict, "inconclusive")
     verdict = _badge(status, report.verdict)
-    said = f"\n<p>{escape(sentence(report.coverage))}</p>" if report.coverage else ""
+    lines = [line for line in (certified(report), report.coverage) if line]
+    said = "".join(f"\n<p>{escape(sentence(line))}</p>" for line in lines)
     return f'<h2>gradcheck: {verdict} {escape(report.reason)}</h2>\n<p class="quiet">{escape(how(report))}</p>{said}'
 
 

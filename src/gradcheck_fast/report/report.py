@@ -62,6 +62,9 @@ class Report(Findings):
         For functions with several outputs: the relative size from which on an error in an output, with respect to an
         input, would have been seen, by (output, input), for the pairs that were looked at. It is infinite where no
         error would have been seen, and NaN where there is nothing to check.
+    certificate : Certificate or None
+        What vouches for a numerical gradient that was chained: how well it agrees with differences of the whole cost
+        along random directions, and how large an error would have been seen with which probability.
     finite_here : bool or None
         Whether the loss is finite at the parameters. It is None unless the report is `blind`, as it is looked at only
         then.
@@ -180,5 +183,6 @@ def make_report(
         _excess=comparison.excess,
         error_bars=None if comparison.bars is None else params.unpack(comparison.bars),
         kinks_crossed=0 if numerical.kinks is None else numerical.kinks.crossed,
+        certificate=numerical.certificate,
         **more,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck_fast.inputs.arguments import duration
 from gradcheck_fast.inputs.arrays import format_index
+from gradcheck_fast.numerical.certificate import PROBABILITY
 from gradcheck_fast.report.findings import format_error
 
 if TYPE_CHECKING:
@@ -82,6 +83,18 @@ def how(report: Findings) -> str:
     return f"{report.checked:,} entries, method {report.method}, h {step}{count}, {took}{''.join(shares)}"
 
 
+def certified(report: Findings) -> str:
+    """Says in a line what vouches for a numerical gradient that was chained; "" if nothing does or needs to."""
+    certificate = report.certificate
+    if certificate is None or not certificate.holds:
+        return ""
+    return (
+        f"certificate: along {certificate.directions} random directions the numerical gradient agrees with differences "
+        f"of the whole loss to {certificate.agreement:.0e}; an error of {certificate.power:.0e} of any array would have "
+        f"been seen with {100 * PROBABILITY:.0f} %"
+    )
+
+
 def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
     """Says in a line each which entries, and which blocks, were found to be wrong along directions."""
     said = []
@@ -134,7 +147,7 @@ def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
     lines = [_wrap(f"Note: {note}") for note in report.notes]
     lines += [""] * bool(lines)
     lines += [f"gradcheck: {report.verdict}   {report.reason}", how(report)]
-    lines += [_wrap(sentence(report.coverage))] * bool(report.coverage)
+    lines += [_wrap(sentence(said)) for said in (certified(report), report.coverage) if said]
     lines += ["", *_array_table(report, arrays)]
     if report.seen_from:
         lines += ["", *_table(SEEN_FROM, seen_rows(report))]

@@ -170,7 +170,7 @@ class Network:
             targets = self.cost.read_targets(y, data.samples, self.outputs)
             counted = data.samples
         self.cost.lower(program, last, targets, counted)
-        return NetworkLoss(self, Engine.of(program, data.inputs, targets), Given(data, targets, counted))
+        return NetworkLoss(self, program, Given(data, targets, counted))
 
     def lower(self, data: Data) -> tuple[Program, Signal]:
         """Returns the program without its cost, and what the last layer gives."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import Primitive, Shape, changes, require_inputs
+from gradcheck_fast.program.primitive import Primitive, Shape, changes, linear_spread, require_inputs
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
@@ -124,6 +124,8 @@ def _smooth(x: Sequence[Reals], *, shape: Shape, **attributes: Any) -> Reals:
 
 
 #: The affine step. Its attributes are terms (the kind of each), shape, and offset (a number that is added).
-AFFINE = Primitive("affine", "{0} @ W", _shape, _value, _difference, _back, _reach, _smooth, _work)
+AFFINE = Primitive(
+    "affine", "{0} @ W", _shape, _value, _difference, _back, _reach, _smooth, linear_spread(_back), _work
+)
 
 PRIMITIVES = (AFFINE,)

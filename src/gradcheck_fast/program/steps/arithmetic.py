@@ -13,6 +13,8 @@ from gradcheck_fast.program.primitive import (
     Shape,
     changes,
     entrywise_slope,
+    entrywise_spread,
+    linear_spread,
     one_shape,
     require_inputs,
     same_entry,
@@ -51,10 +53,11 @@ def binary(
     def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
         return difference(*x, *changes(x, d))
 
+    back, spread = (
+        (back, linear_spread(back)) if back else (partial(entrywise_slope, of_all), partial(entrywise_spread, of_all, smooth))
+    )
     return Primitive(
-        name, written, one_shape(2), lambda x: value(*x), of_all, back or partial(entrywise_slope, of_all), same_entry,
-        smooth,
-        _size,
+        name, written, one_shape(2), lambda x: value(*x), of_all, back, same_entry, smooth, spread, _size
     )  # fmt: skip
 
 
@@ -99,7 +102,7 @@ def _where_reach(masks: Sequence[Mask]) -> Mask:
 #: The choice: the second input where the first, a mask of data with one column, is not 0, and the third elsewhere.
 WHERE = Primitive(
     "where", "({1} or {2})", _where_shape, lambda x: np.where(x[0] != 0.0, x[1], x[2]), _where_difference, _where_back,
-    _where_reach, lambda x: np.empty((0, *x[1].shape)), _size,
+    _where_reach, lambda x: np.empty((0, *x[1].shape)), linear_spread(_where_back), _size,
 )  # fmt: skip
 
 PRIMITIVES = (ADD, SUBTRACT, MULTIPLY, WHERE)

@@ -102,20 +102,34 @@ def _cost(
         """Differences the cost by each entry of a row while the others stay as they are, and multiplies by `up`."""
         if k != 0:
             raise ValueError(f"{name}: targets and masks are data, and have no sensitivity")
-        slopes = np.empty_like(x[0])
+        plus, minus = both_ways(x, SLOPE_STEP, constant)
+        return (up * counted(x, scale))[:, np.newaxis] * ((plus - minus) / (2.0 * SLOPE_STEP))
+
+    def both_ways(x: Sequence[Reals], h: float, constant: float) -> tuple[Reals, Reals]:
+        plus, minus = np.empty((2, *x[0].shape))
         for column in range(x[0].shape[1]):
             d = np.zeros_like(x[0])
-            d[:, column] = SLOPE_STEP
-            change = difference(x[0], x[1], d, constant) - difference(x[0], x[1], -d, constant)
-            slopes[:, column] = change / (2.0 * SLOPE_STEP)
-        return (up * counted(x, scale))[:, np.newaxis] * slopes
+            d[:, column] = h
+            plus[:, column] = difference(x[0], x[1], d, constant)
+            minus[:, column] = difference(x[0], x[1], -d, constant)
+        return plus, minus
+
+    def spread(
+        x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, *, constant: float, scale: float
+    ) -> Reals:
+        plus, minus = both_ways(x, h, constant)
+        at_kink = (np.abs(kinks(x, constant=constant, scale=scale)) <= h).any(axis=0)
+        gap = np.where(at_kink, np.abs(plus + minus) / (2.0 * h), 0.0)  # half of right slope minus left slope
+        slope = np.abs(plus - minus) / (2.0 * h)
+        sizes = np.abs(up)[:, np.newaxis], half[:, np.newaxis]
+        return np.abs(np.reshape(counted(x, scale), (-1, 1))) * (slope * sizes[1] + gap * (sizes[0] + sizes[1]))
 
     def kinks(x: Sequence[Reals], *, constant: float, scale: float) -> Reals:
         margin = x[0] - x[1] if known.kink else x[0]
         return margin[np.newaxis][: int(known.kink)]
 
     return Cost(
-        name, f"{name}({{0}})", shape, value_of, difference_of, back, _reach, kinks, _work,
+        name, f"{name}({{0}})", shape, value_of, difference_of, back, _reach, kinks, spread, _work,
         separable=known.separable, by_class=by_class, link=link, of_link=of_link,
     )  # fmt: skip
 

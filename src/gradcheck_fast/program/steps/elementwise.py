@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.primitive import Primitive, changes, entrywise_slope, one_shape, same_entry
+from gradcheck_fast.program.primitive import Primitive, changes, entrywise_slope, entrywise_spread, one_shape, same_entry
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Reals, Shape
@@ -67,7 +67,7 @@ def unary(name: str, value: Callable[[Reals], Reals], difference: Callable[[Real
 
     return Primitive(
         name, f"{name}({{0}})", one_shape(1), lambda x: value(x[0]), of_all, partial(entrywise_slope, of_all),
-        same_entry, kinks, work,
+        same_entry, kinks, partial(entrywise_spread, of_all, kinks), work,
     )  # fmt: skip
 
 

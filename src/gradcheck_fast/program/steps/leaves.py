@@ -33,7 +33,9 @@ def _itself(masks: Sequence[Mask], **attributes: Any) -> Mask:
 
 
 def _leaf(name: str, shape: Callable[..., Shape]) -> Primitive:
-    return Primitive(name, name, shape, _given, _given, _given, _itself, smooth, lambda shapes, **attributes: 0.0)
+    return Primitive(
+        name, name, shape, _given, _given, _given, _itself, smooth, _given, lambda shapes, **attributes: 0.0
+    )
 
 
 #: Columns of the data or of the targets, from ``begin`` on. Its attributes are matrix, begin and shape.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import Primitive, Shape, changes, require_inputs, smooth
+from gradcheck_fast.program.primitive import Primitive, Shape, changes, linear_spread, require_inputs, smooth
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
@@ -52,7 +52,8 @@ def _no_work(shapes: Sequence[Shape], **attributes: Any) -> float:
 
 #: A part of an array, without gaps. Its attribute is ranges.
 SLICE = Primitive(
-    "slice", "{0}[...]", _slice_shape, _slice_value, _slice_difference, _slice_back, _slice_reach, smooth, _no_work
+    "slice", "{0}[...]", _slice_shape, _slice_value, _slice_difference, _slice_back, _slice_reach, smooth,
+    linear_spread(_slice_back), _no_work,
 )  # fmt: skip
 
 PRIMITIVES = (SLICE,)

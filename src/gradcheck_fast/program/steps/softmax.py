@@ -46,6 +46,12 @@ def _difference(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
     return softmax_difference(softmax(x[0]), changes(x, d)[0])
 
 
+def _spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float) -> Reals:
+    """Applies p_j (w_j + sum of p w), where the Jacobian is p_j (δ_jk - p_k): no entry of it is larger than that."""
+    p = softmax(x[0])
+    return np.asarray(p * (half + (p * half).sum(axis=-1, keepdims=True)))
+
+
 def _reach(masks: Sequence[Mask]) -> Mask:
     return np.broadcast_to(masks[0].any(axis=-1, keepdims=True), masks[0].shape)
 
@@ -57,7 +63,7 @@ def _work(shapes: Sequence[Shape]) -> float:
 #: Softmax along the last axis.
 SOFTMAX = Primitive(
     "softmax", "softmax({0})", one_shape(1), lambda x: softmax(x[0]), _difference,
-    lambda x, k, up: softmax_back(softmax(x[0]), up), _reach, smooth, _work,
+    lambda x, k, up: softmax_back(softmax(x[0]), up), _reach, smooth, _spread, _work,
 )  # fmt: skip
 
 PRIMITIVES = (SOFTMAX,)
