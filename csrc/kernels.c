@@ -1,4 +1,5 @@
 /* All kernels, compiled once per instruction set: GF_ISA names the set, GF_TABLE the table it exports. */
+#include "comparison.h"
 #include "directions.h"
 #include "kinks.h"
 #include "steps/affine.h"
@@ -36,5 +37,6 @@ const gf_kernels GF_TABLE = {
     softmax_difference,
     draw,
     add_scaled,
+    compare,
     multiply_add,
 };

@@ -187,6 +187,8 @@ typedef struct {
                    double *out);
     /* out = x + scale y */
     void (*add_scaled)(ptrdiff_t n, const double *x, double scale, const double *y, double *out);
+    /* what a comparison of two vectors needs; see comparison.h */
+    void (*compare)(ptrdiff_t count, const double *a, const double *n, double relative, double *out);
     /* independent chains of n multiply-adds in registers: what the processor can do; counts their operations */
     double (*multiply_add)(ptrdiff_t n, double *result);
 } gf_kernels;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradcheck_fast.comparison.compare import known
 from gradcheck_fast.comparison.results import ArrayResult, Block
 from gradcheck_fast.report.findings import Findings, format_error
 
@@ -22,7 +23,7 @@ def findings(*arrays, ok=False, excess=None, bars=None, numerical=None, **option
     tree = lambda values: dict(zip([a.name for a in arrays], np.split(values, ends), strict=True)) if arrays else {}
     return Findings(
         ok=ok, relative_error=1e-9, arrays=arrays, analytic=tree(-flat), numerical=tree(flat), method="direct",
-        step=None, _flat=(-flat, flat), _excess=np.zeros(size) if excess is None else np.asarray(excess),
+        step=None, _flat=(-flat, flat), _find_excess=known(np.zeros(size) if excess is None else excess),
         error_bars=None if bars is None else tree(np.asarray(bars)), **options,
     )  # fmt: skip
 

@@ -212,7 +212,10 @@ class _Check(NamedTuple):
     def of_all(self) -> Report:
         """Compares every entry."""
         numerical = self._differences()
-        comparison = compare(self.analytic, numerical, self.options.tolerances, with_bars=self.options.error_bars)
+        comparison = compare(
+            self.analytic, numerical, self.options.tolerances, with_bars=self.options.error_bars,
+            n_threads=self.runner.n_threads,
+        )  # fmt: skip
         notes = numerical.finish()
         diagnoses: tuple[Diagnosis, ...] = ()
         if any(array.wrong for array in comparison.arrays):

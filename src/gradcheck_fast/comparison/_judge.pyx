@@ -1,8 +1,18 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""The loop of `compare`: it goes once through two gradients, and makes no arrays."""
+"""The loops of `compare`: they go once through two gradients, and make no arrays."""
+import numpy as np
+
+from cython.parallel cimport prange
 from libc.float cimport DBL_MAX
 from libc.math cimport INFINITY, fabs, fmax, fmin, isfinite
+
+from gradcheck_fast.kernels._kernels cimport kernels_for
+from gf_kernels cimport gf_kernels
+
+cdef enum:
+    BLOCK = 16384   # entries that are looked at as one; sums are added up block by block, in order
+    NUMBERS = 6
 
 
 #: Nothing is decided of an entry whose error bar is more than this part of it, and of what is typical of its array.
@@ -56,3 +66,27 @@ def judge(const double[::1] analytic, const double[::1] numerical, const double[
             error = fabs(error)
             most = error if error > most or error != error else most
     return most, wrong, at_kink, undecided, small
+
+
+def glance(const double[::1] analytic, const double[::1] numerical, double relative, str isa,
+           Py_ssize_t n_threads) -> tuple[float, float, float, float, float, int]:
+    """The sums of (a - n)², (a + n)² and n², the largest |a - n| and |a - n| - relative |n|, and how many n are 0.
+
+    A sum that is not finite says that an entry is not, or that squares overflow. The numbers of threads do not matter.
+    """
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    cdef Py_ssize_t b, n = numerical.shape[0], blocks = (n + BLOCK - 1) // BLOCK, threads = n_threads
+    cdef double[:, ::1] found = np.zeros((blocks, NUMBERS))
+    cdef double difference = 0.0, total = 0.0, size = 0.0, largest = 0.0, beyond = -INFINITY, zeros = 0.0
+    if blocks <= 1:
+        threads = 1
+    for b in prange(blocks, nogil=True, num_threads=threads):
+        kernels.compare(min(BLOCK, n - b * BLOCK), &analytic[b * BLOCK], &numerical[b * BLOCK], relative, &found[b, 0])
+    for b in range(blocks):
+        difference += found[b, 0]
+        total += found[b, 1]
+        size += found[b, 2]
+        largest = fmax(largest, found[b, 3])
+        beyond = fmax(beyond, found[b, 4])
+        zeros += found[b, 5]
+    return difference, total, size, largest, beyond, int(zeros)

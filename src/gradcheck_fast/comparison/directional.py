@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.comparison.compare import NEGLIGIBLE, Comparison
+from gradcheck_fast.comparison.compare import known as known_excess
 from gradcheck_fast.comparison.lines import CONFIDENCE, MORE, Tolerance, check_along
 from gradcheck_fast.comparison.localise import Located, inside, locate
 from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, Probe, Table
@@ -263,7 +264,7 @@ def _summary(
             largest = max(largest, abs(float(analytic.flat[at]) - entry.numerical))
         results.append(_result(name, shape, array, largest, tolerance, negligible))
     ratio = nan if any(array.not_finite for array in found) else _relative_error(tests)
-    comparison = Comparison(tuple(results), ratio, excess, numerical, bars)
+    comparison = Comparison(tuple(results), ratio, known_excess(excess), numerical, bars)
     drawn = {}
     for name, array in zip(analytic.shapes, found, strict=True):
         drawn.update(_drawn(name, array, analytic.flat))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.comparison.compare import Comparison
+from gradcheck_fast.comparison.compare import Comparison, known
 from gradcheck_fast.comparison.results import Drawn
 from gradcheck_fast.inputs.arguments import integer, number
 from gradcheck_fast.inputs.trees import Packed, parts, split
@@ -122,7 +122,7 @@ def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Compariso
     return comparison._replace(
         arrays=tuple(_of_array(array, analytic.shapes[array.name], more[array.name]) for array in comparison.arrays),
         relative_error=nan if not_finite.any() else comparison.relative_error,
-        excess=excess,
+        find_excess=known(excess),
         numerical=spread(comparison.numerical, nan),
         bars=None if comparison.bars is None else spread(comparison.bars, nan),
     )

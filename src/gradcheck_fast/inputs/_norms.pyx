@@ -20,6 +20,15 @@ def largest(const double[::1] x) -> tuple[float, bool]:
     return most, all_finite
 
 
+def any_finite(const double[::1] x) -> bool:
+    """Whether an entry is finite; the first that is ends the search."""
+    cdef Py_ssize_t k
+    for k in range(x.shape[0]):
+        if isfinite(x[k]):
+            return True
+    return False
+
+
 def squares(const double[::1] a, const double[::1] b, double scale) -> tuple[float, float]:
     """The sums of the squares of (a - b) / scale and of (a + b) / scale."""
     cdef Py_ssize_t k

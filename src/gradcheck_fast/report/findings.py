@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck_fast.comparison.results import ArrayResult, Entry
+from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.trees import Tree, pack_as
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Findings:
     method: str
     step: float | None
     _flat: tuple[NDArray[np.float64], NDArray[np.float64]] = field(repr=False)
-    _excess: NDArray[np.float64] = field(repr=False)
+    _find_excess: Callable[[], NDArray[np.float64]] = field(repr=False)
     seconds: float = 0.0
     error_bars: Tree | None = None
     notes: tuple[str, ...] = ()
@@ -69,6 +71,11 @@ class Findings:
         """The numerical gradient as one vector of shape (size,), array after array; NaN where it is not known."""
         return self._flat[1]
 
+    @cached_property
+    def _excess(self) -> NDArray[np.float64]:
+        """The error of each entry over its tolerance, shape (size,); -infinity where it was not compared."""
+        return self._find_excess()
+
     @property
     def _along_directions(self) -> bool:
         """Whether arrays were compared along random directions, and not entry by entry."""
@@ -84,7 +91,7 @@ class Findings:
         """Whether no derivative could be found: the differences of no entry are finite and converge."""
         if self._along_directions:
             return all(a.power is None for a in self.arrays) and any(a.inconclusive for a in self.arrays)
-        if not np.isfinite(self.flat_numerical).any():
+        if not _norms.any_finite(self.flat_numerical):
             return True
         if self.bars is None or any(a.at_kink or a.wrong + a.inconclusive < a.checked for a in self.arrays):
             return False

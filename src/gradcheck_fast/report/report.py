@@ -180,7 +180,7 @@ def make_report(
         method=numerical.method,
         step=numerical.step,
         _flat=(analytic.flat, comparison.numerical),
-        _excess=comparison.excess,
+        _find_excess=comparison.find_excess,
         error_bars=None if comparison.bars is None else params.unpack(comparison.bars),
         kinks_crossed=0 if numerical.kinks is None else numerical.kinks.crossed,
         certificate=numerical.certificate,
