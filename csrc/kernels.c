@@ -2,6 +2,7 @@
 #include "comparison.h"
 #include "directions.h"
 #include "kinks.h"
+#include "odd.h"
 #include "steps/affine.h"
 #include "steps/costs.h"
 #include "steps/fused.h"
@@ -35,6 +36,11 @@ const gf_kernels GF_TABLE = {
     count_cost_kinks,
     softmax_value,
     softmax_difference,
+    softmax_odd,
+    odd_rows,
+    odd_columns,
+    odd_cost,
+    odd_narrow,
     draw,
     add_scaled,
     compare,

@@ -16,13 +16,15 @@
  * and columns beyond the last are zero. */
 #define GF_PANEL 16
 
-/* A block of pairs, each as one sample sees it. */
+/* A block of pairs, each as one sample sees it. A pair has two rows, +h and -h; or one, its odd half (see odd.h). */
 typedef struct {
-    ptrdiff_t count, capacity;
+    ptrdiff_t count, capacity, rows;
     const ptrdiff_t *sample; /* row of the tape */
     const ptrdiff_t *column; /* that is perturbed */
     const double *tape;
     ptrdiff_t tape_stride;
+    const double *slopes; /* for odd halves: rows like those of the tape */
+    ptrdiff_t slope_stride;
 } gf_pairs;
 
 /* The differences of a block of pairs. Dense: rows of their own, +h and -h of the first pair, of the second, ...:
@@ -70,6 +72,8 @@ typedef struct {
     void (*value)(ptrdiff_t n, const double *f, const double *g, double *out);
     /* df or dg may be NULL, no difference, but not both; out may be either */
     void (*difference)(ptrdiff_t n, const double *f, const double *g, const double *df, const double *dg, double *out);
+    /* half of what it is for (df, dg) minus what it is for (-df, -dg) */
+    void (*odd)(ptrdiff_t n, const double *f, const double *g, const double *df, const double *dg, double *out);
     /* out = or += up times the slope by f (k = 0) or by g (k = 1), a central difference with the step h */
     void (*back)(ptrdiff_t n, const double *f, const double *g, ptrdiff_t k, double h, const double *up, double *out,
                  int accumulate);
@@ -182,6 +186,16 @@ typedef struct {
                              ptrdiff_t *crossed);
     void (*softmax_value)(ptrdiff_t n, const double *z, double *p);
     void (*softmax_difference)(ptrdiff_t n, const double *p, const double *d, double *out);
+    /* half of what that is for d minus what it is for -d; d is small */
+    void (*softmax_odd)(ptrdiff_t n, const double *p, const double *d, double *out);
+    /* odd halves of elementwise steps, of costs, and of an elementwise step with the narrow product that reads it */
+    void (*odd_rows)(const gf_pairs *pairs, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t panels, ptrdiff_t slope,
+                     const gf_difference *d, double *out, ptrdiff_t row);
+    void (*odd_columns)(const gf_pairs *pairs, ptrdiff_t slope, const double *d, double *out);
+    void (*odd_cost)(const gf_pairs *pairs, ptrdiff_t n, ptrdiff_t slope, const double *d, ptrdiff_t row,
+                     double *change);
+    void (*odd_narrow)(const gf_pairs *pairs, ptrdiff_t inner, ptrdiff_t slope, const gf_difference *d, double *rows,
+                       ptrdiff_t row, ptrdiff_t columns, const double *b, ptrdiff_t b_row, double *c, ptrdiff_t c_row);
     /* the entries begin..end of a random direction, times scale; returns the sum of weights[k] out[k] */
     double (*draw)(ptrdiff_t begin, ptrdiff_t end, uint64_t seed, double sign, double scale, const double *weights,
                    double *out);

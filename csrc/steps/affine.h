@@ -176,9 +176,10 @@ static double sum_of_squares(ptrdiff_t panels, const double *row, ptrdiff_t pane
 
 static void select_rows(const gf_pairs *pairs, ptrdiff_t panels, const gf_difference *d, double *c, ptrdiff_t c_row,
                         int accumulate) {
-    for (ptrdiff_t r = 0; r < 2 * pairs->count; r++) {
-        const double *row = d->rows + pairs->column[r / 2] * GF_PANEL;
-        double scale = d->scale[r % 2 * pairs->capacity + r / 2];
+    for (ptrdiff_t r = 0; r < pairs->rows * pairs->count; r++) {
+        ptrdiff_t pair = pairs->rows == 2 ? r / 2 : r;
+        const double *row = d->rows + pairs->column[pair] * GF_PANEL;
+        double scale = d->scale[(r - pairs->rows * pair) * pairs->capacity + pair];
         for (ptrdiff_t p = 0; p < panels; p++)
             for (int v = 0; v < VECTORS; v++) {
                 double *out = c + r * c_row + p * GF_PANEL + v * LANES;

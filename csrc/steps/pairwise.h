@@ -38,6 +38,16 @@
         else if (dfs) PAIRWISE_LOOP(out, FIRST)                                                          \
         else PAIRWISE_LOOP(out, SECOND)                                                                  \
     }                                                                                                    \
+    static void NAME##_pairwise_odd(ptrdiff_t n, const double *fs, const double *gs, const double *dfs,  \
+                                    const double *dgs, double *out) {                                    \
+        IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            double f = fs[i], g = gs[i], df = dfs ? dfs[i] : 0.0, dg = dgs ? dgs[i] : 0.0;               \
+            (void)f, (void)g, (void)df, (void)dg;                                                        \
+            double plus = BOTH;                                                                          \
+            df = -df, dg = -dg;                                                                          \
+            out[i] = 0.5 * (plus - (BOTH));                                                              \
+        }                                                                                                \
+    }                                                                                                    \
     static ALWAYS_INLINE double NAME##_by_first(double f, double g, double df) {                         \
         (void)f, (void)g;                                                                                \
         return FIRST;                                                                                    \
@@ -54,7 +64,7 @@
 GF_PAIRWISE_OPERATIONS(DEFINE_PAIRWISE)
 
 #define PAIRWISE_ENTRY(NAME, VALUE, FIRST, SECOND, BOTH)                                                 \
-    {#NAME, NAME##_pairwise, NAME##_pairwise_difference, NAME##_pairwise_back},
+    {#NAME, NAME##_pairwise, NAME##_pairwise_difference, NAME##_pairwise_odd, NAME##_pairwise_back},
 static const gf_pairwise pairwise_table[] = {GF_PAIRWISE_OPERATIONS(PAIRWISE_ENTRY)};
 
 #endif

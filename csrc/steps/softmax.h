@@ -55,4 +55,18 @@ static void softmax_difference(ptrdiff_t n, const double *p, const double *d, do
     for (ptrdiff_t k = n; k % GF_PANEL != 0; k++) out[k] = 0.0;
 }
 
+/* (softmax(z + d) - softmax(z - d)) / 2 for small d; d and out may be the same array */
+static void softmax_odd(ptrdiff_t n, const double *p, const double *d, double *out) {
+    ptrdiff_t likely = 0;
+    for (ptrdiff_t k = 1; k < n; k++) likely = p[k] > p[likely] ? k : likely;
+    double shift = d[likely], plus = 0.0, minus = 0.0;
+    SUM_IN_LANES(n, plus, p[k] * expm1_in(SMALL, d[k] - shift));
+    SUM_IN_LANES(n, minus, p[k] * expm1_in(SMALL, shift - d[k]));
+    IGNORE_ALIASING for (ptrdiff_t k = 0; k < n; k++) {
+        double up = (expm1_in(SMALL, d[k] - shift) - plus) / (1.0 + plus);
+        out[k] = 0.5 * p[k] * (up - (expm1_in(SMALL, shift - d[k]) - minus) / (1.0 + minus));
+    }
+    for (ptrdiff_t k = n; k % GF_PANEL != 0; k++) out[k] = 0.0;
+}
+
 #endif

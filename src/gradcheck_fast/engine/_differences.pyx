@@ -7,7 +7,7 @@ from gradcheck_fast.engine._program cimport (
     AFFINE, COLUMN, COST, DENSE, ELEMENTWISE, INPUT, NOTHING, PAIR_WORK, PAIRWISE, SELECTED, SOFTMAX, UNIT, WHERE, ZERO,
     CompiledProgram, Pairs, ParameterBlock, Route, Step, Term)
 from gradcheck_fast.engine._values cimport included
-from gf_kernels cimport GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise
+from gf_kernels cimport GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise, gf_pairwise
 
 #: The kinds of steps that `propagate` knows.
 KINDS: frozenset[int] = frozenset((INPUT, AFFINE, ELEMENTWISE, SOFTMAX, PAIRWISE, WHERE, COST))
@@ -28,6 +28,7 @@ cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, c
     cdef double *work = scratch            # this has PAIR_WORK doubles per pair, and the slots follow it
     cdef double *slots = scratch + PAIR_WORK * program.capacity
     cdef bint any_cost = False
+    cdef void (*softmax)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
     memset(pairs.change, 0, pairs.base.count * sizeof(double))
     memset(pairs.change + program.capacity, 0, pairs.base.count * sizeof(double))
     memset(pairs.state, 0, program.n_slots * sizeof(Py_ssize_t))
@@ -72,9 +73,10 @@ cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, c
                     if second != ZERO:
                         expand(program, &program.steps[step.second], pairs, theta, slots, work)
                 if step.kind == SOFTMAX:
-                    for s in range(2 * pairs.base.count):
-                        program.kernels.softmax_difference(
-                            step.width, pairs.base.tape + pairs.sample[s // 2] * program.tape_stride + step.offset,
+                    softmax = program.kernels.softmax_odd if program.rows == 1 else program.kernels.softmax_difference
+                    for s in range(program.rows * pairs.base.count):
+                        softmax(
+                            step.width, pairs.base.tape + pairs.sample[s // program.rows] * program.tape_stride + step.offset,
                             slot_of(program, &program.steps[step.first], slots) + s * program.steps[step.first].row,
                             slot_of(program, step, slots) + s * step.row)
                 elif step.kind == COST:
@@ -94,7 +96,7 @@ cdef void propagate(CompiledProgram program, const Route *route, Pairs *pairs, c
                 if pairs.state[s] != ZERO and s != step.slot:
                     break
             else:
-                drop_zeros(pairs, slot_of(program, step, slots))
+                drop_zeros(program, pairs, slot_of(program, step, slots))
 
 
 cdef Py_ssize_t state_of(CompiledProgram program, Py_ssize_t step, const Pairs *pairs) noexcept nogil:
@@ -103,7 +105,7 @@ cdef Py_ssize_t state_of(CompiledProgram program, Py_ssize_t step, const Pairs *
 
 
 cdef double *slot_of(CompiledProgram program, const Step *step, double *slots) noexcept nogil:
-    return slots + 2 * step.slot_offset * program.capacity
+    return slots + program.rows * step.slot_offset * program.capacity
 
 
 cdef gf_difference difference_of(CompiledProgram program, const Step *step, const Pairs *pairs, const double *theta,
@@ -117,8 +119,7 @@ cdef gf_difference difference_of(CompiledProgram program, const Step *step, cons
     if pairs.state[step.slot] == DENSE:
         return gf_difference(d, step.row, NULL, 0, NULL)
     block = &program.blocks[program.terms[pairs.term[step.slot]].parameter]
-    memcpy(work, d, pairs.base.count * sizeof(double))
-    memcpy(work + program.capacity, d + program.capacity, pairs.base.count * sizeof(double))
+    memcpy(work, d, program.rows * program.capacity * sizeof(double))
     return gf_difference(theta + block.packed, 0, work, block.panel_stride, theta + block.squares)
 
 
@@ -134,10 +135,10 @@ cdef void expand(CompiledProgram program, const Step *step, Pairs *pairs, const 
         program.kernels.select_rows(&pairs.base, step.padded // GF_PANEL, &selected, d, step.row, False)
         pairs.state[step.slot] = DENSE
     elif state == COLUMN:
-        memcpy(work, d, 2 * program.capacity * sizeof(double))
+        memcpy(work, d, program.rows * program.capacity * sizeof(double))
         for p in range(pairs.base.count):
-            for s in range(2):
-                row = d + (2 * p + s) * step.row
+            for s in range(program.rows):
+                row = d + (program.rows * p + s) * step.row
                 memset(row, 0, step.padded * sizeof(double))
                 row[pairs.column[p]] = work[s * program.capacity + p]
         pairs.state[step.slot] = DENSE
@@ -165,7 +166,7 @@ cdef Py_ssize_t affine_difference(CompiledProgram program, const Step *step, Py_
     if changes == 1 and inject == NOTHING and not program.terms[last].diagonal and (
             state_of(program, program.terms[last].step, pairs) == COLUMN):
         memcpy(slot_of(program, step, slots), slot_of(program, &program.steps[program.terms[last].step], slots),
-               2 * program.capacity * sizeof(double))
+               program.rows * program.capacity * sizeof(double))
         pairs.term[step.slot] = last
         result = SELECTED
     else:
@@ -200,10 +201,10 @@ cdef void dense_product(CompiledProgram program, const Step *step, const Term *t
         return
     if block.narrow != NOTHING:
         panels -= 1
-        program.kernels.matmul_narrow(2 * pairs.base.count, block.rows, block.columns - panels * GF_PANEL, d, row,
+        program.kernels.matmul_narrow(program.rows * pairs.base.count, block.rows, block.columns - panels * GF_PANEL, d, row,
                                       theta + block.narrow, block.narrow_row, out + panels * GF_PANEL, step.row,
                                       accumulate)
-    program.kernels.matmul(2 * pairs.base.count, block.rows, panels, d, row, 1, theta + block.packed,
+    program.kernels.matmul(program.rows * pairs.base.count, block.rows, panels, d, row, 1, theta + block.packed,
                            block.panel_stride, out, step.row, GF_PANEL, accumulate)
 
 
@@ -212,7 +213,8 @@ cdef void inject_perturbation(CompiledProgram program, const Step *step, Py_ssiz
     """Adds the perturbation to column j of each row.
 
     It is h for a unit or a bias, h (a_i + da_i) for an entry W[i, j], and h (a_j + da_j) for an entry w[j]; a is the
-    step that the parameter multiplies. -h takes the place of h in the second row of each pair.
+    step that the parameter multiplies. -h takes the place of h in the second row of each pair. The odd half of
+    h (a + da) and -h (a - da) is h a.
     """
     cdef const Term *term = NULL
     cdef const double *d = NULL
@@ -224,18 +226,20 @@ cdef void inject_perturbation(CompiledProgram program, const Step *step, Py_ssiz
         state = state_of(program, term.step, pairs)
         d = slot_of(program, &program.steps[term.step], slots)
     for p in range(pairs.base.count):
-        for s in range(2):
+        for s in range(program.rows):
             h = -pairs.h if s else pairs.h
             factor = 1.0
             if term != NULL:
                 i = pairs.column[p] if term.diagonal else pairs.input[p]
                 factor = pairs.base.tape[pairs.sample[p] * program.tape_stride + program.steps[term.step].offset + i]
-                if state == DENSE:
+                if program.rows == 1:
+                    pass
+                elif state == DENSE:
                     factor += d[(2 * p + s) * program.steps[term.step].row + i]
                 elif state == COLUMN and i == pairs.column[p]:
                     factor += d[s * program.capacity + p]
             if dense:
-                out[(2 * p + s) * step.row + pairs.column[p]] += h * factor
+                out[(program.rows * p + s) * step.row + pairs.column[p]] += h * factor
             else:
                 out[s * program.capacity + p] = h * factor + (out[s * program.capacity + p] if accumulate else 0.0)
 
@@ -251,19 +255,19 @@ cdef void diagonal_difference(CompiledProgram program, const Step *step, const T
     cdef bint column = state_of(program, term.step, pairs) == COLUMN
     for p in range(pairs.base.count):
         j = pairs.column[p]
-        for s in range(2):
+        for s in range(program.rows):
             if not dense:
                 row = out + s * program.capacity + p
                 row[0] = d[s * program.capacity + p] * parameter[j] + (row[0] if accumulate else 0.0)
                 continue
-            row = out + (2 * p + s) * step.row
+            row = out + (program.rows * p + s) * step.row
             if not accumulate:
                 memset(row, 0, step.padded * sizeof(double))
             if column:
                 row[j] += d[s * program.capacity + p] * parameter[j]
             else:
                 for c in range(step.width):
-                    row[c] += d[(2 * p + s) * program.steps[term.step].row + c] * parameter[c]
+                    row[c] += d[(program.rows * p + s) * program.steps[term.step].row + c] * parameter[c]
 
 
 cdef void elementwise_difference(CompiledProgram program, const Step *step, const Pairs *pairs, const double *theta,
@@ -276,12 +280,20 @@ cdef void elementwise_difference(CompiledProgram program, const Step *step, cons
         if count:
             program.kernels.count_column_kinks(operation, &pairs.base, before.offset, slot_of(program, before, slots),
                                                pairs.crossed)
+        if program.rows == 1:
+            program.kernels.odd_columns(&pairs.base, step.slopes, slot_of(program, before, slots),
+                                        slot_of(program, step, slots))
+            return
         operation.column_difference(&pairs.base, before.offset, step.offset, step.padded,
                                     slot_of(program, before, slots), slot_of(program, step, slots))
         return
     d = difference_of(program, before, pairs, theta, slots, work)
     if count:
         program.kernels.count_kinks(operation, &pairs.base, step.width, before.offset, &d, pairs.crossed)
+    if program.rows == 1:
+        program.kernels.odd_rows(&pairs.base, 0, pairs.base.count, step.padded // GF_PANEL, step.slopes, &d,
+                                 slot_of(program, step, slots), step.row)
+        return
     operation.difference(&pairs.base, 0, pairs.base.count, step.padded // GF_PANEL, before.offset, step.offset,
                          step.padded, &d, slot_of(program, step, slots), step.row)
 
@@ -323,6 +335,11 @@ cdef void elementwise_and_narrow(CompiledProgram program, const Step *step, cons
     cdef gf_difference d = difference_of(program, before, pairs, theta, slots, work)
     if pairs.crossed != NULL and operation.kinks > 0:
         program.kernels.count_kinks(operation, &pairs.base, step.width, before.offset, &d, pairs.crossed)
+    if program.rows == 1:
+        program.kernels.odd_narrow(&pairs.base, step.padded, step.slopes, &d, slot_of(program, step, slots), step.row,
+                                   block.columns, theta + block.narrow, block.narrow_row,
+                                   slot_of(program, after, slots), after.row)
+        return
     program.kernels.elementwise_narrow(
         operation, &pairs.base, step.padded, before.offset, step.offset,
         step.padded, &d, slot_of(program, step, slots), step.row, block.columns, theta + block.narrow, block.narrow_row,
@@ -342,22 +359,26 @@ cdef void pairwise_difference(CompiledProgram program, const Step *step, const P
     cdef const double *df
     cdef const double *dg
     cdef double *out
+    cdef const gf_pairwise *operation
     cdef Py_ssize_t p, s, column, width = step.padded if dense else 1
     cdef bint first_changes = state_of(program, step.first, pairs) != ZERO
     cdef bint second_changes = state_of(program, step.second, pairs) != ZERO
     for p in range(pairs.base.count):
         sample = pairs.base.tape + pairs.sample[p] * program.tape_stride
         base = sample + (0 if dense else pairs.column[p])
-        for s in range(2):
+        for s in range(program.rows):
             column = s * program.capacity + p
-            df = slot_of(program, first, slots) + ((2 * p + s) * first.row if dense else column)
-            dg = slot_of(program, second, slots) + ((2 * p + s) * second.row if dense else column)
-            out = slot_of(program, step, slots) + ((2 * p + s) * step.row if dense else column)
+            df = slot_of(program, first, slots) + ((program.rows * p + s) * first.row if dense else column)
+            dg = slot_of(program, second, slots) + ((program.rows * p + s) * second.row if dense else column)
+            out = slot_of(program, step, slots) + ((program.rows * p + s) * step.row if dense else column)
             df = df if first_changes else NULL
             dg = dg if second_changes else NULL
             if step.kind == PAIRWISE:
-                program.kernels.pairwise[step.operation].difference(
-                    width, base + first.offset, base + second.offset, df, dg, out)
+                operation = &program.kernels.pairwise[step.operation]
+                if program.rows == 1:
+                    operation.odd(width, base + first.offset, base + second.offset, df, dg, out)
+                else:
+                    operation.difference(width, base + first.offset, base + second.offset, df, dg, out)
             elif step.kind == WHERE:
                 if not included(program, step, sample):
                     df = dg
@@ -377,19 +398,23 @@ cdef void cost_difference(CompiledProgram program, const Step *step, const Pairs
         step.constant, step.scale)
     cdef const double *d = slot_of(program, first, slots)
     cdef Py_ssize_t row = first.row if state_of(program, step.first, pairs) == DENSE else 0
+    if program.rows == 1:
+        program.kernels.odd_cost(&pairs.base, step.width, step.slopes, d, row, pairs.change)
+        return
     if pairs.crossed != NULL and cost.kink:
         program.kernels.count_cost_kinks(&pairs.base, &place, d, row, pairs.crossed)
     cost.difference(&pairs.base, &place, d, row, pairs.change)
 
 
-cdef void drop_zeros(Pairs *pairs, double *d) noexcept nogil:
+cdef void drop_zeros(CompiledProgram program, Pairs *pairs, double *d) noexcept nogil:
     """Drops the pairs of which both values d are zero (and keeps NaN)."""
     cdef Py_ssize_t p, kept = 0, capacity = pairs.base.capacity
     for p in range(pairs.base.count):
-        if d[p] == 0.0 and d[capacity + p] == 0.0:
+        if d[p] == 0.0 and (program.rows == 1 or d[capacity + p] == 0.0):
             continue
         d[kept] = d[p]
-        d[capacity + kept] = d[capacity + p]
+        if program.rows == 2:
+            d[capacity + kept] = d[capacity + p]
         pairs.sample[kept] = pairs.sample[p]
         pairs.input[kept] = pairs.input[p]
         pairs.column[kept] = pairs.column[p]

@@ -72,12 +72,19 @@ cdef class Workspace:
     Parameters
     ----------
     program : CompiledProgram
+        Pairs of which have two rows.
+    odd : CompiledProgram
+        The same, with one row for a pair. It is used for the samples that are not `near`.
     theta : ndarray
         The packed parameters.
     chunk : Chunk
     tasks : structured ndarray
     h : float
         The step.
+    rows_of_slopes : ndarray of float64
+        The slopes of each sample; see `_tape.fill_slopes`.
+    near : ndarray of uint8
+        Which samples need two rows for a pair.
     scratch, numbers : ndarray
         The doubles and integers that each thread works in, a row for each thread.
     found : ndarray of float64
@@ -90,8 +97,11 @@ cdef class Workspace:
     crossed : ndarray of int
         How many kinks each task crossed.
     """
-    cdef CompiledProgram program
+    cdef CompiledProgram program, odd
     cdef const double[::1] theta
+    cdef const double[:, ::1] rows_of_slopes
+    cdef const unsigned char[::1] near
+    cdef bint any_near, all_near
     cdef readonly Chunk chunk
     cdef const Task[::1] tasks
     cdef double h
@@ -104,12 +114,23 @@ cdef class Workspace:
     cdef readonly object found, slopes  # is an NDArray[np.float64]
     cdef readonly object crossed  # is an NDArray[np.intp]
 
-    def __init__(self, CompiledProgram program, const double[::1] theta, Chunk chunk, const Task[::1] tasks, double h,
+    def __init__(self, CompiledProgram program, CompiledProgram odd, const double[::1] theta, Chunk chunk,
+                 const Task[::1] tasks, double h, const double[:, ::1] rows_of_slopes, const unsigned char[::1] near,
                  double[:, ::1] scratch, Py_ssize_t[:, ::1] numbers, double[::1] found, double[:, ::1] slopes,
                  Py_ssize_t[::1] crossed):
+        cdef Py_ssize_t n
         self.program = program
+        self.odd = odd
         self.theta = theta
         self.chunk = chunk
+        self.rows_of_slopes = rows_of_slopes
+        self.near = near
+        self.any_near, self.all_near = False, True
+        for n in range(chunk.count):
+            if near[n]:
+                self.any_near = True
+            else:
+                self.all_near = False
         self.tasks = tasks
         self.h = h
         self.scratch = scratch
@@ -121,19 +142,24 @@ cdef class Workspace:
         self.kinks = crossed
 
 
-cdef void lay_out(Pairs *pairs, Py_ssize_t *numbers, double *values, CompiledProgram program, Chunk chunk,
-                  double h, bint count_kinks) noexcept nogil:
+cdef void lay_out(Pairs *pairs, Workspace work, CompiledProgram program, int thread) noexcept nogil:
+    """Makes a block without pairs, of the program's kind, in the memory of a thread."""
     cdef Py_ssize_t capacity = program.capacity
+    cdef Py_ssize_t *numbers = &work.numbers[thread, 0]
+    cdef const double *slopes = NULL
+    if program.rows == 1 and program.slope_stride:
+        slopes = &work.rows_of_slopes[0, 0]
     pairs.sample = numbers
     pairs.column = numbers + capacity
     pairs.input = numbers + 2 * capacity
     pairs.source = numbers + 3 * capacity
-    pairs.crossed = numbers + 4 * capacity if count_kinks else NULL
+    pairs.crossed = numbers + 4 * capacity if work.low != NULL and program.rows == 2 else NULL
     pairs.state = numbers + NUMBERS * capacity
     pairs.term = pairs.state + program.n_slots
-    pairs.base = gf_pairs(0, capacity, pairs.sample, pairs.column, &chunk.tape_view[0, 0], program.tape_stride)
-    pairs.h = h
-    pairs.change = values + program.tape_stride  # a row of the tape comes first
+    pairs.base = gf_pairs(0, capacity, program.rows, pairs.sample, pairs.column, &work.chunk.tape_view[0, 0],
+                          program.tape_stride, slopes, program.slope_stride)
+    pairs.h = work.h
+    pairs.change = &work.scratch[thread, 0] + program.tape_stride  # a row of the tape comes first
 
 
 cdef inline void add_pair(Pairs *pairs, Py_ssize_t sample, Py_ssize_t i, Py_ssize_t j,
@@ -150,16 +176,18 @@ cdef Py_ssize_t run_block(Workspace work, CompiledProgram program, Chunk chunk, 
                           Pairs *pairs) noexcept nogil:
     """Runs a block of pairs, adds (cost(+h) - cost(-h)) / 2h to result[source], and empties the block.
 
+    Of pairs with one row, what was computed is (cost(+h) - cost(-h)) / 2.
+
     Where kinks are crossed, it also adds to low[source] and high[source] how far from that the least and the largest
     slope of the cost lie (see add_slopes). Returns how many kinks were crossed.
     """
     cdef Py_ssize_t p, kinked = 0, crossed = 0
-    cdef double plus, minus, per_step = 1.0 / (2.0 * pairs.h)
+    cdef double plus, minus, per_step = 1.0 / (program.rows * pairs.h)
     propagate(program, route, pairs, &work.theta[0], row_pointer(chunk.targets, chunk.begin), chunk.targets.shape[1],
               pairs.change + CHANGES * program.capacity)
     for p in range(pairs.base.count):
         plus = pairs.change[p]
-        minus = pairs.change[program.capacity + p]
+        minus = pairs.change[program.capacity + p] if program.rows == 2 else 0.0
         work.result[pairs.source[p]] += (plus - minus) * per_step
         if pairs.crossed != NULL and pairs.crossed[p] > 0:
             crossed += pairs.crossed[p]
@@ -252,16 +280,22 @@ def units(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize_t end
     """Writes the central difference of the cost at each unit of each sample, for the tasks begin..end."""
     cdef Py_ssize_t k
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        work.kinks[k] += units_task(work, work.program, work.chunk, &work.tasks[k], threadid())
+        if not work.all_near:
+            units_task(work, work.odd, work.chunk, &work.tasks[k], threadid())
+        if work.any_near:
+            work.kinks[k] += units_task(work, work.program, work.chunk, &work.tasks[k], threadid())
 
 
 cdef Py_ssize_t units_task(Workspace work, CompiledProgram program, Chunk chunk, const Task *task,
                            int thread) noexcept nogil:
+    """Runs one task for the samples whose pairs have as many rows as those of the program."""
     cdef Pairs pairs
     cdef const Route *route = &program.routes[task.route]
     cdef Py_ssize_t n, j, source, samples = chunk.tape_view.shape[0], crossed = 0
-    lay_out(&pairs, &work.numbers[thread, 0], &work.scratch[thread, 0], program, chunk, work.h, work.low != NULL)
+    lay_out(&pairs, work, program, thread)
     for n in range(task.first, task.last):
+        if work.near[n] != (program.rows == 2):
+            continue
         for j in range(task.begin, task.end):
             source = route.sensitivities * samples + (j // GF_PANEL * samples + n) * GF_PANEL + j % GF_PANEL
             work.result[source] = 0.0
@@ -347,12 +381,15 @@ def incremental(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize
     cdef Py_ssize_t k
     cdef const Py_ssize_t *some = NULL if chosen is None or chosen.shape[0] == 0 else &chosen[0]
     for k in prange(begin, end, schedule="dynamic", num_threads=n_threads, nogil=True):
-        work.kinks[k] += incremental_task(work, work.program, work.chunk, &work.tasks[k], some, threadid())
+        if not work.all_near:
+            incremental_task(work, work.odd, work.chunk, &work.tasks[k], some, threadid())
+        if work.any_near:
+            work.kinks[k] += incremental_task(work, work.program, work.chunk, &work.tasks[k], some, threadid())
 
 
 cdef Py_ssize_t incremental_task(Workspace work, CompiledProgram program, Chunk chunk, const Task *task,
                                  const Py_ssize_t *chosen, int thread) noexcept nogil:
-    """Runs one task. The k-th parameter is W[k % rows, k // rows], so that neighbours use the same row of a matrix.
+    """Runs one task, for the samples that `units_task` says. The k-th parameter is W[k % rows, k // rows], so that neighbours use the same row of a matrix.
 
     In a sample in which W[i, j] is multiplied with exactly zero, its perturbation has no effect and gets no pair.
     """
@@ -361,8 +398,10 @@ cdef Py_ssize_t incremental_task(Workspace work, CompiledProgram program, Chunk 
     cdef const Route *route = &program.routes[task.route]
     cdef const ParameterBlock *block = &program.blocks[route.parameter]
     cdef const Term *term = NULL if route.skip == NOTHING else &program.terms[route.skip]
-    lay_out(&pairs, &work.numbers[thread, 0], &work.scratch[thread, 0], program, chunk, work.h, work.low != NULL)
+    lay_out(&pairs, work, program, thread)
     for n in range(task.first, task.last):
+        if work.near[n] != (program.rows == 2):
+            continue
         for k in range(task.begin, task.end):
             own = k if chosen == NULL else chosen[k]
             i = own % block.rows

@@ -20,6 +20,7 @@ cdef struct Step:
     Py_ssize_t padded         # width rounded up to whole panels
     Py_ssize_t row            # doubles from one row of a block to the next, where its difference is dense
     Py_ssize_t offset         # where its value begins on the tape; the vectors that it caches follow, each padded
+    Py_ssize_t slopes         # where its slopes begin in a row of slopes, or NOTHING
     Py_ssize_t first_term     # where the terms of an affine step begin
     Py_ssize_t n_terms
     Py_ssize_t needed         # whether a cost depends on it
@@ -66,7 +67,7 @@ cdef struct Task:             # a range of the units or parameters of one route,
     Py_ssize_t first
     Py_ssize_t last
 
-cdef struct Pairs:            # a block of perturbations by +h and by -h, each as one sample sees it
+cdef struct Pairs:            # a block of perturbations by +h and by -h, each as one sample sees it; see gf_pairs.rows
     gf_pairs base             # what kernels need; it has the same pointers to sample and column
     Py_ssize_t *sample        # the sample of each pair
     Py_ssize_t *column        # j of a perturbed W[i, j]
@@ -97,7 +98,8 @@ cdef class CompiledProgram:
     cdef const ParameterBlock[::1] blocks
     cdef const Route[::1] routes
     cdef const Use[::1] uses
-    cdef readonly Py_ssize_t tape_stride
+    cdef readonly Py_ssize_t tape_stride, slope_stride
     cdef readonly Py_ssize_t n_slots
     # how many pairs a block has room for, in whole panels, and how many it holds at most
     cdef readonly Py_ssize_t capacity, pairs
+    cdef readonly Py_ssize_t rows      # of a pair: 2, or 1 for odd halves

@@ -16,7 +16,7 @@ import numpy as np
 
 from gradcheck_fast.engine import _loops, _packing
 from gradcheck_fast.engine._program import NOTHING
-from gradcheck_fast.engine._tape import Chunk, fill_tape
+from gradcheck_fast.engine._tape import Chunk, fill_slopes, fill_tape
 from gradcheck_fast.engine.layout import PACKED_ROWS, PANEL, aligned, padded
 from gradcheck_fast.engine.memory import Memory
 from gradcheck_fast.engine.routes import Routes
@@ -51,6 +51,9 @@ FORWARD_SAMPLES = 120
 ROW_MULTIPLE = 12
 #: With fewer estimated operations than this, starting threads costs more than it saves.
 SERIAL_WORK = 2_000_000.0
+#: Up to this step, pairs are computed by their odd half alone, in one row: the part that is left out, of the order of h²,
+#: is then below rounding (``docs/odd-half.md``).
+LARGEST_ODD_STEP = 2.0**-27
 #: Up to this many numbers are copied as fast by one thread as by several.
 SERIAL_COPY = 32 * 1024
 
@@ -274,12 +277,12 @@ class Engine:
         return _loops.Uses(begins, np.argsort(numbers, kind="stable"), first, self.tables.packing.tasks)
 
     @cached_property
-    def _compiled_unit_routes(self) -> CompiledProgram:
-        return self.unit_routes.compile(self._isa)
+    def _compiled_unit_routes(self) -> tuple[CompiledProgram, CompiledProgram]:
+        return self.unit_routes.compile(self._isa), self.unit_routes.compile(self._isa, rows=1)
 
     @cached_property
-    def _compiled_parameter_routes(self) -> CompiledProgram:
-        return self.parameter_routes.compile(self._isa)
+    def _compiled_parameter_routes(self) -> tuple[CompiledProgram, CompiledProgram]:
+        return self.parameter_routes.compile(self._isa), self.parameter_routes.compile(self._isa, rows=1)
 
     def _by_sample(self, chunk: Chunk, units: NDArray[np.float64], step: int) -> NDArray[np.float64]:
         """Returns the units of one affine step, out of those of all, as an array of shape (..., samples, width)."""
@@ -330,8 +333,13 @@ class Engine:
         size = len(chunk.tape) * self._units if by_units else self.program.size
         # results by parameter take too much memory to be kept for the next call
         new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
+        pairs, odd = self._compiled_unit_routes if by_units else self._compiled_parameter_routes
+        slopes = memory.get("slopes", len(chunk.tape), self.tables.slope_stride)
+        near = np.ones(chunk.count, np.uint8)
+        if h <= LARGEST_ODD_STEP:
+            fill_slopes(odd, chunk, h, slopes, near, n_threads)
         work = _loops.Workspace(
-            self._compiled_unit_routes if by_units else self._compiled_parameter_routes, packed, chunk, tasks.table, h,
+            pairs, odd, packed, chunk, tasks.table, h, slopes, near,
             memory.get("scratch", n_threads, routes.scratch),
             memory.get("numbers", n_threads, routes.numbers).view(np.intp),
             new("found", size), new("slopes", 2 if kinks else 0, size),

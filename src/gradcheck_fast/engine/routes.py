@@ -84,12 +84,12 @@ class Routes:
         self.counts: list[int] = []
         self.work: list[float] = []
         self.gathering = 0.0
-        per_pair = 2 * sum(tables.slots.widths)
-        self._pairs = min(BLOCK_PAIRS, max(1, MOST_BLOCK_DOUBLES // max(per_pair, 1)))
-        self._capacity = -(-self._pairs // PANEL) * PANEL
+        per_row = sum(tables.slots.widths)
+        self._pairs = min(BLOCK_PAIRS, max(1, MOST_BLOCK_DOUBLES // max(2 * per_row, 1)))
         # in whole cache lines, so that no two threads share one
-        self.scratch = padded(tables.tape_stride + self._capacity * (_loops.VALUES_PER_PAIR + per_pair))
-        self.numbers = padded(self._capacity * _loops.NUMBERS_PER_PAIR + 2 * len(tables.slots.widths))
+        most = 2 * _whole_panels(self._pairs)
+        self.scratch = padded(tables.tape_stride + most * (_loops.VALUES_PER_PAIR + per_row))
+        self.numbers = padded(most * _loops.NUMBERS_PER_PAIR + 2 * len(tables.slots.widths))
         dense = [self._dense_work(step) if n in program.needed else 0.0 for n, step in enumerate(program.steps)]
         self._dense_after = list(accumulate(reversed(dense), initial=0.0))[::-1]
         self._tasks: dict[int, Tasks] = {}
@@ -121,8 +121,12 @@ class Routes:
             )
         return routes
 
-    def compile(self, isa: str) -> CompiledProgram:
-        """Returns the program with these routes, as the compiled modules run it on an instruction set."""
+    def compile(self, isa: str, rows: int = 2) -> CompiledProgram:
+        """Returns the program with these routes, as the compiled modules run it on an instruction set.
+
+        If pairs have one row in place of two, there are twice as many in a block.
+        """
+        pairs = self._pairs * 2 // rows
         return CompiledProgram(
             self._tables.steps,
             self._tables.terms,
@@ -130,9 +134,11 @@ class Routes:
             structured(ROUTE, self._routes),
             structured(USE, [{"step": step, "term": term} for step, term in self._uses]),
             self._tables.tape_stride,
+            self._tables.slope_stride,
             len(self._tables.slots.widths),
-            self._capacity,
-            self._pairs,
+            _whole_panels(pairs),
+            pairs,
+            rows,
             isa,
         )
 
@@ -244,3 +250,7 @@ class Routes:
         if step.is_affine:
             return 2.0 * sum(t.parameter.size for t in step.terms if t.step != NOTHING)
         return 0.0 if step.is_input else float(WORK * step.width)
+
+
+def _whole_panels(count: int) -> int:
+    return -(-count // PANEL) * PANEL

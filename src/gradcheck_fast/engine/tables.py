@@ -39,6 +39,10 @@ class Tables:
     tape_stride : int
         The doubles that a sample takes on the tape. They are never a multiple of 4 KiB, so that samples spread over the
         cache.
+    slope_offsets : dict
+        The place of the slopes of each step that has any in the row of slopes of a sample.
+    slope_stride : int
+        The doubles that a sample takes there.
     slots : Slots
         The places of the differences.
     packing : Packing
@@ -55,13 +59,17 @@ class Tables:
         sizes = [padded(step.width) * (step.cached + (not step.is_cost)) for step in rows.steps]
         self.offsets = list(accumulate(sizes, initial=0))
         self.tape_stride = self.offsets[-1] + (8 if self.offsets[-1] % 512 == 0 else 0)
+        sloped = {number: padded(step.width) for number, step in enumerate(rows.steps) if step.is_entrywise or step.is_cost}
+        begins = list(accumulate(sloped.values(), initial=0))
+        self.slope_offsets = dict(zip(sloped, begins, strict=False))
+        self.slope_stride = begins[-1] + (8 if begins[-1] % 512 == 0 else 0)
         self.slots = _slots(rows)
         multiplied = {t.parameter.number for _, t in rows.terms if not t.diagonal and t.step in self.slots.numbers}
         self.packing = Packing(rows.parameters, multiplied)
         self.steps, self.terms = self._filled()
         units = [number for number, step in enumerate(rows.steps) if step.terms]
-        begins = accumulate((padded(rows.steps[number].width) for number in units), initial=0)
-        self.unit_offsets = dict(zip(units, begins, strict=False))
+        places = accumulate((padded(rows.steps[number].width) for number in units), initial=0)
+        self.unit_offsets = dict(zip(units, places, strict=False))
 
     def _filled(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         rows, slots = self.rows, self.slots
@@ -86,6 +94,7 @@ class Tables:
                     "padded": padded(step.width),
                     "row": spread(padded(step.width)),
                     "offset": self.offsets[number],
+                    "slopes": self.slope_offsets.get(number, NOTHING),
                     "first_term": rows.first_term[number],
                     "n_terms": len(step.terms),
                     "needed": number in rows.needed,

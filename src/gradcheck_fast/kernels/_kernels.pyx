@@ -132,7 +132,7 @@ def elementwise(str name, const double[::1] z, const double[::1] d,
     cdef Py_ssize_t k
     for k in range(panels):
         operation.value(GF_PANEL, &samples[k, 0], &samples[k, GF_PANEL], GF_PANEL)
-    cdef gf_pairs pairs = gf_pairs(panels, panels, &order[0], &order[0], &samples[0, 0], samples.shape[1])
+    cdef gf_pairs pairs = gf_pairs(panels, panels, 2, &order[0], &order[0], &samples[0, 0], samples.shape[1], NULL, 0)
     cdef gf_difference difference = gf_difference(&differences[0, 0], GF_PANEL, NULL, 0, NULL)
     operation.difference(&pairs, 0, panels, 1, 0, GF_PANEL, GF_PANEL, &difference, &differences[0, 0], GF_PANEL)
     return tape[:, GF_PANEL:2 * GF_PANEL].reshape(-1)[:n], rows[::2].reshape(-1)[:n]
@@ -192,7 +192,7 @@ def cost(str name, const double[:, ::1] x, const double[:, ::1] targets, double 
     cdef const Py_ssize_t[::1] order = np.arange(rows)
     for k in range(rows):
         value[k] = cost.value(width, &samples[k, 0], &known[k, 0], constant, &samples[k, 0] + padded, padded)
-    cdef gf_pairs pairs = gf_pairs(rows, rows, &order[0], &order[0], &samples[0, 0], samples.shape[1])
+    cdef gf_pairs pairs = gf_pairs(rows, rows, 2, &order[0], &order[0], &samples[0, 0], samples.shape[1], NULL, 0)
     cdef gf_cost_place place = gf_cost_place(width, 0, padded, padded, -1, &known[0, 0], padded, constant, 1.0)
     cost.difference(&pairs, &place, &differences[0, 0, 0], padded, &changes[0])
     return values, change[:rows]
