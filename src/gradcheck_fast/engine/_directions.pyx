@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 import numpy as np
 
 from gradcheck_fast.kernels._kernels cimport kernels_for
-from gf_kernels cimport gf_kernels
+from gf_kernels cimport GF_PANEL, gf_kernels
 
 cdef enum:
     BLOCK = 8192    # numbers that are worked on at once; sums are added up block by block, in order
@@ -41,6 +41,31 @@ def draw(Py_ssize_t seed, Py_ssize_t number, const Py_ssize_t[::1] ends, const d
             total += sums[b]
         begin = end
     return total
+
+
+def norms(const double[::1] vector, const Py_ssize_t[::1] ends, str isa, Py_ssize_t n_threads) -> NDArray[np.float64]:
+    """Returns the Euclidean norm of each array of a flat vector; infinite or 0 if squares over- or underflow."""
+    cdef const gf_kernels *kernels = kernels_for(isa)
+    cdef Py_ssize_t k, b, i, begin = 0, blocks, last, threads
+    cdef double[::1] sums = np.zeros(vector.shape[0] // BLOCK + 1)
+    found = np.zeros(ends.shape[0])
+    cdef double[::1] out = found
+    for k in range(ends.shape[0]):
+        blocks = (ends[k] - begin) // BLOCK
+        threads = n_threads if blocks > 1 else 1
+        for b in prange(blocks, nogil=True, num_threads=threads):
+            sums[b] = kernels.sum_of_squares(BLOCK // GF_PANEL, &vector[begin + b * BLOCK], GF_PANEL)
+        for b in range(blocks):
+            out[k] += sums[b]
+        last = begin + blocks * BLOCK
+        blocks = (ends[k] - last) // GF_PANEL
+        if blocks:
+            out[k] += kernels.sum_of_squares(blocks, &vector[last], GF_PANEL)
+        for i in range(last + blocks * GF_PANEL, ends[k]):
+            out[k] += vector[i] * vector[i]
+        out[k] = sqrt(out[k])
+        begin = ends[k]
+    return found
 
 
 def add_scaled(const double[::1] x, double scale, const double[::1] y, double[::1] out, str isa,

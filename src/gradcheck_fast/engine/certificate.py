@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.engine._directions import add_scaled, draw
+from gradcheck_fast.engine._directions import add_scaled, draw, norms
 from gradcheck_fast.engine.faults import find_fault
 from gradcheck_fast.numerical.certificate import PROBABILITY, Certificate
 from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP, jitter
@@ -32,6 +32,8 @@ LARGE_STEPS = (2.0**-10, 2.0**-20, 2.0**-30)
 LARGE_ROUNDINGS = 4096.0
 #: How many times what some roundings of the parameters change a difference may be off.
 CONDITION = 8.0
+#: The squares of a vector with a smaller norm may underflow.
+_SAFE_NORM = 1e-140
 #: Where values lie on kinks, the certificate is made at parameters that are moved off them, by this part of the root
 #: mean square of their array; of an array of zeros, by this much.
 ASIDE = 2.0**-20
@@ -72,13 +74,13 @@ def certify(
     seed : int
         Of the random numbers.
     """
-    ends, norms = _ends(point.engine), _norms(point.engine, gradient)
-    largest = float(norms.max(initial=0.0))
+    ends, sizes = _ends(point.engine), _norms(point.engine, gradient, point.n_threads)
+    largest = float(sizes.max(initial=0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        scales = np.where(norms > 0.0, np.minimum(largest / norms, LARGEST_SCALE), 1.0)
-    typical = math.sqrt(float(np.sum((scales * norms) ** 2)))  # the standard deviation of g·r
+        scales = np.where(sizes > 0.0, np.minimum(largest / sizes, LARGEST_SCALE), 1.0)
+    typical = math.sqrt(float(np.sum((scales * sizes) ** 2)))  # the standard deviation of g·r
     h = step / float(scales.max(initial=1.0))
-    direction = np.empty(len(gradient))
+    direction = point.vector()
 
     def compare(at: Point, own: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         chained, differenced = np.empty((2, directions))
@@ -97,11 +99,11 @@ def certify(
         changed = np.abs(np.subtract(again, (chained, differenced))).max(initial=0.0)
         allowed = max(allowed, CONDITION * float(changed))
     large, large_allowed = _large_step(point, direction, seed)
-    size = typical or 1.0
+    scale = typical or 1.0
     with np.errstate(divide="ignore"):
-        power = _seen(directions) * allowed / (scales * norms)[norms > 0.0]
+        power = _seen(directions) * allowed / (scales * sizes)[sizes > 0.0]
     found = Certificate(
-        directions, error / size, allowed / size, large, large_allowed, float(power.max(initial=0.0))
+        directions, error / scale, allowed / scale, large, large_allowed, float(power.max(initial=0.0))
     )
     if found.holds:
         return found
@@ -111,7 +113,7 @@ def certify(
 
 def aside(engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
     """Returns parameters near these, where values that now lie on kinks do not."""
-    sizes = _roots(engine, theta)
+    sizes = _roots(engine, theta, n_threads)
     moved = np.empty(len(theta))
     draw(1, 0, _ends(engine), np.where(sizes > 0.0, sizes, 1.0), theta, moved, engine.isa, n_threads)
     add_scaled(theta, ASIDE, moved, moved, engine.isa, n_threads)
@@ -134,7 +136,7 @@ def _large_step(point: Point, direction: NDArray[np.float64], seed: int) -> tupl
     Returns what is found, and how much of it may be rounding. `direction` is written over.
     """
     engine, theta, n_threads = point.engine, point.theta, point.n_threads
-    roots = _roots(engine, theta)
+    roots = _roots(engine, theta, n_threads)
     draw(seed, 0, _ends(engine), np.where(roots > 0.0, roots, 1.0), theta, direction, engine.isa, n_threads)
     before = point.cost()
     for step in LARGE_STEPS:
@@ -159,17 +161,17 @@ def _ends(engine: TensorEngine) -> NDArray[np.intp]:
     return np.cumsum(engine.sizes, dtype=np.intp)
 
 
-def _norms(engine: TensorEngine, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def _norms(engine: TensorEngine, vector: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
     """Returns the Euclidean norm of each array of a flat vector."""
-    arrays = np.split(vector, _ends(engine)[:-1]) if engine.sizes else []
-    with np.errstate(over="ignore"):
-        norms = np.array([math.sqrt(np.einsum("i,i->", array, array)) for array in arrays])
-    for k in np.flatnonzero(~np.isfinite(norms) | (norms < 1e-140)):  # the squares over- or underflow
-        largest = float(np.abs(arrays[k]).max(initial=0.0))
-        norms[k] = largest * float(np.linalg.norm(arrays[k] / largest)) if largest else 0.0
-    return norms
+    ends = _ends(engine)
+    found = norms(vector, ends, engine.isa, n_threads)
+    for k in np.flatnonzero(~np.isfinite(found) | (found < _SAFE_NORM)):
+        array = vector[ends[k] - engine.sizes[k] : ends[k]]
+        largest = float(np.abs(array).max(initial=0.0))
+        found[k] = largest * float(np.linalg.norm(array / largest)) if largest else 0.0
+    return found
 
 
-def _roots(engine: TensorEngine, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def _roots(engine: TensorEngine, vector: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
     """Returns the root mean square of each array of a flat vector."""
-    return _norms(engine, vector) / np.sqrt(np.maximum(engine.sizes, 1))
+    return _norms(engine, vector, n_threads) / np.sqrt(np.maximum(engine.sizes, 1))

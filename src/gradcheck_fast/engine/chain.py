@@ -37,6 +37,8 @@ CHUNK_DOUBLES = 2 * 1024 * 1024
 FEWEST_SAMPLES = 48
 #: The gradients of the shares of the samples may take this many doubles (256 MiB), before they are added up.
 SHARE_DOUBLES = 32 * 1024 * 1024
+#: A vector of the size of the parameters is kept for the next call if it has no more doubles than this (32 MiB).
+KEPT_DOUBLES = 4 * 1024 * 1024
 #: The samples are cut into at most this many shares.
 MOST_SHARES = 16
 #: A chained gradient with its certificate takes about as long as this many forward passes.
@@ -227,6 +229,11 @@ class Point:
             for s in range(len(total)):
                 total[s] += sum(chunk.places.column(cost, s) for cost in plan.moved_costs)
         return total
+
+    def vector(self) -> NDArray[np.float64]:
+        """Returns memory of the size of the parameters; if that is not much, the next call uses it again."""
+        size = self.engine.program.size
+        return np.empty(size) if size > KEPT_DOUBLES else self._memory.get("vector", size)
 
     # ---- one chunk of the samples
 

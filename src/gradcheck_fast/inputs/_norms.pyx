@@ -20,6 +20,23 @@ def largest(const double[::1] x) -> tuple[float, bool]:
     return most, all_finite
 
 
+def all_finite(const double[::1] x) -> bool:
+    """Whether every entry is finite."""
+    cdef Py_ssize_t k, j
+    cdef double[16] sums
+    for j in range(16):
+        sums[j] = 0.0
+    with nogil:
+        for k in range(0, x.shape[0] - 15, 16):
+            for j in range(16):
+                sums[j] += x[k + j] * 0.0  # NaN if it is not finite
+        for k in range(x.shape[0] - x.shape[0] % 16, x.shape[0]):
+            sums[0] += x[k] * 0.0
+        for j in range(1, 16):
+            sums[0] += sums[j]
+    return sums[0] == 0.0
+
+
 def any_finite(const double[::1] x) -> bool:
     """Whether an entry is finite; the first that is ends the search."""
     cdef Py_ssize_t k

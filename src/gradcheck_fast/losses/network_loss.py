@@ -202,7 +202,7 @@ class NetworkLoss:
                 gradient, found, certificate = self._chained(theta, h, runner, certify=True)
             else:
                 gradient, found = self._exact(method, theta, h, runner, kinks, entries)
-            if _norms.largest(gradient)[1] or certificate is not None:  # all are finite, or were
+            if certificate is not None or _norms.all_finite(gradient):
                 break
         if method == "chain":
             again = lambda times: self._chained(jitter(theta), times * h, runner.quietly(), certify=False)[0]
@@ -242,7 +242,7 @@ class NetworkLoss:
         """
         with self._tensors.at(theta, runner.n_threads) as point:
             gradient, count = chain(point, h, runner)
-            if not _norms.largest(gradient)[1]:
+            if not _norms.all_finite(gradient):
                 return gradient, None, None
             certificate = certified(point, gradient, count, h) if certify else None
             half = spreads(point, h) if count else np.zeros(0)
