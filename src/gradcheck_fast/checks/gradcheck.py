@@ -18,7 +18,7 @@ from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.arrays import Precision, coarsest, digest
 from gradcheck_fast.inputs.trees import copy, pack_as
 from gradcheck_fast.losses.function_loss import FunctionLoss, finish
-from gradcheck_fast.losses.problem import samples_of
+from gradcheck_fast.losses.problem import knows_changes, samples_of
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 from gradcheck_fast.report.report import Report, make_report
 
@@ -243,6 +243,7 @@ class _Check(NamedTuple):
         found = compare_along_directions(
             costs.cost, self.params, self.analytic, self.options.tolerances, step=self.options.step,
             seed=self.options.seed, runner=self.runner, is_wrong=partial(self._are_wrong, noticed),
+            change=self.problem.change if knows_changes(self.problem) else None,
         )  # fmt: skip
         notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed)))
         diagnoses = self._explain(found.drawn, found.comparison)

@@ -13,7 +13,7 @@ from gradcheck_fast.comparison.compare import NEGLIGIBLE, Comparison
 from gradcheck_fast.comparison.compare import known as known_excess
 from gradcheck_fast.comparison.lines import CONFIDENCE, MORE, Tolerance, check_along
 from gradcheck_fast.comparison.localise import Located, inside, locate
-from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, Probe, Table
+from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, ExactProbe, Probe, Table
 from gradcheck_fast.comparison.results import ArrayResult, Block, Drawn
 from gradcheck_fast.inputs.arrays import SINGLE, is_float32
 from gradcheck_fast.inputs.trees import parts
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.tolerances import Tolerances
     from gradcheck_fast.inputs.trees import Packed, Shape
     from gradcheck_fast.running.runner import Runner
+
+#: Gives the exact change of a cost when flat parameters move by a step along a direction.
+Change = Callable[["NDArray[np.float64]", "NDArray[np.float64]", float], float]
 
 #: How many times what was found to be wrong in an array is left out and the rest of it checked again, at most.
 _ROUNDS = 8
@@ -101,7 +104,7 @@ class _Found(NamedTuple):
 
 def compare_along_directions(
     cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, tolerances: Tolerances, *,
-    step: float | None, seed: int, runner: Runner,
+    step: float | None, seed: int, runner: Runner, change: Change | None,
     is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]],
 ) -> Directional:  # fmt: skip
     """Compares array by array. `lines` explains the mathematics, `localise` how wrong entries are found.
@@ -119,6 +122,9 @@ def compare_along_directions(
         h, the standard deviation of how far each parameter is moved; None if it is to be chosen for each array.
     seed : int
         The seed of the random directions.
+    change : callable, optional
+        ``change(theta, direction, step)`` gives the exact change of the cost when the flat parameters `theta` move by
+        step times direction. None: only costs are known.
     runner : Runner
         Does the work. Each array is a task, done in stretches. The result does not depend on who does them: the answers
         of all arrays are found first, and then each check is gone through once more with these.
@@ -128,9 +134,10 @@ def compare_along_directions(
     single, given = is_float32(analytic.flat), Tolerance(tolerances.rtol or 0.0, tolerances.atol or 0.0)
     arrays = []
     for name, part, shape in parts(analytic.shapes):
-        own = Tolerance.of_precision(SINGLE if single else analytic.precision(name))
+        own = Tolerance.of_precision(SINGLE if single else analytic.precision(name), change is not None)
         arrays.append(_Array(name, shape, part, given if tolerances.are_given else own))
-    along = _DirectionalCheck(cost, float(cost(params.flat)), params.flat, analytic.flat, tuple(arrays), step, seed)
+    base = float(cost(params.flat))
+    along = _DirectionalCheck(cost, change, base, params.flat, analytic.flat, tuple(arrays), step, seed)
     answers = all_answers(
         along.check, len(arrays), runner, what="arrays along directions", expected=along.expected,
         seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
@@ -173,6 +180,7 @@ class _DirectionalCheck(NamedTuple):
     """
 
     cost: Callable[[NDArray[np.float64]], float]
+    change: Change | None
     base: float
     theta: NDArray[np.float64]
     gradient: NDArray[np.float64]
@@ -184,7 +192,10 @@ class _DirectionalCheck(NamedTuple):
         """Checks the array with this number."""
         _, shape, part, tolerance = self.arrays[number]
         table = Table(shape, part.start, self.theta, self.gradient, (self.seed, number))
-        probe = Probe(partial(cost_beside, self.cost), self.theta, self.base, answers)
+        if self.change is None:
+            probe = Probe(partial(cost_beside, self.cost), self.theta, self.base, answers)
+        else:
+            probe = ExactProbe(partial(self.change, self.theta), len(self.theta), self.base, answers)
         return _check_array(probe, table, tolerance, self.step)
 
     def raise_again(self, number: int) -> None:

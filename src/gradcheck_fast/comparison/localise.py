@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.comparison.probe import better_step
 from gradcheck_fast.comparison.results import Block
 from gradcheck_fast.numerical.gradient import PLAIN_STEP
 
@@ -250,7 +249,7 @@ class _Localiser:
             line = self._probe.line(self._table, part, direction, step)
             self._thirds.append(line.third)
             bar = line.bar(max(self._probe.noise, median(self._thirds[-_RECENT:])))
-            better = better_step(self._probe, line, accuracy, self._table.largest)
+            better = self._probe.better_step(line, accuracy, self._table.largest)
             if bar < _NARROW * abs(line.residual) or better == step or self._step is not None:
                 break
             step = better

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.inputs.trees import as_matrix_shape
-from gradcheck_fast.numerical.gradient import EPSILON
+from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +31,8 @@ LARGEST = 2.0**-4
 _BALANCED = 8.0
 #: The factor by which a step may change at most.
 _LARGEST_CHANGE = 256.0
+#: How accurately exact differences are to give slopes, relative to ‖g‖.
+EXACT_ACCURACY = 1e-12
 #: How many numbers are subtracted at once where a gradient is projected on a step.
 _CHUNK = 1 << 16
 
@@ -150,9 +152,15 @@ class Probe:
     ----------
     base : float
         The cost at the parameters.
+    origin : float
+        What an evaluation gives there.
+    exact : bool
+        Whether evaluations are exact differences.
     noise : float
         The size of the third differences that rounding makes. A cost that is a float32 number is rounded to float32.
     """
+
+    exact = False
 
     def __init__(
         self, cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], base: float, answers: Answers
@@ -160,7 +168,7 @@ class Probe:
         self._cost = cost
         self._theta = theta
         self._answers = answers
-        self.base = base
+        self.base = self.origin = base
         with np.errstate(over="ignore", invalid="ignore"):
             single = base == float(np.float32(base)) != float(np.float16(base))
         epsilon = float(np.finfo(np.float32).eps) if single else EPSILON
@@ -176,7 +184,7 @@ class Probe:
         find = partial(self._evaluate, table, part, cache(direction))
         (plus, ahead), (minus, behind), (twice, _) = (self._answers.next(step, find) for step in (h, -h, 2.0 * h))
         with np.errstate(all="ignore"):
-            third = abs((twice - plus) - 2.0 * (plus - self.base) + (self.base - minus))
+            third = abs((twice - plus) - 2.0 * (plus - self.origin) + (self.origin - minus))
             slope = (plus - minus) / (2.0 * h)
         return Line(h, (ahead - behind) / (2.0 * h), slope, third if isfinite(third) else inf)
 
@@ -199,24 +207,78 @@ class Probe:
         wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
         return min(max(wanted, SMALLEST * scale), LARGEST * scale)
 
+    def better_step(self, line: Line, accuracy: float, largest: float) -> float:
+        """Returns the step that a line should have had: its own, if there is little to be gained.
 
-def better_step(probe: Probe, line: Line, accuracy: float, largest: float) -> float:
-    """Returns the step that a line should have had: its own, if there is little to be gained.
+        With the step h, rounding makes an error of n/h, and truncation one of c, which is of the order of h². The two
+        balance at the step h (n / hc)^(1/3). Where there is only rounding, the step becomes as large as the accuracy needs,
+        up to `largest`.
+        """
+        h = line.step
+        rounding, measured = BAR * self.noise / (2.0 * h), BAR * line.third / (2.0 * h)
+        if not isfinite(measured):
+            return h / _LARGEST_CHANGE
+        if measured > _BALANCED * max(rounding, accuracy):
+            return h * max(float(np.cbrt(rounding / measured)), 1.0 / _LARGEST_CHANGE)
+        if rounding > _BALANCED * accuracy:
+            growth = min(rounding / accuracy, _LARGEST_CHANGE) if accuracy else _LARGEST_CHANGE
+            return max(h, min(growth * h, largest))
+        return h
 
-    With the step h, rounding makes an error of n/h, and truncation one of c, which is of the order of h². The two
-    balance at the step h (n / hc)^(1/3). Where there is only rounding, the step becomes as large as the accuracy needs,
-    up to `largest`.
+
+class ExactProbe(Probe):
+    """Evaluates how much the cost changes where a part of one array is moved: a difference that is exact at any step.
+
+    So steps are as small as those of difference arithmetic, nothing is lost to rounding of the cost, and what third
+    differences show is the rounding of the changes themselves.
+
+    Parameters
+    ----------
+    change : callable
+        ``change(direction, step)`` gives the change of the cost when the flat parameters move by step times direction.
+    size : int
+        The number of parameters.
+    base : float
+        The cost at the parameters.
+    answers : Answers
     """
-    h = line.step
-    rounding, measured = BAR * probe.noise / (2.0 * h), BAR * line.third / (2.0 * h)
-    if not isfinite(measured):
-        return h / _LARGEST_CHANGE
-    if measured > _BALANCED * max(rounding, accuracy):
-        return h * max(float(np.cbrt(rounding / measured)), 1.0 / _LARGEST_CHANGE)
-    if rounding > _BALANCED * accuracy:
-        growth = min(rounding / accuracy, _LARGEST_CHANGE) if accuracy else _LARGEST_CHANGE
-        return max(h, min(growth * h, largest))
-    return h
+
+    exact = True
+
+    def __init__(
+        self, change: Callable[[NDArray[np.float64], float], float], size: int, base: float, answers: Answers
+    ) -> None:
+        self._change = change
+        self._size = size
+        self._answers = answers
+        self.base, self.origin, self.noise = base, 0.0, 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """How accurately slopes are to be found, relative to ‖g‖: smaller steps are tried only beyond this."""
+        return EXACT_ACCURACY
+
+    def step(self, accuracy: float, scale: float) -> float:
+        """Returns the step of difference arithmetic, in units of `scale`."""
+        return EXACT_STEP * scale
+
+    def better_step(self, line: Line, accuracy: float, largest: float) -> float:
+        """Returns the step of the line, or a smaller one if that led out of the domain, or to where truncation shows."""
+        bar = BAR * line.third / (2.0 * line.step)
+        return line.step if bar <= accuracy else line.step / _LARGEST_CHANGE
+
+    def _evaluate(self, table: Table, part: Part, direction: Direction, step: float) -> Answer:
+        there, r = self._moved[table.place].reshape(table.shape)[part], direction()
+        try:
+            there[...] = r
+            ahead = step * _project(table.gradient[part], r, np.broadcast_to(0.0, r.shape))
+            return float(self._change(self._moved, step)), ahead
+        finally:
+            there[...] = 0.0
+
+    @cached_property
+    def _moved(self) -> NDArray[np.float64]:
+        return np.zeros(self._size)
 
 
 def norm(x: NDArray[np.float64]) -> float:

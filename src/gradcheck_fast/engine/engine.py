@@ -334,7 +334,7 @@ class Engine:
         # results by parameter take too much memory to be kept for the next call
         new = memory.cleared if by_units else lambda _, *shape: np.zeros(shape)
         pairs, odd = self._compiled_unit_routes if by_units else self._compiled_parameter_routes
-        slopes = memory.get("slopes", len(chunk.tape), self.tables.slope_stride)
+        slopes = memory.get("rows of slopes", len(chunk.tape), self.tables.slope_stride)
         near = np.ones(chunk.count, np.uint8)
         if h <= LARGEST_ODD_STEP:
             fill_slopes(odd, chunk, h, slopes, near, n_threads)

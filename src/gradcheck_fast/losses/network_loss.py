@@ -155,6 +155,16 @@ class NetworkLoss:
         penalty = float(0.5 * self._decay @ (theta * theta)) if self.network.penalty else 0.0
         return self._engine.cost(theta, resolve(n_threads)) + penalty
 
+    def change(
+        self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float, n_threads: int = 1
+    ) -> float:
+        """Gives the exact change of the cost when the flat parameters `theta` move by step times direction."""
+        with self._tensors.at(theta, n_threads) as point:
+            (change,) = point.along(direction, (step,))
+        if self.network.penalty:  # ½λ(w + d)² - ½λw² = λd (w + ½d)
+            change += float(step * (self._decay * direction) @ (theta + (0.5 * step) * direction))
+        return float(change)
+
     def costs_at(self, params: Packed, n_threads: int) -> OwnCost:
         """Gives the cost as a function of flat vectors that uses `n_threads` threads."""
         return OwnCost(partial(self.cost, params, n_threads=n_threads))

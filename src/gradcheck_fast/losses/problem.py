@@ -83,6 +83,15 @@ class HasSamples(Protocol):
         """How many samples there are; None: it is not known."""
 
 
+class KnowsChanges(Protocol):
+    """A problem that can tell how much its cost changes, without subtracting two costs."""
+
+    def change(
+        self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float
+    ) -> float:
+        """Gives the exact change of the cost when the flat parameters `theta` move by step times direction."""
+
+
 def is_problem(loss: object) -> TypeGuard[Problem]:
     """Whether a loss has all members of `Problem`: what ``isinstance`` says, in a twentieth of its 20 µs.
 
@@ -104,6 +113,11 @@ def is_problem(loss: object) -> TypeGuard[Problem]:
 def knows_samples(problem: object) -> TypeGuard[HasSamples]:
     """Whether a problem has the member of `HasSamples`."""
     return hasattr(problem, "samples")
+
+
+def knows_changes(problem: object) -> TypeGuard[KnowsChanges]:
+    """Whether a problem has the member of `KnowsChanges`."""
+    return hasattr(problem, "change")
 
 
 def samples_of(problem: Problem) -> int | None:
