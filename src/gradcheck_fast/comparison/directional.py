@@ -290,14 +290,14 @@ def _result(
     wrong = array.not_finite + len(array.located.entries) + sum(block.estimate for block in blocks)
     if last is None or array.first is None:
         unknown = size - array.not_finite
-        return ArrayResult(name, shape, nan if size else 0.0, 0.0, wrong, size, *tolerance, 0, unknown, not size)
+        return ArrayResult(name, shape, nan if size else 0.0, 0.0, wrong, size, *tolerance[:2], 0, unknown, not size)
     flat = [entry.row * array.table.shape[1] + entry.column for entry in array.located.entries]
     entries = tuple(tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(flat))
     ratio = nan if array.not_finite else _relative_error([array.first])
     powerless = not wrong and (last.power > _POWERLESS or array.refuted)
     empty = powerless and last.silent and (not negligible or last.bar <= negligible)
     return ArrayResult(
-        name, shape, ratio, largest, wrong, size, *tolerance, inconclusive=size if powerless and not empty else 0,
+        name, shape, ratio, largest, wrong, size, *tolerance[:2], inconclusive=size if powerless and not empty else 0,
         empty=empty, power=None if array.refuted else last.power, entries=entries, blocks=blocks,
     )  # fmt: skip
 

@@ -99,10 +99,14 @@ class Tested(NamedTuple):
 
 
 class Tolerance(NamedTuple):
-    """The norm of e that is right, ``atol √size + rtol ‖g‖``: as the user says, or by the gradient's dtype."""
+    """The norm of e that is right, ``atol √size + rtol ‖g‖``: as the user says, or by the gradient's dtype.
+
+    If it `hides` errors, as rounding does beside exact differences, the power of an array counts it, too.
+    """
 
     rtol: float
     atol: float
+    hides: bool = False
 
     def of_part(self, table: Table, part: Part) -> float:
         """Returns the \\|e·r\\| up to which a part is right."""
@@ -114,13 +118,13 @@ class Tolerance(NamedTuple):
         return _RARE * (self.rtol * size + self.atol)
 
     @classmethod
-    def of_precision(cls, precision: Precision, exact: bool) -> Tolerance:
+    def of_precision(cls, precision: Precision, exact: bool = False) -> Tolerance:
         """Returns the tolerance of what rounding in this precision does to a right gradient.
 
         Exact differences of float64 gradients have no error bars that would hide the roundings of long sums.
         """
         roundings = _EXACT_ROUNDINGS if exact and not precision.is_coarse else ANALYTIC_ROUNDINGS
-        return cls(roundings * precision.eps, roundings * precision.tiny)
+        return cls(roundings * precision.eps, roundings * precision.tiny, exact)
 
 
 def quantile(directions: int) -> float:
@@ -179,8 +183,7 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
     if axes:
         unseen = hypot(*(abs(line.residual) + wide for line in own)) / sqrt(len(own))
     else:
-        # beside exact differences, what is tolerated is what hides an error
-        unseen = (abs(lines[number].residual) + wide + probe.exact * allowed) / quantile(len(lines))
+        unseen = (abs(lines[number].residual) + wide + tolerance.hides * allowed) / quantile(len(lines))
     return Tested(
         wrong=len(lines) > DIRECTIONS and together > wide + allowed,
         lines=tuple(own),

@@ -154,13 +154,9 @@ class Probe:
         The cost at the parameters.
     origin : float
         What an evaluation gives there.
-    exact : bool
-        Whether evaluations are exact differences.
     noise : float
         The size of the third differences that rounding makes. A cost that is a float32 number is rounded to float32.
     """
-
-    exact = False
 
     def __init__(
         self, cost: Callable[[NDArray[np.float64]], float], theta: NDArray[np.float64], base: float, answers: Answers
@@ -242,8 +238,6 @@ class ExactProbe(Probe):
         The cost at the parameters.
     answers : Answers
     """
-
-    exact = True
 
     def __init__(
         self, change: Callable[[NDArray[np.float64], float], float], size: int, base: float, answers: Answers
