@@ -18,14 +18,14 @@ SCALARS = {
     "Py_ssize_t": "int", "size_t": "int", "int": "int", "bint": "bool", "double": "float", "str": "str",
     "object": "object", "": "object",
 }  # fmt: skip
-ENTRIES = {"double": "np.float64", "Py_ssize_t": "np.intp"}
+ENTRIES = {"double": "np.float64", "Py_ssize_t": "np.intp", "unsigned char": "np.uint8"}
 HEAD = "import numpy as np\nfrom numpy.typing import NDArray\n"
 
 
 def python_type(declared: str) -> str:
     """What Python calls a Cython type: ``const double[:, ::1]`` is ``NDArray[np.float64]``."""
     declared = declared.replace("const ", "").strip()
-    if "[" in declared:
+    if "[" in declared and not declared.startswith("list"):
         return f"NDArray[{ENTRIES.get(declared.partition('[')[0], 'np.void')}]"
     return SCALARS.get(declared, declared)
 
@@ -80,7 +80,7 @@ def classes(source: str, declared: str) -> str:
 
 
 def enums(declared: str) -> str:
-    """What a .pxd exports to Python."""
+    """What a .pxd, or a .pyx, exports to Python."""
     found = ""
     for name, body in re.findall(r"^cpdef enum ?(\w*):[^\n]*\n((?:    .*\n)+)", declared, re.M):
         members = re.findall(r"^    (\w+) = (-?\d+)", body, re.M)
@@ -93,8 +93,9 @@ def enums(declared: str) -> str:
 
 def stub(source: str, declared: str) -> str:
     """The stub of a module, from its .pyx and its .pxd."""
+    source = re.sub(r"\bNOTHING\b", "-1", source)  # a default; what it stands for is an enum of C
     constants = "".join(f"{line}\n" for line in re.findall(r"^([A-Za-z]\w*: [^=\n]+?) =", source, re.M))
-    body = enums(declared) + classes(source, declared) + constants + functions(source)
+    body = enums(declared + source) + classes(source, declared) + constants + functions(source)
     own = set(re.findall(r"^(?:cdef )?class (\w+)", source, re.M))
     imports = [
         f"from {module} import {name}\n"

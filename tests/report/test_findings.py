@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck_fast.comparison.compare import known
-from gradcheck_fast.comparison.results import ArrayResult, Block
+from gradcheck_fast.comparison.results import ArrayResult, Block, known
 from gradcheck_fast.report.findings import Findings, format_error
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.inputs.trees import as_matrix_shape
+from gradcheck_fast.inputs.arrays import as_matrix_shape
 from gradcheck_fast.report.heatmap import heat_maps
 
 

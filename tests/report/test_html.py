@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.comparison.compare import known
+from gradcheck_fast.comparison.results import known
 from gradcheck_fast.diagnosis.diagnose import Diagnosis
 from gradcheck_fast.report.html import fragment, page
 

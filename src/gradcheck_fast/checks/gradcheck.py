@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gradcheck_fast.comparison.compare import Comparison
-    from gradcheck_fast.comparison.results import Drawn
+    from gradcheck_fast.comparison.results import Comparison, Drawn
     from gradcheck_fast.comparison.sampling import Sample
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
     from gradcheck_fast.inputs.trees import Packed, Tree
@@ -100,7 +99,8 @@ def gradcheck(
         The number of entries of each array that are compared (an int), or their share (a float); they are drawn at
         random. Small arrays are compared in full, and so are vectors if there are other arrays. Only the drawn entries
         are differenced. The exceptions are ``units`` and ``chain``, which find all entries at once: ``auto`` takes them
-        if that is less work than ``incremental`` for the drawn ones. ``directional`` takes no sample, for it compares every entry.
+        if that is less work than ``incremental`` for the drawn ones. ``directional`` takes no sample, for it compares
+        every entry.
     seed : int
         The seed of the random directions, or of the sample. The same seed gives the same report.
 
@@ -146,7 +146,8 @@ def check_gradient(
     analytic = pack_as(
         given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples_of(problem), unit_axes=True
     )  # fmt: skip
-    analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
+    if coarsest(at.precisions).is_coarse:
+        analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
     if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:
         problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at))
     picked = None if options.sample is None else draw(at.shapes, options.sample, options.seed)
@@ -164,7 +165,7 @@ def check_gradient(
     if loss_value is not None:
         notes += compare_costs(loss_value, problem.cost(at, at.flat))
     finite = is_finite_here(problem, at) if report.blind else None
-    return replace(report, notes=notes, finite_here=finite, seconds=perf_counter() - started)
+    return report.replaced(notes=notes, finite_here=finite, seconds=perf_counter() - started)
 
 
 def _what_lines_depend_on(analytic: Packed, options: Options) -> dict[str, str]:
@@ -180,6 +181,8 @@ def _what_lines_depend_on(analytic: Packed, options: Options) -> dict[str, str]:
 def _on_precision(params: Packed, analytic: Packed) -> tuple[str, ...]:
     """A note on a gradient that has more digits than its parameters."""
     coarse = coarsest(params.precisions)
+    if not coarse.is_coarse:
+        return ()
     if all(Precision.of(dtype).eps >= coarse.eps for dtype in analytic.dtypes.values()):
         return ()
     return (f"parameters are {coarse.name}: their gradient, of more digits, is taken to be as accurate as that",)

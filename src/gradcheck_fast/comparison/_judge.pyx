@@ -12,7 +12,9 @@ from gf_kernels cimport gf_kernels
 
 cdef enum:
     BLOCK = 16384   # entries that are looked at as one; sums are added up block by block, in order
-    NUMBERS = 6
+    NUMBERS = 6     # that `compare` gives; two of them are no sums
+    LARGEST = 3
+    BEYOND = 4
 
 
 #: Nothing is decided of an entry whose error bar is more than this part of it, and of what is typical of its array.
@@ -68,25 +70,28 @@ def judge(const double[::1] analytic, const double[::1] numerical, const double[
     return most, wrong, at_kink, undecided, small
 
 
-def glance(const double[::1] analytic, const double[::1] numerical, double relative, str isa,
-           Py_ssize_t n_threads) -> tuple[float, float, float, float, float, int]:
-    """The sums of (a - n)², (a + n)² and n², the largest |a - n| and |a - n| - relative |n|, and how many n are 0.
+def glance(const double[::1] analytic, const double[::1] numerical, list[int] ends, list[float] relatives, str isa,
+           Py_ssize_t n_threads) -> NDArray[np.float64]:
+    """What `compare` needs of each array, which ends at ends[k], as a row of NUMBERS; see ``csrc/comparison.h``.
 
-    A sum that is not finite says that an entry is not, or that squares overflow. The numbers of threads do not matter.
+    relatives[k] is the relative tolerance of the array. The result does not depend on the number of threads.
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
-    cdef Py_ssize_t b, n = numerical.shape[0], blocks = (n + BLOCK - 1) // BLOCK, threads = n_threads
-    cdef double[:, ::1] found = np.zeros((blocks, NUMBERS))
-    cdef double difference = 0.0, total = 0.0, size = 0.0, largest = 0.0, beyond = -INFINITY, zeros = 0.0
-    if blocks <= 1:
-        threads = 1
-    for b in prange(blocks, nogil=True, num_threads=threads):
-        kernels.compare(min(BLOCK, n - b * BLOCK), &analytic[b * BLOCK], &numerical[b * BLOCK], relative, &found[b, 0])
-    for b in range(blocks):
-        difference += found[b, 0]
-        total += found[b, 1]
-        size += found[b, 2]
-        largest = fmax(largest, found[b, 3])
-        beyond = fmax(beyond, found[b, 4])
-        zeros += found[b, 5]
-    return difference, total, size, largest, beyond, int(zeros)
+    cdef Py_ssize_t k, b, c, begin = 0, end, blocks, threads
+    cdef double relative
+    cdef double[:, ::1] block = np.empty((numerical.shape[0] // BLOCK + 1, NUMBERS))
+    found = np.zeros((len(ends), NUMBERS))
+    cdef double[:, ::1] out = found
+    for k in range(len(ends)):
+        end, relative = ends[k], relatives[k]
+        blocks = (end - begin + BLOCK - 1) // BLOCK
+        threads = n_threads if blocks > 1 else 1
+        for b in prange(blocks, nogil=True, num_threads=threads):
+            kernels.compare(min(BLOCK, end - begin - b * BLOCK), &analytic[begin + b * BLOCK],
+                            &numerical[begin + b * BLOCK], relative, &block[b, 0])
+        out[k, BEYOND] = -INFINITY
+        for b in range(blocks):
+            for c in range(NUMBERS):
+                out[k, c] = fmax(out[k, c], block[b, c]) if c == LARGEST or c == BEYOND else out[k, c] + block[b, c]
+        begin = end
+    return found

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.comparison._judge import glance, judge
-from gradcheck_fast.comparison.results import ArrayResult
+from gradcheck_fast.comparison._judge import judge
+from gradcheck_fast.comparison.agreement import SURE_ROUNDINGS, agreement, sure_roundings
+from gradcheck_fast.comparison.results import ArrayResult, Comparison, known
 from gradcheck_fast.comparison.tolerances import BY_DEFAULT, Tolerances
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.trees import Packed, Tree, pack, pack_as, parts
-from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.numerical.errorbars import (
     COST_ROUNDINGS,
     Bars,
@@ -75,14 +75,6 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return math.sqrt(difference / total) if total else float("inf")
 
 
-#: An entry that agrees to this many roundings of its size and of the root mean square of its array, in the dtype of the
-#: analytic gradient, is right without any error bar: two independent ways have led to the same number.
-_SURE_ROUNDINGS = 8.0
-#: The same in float64, where sums over hundreds of units and samples make tens of roundings, and where an entry that
-#: is so far off is still right to 14 digits of what is typical of its array.
-_SURE_ROUNDINGS_OF_DOUBLES = 40.0
-#: Sums of squares beside which nothing has been lost to underflow.
-_SAFE_SQUARES = 1e-200
 #: Plain differences with their first steps confirm an entry that differs from them by no more than this part of its
 #: size, their noise, and some roundings.
 _SURE = 1e-8
@@ -108,35 +100,6 @@ _UNDERFLOWS = 1024.0
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-class Comparison(NamedTuple):
-    """What a comparison has found.
-
-    Attributes
-    ----------
-    arrays : tuple of ArrayResult
-        The result of each array, in order.
-    relative_error : float
-        ‖a − n‖ / ‖a + n‖ over the whole gradient.
-    find_excess : callable
-        Returns `excess`, which is computed when it is asked for.
-    numerical : ndarray of float64, shape (size,)
-        The gradient that was compared with.
-    bars : ndarray of float64, shape (size,), or None
-        Its error bars; None if they were not needed.
-    """
-
-    arrays: tuple[ArrayResult, ...]
-    relative_error: float
-    find_excess: Callable[[], NDArray[np.float64]]
-    numerical: NDArray[np.float64]
-    bars: NDArray[np.float64] | None
-
-    @property
-    def excess(self) -> NDArray[np.float64]:
-        """The error of each entry divided by its tolerance, shape (size,): above 1 it is wrong."""
-        return self.find_excess()
-
-
 def compare(
     analytic: Packed, numerical: Numerical, tolerances: Tolerances = BY_DEFAULT, *, with_bars: bool = False,
     n_threads: int = 1,
@@ -147,11 +110,12 @@ def compare(
     two independent ways have led to the same numbers. Otherwise error bars are found. If an entry is beyond its bar, it
     is also found how far rounding may move the entries, and those that seem wrong are looked at more closely.
     """
+    by_default = not tolerances.are_given and numerical.exact and not with_bars
+    agreed = agreement(analytic, numerical, n_threads) if by_default else None
+    if agreed is not None:
+        return agreed
     zeros, n, (rtol, atol) = np.broadcast_to(0.0, numerical.gradient.shape), numerical.gradient, tolerances
-    if not tolerances.are_given and numerical.exact and not with_bars:
-        agreed = _agreed(analytic, numerical, n_threads)
-        if agreed is not None:
-            return agreed
+    if by_default:
         comparison = _judge(analytic, numerical, Bars(n, zeros), partial(_sure, n))
         if not any(array.wrong for array in comparison.arrays):
             return comparison
@@ -211,55 +175,6 @@ def _looked_closer(
     return _judge(analytic, numerical, found, tolerance(found)), worst[taken], found, numerical
 
 
-def _agreed(analytic: Packed, numerical: Numerical, n_threads: int) -> Comparison | None:
-    """Compares in one pass, without arrays of the size of the gradient; None if an entry needs a closer look."""
-    if numerical.kinks is not None:
-        return None
-    a, n, results, tolerances = analytic.flat, numerical.gradient, list[ArrayResult](), list[_Relative]()
-    differences, totals, isa = 0.0, 0.0, instruction_set()
-    for name, part, shape in parts(analytic.shapes):
-        relative = _sure_roundings(analytic.precision(name))
-        difference, total, square, largest, beyond, zeros = glance(a[part], n[part], relative, isa, n_threads)
-        size = part.stop - part.start
-        if not (math.isfinite(difference + total) and square > _SAFE_SQUARES or zeros == size and largest == 0.0):
-            return None
-        tolerance = _Relative(part, relative, relative * math.sqrt(square / max(size, 1)))
-        if beyond > tolerance.atol:
-            return None
-        ratio = math.sqrt(difference / total) if total else 0.0
-        results.append(
-            ArrayResult(name, shape, ratio, largest, 0, size, relative, tolerance.atol, 0, 0, zeros == size, power=None)
-        )
-        tolerances.append(tolerance)
-        differences, totals = differences + difference, totals + total
-    relative_error = math.sqrt(differences / totals) if totals else 0.0
-    return Comparison(tuple(results), relative_error, partial(_relative_excess, a, n, tolerances), n, None)
-
-
-class _Relative(NamedTuple):
-    """The tolerance ``atol + rtol * max(|a|, |n|)`` of an array, and its slice of the flat vector."""
-
-    part: slice
-    rtol: float
-    atol: float
-
-
-def _relative_excess(
-    a: NDArray[np.float64], n: NDArray[np.float64], tolerances: Sequence[_Relative]
-) -> NDArray[np.float64]:
-    """Returns the error of each entry over its tolerance, for entries that agree."""
-    excess = np.zeros_like(n)
-    for part, rtol, atol in tolerances:
-        allowed = atol + rtol * np.maximum(np.abs(a[part]), np.abs(n[part]))
-        np.divide(np.abs(a[part] - n[part]), allowed, out=excess[part], where=allowed > 0.0)
-    return excess
-
-
-def known(excess: NDArray[np.float64]) -> Callable[[], NDArray[np.float64]]:
-    """Returns a function that returns these numbers, and that can be pickled."""
-    return partial(np.asarray, excess)
-
-
 class _EntryTolerance(NamedTuple):
     """The tolerance of an array: ``atol + rtol * max(|a|, |n|) + allowance``, where the allowance is by entry."""
 
@@ -273,13 +188,9 @@ _ToleranceOf: TypeAlias = "Callable[[slice, Shape, Precision], _EntryTolerance]"
 
 
 def _sure(n: NDArray[np.float64], part: slice, shape: Shape, precision: Precision) -> _EntryTolerance:
-    """The tolerance of some roundings; see `_SURE_ROUNDINGS`."""
-    relative = _sure_roundings(precision)
+    """The tolerance of some roundings; see `sure_roundings`."""
+    relative = sure_roundings(precision)
     return _EntryTolerance(relative, relative * _norms.root_mean_square(n[part]), np.broadcast_to(0.0, n[part].shape))
-
-
-def _sure_roundings(precision: Precision) -> float:
-    return (_SURE_ROUNDINGS if precision.is_coarse else _SURE_ROUNDINGS_OF_DOUBLES) * precision.eps
 
 
 def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> tuple[Bars, NDArray[np.float64]]:
@@ -335,7 +246,7 @@ def _first_glance(
         precision = analytic.precision(name)
         least = _norms.root_mean_square(n[part]) if precision.is_coarse else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
-            rounding = _SURE_ROUNDINGS * precision.eps * np.maximum(size, least)
+            rounding = SURE_ROUNDINGS * precision.eps * np.maximum(size, least)
             agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & np.isfinite(n[part])
             clear = close[part] <= _CLEAR * size + rounding
         unsure[part] = ~(agree & clear | ~np.isfinite(a[part]))

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.comparison.compare import NEGLIGIBLE, Comparison
-from gradcheck_fast.comparison.compare import known as known_excess
+from gradcheck_fast.comparison.compare import NEGLIGIBLE
 from gradcheck_fast.comparison.lines import CONFIDENCE, MORE, Tolerance, check_along
 from gradcheck_fast.comparison.localise import Located, inside, locate
 from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, ExactProbe, Probe, Table
-from gradcheck_fast.comparison.results import ArrayResult, Block, Drawn
+from gradcheck_fast.comparison.results import ArrayResult, Block, Comparison, Drawn, known
 from gradcheck_fast.inputs.arrays import SINGLE, is_float32
 from gradcheck_fast.inputs.trees import parts
 from gradcheck_fast.numerical.evaluate import cost_beside, say_where
@@ -256,9 +255,9 @@ def _where(table: Table, located: Located) -> NDArray[np.bool_]:
 def _summary(
     found: list[_Found], analytic: Packed, base: float, evaluations: int, step: float | None, tolerance: Tolerance
 ) -> Directional:
-    known = any(array.located.entries or array.located.drawn for array in found)
+    some = any(array.located.entries or array.located.drawn for array in found)
     numerical, excess = np.full(analytic.flat.size, nan), np.full(analytic.flat.size, -inf)
-    bars = np.full(analytic.flat.size, nan) if known else None
+    bars = np.full(analytic.flat.size, nan) if some else None
     results: list[ArrayResult] = []
     tests = [array.first for array in found if array.first is not None]
     negligible = NEGLIGIBLE * max((test.size for test in tests), default=0.0)
@@ -275,7 +274,7 @@ def _summary(
             largest = max(largest, abs(float(analytic.flat[at]) - entry.numerical))
         results.append(_result(name, shape, array, largest, tolerance, negligible))
     ratio = nan if any(array.not_finite for array in found) else _relative_error(tests)
-    comparison = Comparison(tuple(results), ratio, known_excess(excess), numerical, bars)
+    comparison = Comparison(tuple(results), ratio, known(excess), numerical, bars)
     drawn = {}
     for name, array in zip(analytic.shapes, found, strict=True):
         drawn.update(_drawn(name, array, analytic.flat))

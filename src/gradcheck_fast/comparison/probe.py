@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.inputs.trees import as_matrix_shape
+from gradcheck_fast.inputs.arrays import as_matrix_shape
 from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP
 
 if TYPE_CHECKING:
@@ -207,8 +207,8 @@ class Probe:
         """Returns the step that a line should have had: its own, if there is little to be gained.
 
         With the step h, rounding makes an error of n/h, and truncation one of c, which is of the order of h². The two
-        balance at the step h (n / hc)^(1/3). Where there is only rounding, the step becomes as large as the accuracy needs,
-        up to `largest`.
+        balance at the step h (n / hc)^(1/3). Where there is only rounding, the step becomes as large as the accuracy
+        needs, up to `largest`.
         """
         h = line.step
         rounding, measured = BAR * self.noise / (2.0 * h), BAR * line.third / (2.0 * h)
@@ -257,7 +257,7 @@ class ExactProbe(Probe):
         return EXACT_STEP * scale
 
     def better_step(self, line: Line, accuracy: float, largest: float) -> float:
-        """Returns the step of the line, or a smaller one if that led out of the domain, or to where truncation shows."""
+        """Returns the step of the line, or a smaller one if it led out of the domain or shows truncation."""
         bar = BAR * line.third / (2.0 * line.step)
         return line.step if bar <= accuracy else line.step / _LARGEST_CHANGE
 

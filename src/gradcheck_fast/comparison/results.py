@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 #: How many stretches of rows, or of columns, a block's label names, at most: more would not fit into a line.
@@ -199,3 +202,37 @@ class ArrayResult:
         if self.empty:
             return "nothing to check"
         return "inconclusive" if self.inconclusive else "right"
+
+
+class Comparison(NamedTuple):
+    """What a comparison has found.
+
+    Attributes
+    ----------
+    arrays : tuple of ArrayResult
+        The result of each array, in order.
+    relative_error : float
+        ‖a − n‖ / ‖a + n‖ over the whole gradient.
+    find_excess : callable
+        Returns `excess`, which is computed when it is asked for.
+    numerical : ndarray of float64, shape (size,)
+        The gradient that was compared with.
+    bars : ndarray of float64, shape (size,), or None
+        Its error bars; None if they were not needed.
+    """
+
+    arrays: tuple[ArrayResult, ...]
+    relative_error: float
+    find_excess: Callable[[], NDArray[np.float64]]
+    numerical: NDArray[np.float64]
+    bars: NDArray[np.float64] | None
+
+    @property
+    def excess(self) -> NDArray[np.float64]:
+        """The error of each entry divided by its tolerance, shape (size,): above 1 it is wrong."""
+        return self.find_excess()
+
+
+def known(excess: NDArray[np.float64]) -> Callable[[], NDArray[np.float64]]:
+    """Returns a function that returns these numbers, and that can be pickled."""
+    return partial(np.asarray, excess)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.comparison.compare import Comparison, known
-from gradcheck_fast.comparison.results import Drawn
+from gradcheck_fast.comparison.results import Comparison, Drawn, known
 from gradcheck_fast.inputs.arguments import integer, number
 from gradcheck_fast.inputs.trees import Packed, parts, split
 

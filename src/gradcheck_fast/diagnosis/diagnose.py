@@ -26,7 +26,7 @@ from gradcheck_fast.inputs.trees import split
 from gradcheck_fast.losses.problem import samples_of
 
 if TYPE_CHECKING:
-    from gradcheck_fast.comparison.compare import Comparison
+    from gradcheck_fast.comparison.results import Comparison
     from gradcheck_fast.diagnosis.patterns import Pattern
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem

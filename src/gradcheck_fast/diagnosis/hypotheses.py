@@ -19,7 +19,7 @@ from gradcheck_fast.numerical.gradient import EPSILON
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.comparison.compare import Comparison
+    from gradcheck_fast.comparison.results import Comparison
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.numerical.gradient import Numerical

@@ -9,7 +9,7 @@ of tasks and return, so that the caller can look for Ctrl-C and report progress.
 """
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, fabs
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from gradcheck_fast.engine._differences cimport propagate
 from gradcheck_fast.engine._program cimport (
@@ -305,73 +305,6 @@ cdef Py_ssize_t units_task(Workspace work, CompiledProgram program, Chunk chunk,
     return crossed + run_block(work, program, chunk, route, &pairs)
 
 
-cdef class Uses:
-    """The terms in which parameters are used, and the tasks of gathering.
-
-    tasks[k] is a range of a parameter's rows. The terms uses[first_use[parameter]:first_use[parameter + 1]] multiply by
-    the parameter. The sensitivities of the term's step begin at unit_offset[term] times the samples of a full chunk.
-    """
-    cdef const Py_ssize_t[::1] unit_offset, uses, first_use
-    cdef const Task[::1] tasks
-
-    def __init__(self, const Py_ssize_t[::1] unit_offset, const Py_ssize_t[::1] uses,
-                 const Py_ssize_t[::1] first_use, const Task[::1] tasks):
-        self.unit_offset = unit_offset
-        self.uses = uses
-        self.first_use = first_use
-        self.tasks = tasks
-
-
-def gather(Workspace work, Uses uses, double[::1] gradient, bint accumulate, double[:, ::1] scratch,
-           Py_ssize_t n_threads):
-    """Writes each parameter's gradient: the sum over its uses of (what it is multiplied with)^T (sensitivities).
-
-    With `accumulate` it is added to what is there. `gradient` is a flat vector, and each row of `scratch` has room for
-    the padded rows of one thread's task.
-    """
-    cdef Py_ssize_t k
-    for k in prange(uses.tasks.shape[0], schedule="dynamic", num_threads=n_threads, nogil=True):
-        gather_task(work.program, uses, &uses.tasks[k], work.chunk, work.result, &gradient[0], accumulate,
-                    &scratch[threadid(), 0])
-
-
-cdef void gather_task(CompiledProgram program, Uses uses, const Task *task, Chunk chunk, const double *sensitivities,
-                      double *gradient, bint accumulate, double *scratch) noexcept nogil:
-    cdef const ParameterBlock *block = &program.blocks[task.route]
-    cdef Py_ssize_t k, c, i, term, panels = (block.columns + GF_PANEL - 1) // GF_PANEL
-    cdef Py_ssize_t rows = task.end - task.begin, row = panels * GF_PANEL + 8  # 8: rows spread over the cache
-    cdef double *target
-    memset(scratch, 0, rows * row * sizeof(double))
-    for k in range(uses.first_use[task.route], uses.first_use[task.route + 1]):
-        term = uses.uses[k]
-        gather_term(program, &program.terms[term], task.begin, rows, panels, chunk,
-                    sensitivities + uses.unit_offset[term] * chunk.tape_view.shape[0], scratch, row)
-    for i in range(rows):
-        target = gradient + block.flat + (task.begin + i) * block.stride
-        if accumulate:
-            for c in range(block.columns):
-                target[c] += scratch[i * row + c]
-        else:
-            memcpy(target, scratch + i * row, block.columns * sizeof(double))
-
-
-cdef void gather_term(CompiledProgram program, const Term *term, Py_ssize_t begin, Py_ssize_t rows,
-                      Py_ssize_t panels, Chunk chunk, const double *s, double *out, Py_ssize_t row) noexcept nogil:
-    """Computes out += (what the term multiplies)[:, begin:begin + rows]^T s, with the sensitivities s in panels."""
-    cdef Py_ssize_t n, c, samples = chunk.tape_view.shape[0]
-    cdef const double *a = NULL
-    if term.step != NOTHING:
-        a = &chunk.tape_view[0, program.steps[term.step].offset]
-    if term.step != NOTHING and not term.diagonal:
-        program.kernels.matmul(rows, chunk.count, panels, a + begin, 1, program.tape_stride, s, samples * GF_PANEL, out,
-                               row, GF_PANEL, True)
-        return
-    for n in range(chunk.count):
-        for c in range(panels * GF_PANEL):
-            out[c] += (a[n * program.tape_stride + c] if term.diagonal else 1.0) * s[
-                (c // GF_PANEL * samples + n) * GF_PANEL + c % GF_PANEL]
-
-
 def incremental(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize_t end,
                 const Py_ssize_t[::1] chosen=None):
     """Adds the central difference of the cost at each parameter to `found`, for the tasks begin..end.
@@ -389,7 +322,9 @@ def incremental(Workspace work, Py_ssize_t n_threads, Py_ssize_t begin, Py_ssize
 
 cdef Py_ssize_t incremental_task(Workspace work, CompiledProgram program, Chunk chunk, const Task *task,
                                  const Py_ssize_t *chosen, int thread) noexcept nogil:
-    """Runs one task, for the samples that `units_task` says. The k-th parameter is W[k % rows, k // rows], so that neighbours use the same row of a matrix.
+    """Runs one task, for the samples that `units_task` says.
+
+    The k-th parameter is W[k % rows, k // rows], so that neighbours use the same row of a matrix.
 
     In a sample in which W[i, j] is multiplied with exactly zero, its perturbation has no effect and gets no pair.
     """

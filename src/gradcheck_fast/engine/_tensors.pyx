@@ -158,7 +158,7 @@ cdef class Places:
                 base = <double *>&targets[0, 0]
             to.value = base + plan.offset
 
-    def with_sensitivities(self, double[::1] tape, double[::1] gradient):
+    def with_sensitivities(self, double[::1] tape, double[::1] gradient=None):
         """Says where what comes back goes: for steps to the tape, for parameters to the gradient, which may be None."""
         cdef Py_ssize_t k
         cdef const Tensor *plan
@@ -207,8 +207,8 @@ def run(Places places, Work work, const Part[::1] parts, const Wave[::1] waves, 
     cdef Py_ssize_t w
     for w in range(0, waves.shape[0], WAVES_AT_ONCE):
         with nogil:
-            run_waves(places, places.program, work, parts, waves, w, min(w + WAVES_AT_ONCE, waves.shape[0]), changes, h, accumulate,
-                      n_threads)
+            run_waves(places, places.program, work, parts, waves, w, min(w + WAVES_AT_ONCE, waves.shape[0]), changes, h,
+                      accumulate, n_threads)
         PyErr_CheckSignals()
 
 
@@ -248,7 +248,7 @@ cdef void run_part(Places places, TensorProgram program, Work work, const Part *
 
 
 cdef const gf_primitive *step_of(Places places, TensorProgram program, Py_ssize_t number,
-                               gf_step *step) noexcept nogil:
+                                 gf_step *step) noexcept nogil:
     """Fills in a step as kernels see it, and returns its primitive."""
     cdef const TensorStep *own = &program.steps[number]
     step.tensors = places.tensors

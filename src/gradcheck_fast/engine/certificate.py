@@ -1,4 +1,4 @@
-"""Certifies a chained gradient: compares it with differences of the whole cost, which know nothing of the chain rule."""
+"""Certifies a chained gradient: compares it with differences of the whole cost, which do without the chain rule."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from gradcheck_fast.numerical.certificate import PROBABILITY, Certificate
 from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP, jitter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine.chain import Point, TensorEngine
@@ -102,9 +100,7 @@ def certify(
     scale = typical or 1.0
     with np.errstate(divide="ignore"):
         power = _seen(directions) * allowed / (scales * sizes)[sizes > 0.0]
-    found = Certificate(
-        directions, error / scale, allowed / scale, large, large_allowed, float(power.max(initial=0.0))
-    )
+    found = Certificate(directions, error / scale, allowed / scale, large, large_allowed, float(power.max(initial=0.0)))
     if found.holds:
         return found
     draw(seed, 0, ends, scales, gradient, direction, point.engine.isa, point.n_threads)
@@ -126,7 +122,7 @@ def _seen(directions: int) -> float:
     An error of the standard deviation s goes unseen along all n directions if each of n normal numbers is less than
     1/s: with the probability erf(1 / (s √2))^n, where erf(x) is about 2 x / √π.
     """
-    missed = (1.0 - PROBABILITY) ** (1.0 / directions)
+    missed: float = (1.0 - PROBABILITY) ** (1.0 / directions)
     return math.sqrt(2.0 / math.pi) / missed
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -107,7 +109,7 @@ class TensorEngine:
         chunks = [slice(begin, min(begin + each, self.samples)) for begin in range(0, self.samples, each)]
         count = min(len(chunks), MOST_SHARES, max(1, SHARE_DOUBLES // max(1, self.program.size)))
         ends = np.linspace(0, len(chunks), count + 1).round().astype(int)
-        return [chunks[begin:end] for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [chunks[begin:end] for begin, end in pairwise(ends)]
 
     def at(self, theta: NDArray[np.float64], n_threads: int) -> Point:
         """Returns the program at the flat parameters `theta`, which are not changed as long as that is in use."""
@@ -275,7 +277,7 @@ class Point:
         """Returns the derivatives of the cost by the entries of each step between the parameters and the costs."""
         plan = self.engine.plan
         tape = self._memory.get("backs", plan.backs)
-        chunk.places.with_sensitivities(tape, None)
+        chunk.places.with_sensitivities(tape)
         parts, waves = plan.backward(chunk.count, self.n_threads, parameters=False)
         run(chunk.places, Work.BACK, parts, waves, 0, h, False, self.n_threads)
         return plan.read(tape, "back", chunk.count)
@@ -349,7 +351,8 @@ def spreads(point: Point, h: float) -> NDArray[np.float64]:
     return total
 
 
-class _Shares(NamedTuple):
+@dataclass(frozen=True, eq=False, repr=False)
+class _Shares:
     """Chains some shares of the samples; another process calls this."""
 
     engine: TensorEngine

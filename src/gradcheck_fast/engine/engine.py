@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.engine import _loops, _packing
+from gradcheck_fast.engine import _gather, _loops, _packing
 from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.engine._tape import Chunk, fill_slopes, fill_tape
 from gradcheck_fast.engine.layout import PACKED_ROWS, PANEL, aligned, padded
 from gradcheck_fast.engine.memory import Memory
 from gradcheck_fast.engine.routes import Routes
 from gradcheck_fast.engine.rows import lower
-from gradcheck_fast.engine.sweep import Perturbation, Sweep, Totals
+from gradcheck_fast.engine.sweep import Perturbation, Share, Sweep, Totals
 from gradcheck_fast.engine.tables import Tables
 from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.numerical.gradient import Kinks
@@ -51,8 +50,8 @@ FORWARD_SAMPLES = 120
 ROW_MULTIPLE = 12
 #: With fewer estimated operations than this, starting threads costs more than it saves.
 SERIAL_WORK = 2_000_000.0
-#: Up to this step, pairs are computed by their odd half alone, in one row: the part that is left out, of the order of h²,
-#: is then below rounding (``docs/odd-half.md``).
+#: Up to this step, pairs are computed by their odd half alone, in one row: what is left out, of the order of h², is
+#: then below rounding (``docs/odd-half.md``).
 LARGEST_ODD_STEP = 2.0**-27
 #: Up to this many numbers are copied as fast by one thread as by several.
 SERIAL_COPY = 32 * 1024
@@ -223,8 +222,18 @@ class Engine:
         """
         totals = Totals(self.program.size, kinks)
         for sweep in self._sweeps("units", theta, h, runner, totals, kinks=kinks):
+            program, _ = self._compiled_unit_routes
             rows = sweep.memory.get("rows", sweep.n_threads, PACKED_ROWS * (self._widest + 8))
-            _loops.gather(sweep.work, self._uses, totals.gradient, sweep.chunk.begin > 0, rows, sweep.n_threads)
+            _gather.gather(
+                program,
+                sweep.chunk,
+                sweep.found,
+                self._uses,
+                totals.gradient,
+                sweep.chunk.begin > 0,
+                rows,
+                sweep.n_threads,
+            )
             if sweep.crossed:
                 totals.crossed += sweep.crossed
                 self._spread_slopes(sweep.chunk, sweep.slopes, totals.slopes)
@@ -252,7 +261,7 @@ class Engine:
             packed = self._pack(memory, theta, runner.n_threads)
             for number, part in runner.series(key, len(memory.chunks), totals.arrays):
                 sweep = self._prepare(memory, memory.chunks[number], packed, perturbation, runner.n_threads)
-                share = _Share(self, number, (theta, perturbation, runner.n_threads))
+                share = Share(self, number, (theta, perturbation, runner.n_threads))
                 part.run(sweep.job((*key, number), share))
                 yield sweep
 
@@ -268,13 +277,13 @@ class Engine:
         return max((padded(p.columns) for p in self.program.parameters), default=0)
 
     @cached_property
-    def _uses(self) -> _loops.Uses:
-        """The terms in which each parameter is used, as `_loops.gather` reads them."""
+    def _uses(self) -> _gather.Uses:
+        """The terms in which each parameter is used, as `_gather.gather` reads them."""
         begins = np.array([self.tables.unit_offsets[step] for step, _ in self.program.terms], np.intp)
         numbers = np.array([term.parameter.number for _, term in self.program.terms], np.intp)
         counts = np.bincount(numbers, minlength=len(self.program.parameters))
         first = np.concatenate([[0], np.cumsum(counts)])
-        return _loops.Uses(begins, np.argsort(numbers, kind="stable"), first, self.tables.packing.tasks)
+        return _gather.Uses(begins, np.argsort(numbers, kind="stable"), first, self.tables.packing.tasks)
 
     @cached_property
     def _compiled_unit_routes(self) -> tuple[CompiledProgram, CompiledProgram]:
@@ -378,18 +387,3 @@ class Engine:
         block = min(FORWARD_SAMPLES, -(-chunk.count // n_threads // ROW_MULTIPLE) * ROW_MULTIPLE)
         fill_tape(self._compiled, packed, chunk, costs, block, n_threads)
         return costs
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Share:
-    """Calls `Engine.share` for one chunk. When it is pickled for another process, only that chunk goes with it."""
-
-    engine: Engine
-    number: int
-    options: tuple[NDArray[np.float64], Perturbation, int]
-
-    def __call__(self, begin: int, end: int) -> PartialResult:
-        return self.engine.share(self.number, *self.options, begin, end)
-
-    def __reduce__(self) -> tuple[type[_Share], tuple[Any, ...]]:
-        return _Share, (self.engine.part(self.number), 0, self.options)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gradcheck_fast.engine._tensors import PART, PULL, STEP, TENSOR, WAVE, Place, TensorProgram
+from gradcheck_fast.engine.kernel_steps import KERNELS, Kernel
 from gradcheck_fast.engine.layout import padded, spread, structured
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.steps.affine import BIAS, DIAGONAL, MATRIX
 from gradcheck_fast.program.steps.leaves import DATA, INPUT, PARAMETER
 from gradcheck_fast.program.steps.movement import SLICE
 
@@ -30,20 +30,6 @@ ALONE_WORK = 60_000.0
 LEAST_WORK = 30_000.0
 #: A wave has at most this many parts for each thread, so that a thread that is held up does not hold up the others.
 PARTS_PER_THREAD = 2
-
-
-class Kernel(NamedTuple):
-    """How kernels run a step: the name of their primitive, and its attributes as numbers (see ``csrc/tensors``).
-
-    `cached` is how many arrays its value keeps beside itself, and `kinks` whether its slopes jump somewhere.
-    """
-
-    primitive: str
-    operation: int = 0
-    integers: tuple[int, ...] = ()
-    reals: tuple[float, ...] = ()
-    cached: int = 0
-    kinks: bool = False
 
 
 class Node(NamedTuple):
@@ -107,9 +93,9 @@ class Plan:
         self._kernels: dict[int, Kernel] = {}
         for number, step in enumerate(program.steps):
             if step.name not in (INPUT.name, PARAMETER.name, SLICE.name):
-                if step.name not in _KERNELS:
+                if step.name not in KERNELS:
                     raise ValueError(f"step {number}, {step}: the tensor executor has no such steps")
-                self._kernels[number] = _KERNELS[step.name](step)
+                self._kernels[number] = KERNELS[step.name](step)
         self._readers = self._find_readers()
         self._require_apart()
         self._tensors = self._lay_out()
@@ -361,40 +347,3 @@ def _cut(length: int, count: int) -> list[tuple[int, int]]:
     """Cuts a side of a matrix into about as many ranges, each of which begins at a multiple of REGION."""
     each = max(REGION, -(-length // count // REGION) * REGION)
     return [(first, min(first + each, length)) for first in range(0, length, each)]
-
-
-# ---- how kernels run a step, for each primitive
-
-_TERMS = {BIAS: 0, MATRIX: 1, DIAGONAL: 2}
-
-
-def _affine(step: Step) -> Kernel:
-    terms = step.attributes["terms"]
-    return Kernel("affine", 0, (len(terms), *(_TERMS[kind] for kind in terms)), (step.attributes["offset"],))
-
-
-def _elementwise(step: Step) -> Kernel:
-    operation = _kernels.ELEMENTWISE[step.name]
-    return Kernel("elementwise", operation.number, cached=operation.cached, kinks=len(operation.kinks) > 0)
-
-
-def _pairwise(step: Step) -> Kernel:
-    return Kernel("pairwise", _kernels.PAIRWISE[step.name])
-
-
-def _cost(step: Step) -> Kernel:
-    operation = _kernels.COSTS[step.name]
-    return Kernel(
-        "cost", operation.number, (), (step.attributes["constant"], step.attributes["scale"]), operation.cached,
-        operation.kink,
-    )
-
-
-_KERNELS: Mapping[str, Callable[[Step], Kernel]] = {
-    "affine": _affine,
-    "softmax": lambda step: Kernel("softmax"),
-    "where": lambda step: Kernel("where"),
-    **dict.fromkeys(_kernels.ELEMENTWISE, _elementwise),
-    **dict.fromkeys(_kernels.PAIRWISE, _pairwise),
-    **dict.fromkeys(_kernels.COSTS, _cost),
-}

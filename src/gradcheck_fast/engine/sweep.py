@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -115,6 +116,33 @@ class Sweep(NamedTuple):
             what, len(self.tasks.table), (self.found, self.slopes, self.work.crossed), self.perturb, share, self.put,
             self.n_threads, surely_quick, self.tasks.work,
         )  # fmt: skip
+
+
+class Shared(Protocol):
+    """An engine of which other processes do a share."""
+
+    def part(self, number: int) -> Shared:
+        """Makes an engine that has only one chunk of the samples."""
+
+    def share(
+        self, number: int, theta: NDArray[np.float64], perturbation: Perturbation, n_threads: int, begin: int, end: int
+    ) -> PartialResult:
+        """Returns what the tasks begin..end of a chunk of the samples find."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Share:
+    """Calls `Shared.share` for one chunk. When it is pickled for another process, only that chunk goes with it."""
+
+    engine: Shared
+    number: int
+    options: tuple[NDArray[np.float64], Perturbation, int]
+
+    def __call__(self, begin: int, end: int) -> PartialResult:
+        return self.engine.share(self.number, *self.options, begin, end)
+
+    def __reduce__(self) -> tuple[type[Share], tuple[Any, ...]]:
+        return Share, (self.engine.part(self.number), 0, self.options)
 
 
 class Totals:

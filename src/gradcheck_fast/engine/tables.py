@@ -59,7 +59,9 @@ class Tables:
         sizes = [padded(step.width) * (step.cached + (not step.is_cost)) for step in rows.steps]
         self.offsets = list(accumulate(sizes, initial=0))
         self.tape_stride = self.offsets[-1] + (8 if self.offsets[-1] % 512 == 0 else 0)
-        sloped = {number: padded(step.width) for number, step in enumerate(rows.steps) if step.is_entrywise or step.is_cost}
+        sloped = {
+            number: padded(step.width) for number, step in enumerate(rows.steps) if step.is_entrywise or step.is_cost
+        }
         begins = list(accumulate(sloped.values(), initial=0))
         self.slope_offsets = dict(zip(sloped, begins, strict=False))
         self.slope_stride = begins[-1] + (8 if begins[-1] % 512 == 0 else 0)

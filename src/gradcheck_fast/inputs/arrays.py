@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from math import log, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -170,3 +171,15 @@ def digest(*values: Any) -> str:
             found.update(repr(value).encode())
         found.update(b"\0")
     return found.hexdigest()
+
+
+def as_matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Returns the numbers of rows and columns of an array that is seen as a matrix.
+
+    The first axes become the rows and the last ones the columns, divided where that gives the matrix nearest to a
+    square. A vector is one row. An array of two or more axes must not be empty.
+    """
+    if len(shape) < 2:
+        return 1, prod(shape)
+    splits = [(prod(shape[:k]), prod(shape[k:])) for k in range(1, len(shape))]
+    return min(splits, key=lambda split: abs(log(split[0] / split[1])))

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
-from math import log, prod
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from gradcheck_fast.inputs.arguments import nearest
-from gradcheck_fast.inputs.arrays import DOUBLE, Precision, coarsest, format_index, real_array, require_finite
+from gradcheck_fast.inputs.arrays import DOUBLE, Precision, format_index, real_array, require_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,9 +59,10 @@ class Packed:
 
     def precision(self, name: str) -> Precision:
         """The precision of an array: that of its dtype, or `computed_in` where this is coarser."""
-        return coarsest((Precision.of(self.dtypes[name]), self.computed_in))
+        own = Precision.of(self.dtypes[name])
+        return own if own.eps >= self.computed_in.eps else self.computed_in
 
-    @property
+    @cached_property
     def precisions(self) -> list[Precision]:
         """The precision of each array, in the order of `flat`."""
         return [self.precision(name) for name in self.dtypes]
@@ -77,18 +79,6 @@ def parts(shapes: Mapping[str, Shape]) -> Iterator[tuple[str, slice, Shape]]:
         end = begin + prod(shape)
         yield name, slice(begin, end), shape
         begin = end
-
-
-def as_matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Returns the numbers of rows and columns of an array that is seen as a matrix.
-
-    The first axes become the rows and the last ones the columns, divided where that gives the matrix nearest to a
-    square. A vector is one row. An array of two or more axes must not be empty.
-    """
-    if len(shape) < 2:
-        return 1, prod(shape)
-    splits = [(prod(shape[:k]), prod(shape[k:])) for k in range(1, len(shape))]
-    return min(splits, key=lambda split: abs(log(split[0] / split[1])))
 
 
 def entry_name(shapes: Mapping[str, Shape], k: int) -> str:
@@ -169,6 +159,8 @@ def pack_as(
     """
     if isinstance(tree, Packed):
         return tree
+    if type(tree) is dict and _is_as_expected(tree, shapes):
+        return _pack(tree, tree, {name: (name, shape) for name, shape in shapes.items()}, what, finite)
     if _is_leaf(tree) and _is_flat(np.shape(tree), shapes, unit_axes):
         return _pack_vector(tree, shapes, what, finite)
     leaves = _read(tree, what)
@@ -197,6 +189,14 @@ def pack_as(
             raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
     placed = {own: (name, shape) for own, (name, shape) in zip(order, shapes.items(), strict=True)}
     return _pack(tree, leaves, placed, what, finite, _shape_notes(what, other, shapes))
+
+
+def _is_as_expected(tree: dict[Any, Any], shapes: Mapping[str, Shape]) -> bool:
+    """Whether a dict has the names and shapes, and float64 arrays: that of a small network is then read at once."""
+    return tree.keys() == shapes.keys() and all(
+        type(tree[name]) is np.ndarray and tree[name].dtype == np.float64 and tree[name].shape == shape
+        for name, shape in shapes.items()
+    )
 
 
 def _without_units(shape: Shape) -> Shape:

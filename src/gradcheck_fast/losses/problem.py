@@ -86,9 +86,7 @@ class HasSamples(Protocol):
 class KnowsChanges(Protocol):
     """A problem that can tell how much its cost changes, without subtracting two costs."""
 
-    def change(
-        self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float
-    ) -> float:
+    def change(self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float) -> float:
         """Gives the exact change of the cost when the flat parameters `theta` move by step times direction."""
 
 

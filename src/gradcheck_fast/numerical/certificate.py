@@ -44,9 +44,9 @@ class Certificate(NamedTuple):
         if self.holds:
             return ""
         return (
-            f"the chained gradient is not used, for differences of the whole cost do not confirm it (off by "
-            f"{max(self.agreement, self.large):.1e}). They part at {self.fault}. This is a fault of gradcheck_fast: please "
-            "report it, with the network; method='units' and method='incremental' do without the chain"
+            "the chained gradient is not used, for differences of the whole cost do not confirm it (off by "
+            f"{max(self.agreement, self.large):.1e}). They part at {self.fault}. This is a fault of gradcheck_fast: "
+            "please report it, with the network; method='units' and method='incremental' do without the chain"
         )
 
     @property

@@ -15,6 +15,7 @@ from gradcheck_fast.inputs.trees import Tree, pack_as
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
     from gradcheck_fast.numerical.certificate import Certificate
@@ -70,6 +71,12 @@ class Findings:
     def flat_numerical(self) -> NDArray[np.float64]:
         """The numerical gradient as one vector of shape (size,), array after array; NaN where it is not known."""
         return self._flat[1]
+
+    def replaced(self, **changes: Any) -> Self:
+        """Returns the same findings with other values of some attributes."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **changes)
+        return other
 
     @cached_property
     def _excess(self) -> NDArray[np.float64]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.inputs.trees import as_matrix_shape, split
+from gradcheck_fast.inputs.arrays import as_matrix_shape
+from gradcheck_fast.inputs.trees import split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,9 +17,9 @@ from gradcheck_fast.inputs.arrays import format_index
 from gradcheck_fast.report.findings import format_error
 from gradcheck_fast.report.heatmap import HeatMap, heat_maps
 from gradcheck_fast.report.text import (
-    certified,
     COUNTS_IF_ANY,
     SEEN_FROM,
+    certified,
     error_column,
     format_shape,
     found_in_words,

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from gradcheck_fast.comparison.compare import Comparison
+from gradcheck_fast.comparison.results import Comparison
 from gradcheck_fast.report.findings import Findings, format_error
 from gradcheck_fast.report.text import as_json, coloured, full_text
 

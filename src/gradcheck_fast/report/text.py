@@ -89,9 +89,9 @@ def certified(report: Findings) -> str:
     if certificate is None or not certificate.holds:
         return ""
     return (
-        f"certificate: along {certificate.directions} random directions the numerical gradient agrees with differences "
-        f"of the whole loss to {certificate.agreement:.0e}; an error of {certificate.power:.0e} of any array would have "
-        f"been seen with {100 * PROBABILITY:.0f} %"
+        f"certificate: along {certificate.directions} random directions the numerical gradient agrees with "
+        f"differences of the whole loss to {certificate.agreement:.0e}; an error of {certificate.power:.0e} of any "
+        f"array would have been seen with {100 * PROBABILITY:.0f} %"
     )
 
 

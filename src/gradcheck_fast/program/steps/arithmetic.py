@@ -54,7 +54,9 @@ def binary(
         return difference(*x, *changes(x, d))
 
     back, spread = (
-        (back, linear_spread(back)) if back else (partial(entrywise_slope, of_all), partial(entrywise_spread, of_all, smooth))
+        (back, linear_spread(back))
+        if back
+        else (partial(entrywise_slope, of_all), partial(entrywise_spread, of_all, smooth))
     )
     return Primitive(
         name, written, one_shape(2), lambda x: value(*x), of_all, back, same_entry, smooth, spread, _size

@@ -114,15 +114,14 @@ def _cost(
             minus[:, column] = difference(x[0], x[1], -d, constant)
         return plus, minus
 
-    def spread(
-        x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, *, constant: float, scale: float
-    ) -> Reals:
+    def spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, *, constant: float, scale: float) -> Reals:
         plus, minus = both_ways(x, h, constant)
         at_kink = (np.abs(kinks(x, constant=constant, scale=scale)) <= h).any(axis=0)
         gap = np.where(at_kink, np.abs(plus + minus) / (2.0 * h), 0.0)  # half of right slope minus left slope
         slope = np.abs(plus - minus) / (2.0 * h)
-        sizes = np.abs(up)[:, np.newaxis], half[:, np.newaxis]
-        return np.abs(np.reshape(counted(x, scale), (-1, 1))) * (slope * sizes[1] + gap * (sizes[0] + sizes[1]))
+        size, wide = np.abs(up)[:, np.newaxis], half[:, np.newaxis]
+        scales = np.abs(np.reshape(counted(x, scale), (-1, 1)))
+        return np.asarray(scales * (slope * wide + gap * (size + wide)))
 
     def kinks(x: Sequence[Reals], *, constant: float, scale: float) -> Reals:
         margin = x[0] - x[1] if known.kink else x[0]

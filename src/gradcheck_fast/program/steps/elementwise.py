@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.primitive import Primitive, changes, entrywise_slope, entrywise_spread, one_shape, same_entry
+from gradcheck_fast.program.primitive import (
+    Primitive,
+    changes,
+    entrywise_slope,
+    entrywise_spread,
+    one_shape,
+    same_entry,
+)
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Reals, Shape
