@@ -27,7 +27,8 @@ def cython(declaration: str) -> str:
 def declarations(header: str) -> str:
     """The content of the .pxd file."""
     header = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
-    lines = ["from libc.stdint cimport uint64_t", "", 'cdef extern from "kernels.h" nogil:']
+    lines = ["from libc.stdint cimport uint64_t", ""] if "uint64_t" in header else []
+    lines += ['cdef extern from "kernels.h" nogil:']
     constants = re.findall(r"^#define (\w+) (\d+) *$", header, re.M)
     lines += ["    enum:", *(f"        {name}" for name, _ in constants)]
     header = re.sub(r"^#.*$", "", header, flags=re.M)

@@ -114,7 +114,5 @@ if __name__ == "__main__":
         declared = path.with_suffix(".pxd")
         target = path if len(sys.argv) < 3 else Path(sys.argv[2]) / path.relative_to(sys.argv[1])
         text = stub(path.read_text(), declared.read_text() if declared.exists() else "")
-        if "\n\n" not in text:  # nothing there is for Python
-            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.with_suffix(".pyi").write_text(text)
