@@ -80,22 +80,22 @@ def certify(
     h = step / float(scales.max(initial=1.0))
     direction = point.vector()
 
-    def compare(at: Point, own: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(at: Point) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns what `gradient` says of each direction, and what the differences of the cost say."""
         chained, differenced = np.empty((2, directions))
         for number in range(directions):
-            chained[number] = draw(seed, number, ends, scales, own, direction, at.engine.isa, at.n_threads)
+            chained[number] = draw(seed, number, ends, scales, gradient, direction, at.engine.isa, at.n_threads)
             plus, minus = at.along(direction, (h, -h))
             differenced[number] = (plus - minus) / (2.0 * h)
         return chained, differenced
 
-    chained, differenced = compare(point, gradient)
+    chained, differenced = differences(point)
     error = float(np.abs(differenced - chained).max(initial=0.0))
     allowed = ALLOWED * typical
-    if not error <= allowed:  # is it so sensitive to rounding?
+    if not error <= allowed:  # are the differences so sensitive to rounding?
         with point.engine.at(jitter(point.theta), point.n_threads) as moved:
-            again = compare(moved, moved.gradient(step))
-        changed = np.abs(np.subtract(again, (chained, differenced))).max(initial=0.0)
-        allowed = max(allowed, CONDITION * float(changed))
+            _, again = differences(moved)
+        allowed = max(allowed, CONDITION * float(np.abs(again - differenced).max(initial=0.0)))
     large, large_allowed = _large_step(point, direction, seed)
     scale = typical or 1.0
     with np.errstate(divide="ignore"):
@@ -104,7 +104,7 @@ def certify(
     if found.holds:
         return found
     draw(seed, 0, ends, scales, gradient, direction, point.engine.isa, point.n_threads)
-    return found._replace(fault=find_fault(point, direction, h))
+    return found._replace(fault=find_fault(point, direction, (h, LARGE_STEPS[0])))
 
 
 def aside(engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:

@@ -161,6 +161,11 @@ class Plan:
         return found
 
     @cached_property
+    def computed(self) -> list[int]:
+        """The numbers of the steps that are run: all that a cost depends on, besides leaves and parts of parameters."""
+        return [node.tensor for node in self._forward_nodes]
+
+    @cached_property
     def kinked(self) -> list[int]:
         """The numbers of the steps that depend on a parameter and whose slopes jump somewhere."""
         return [
