@@ -256,7 +256,7 @@ def test_tutorial_two(seed):
     theta = tutorial.get_params()
     assert loss(theta) == pytest.approx(tutorial.cost_function(X, Y), rel=1e-14)
     gradient = tutorial.compute_gradients(X, Y)
-    for method in ("units", "incremental"):
+    for method in ("units", "incremental", "chain"):
         assert gf.relative_error(gradient, gf.numerical_gradient(loss, theta, method=method)) <= 5e-15
     assert gf.gradcheck(loss, gradient, theta)
 

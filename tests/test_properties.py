@@ -10,7 +10,7 @@ from networks import ACTIVATIONS, COSTS, REDUCTIONS, SMOOTH, Case, flat, loss, m
 
 import gradcheck_fast as gf
 
-METHODS = ("units", "incremental")
+METHODS = ("units", "incremental", "chain")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,7 +10,7 @@ from networks import flat, four_layers, wrong_arrays
 
 import gradcheck_fast as gf
 
-METHODS = ("units", "incremental")
+METHODS = ("units", "incremental", "chain")
 
 
 # ---- rtol and atol

@@ -10,7 +10,7 @@ from networks import COSTS, backprop, four_layers, make, random_network, wrong_a
 
 import gradcheck_fast as gf
 
-METHODS = ("units", "incremental")
+METHODS = ("units", "incremental", "chain")
 ARRAYS = [f"{kind}{k}" for k in range(1, 5) for kind in "Wb"]
 WEIGHTS, BIASES = ARRAYS[::2], ARRAYS[1::2]
 networks = pytest.mark.parametrize("case", ["regression", "classification", "penalised"], indirect=True)
@@ -191,7 +191,7 @@ def test_200_correct_networks_pass(method):
         assert report.ok, f"network {k}: {case.net}\n{report}"
 
 
-@pytest.mark.parametrize("method", ["units", pytest.param("incremental", marks=pytest.mark.long)])
+@pytest.mark.parametrize("method", ["units", "chain", pytest.param("incremental", marks=pytest.mark.long)])
 def test_200_networks_with_one_wrong_entry_fail(method):
     rng = np.random.default_rng(2025)
     for k in range(200):
@@ -332,7 +332,7 @@ def deep_sigmoid(layers):
     return net.loss(random.normal(size=(5, 4)), random.uniform(size=(5, 4))), net.init(3)
 
 
-@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain"])
 def test_a_layer_whose_gradient_vanishes_beside_the_others_is_still_checked(method):
     loss, params = deep_sigmoid(12)
     gradient = gf.numerical_gradient(loss, params)
@@ -343,7 +343,7 @@ def test_a_layer_whose_gradient_vanishes_beside_the_others_is_still_checked(meth
     assert [array.wrong for array in report.arrays if array.name == "W1"] == [16]
 
 
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 def test_a_perfect_fit_has_a_gradient_of_zero(method):
     net = gf.Network([gf.Dense(3, 4, "tanh"), gf.Dense(4, 2)], cost=gf.SquaredError())
     params, X = net.init(1), np.random.default_rng(1).normal(size=(6, 3))

@@ -225,7 +225,7 @@ def test_python_function_agrees_with_the_compiled_loss():
 # ---- networks
 
 
-@pytest.mark.parametrize("method", ["units", "incremental", "direct", "auto"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct", "auto"])
 @pytest.mark.parametrize("form", ["dict", "reversed", "list", "nested", "flat", "float32", "fortran"])
 def test_network_gradient_is_a_tree_like_the_params(method, form):
     case = make(np.random.default_rng(2), [3, 4, 2], ["tanh", "identity"])
@@ -264,7 +264,7 @@ def test_network_gradient_is_a_tree_like_the_params(method, form):
         np.testing.assert_array_equal(found[name], array)
 
 
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 def test_network_step_is_the_textbook_quotient(method):
     case = make(np.random.default_rng(3), [2, 3, 1], ["sigmoid", "tanh"], penalty=gf.L2(0.5))
     step = 1e-2
@@ -272,7 +272,7 @@ def test_network_step_is_the_textbook_quotient(method):
     theta = flat(case.params)
     for k, e in enumerate(step * np.eye(len(theta))):
         quotient = (case.loss(theta + e) - case.loss(theta - e)) / (2 * step)
-        if method == "units":  # a unit is moved by the step there, not a weight
+        if method in ("units", "chain"):  # a unit, or the value of a step, is moved by the step there, not a weight
             assert gradient[k] == pytest.approx(quotient, abs=1e-3)
         else:
             assert gradient[k] == pytest.approx(quotient, rel=1e-11, abs=1e-14)
@@ -281,7 +281,7 @@ def test_network_step_is_the_textbook_quotient(method):
 def test_network_results_are_the_same_again():
     case = make(np.random.default_rng(4), [20, 30, 5], ["gelu", "softmax"], "class_probabilities", samples=60)
     compiled = case.loss
-    for method in ("units", "incremental", "direct"):
+    for method in ("units", "incremental", "chain", "direct"):
         first = flat(gf.numerical_gradient(compiled, case.params, method=method))
         gf.numerical_gradient(compiled, {name: array + 1 for name, array in case.params.items()}, method=method)
         np.testing.assert_array_equal(first, flat(gf.numerical_gradient(compiled, case.params, method=method)))
@@ -290,7 +290,7 @@ def test_network_results_are_the_same_again():
 def test_params_are_not_modified():
     case = make(np.random.default_rng(5), [3, 4, 2], ["relu", "identity"])
     before = {name: array.copy() for name, array in case.params.items()}
-    for method in ("units", "incremental", "direct"):
+    for method in ("units", "incremental", "chain", "direct"):
         gf.numerical_gradient(case.loss, case.params, method=method)
     np.testing.assert_equal(case.params, before)
 

@@ -216,7 +216,7 @@ def recurrent():
 
 
 @pytest.mark.parametrize("step", [None, 1e-5, 1e-3])
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 @pytest.mark.parametrize("make_loss", [rectified, recurrent])
 def test_sampled_numbers_of_a_network_are_those_of_a_complete_check_to_the_last_bit(make_loss, method, step):
     loss, params = make_loss()
@@ -230,7 +230,7 @@ def test_sampled_numbers_of_a_network_are_those_of_a_complete_check_to_the_last_
         np.testing.assert_array_equal(array[known], complete.numerical[name][known])
 
 
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 def test_kinks_at_sampled_entries_are_those_of_a_complete_run(method):
     loss, params = rectified()
     at, entries = loss.pack(params), draw(loss.network.shapes, 50, 0).entries
@@ -275,7 +275,7 @@ def test_auto_perturbs_units_unless_the_drawn_parameters_are_less_work():
     assert method(lstm, weights, sample=1) == "incremental"
 
 
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 def test_wrong_entries_of_a_network_s_gradient(method):
     loss, params = recurrent()
     gradient = gf.numerical_gradient(loss, params)

@@ -9,7 +9,7 @@ from networks import Case, backprop, random_network
 import gradcheck_fast as gf
 from gradcheck_fast.running.runner import Runner
 
-METHODS = ("units", "incremental")
+METHODS = ("units", "incremental", "chain")
 ALL_METHODS = (*METHODS, "direct")
 
 
@@ -219,10 +219,11 @@ def test_a_mistake_beside_kinks_is_found(method):
 
 def test_the_methods_see_the_same_kinks():
     case = dead_layer("leaky_relu")
-    by_units, by_weights = (find(case, method) for method in METHODS)
-    np.testing.assert_allclose(by_weights[0], by_units[0], rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(by_weights[1].low, by_units[1].low, rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(by_weights[1].high, by_units[1].high, rtol=1e-8, atol=1e-9)
+    by_units, *others = (find(case, method) for method in METHODS)
+    for gradient, kinks in others:
+        np.testing.assert_allclose(gradient, by_units[0], rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(kinks.low, by_units[1].low, rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(kinks.high, by_units[1].high, rtol=1e-8, atol=1e-9)
 
 
 def test_the_numerical_gradient_is_the_same_whether_kinks_are_counted_or_not():

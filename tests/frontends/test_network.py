@@ -128,7 +128,7 @@ def test_loss_of_many_samples_is_the_sum_over_parts(cost):
     case = make(np.random.default_rng(3), [3, 4, 2], ["tanh", "identity"], cost, "sum", samples=2500)
     parts = [case._replace(X=case.X[k : k + 100], y=case.y[k : k + 100]) for k in range(0, 2500, 100)]
     assert case.loss(case.params) == pytest.approx(sum(part.loss(case.params) for part in parts), rel=1e-13)
-    for method in ("units", "incremental", "direct"):
+    for method in ("units", "incremental", "chain", "direct"):
         whole = flat(gf.numerical_gradient(case.loss, case.params, method=method))
         total = sum(flat(gf.numerical_gradient(part.loss, case.params, method=method)) for part in parts)
         assert gf.relative_error(whole, total) < (1e-8 if method == "direct" else 1e-13)
@@ -148,7 +148,7 @@ def test_loss_keeps_its_own_copy_of_the_data():
 def test_loss_leaves_the_data_as_they_are():
     case = make(np.random.default_rng(5), [3, 4], ["tanh"])
     before = case.X.copy(), case.y.copy()
-    for method in ("units", "incremental", "direct"):
+    for method in ("units", "incremental", "chain", "direct"):
         gf.numerical_gradient(case.loss, case.params, method=method)
     np.testing.assert_array_equal(case.X, before[0])
     np.testing.assert_array_equal(case.y, before[1])
@@ -208,7 +208,7 @@ def test_wide_layers_of_every_remainder_of_a_panel():
     for width in (1, 2, 15, 16, 17, 31, 32, 33, 48):
         case = make(np.random.default_rng(width), [width, width, width], ["tanh", "identity"], samples=width)
         assert case.loss(case.params) == pytest.approx(loss(*case), rel=1e-13)
-        for method in ("units", "incremental"):
+        for method in ("units", "incremental", "chain"):
             assert gf.gradcheck(case.loss, case.gradient, case.params, method=method, rtol=1e-11)
 
 
@@ -216,7 +216,7 @@ def test_wide_layers_of_every_remainder_of_a_panel():
 def test_numbers_of_samples_around_those_of_a_block(samples):
     case = make(np.random.default_rng(samples), [3, 5, 2], ["tanh", "identity"], samples=samples)
     assert case.loss(case.params) == pytest.approx(loss(*case), rel=1e-13)
-    for method in ("units", "incremental"):
+    for method in ("units", "incremental", "chain"):
         assert gf.gradcheck(case.loss, case.gradient, case.params, method=method, rtol=1e-11)
 
 
@@ -229,7 +229,7 @@ def test_loss_at_nan_or_overflow_is_what_numpy_gives():
 # ---- wide layers
 
 
-@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain"])
 @pytest.mark.parametrize("widths", [(4, 320, 300, 280, 10), (4, 300, 300, 1), (5, 520, 12), (3, 270, 270, 270, 5)])
 def test_gradient_of_wide_layers_before_a_narrow_one(widths, method):
     """More than 256 wide: the product with few columns goes in pieces."""

@@ -10,7 +10,7 @@ from reference import affine, central_differences, exact, mp, mpf, sigmoid
 
 import gradcheck_fast as gf
 
-METHODS = ("units", "incremental")
+METHODS = ("units", "incremental", "chain")
 
 
 # ---- PyTorch
@@ -248,7 +248,7 @@ def test_padding_has_exactly_no_influence(garbage):
         padded_y[n, length:] = -7
     padded = net.loss(padded_X, padded_y, lengths=lengths)
     assert padded(params) == clean(params)
-    for method in ("units", "incremental", "direct"):
+    for method in ("units", "incremental", "chain", "direct"):
         one, other = (gf.numerical_gradient(loss, params, method=method) for loss in (clean, padded))
         assert all(np.array_equal(one[name], other[name]) for name in one)
 
@@ -348,7 +348,7 @@ def test_bad_states_are_named():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory in KiB is Linux's")
-@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain"])
 def test_memory_is_that_of_the_tape_and_little_more(method):
     script = f"""
 import resource, numpy as np, gradcheck_fast as gf

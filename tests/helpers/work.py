@@ -14,7 +14,7 @@ from networks import flat
 import gradcheck_fast as gf
 
 PARAMS = {"w": np.linspace(-1.0, 1.0, 60).reshape(20, 3), "b": 1.5}
-METHODS = ("direct", "incremental", "units")
+METHODS = ("direct", "incremental", "units", "chain")
 
 
 def function(params):

@@ -19,7 +19,7 @@ def case():
 
 
 @pytest.mark.parametrize("names", [("W1", "b1", "W2", "b2"), ("b2", "W2", "b1", "W1"), ("W2",), ("b1", "W1")])
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 def test_its_gradient_is_the_transposed_one_of_these_parameters(case, names, method):
     loss, params, turned = case
     transposed = Transposed(loss, turned, names)

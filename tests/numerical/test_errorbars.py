@@ -10,9 +10,9 @@ from reference import exact, mp, unit_differences
 import gradcheck_fast as gf
 from gradcheck_fast.numerical.errorbars import typical
 
-METHODS = ("units", "incremental", "direct")
+METHODS = ("units", "incremental", "chain", "direct")
 #: How many times its error a bar may be, in the median.
-MOST = {"units": 100.0, "incremental": 100.0, "direct": 1000.0}
+MOST = {"units": 100.0, "incremental": 100.0, "chain": 100.0, "direct": 1000.0}
 
 
 def derivatives(case):

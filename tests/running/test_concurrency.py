@@ -12,13 +12,14 @@ from networks import flat
 from processes import FINDS_TESTS, seconds_to_end_after_ctrl_c
 
 import gradcheck_fast as gf
+from gradcheck_fast.engine import chain
 from gradcheck_fast.engine import engine as methods
 from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.program.program import Program
 from gradcheck_fast.running.runner import Runner
 
 THREADS = (1, 2, 3, 7)
-METHODS = ("direct", "incremental", "units")
+METHODS = ("direct", "incremental", "units", "chain")
 
 
 def make_loss(method="units"):
@@ -54,6 +55,7 @@ def test_bitwise_equal_for_any_number_of_threads(problem, method, chunks, monkey
     if chunks == "many_chunks":
         monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)
         monkeypatch.setattr(methods, "DIRECT_DOUBLES", 1)
+        monkeypatch.setattr(chain, "CHUNK_DOUBLES", 1)
         problem = make_loss(method)  # whose memory has not been laid out yet
     results = [flat_gradient(*problem, method=method, n_threads=n) for n in THREADS]
     assert all((result == results[0]).all() for result in results)
@@ -130,9 +132,10 @@ def test_an_instruction_set_that_does_not_exist(monkeypatch):
 def test_progress_rises_to_one(method, monkeypatch):
     monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)
     monkeypatch.setattr(methods, "DIRECT_DOUBLES", 1)
+    monkeypatch.setattr(chain, "CHUNK_DOUBLES", 1)
     fractions = []
     gf.numerical_gradient(*make_loss(method), method=method, progress=fractions.append)
-    assert len(fractions) >= 5, "one for each chunk of 24 samples at least"
+    assert len(fractions) >= 5, "one for each chunk of the samples"
     assert (np.diff(fractions) > 0).all()
     assert fractions[0] > 0
     assert fractions[-1] == 1
@@ -251,6 +254,9 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="this system does not tell peak memory this way")
 @pytest.mark.parametrize("method", METHODS)
 def test_memory_does_not_grow_with_the_samples(method):
-    """Each sample is 16 bytes of data and 6 kB of tape: 18,000 more would be 110 MB if all lay there at once."""
+    """Each sample is 16 bytes of data and 6 kB of tape: 18,000 more would be 110 MB if all lay there at once.
+
+    A chain has tapes for values, for what goes back, and for two changes.
+    """
     few, many = (int(run(MEMORY, method, samples)[0]) / 1024 for samples in (2000, 20000))
-    assert many - few < 10, f"{few:.1f} MiB with 2000 samples, {many:.1f} MiB with 20000"
+    assert many - few < (30 if method == "chain" else 10), f"{few:.1f} MiB with 2000 samples, {many:.1f} MiB with 20000"

@@ -165,7 +165,7 @@ def test_a_function_may_be_a_network_or_use_more_processes(clock):
 # ---- fractions
 
 
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 @pytest.mark.parametrize("samples", [5, 2100], ids=["one-chunk", "three-chunks"])
 def test_a_network_reports_fractions_that_rise_to_one(method, samples):
     case = make(np.random.default_rng(0), [3, 4, 2], ["tanh", "identity"], samples=samples)
@@ -183,7 +183,7 @@ def test_a_function_reports_fractions_that_rise_to_one():
     assert seen[-1] == 1.0
 
 
-@pytest.mark.parametrize("method", ["units", "incremental", "direct"])
+@pytest.mark.parametrize("method", ["units", "incremental", "chain", "direct"])
 def test_work_may_be_stopped_from_the_progress_function(method):
     case = make(np.random.default_rng(0), [3, 4, 2], ["tanh", "identity"])
     before = {name: array.copy() for name, array in case.params.items()}
