@@ -306,3 +306,45 @@ def test_masks_and_targets_do_not_change(name):
     d[case.fixed[0]] = np.ones_like(x[case.fixed[0]])
     with pytest.raises(ValueError, match=r"do(es)? not change"):
         primitive.difference(x, d, **case.attributes)
+
+
+# ---- what kinks leave open
+
+
+def on_kinks(case, random):
+    """Inputs of which about half of the free values lie on a kink of the primitive, if it has any."""
+    primitive, x, _ = drawn(case)
+    for margins in primitive.kinks(x, **case.attributes):
+        k = next(k for k in range(len(x)) if k not in case.fixed)
+        x[k] = np.where(random.random(x[k].shape) < 0.5, x[k] - margins, x[k])
+    return primitive, x
+
+
+@each
+@pytest.mark.parametrize("seed", range(3))
+def test_every_slope_between_the_sides_of_a_kink_lies_within_the_spread(case, seed):
+    """The sensitivities of all sides: one-sided slopes, and any sensitivity of the output within half of `up`."""
+    random = np.random.default_rng(seed)
+    primitive, x = on_kinks(case, random)
+    value = primitive.value(x, **case.attributes)
+    up, half, h = random.normal(size=value.shape), random.random(value.shape), 2.0**-40
+    for k in range(len(x)):
+        if k in case.fixed:
+            continue
+        middle = primitive.back(x, k, up, **case.attributes)
+        spread = primitive.spread(x, k, up, half, h, **case.attributes)
+        assert spread.shape == x[k].shape
+        assert (spread >= 0.0).all()
+        for side in (-1.0, 1.0):
+            aside = [at + side * 2.0**-20 * (j == k) for j, at in enumerate(x)]
+            other = up + half * random.uniform(-1.0, 1.0, up.shape)
+            found = primitive.back(aside, k, other, **case.attributes)
+            assert (np.abs(found - middle) <= spread + 1e-4 * (1.0 + np.abs(found))).all()
+
+
+@each
+def test_without_kinks_and_without_doubt_there_is_no_spread(case):
+    primitive, x, random = drawn(case)
+    up = random.normal(size=primitive.value(x, **case.attributes).shape)
+    for k in set(range(len(x))) - set(case.fixed):
+        assert not primitive.spread(x, k, up, np.zeros_like(up), 2.0**-40, **case.attributes).any()

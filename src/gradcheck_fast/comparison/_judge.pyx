@@ -70,11 +70,12 @@ def judge(const double[::1] analytic, const double[::1] numerical, const double[
     return most, wrong, at_kink, undecided, small
 
 
-def glance(const double[::1] analytic, const double[::1] numerical, list[int] ends, list[float] relatives, str isa,
+def glance(const double[::1] analytic, const double[::1] numerical, object ends, object relatives, str isa,
            Py_ssize_t n_threads) -> NDArray[np.float64]:
-    """What `compare` needs of each array, which ends at ends[k], as a row of NUMBERS; see ``csrc/comparison.h``.
+    """What a comparison needs of each array, which ends at ends[k], as a row of NUMBERS; see ``csrc/comparison.h``.
 
-    relatives[k] is the relative tolerance of the array. The result does not depend on the number of threads.
+    `ends` and `relatives` are lists; relatives[k] is the relative tolerance of the array. The result does not depend on
+    the number of threads.
     """
     cdef const gf_kernels *kernels = kernels_for(isa)
     cdef Py_ssize_t k, b, c, begin = 0, end, blocks, threads
