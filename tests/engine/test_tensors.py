@@ -243,7 +243,8 @@ def test_a_row_that_does_not_fit_into_the_scratch_memory_of_products():
     hidden = program.add("softmax", program.affine([], program.parameter((width,))))
     for scale in (1.0, -0.25):
         program.cost("squared_error", hidden, program.target(width), constant=0.5, scale=scale)
-    assert_runs_like_its_twin(program)
+    theta, *others = drawn(program)
+    assert_runs_like_its_twin(program, (8.0 * theta, *others))  # a few of the probabilities are not small
 
 
 # ---- who reads what

@@ -23,6 +23,8 @@ DIRECTIONS = 2
 ALLOWED = 2e-14
 #: An array whose gradient is small is moved up to this many times further than others, so that it counts as much.
 LARGEST_SCALE = 2.0**20
+#: Along a direction the cost may change by this part of itself: truncation is then below rounding.
+SMALL_CHANGE = 2.0**-30
 #: The large steps, in root mean squares of the parameters of each array; one is made, the first that does not lead to
 #: an infinite cost.
 LARGE_STEPS = (2.0**-10, 2.0**-20, 2.0**-30)
@@ -76,8 +78,10 @@ def certify(
     largest = float(sizes.max(initial=0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
         scales = np.where(sizes > 0.0, np.minimum(largest / sizes, LARGEST_SCALE), 1.0)
-    typical = math.sqrt(float(np.sum((scales * sizes) ** 2)))  # the standard deviation of g·r
-    h = step / float(scales.max(initial=1.0))
+    typical = math.hypot(*(scales * sizes))  # the standard deviation of g·r
+    h, cost = step / float(scales.max(initial=1.0)), abs(point.cost())
+    if 0.0 < SMALL_CHANGE * cost < h * typical < math.inf:  # parameters may be far smaller than the step
+        h = SMALL_CHANGE * cost / typical
     direction = point.vector()
 
     def differences(at: Point) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -85,7 +89,7 @@ def certify(
         chained, differenced = np.empty((2, directions))
         for number in range(directions):
             chained[number] = draw(seed, number, ends, scales, gradient, direction, at.engine.isa, at.n_threads)
-            plus, minus = at.along(direction, (h, -h))
+            plus, minus = at.along(direction, (h, -h)).tolist()
             differenced[number] = (plus - minus) / (2.0 * h)
         return chained, differenced
 
@@ -136,7 +140,7 @@ def _large_step(point: Point, direction: NDArray[np.float64], seed: int) -> tupl
     draw(seed, 0, _ends(engine), np.where(roots > 0.0, roots, 1.0), theta, direction, engine.isa, n_threads)
     before = point.cost()
     for step in LARGE_STEPS:
-        (change,) = point.along(direction, (step,))
+        (change,) = point.along(direction, (step,)).tolist()
         if math.isfinite(change):
             break
     add_scaled(theta, step, direction, direction, engine.isa, n_threads)
