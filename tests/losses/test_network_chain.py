@@ -70,6 +70,16 @@ def test_the_report_says_what_vouches_for_it():
     assert gf.gradcheck(case.loss, backprop(*case), case.params, method="units").certificate is None
 
 
+def test_the_loss_says_how_many_directions_vouch_for_it():
+    case = make(np.random.default_rng(0), [4, 6, 3], ["tanh", "identity"], "class_logits")
+    loss = case.loss
+    two = find(loss, case.params).certificate
+    loss.directions = 6
+    six = find(loss, case.params).certificate
+    assert (two.directions, six.directions) == (2, 6)
+    assert six.power < two.power
+
+
 def test_some_entries_are_those_of_the_whole():
     case = make(np.random.default_rng(1), [4, 6, 3], ["relu", "identity"], penalty=gf.L2(0.2))
     entries = np.array([7, 2, 30])

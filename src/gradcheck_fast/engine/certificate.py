@@ -39,18 +39,20 @@ _SAFE_NORM = 1e-140
 ASIDE = 2.0**-20
 
 
-def certified(point: Point, gradient: NDArray[np.float64], kinks: int, step: float) -> Certificate:
+def certified(
+    point: Point, gradient: NDArray[np.float64], kinks: int, step: float, directions: int = DIRECTIONS
+) -> Certificate:
     """Returns the certificate of a gradient that was chained at a point, where `kinks` values lie on kinks.
 
     At kinks there is no derivative to compare with, and with a step that is not small there is truncation. Then it is
     the chain that is vouched for and not this gradient: at parameters beside the kinks, with a small step.
     """
     if step <= EXACT_STEP and not kinks:
-        return certify(point, gradient, step=step)
+        return certify(point, gradient, step=step, directions=directions)
     engine, n_threads = point.engine, point.n_threads
     theta = aside(engine, point.theta, n_threads) if kinks else point.theta
     with engine.at(theta, n_threads) as near:
-        return certify(near, near.gradient(EXACT_STEP))
+        return certify(near, near.gradient(EXACT_STEP), directions=directions)
 
 
 def certify(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from gradcheck_fast.engine.certificate import certified
+from gradcheck_fast.engine.certificate import DIRECTIONS, certified
 from gradcheck_fast.engine.chain import TensorEngine, chain, spreads
 from gradcheck_fast.engine.engine import Engine
 from gradcheck_fast.engine.rounding import roundings
@@ -116,8 +116,15 @@ class NetworkLoss:
     program : Program
         What computes the cost, without the penalty.
     given : Given
+
+    Attributes
+    ----------
+    directions : int
+        Along how many random directions a chained gradient is compared with differences of the cost: 2, unless you set
+        it. With n of them, the size from which on an error would have been seen goes down as 100^(1/n).
     """
 
+    directions = DIRECTIONS
     methods = (*OF_PROGRAMS, "direct")
 
     def __init__(self, network: Described, program: Program, given: Given) -> None:
@@ -254,7 +261,7 @@ class NetworkLoss:
             gradient, count = chain(point, h, runner)
             if not _norms.all_finite(gradient):
                 return gradient, None, None
-            certificate = certified(point, gradient, count, h) if certify else None
+            certificate = certified(point, gradient, count, h, self.directions) if certify else None
             half = spreads(point, h) if count else np.zeros(0)
         self._add_penalty(gradient, theta)
         if certificate is not None and not certificate.holds:
