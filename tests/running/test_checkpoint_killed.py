@@ -76,3 +76,45 @@ def test_killed_again_and_again_it_ends_with_the_same_result(what, size, kills, 
     assert run(arguments)[1] == 0
     assert (tmp_path / "found.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["expected.npy", "found.npy", "run.npz"]
+
+
+CHAINED = f"""{KEEPS_ALL}
+import os
+import signal
+import numpy as np
+import gradcheck_fast as gf
+from gradcheck_fast.engine import chain
+
+path, out, killed_at = sys.argv[1], sys.argv[2], float(sys.argv[3])
+chain.CHUNK_DOUBLES = 1
+random = np.random.default_rng(1)
+net = gf.Network([gf.GRU(3, 8), gf.Dense(8, 2)], cost=gf.CrossEntropy())
+loss, params = net.loss(random.normal(size=(600, 4, 3)), random.integers(2, size=600)), net.init(0)
+
+def told(fraction):
+    report(fraction)
+    if fraction >= killed_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+found = gf.numerical_gradient(loss, params, method="chain", progress=told, n_threads=1,
+                              checkpoint=None if path == "none" else path)
+np.save(out, np.concatenate([np.ravel(a) for a in found.values()]))
+"""
+
+
+def test_a_killed_chain_goes_on_to_the_same_bits(tmp_path):
+    def run_chain(path, killed_at=2.0):
+        command = [sys.executable, "-c", CHAINED, str(path), str(tmp_path / "found.npy"), str(killed_at)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        return [float(line) for line in done.stdout.splitlines()], done.returncode
+
+    assert run_chain("none")[1] == 0
+    expected = (tmp_path / "found.npy").read_bytes()
+    (tmp_path / "found.npy").unlink()
+    fractions, code = run_chain(tmp_path / "run.npz", 0.01)
+    assert code == -signal.SIGKILL
+    assert 0.0 < fractions[-1] < 1.0
+    more, code = run_chain(tmp_path / "run.npz")
+    assert code == 0
+    assert more[0] > fractions[-1], "what was done before is not done again"
+    assert (tmp_path / "found.npy").read_bytes() == expected

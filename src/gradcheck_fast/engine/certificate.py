@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck_fast.engine._directions import add_scaled, draw, norms
 from gradcheck_fast.engine.faults import find_fault
 from gradcheck_fast.numerical.certificate import PROBABILITY, Certificate
-from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP, jitter
+from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP, SECOND_STEP, jitter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ SMALL_CHANGE = 2.0**-30
 LARGE_STEPS = (2.0**-10, 2.0**-20, 2.0**-30)
 #: Two costs are subtracted to see whether the difference of the large step is right: they may have this many roundings.
 LARGE_ROUNDINGS = 4096.0
-#: How many times what some roundings of the parameters change a difference may be off.
+#: How many times what some roundings of the parameters, and another step, change a difference may be off.
 CONDITION = 8.0
 #: The squares of a vector with a smaller norm may underflow.
 _SAFE_NORM = 1e-140
@@ -86,7 +86,7 @@ def certify(
         h = SMALL_CHANGE * cost / typical
     direction = point.vector()
 
-    def differences(at: Point) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(at: Point, h: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns what `gradient` says of each direction, and what the differences of the cost say."""
         chained, differenced = np.empty((2, directions))
         for number in range(directions):
@@ -95,12 +95,12 @@ def certify(
             differenced[number] = (plus - minus) / (2.0 * h)
         return chained, differenced
 
-    chained, differenced = differences(point)
+    chained, differenced = differences(point, h)
     error = float(np.abs(differenced - chained).max(initial=0.0))
     allowed = ALLOWED * typical
-    if not error <= allowed:  # are the differences so sensitive to rounding?
+    if not error <= allowed:  # are the differences so sensitive to rounding, or to truncation where curvature jumps?
         with point.engine.at(jitter(point.theta), point.n_threads) as moved:
-            _, again = differences(moved)
+            _, again = differences(moved, SECOND_STEP * h)
         allowed = max(allowed, CONDITION * float(np.abs(again - differenced).max(initial=0.0)))
     large, large_allowed = _large_step(point, direction, seed)
     scale = typical or 1.0
