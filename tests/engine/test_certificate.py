@@ -17,7 +17,7 @@ from gradcheck_fast.engine.certificate import certified, certify
 from gradcheck_fast.engine.chain import Point
 from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.numerical.certificate import PROBABILITY, Certificate
-from gradcheck_fast.numerical.gradient import EXACT_STEP
+from gradcheck_fast.numerical.gradient import CHAIN_STEPS
 
 
 def make(cost=None, hidden="tanh", seed=0):
@@ -32,7 +32,7 @@ def make(cost=None, hidden="tanh", seed=0):
 
 def certificate_of(loss, params, **options):
     with loss._tensors.at(flat(params), 1) as point:
-        return certify(point, point.gradient(EXACT_STEP), **options)
+        return certify(point, point.gradient(CHAIN_STEPS[0]), **options)
 
 
 # ---- random directions
@@ -108,7 +108,7 @@ def test_norms_of_tiny_and_huge_arrays_do_not_under_or_overflow(size):
 def test_it_holds_for_random_networks(seed):
     case = random_network(np.random.default_rng(seed))
     with case.loss._tensors.at(flat(case.params), 1) as point:
-        found = certify(point, point.gradient(EXACT_STEP))
+        found = certify(point, point.gradient(CHAIN_STEPS[0]))
     assert found.holds, found
     assert found.agreement <= 1e-13
     assert found.power <= 1e-10
@@ -118,7 +118,7 @@ def test_it_holds_for_random_networks(seed):
 def test_it_is_bitwise_the_same_for_any_number_of_threads(n_threads):
     _, loss, params = make()
     with loss._tensors.at(flat(params), n_threads) as point:
-        found = certify(point, point.gradient(EXACT_STEP))
+        found = certify(point, point.gradient(CHAIN_STEPS[0]))
     assert found == certificate_of(loss, params)
 
 
@@ -142,8 +142,8 @@ def test_at_kinks_the_chain_is_certified_beside_them():
     params = net.init(0) | {"b1": np.zeros(4)}
     loss = net.loss(np.zeros((5, 3)), np.ones((5, 2)))
     with loss._tensors.at(flat(params), 1) as point:
-        gradient, kinks = point.gradient(EXACT_STEP), 20
-        assert certified(point, gradient, kinks, EXACT_STEP).holds
+        gradient, kinks = point.gradient(CHAIN_STEPS[0]), 20
+        assert certified(point, gradient, kinks, CHAIN_STEPS[0]).holds
         near = module.aside(loss._tensors, flat(params), 1)
         assert (near != flat(params)).all()
         assert np.abs(near - flat(params)).max() < 1e-4
@@ -288,7 +288,7 @@ def test_a_wrong_value_is_named(monkeypatch):
     with loss._tensors.at(flat(params), 1) as point:
         for chunk in point.chunks():
             chunk.values[number][2, 3] += 1e-3
-        found = certify(point, point.gradient(EXACT_STEP))
+        found = certify(point, point.gradient(CHAIN_STEPS[0]))
     assert not found.holds
     assert found.fault == f"step {number}, tanh (layer 1, Dense): its value is not that of its rule"
 

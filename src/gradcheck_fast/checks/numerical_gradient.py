@@ -63,7 +63,8 @@ def numerical_gradient(
         this has no error but rounding. ``auto`` is ``direct``, but takes complex steps where a difference of real
         values agrees with them.
     step : float, optional
-        h. The default is 2**-40 in difference arithmetic, and ∛ε max(1, \\|p\\|) in plain arithmetic.
+        h. The default is 2**-40 in difference arithmetic, 2**-60 in a chain, and ∛ε max(1, \\|p\\|) in plain
+        arithmetic.
     n_threads : int, optional
         How many threads are used; by default one for each CPU that this process may use. With an executor, it is the
         number of threads in each worker, by default 1; it then holds also for the threads of PyTorch and, where

@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck_fast.engine._directions import add_scaled, draw, norms
 from gradcheck_fast.engine.faults import find_fault
 from gradcheck_fast.numerical.certificate import PROBABILITY, Certificate
-from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP, SECOND_STEP, jitter
+from gradcheck_fast.numerical.gradient import CHAIN_STEPS, EPSILON, EXACT_STEP, SECOND_STEP, jitter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,8 @@ ALLOWED = 2e-14
 LARGEST_SCALE = 2.0**20
 #: Along a direction the cost may change by this part of itself: truncation is then below rounding.
 SMALL_CHANGE = 2.0**-30
+#: If the differences are not finite, because what passes is multiplied by huge factors, the step is so much smaller.
+SMALLER = (1.0, 2.0**-200, 2.0**-700)
 #: The large steps, in root mean squares of the parameters of each array; one is made, the first that does not lead to
 #: an infinite cost.
 LARGE_STEPS = (2.0**-10, 2.0**-20, 2.0**-30)
@@ -52,11 +54,11 @@ def certified(
     engine, n_threads = point.engine, point.n_threads
     theta = aside(engine, point.theta, n_threads) if kinks else point.theta
     with engine.at(theta, n_threads) as near:
-        return certify(near, near.gradient(EXACT_STEP), directions=directions)
+        return certify(near, near.gradient(CHAIN_STEPS[0]), directions=directions)
 
 
 def certify(
-    point: Point, gradient: NDArray[np.float64], *, step: float = EXACT_STEP, directions: int = DIRECTIONS,
+    point: Point, gradient: NDArray[np.float64], *, step: float = CHAIN_STEPS[0], directions: int = DIRECTIONS,
     seed: int = 0,
 ) -> Certificate:  # fmt: skip
     """Compares a gradient with differences of the whole cost along random directions, and with one large step.
@@ -86,21 +88,25 @@ def certify(
         h = SMALL_CHANGE * cost / typical
     direction = point.vector()
 
-    def differences(at: Point, h: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Returns what `gradient` says of each direction, and what the differences of the cost say."""
+    def differences(at: Point, times: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns what `gradient` says of each direction, and what differences of the cost, with so many steps, say."""
         chained, differenced = np.empty((2, directions))
         for number in range(directions):
             chained[number] = draw(seed, number, ends, scales, gradient, direction, at.engine.isa, at.n_threads)
-            plus, minus = at.along(direction, (h, -h)).tolist()
-            differenced[number] = (plus - minus) / (2.0 * h)
+            for smaller in SMALLER:
+                width = times * smaller * h
+                plus, minus = at.along(direction, (width, -width)).tolist()
+                differenced[number] = (plus - minus) / (2.0 * width)
+                if math.isfinite(differenced[number]):
+                    break
         return chained, differenced
 
-    chained, differenced = differences(point, h)
+    chained, differenced = differences(point, 1.0)
     error = float(np.abs(differenced - chained).max(initial=0.0))
     allowed = ALLOWED * typical
     if not error <= allowed:  # are the differences so sensitive to rounding, or to truncation where curvature jumps?
         with point.engine.at(jitter(point.theta), point.n_threads) as moved:
-            _, again = differences(moved, SECOND_STEP * h)
+            _, again = differences(moved, SECOND_STEP)
         allowed = max(allowed, CONDITION * float(np.abs(again - differenced).max(initial=0.0)))
     large, large_allowed = _large_step(point, direction, seed)
     scale = typical or 1.0
@@ -145,6 +151,8 @@ def _large_step(point: Point, direction: NDArray[np.float64], seed: int) -> tupl
         (change,) = point.along(direction, (step,)).tolist()
         if math.isfinite(change):
             break
+    else:  # no large step stays in the domain
+        return 0.0, LARGE_ROUNDINGS * EPSILON
     add_scaled(theta, step, direction, direction, engine.isa, n_threads)
     after = _cost(engine, direction, n_threads)
     size, off, allowed = max(abs(before), abs(after)), abs((after - before) - change), LARGE_ROUNDINGS * EPSILON

@@ -21,6 +21,7 @@ from gradcheck_fast.engine.layout import PANEL, aligned
 from gradcheck_fast.engine.memory import Memory
 from gradcheck_fast.engine.plan import Plan
 from gradcheck_fast.kernels.instruction_sets import instruction_set
+from gradcheck_fast.numerical.gradient import EXACT_STEP
 from gradcheck_fast.program import twin
 from gradcheck_fast.program.steps.movement import SLICE
 from gradcheck_fast.running.jobs import Job
@@ -201,13 +202,13 @@ class Point:
     def chain(self, h: float, share: int, gradient: NDArray[np.float64]) -> int:
         """Adds the derivatives of the cost of one share of the samples to `gradient`, which holds zeros.
 
-        They are chained from central differences, with the step h, of single steps. Returns how many values lie within
-        h of a kink.
+        They are chained from central differences, with the step h, of single steps. Returns how many values lie on
+        kinks: within h, or within `EXACT_STEP` where h is smaller.
         """
         kinks = 0
         for k, chunk in enumerate(self.chunks(share)):
             self.chain_chunk(chunk, h, gradient, k > 0)
-            kinks += self._kinks(chunk, h)
+            kinks += self._kinks(chunk, max(h, EXACT_STEP))
         return kinks
 
     def along(self, direction: NDArray[np.float64], scales: Sequence[float]) -> NDArray[np.float64]:
@@ -290,12 +291,12 @@ class Point:
         run(chunk.places, Work.CHANGE, parts, waves, len(factors), 0.0, False, self.n_threads)
         return tapes
 
-    def _kinks(self, chunk: Chunk, h: float) -> int:
+    def _kinks(self, chunk: Chunk, distance: float) -> int:
         found, steps = 0, self.engine.program.steps
         for number in self.engine.plan.kinked:
             step = steps[number]
             margins = step.primitive.kinks([chunk.values[k] for k in step.inputs], **step.attributes)
-            found += int(np.count_nonzero(np.abs(margins) <= h))
+            found += int(np.count_nonzero(np.abs(margins) <= distance))
         return found
 
 
@@ -315,7 +316,7 @@ def chain(point: Point, h: float, runner: Runner) -> tuple[NDArray[np.float64], 
     gradient : ndarray of float64, shape (size,)
         Bitwise the same for any number of threads and workers.
     kinks : int
-        How many values lie within h of a kink.
+        How many values lie on kinks; see `Point.chain`.
     """
     count = len(point.engine.shares)
     found, kinks = np.zeros((count, point.engine.program.size)), np.zeros(count, np.intp)
@@ -336,7 +337,7 @@ def chain(point: Point, h: float, runner: Runner) -> tuple[NDArray[np.float64], 
 
 
 def spreads(point: Point, h: float) -> NDArray[np.float64]:
-    """Returns how far the derivative by each parameter may be from the chained one, because of kinks within h.
+    """Returns how far the derivative by each parameter may be from the one that is chained with h, because of kinks.
 
     That is an upper bound: every value on a kink may take any slope between those of its two sides. It is 0 for the
     parameters that no kink reaches. See `twin.spreads`.
@@ -344,7 +345,7 @@ def spreads(point: Point, h: float) -> NDArray[np.float64]:
     program, total = point.engine.program, np.zeros(point.engine.program.size)
     views = program.leaves(total, point.engine.inputs, point.engine.targets)
     for chunk in point.chunks():
-        found = twin.spreads(program, chunk.values, point.sensitivities(chunk, h), h)
+        found = twin.spreads(program, chunk.values, point.sensitivities(chunk, h), max(h, EXACT_STEP))
         for number in program.parameters:
             if number in found:
                 views[number][...] += found[number]

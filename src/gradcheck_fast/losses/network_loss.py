@@ -17,7 +17,15 @@ from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, entry_name, pack_as
 from gradcheck_fast.losses.problem import OF_PROGRAMS
 from gradcheck_fast.numerical.evaluate import OwnCost
-from gradcheck_fast.numerical.gradient import EXACT_STEPS, Kinks, Numerical, jitter, plain_steps
+from gradcheck_fast.numerical.gradient import (
+    CHAIN_STEPS,
+    EXACT_STEP,
+    EXACT_STEPS,
+    Kinks,
+    Numerical,
+    jitter,
+    plain_steps,
+)
 from gradcheck_fast.running.threads import resolve
 
 if TYPE_CHECKING:
@@ -214,7 +222,8 @@ class NetworkLoss:
             found = self._kinks(theta, h, quietly, gradient, entries) if kinks else None
             return Numerical(gradient, method, False, step, again, noise, rounding, found)
         certificate = None
-        for h in EXACT_STEPS if step is None else (step,):
+        steps = CHAIN_STEPS if method == "chain" else EXACT_STEPS
+        for h in steps if step is None else (step,):
             if method == "chain":
                 gradient, found, certificate = self._chained(theta, h, runner, certify=True)
             else:
@@ -276,6 +285,7 @@ class NetworkLoss:
         method = self._cheaper(reached)
         if self._engine.work(method, reached) > KINK_WORK:
             return kinks
+        h = max(h, EXACT_STEP)
         gradient[reached], single = self._exact(method, theta, h, runner.quietly("kinks"), True, reached)
         if single is None:
             return None

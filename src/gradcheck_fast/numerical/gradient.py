@@ -24,6 +24,9 @@ EXACT_STEP = 2.0**-40
 #: The steps that difference arithmetic tries, one after the other: a network that multiplies differences by huge
 #: factors may overflow with the first.
 EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
+#: The steps of slopes that are chained. They are smaller, so that even where the curvature jumps truncation is below
+#: rounding: no difference passes through other steps, so that none can be lost.
+CHAIN_STEPS = (2.0**-60, 2.0**-130)
 #: The part of its size by which a parameter is moved to see what rounding does: more than the roundings of a sum make.
 JITTER = 12.0 * EPSILON
 #: The part of its size by which a parameter is moved to see what rounding to float32 does. It is large enough to show
