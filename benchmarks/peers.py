@@ -166,7 +166,7 @@ def compare(problem, seconds, threads):
             continue
         taken, count = sampled(size, seconds, run)
         add(name, taken, "all" if count == size else count)
-    for method in ("direct", "incremental", "units"):
+    for method in ("direct", "incremental", "units", "chain"):
         run = partial(gf.numerical_gradient, loss, params, method=method, n_threads=threads)
         taken, done = part_time(lambda watch, run=run: run(progress=watch), seconds)
         add(method, median_time(run) if taken < seconds else taken, "all" if done == 1 else f"{done:.2%} of all")
@@ -184,7 +184,7 @@ def compare(problem, seconds, threads):
 
 def draw(axes, rows):
     name = next(iter(rows[0]))
-    ours = ("direct", "incremental", "units", "gradcheck, complete")
+    ours = ("direct", "incremental", "units", "chain", "gradcheck, complete")
     colors = ["tab:blue" if row[name] in ours else "0.7" for row in rows]
     bars = axes.barh([row[name] for row in rows], [row["seconds"] for row in rows], color=colors)
     axes.bar_label(

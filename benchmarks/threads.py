@@ -16,6 +16,8 @@ CASES = (
     (lambda: DenseProblem([784, 128, 10], 64), "direct"),
     (lambda: DenseProblem([784, 1024, 1024, 1024, 10], 32), "units"),
     (lambda: LSTMProblem(64, 128, 50, 16), "units"),
+    (lambda: DenseProblem([784, 512, 512, 10], 64), "chain"),
+    (lambda: LSTMProblem(64, 128, 50, 16), "chain"),
 )
 
 

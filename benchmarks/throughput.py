@@ -4,7 +4,7 @@
 
 Kernels run on one thread; whole gradients on all. For a gradient only the necessary operations are counted: two for
 each multiply-add of the dense rows of differences, from the perturbed layer on, with every matrix that they meet
-(2 N units rows for each layer). Activations, costs, the forward pass and the final product are work, but not counted.
+(N units rows for each layer: one row carries +h and -h). Activations, costs, the forward pass and the final product are work, but not counted.
 """
 
 from functools import partial
@@ -79,10 +79,10 @@ def necessary(problem):
     """Operations of the dense products; see above."""
     if isinstance(problem, LSTMProblem):
         times, H = problem.X.shape[1], problem.hidden
-        return sum(2.0 * problem.samples * 4 * H * t * 2 * H * 4 * H for t in range(times))
+        return sum(problem.samples * 4 * H * t * 2.0 * H * 4 * H for t in range(times))
     widths = problem.widths[1:]
     products = [2.0 * n * m for n, m in pairwise(widths)]
-    return sum(2.0 * problem.samples * width * sum(products[k + 1 :]) for k, width in enumerate(widths))
+    return sum(problem.samples * width * sum(products[k + 1 :]) for k, width in enumerate(widths))
 
 
 def gradient_time(problem, seconds, threads):

@@ -18,15 +18,15 @@ def test_it_prints_a_row_for_every_method_of_every_network(capsys):
     assert main(["bench"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if "N = " in line]
-    assert len(rows) == 8
-    for method in ("NumPy loop", "incremental", "units", "gradcheck, complete"):
+    assert len(rows) == 10
+    for method in ("NumPy loop", "incremental", "units", "chain", "gradcheck, complete"):
         assert sum(method in row for row in rows) == 2
     assert gf.show_config("dicts")["instruction_set"] in lines[0]
 
 
 def test_times_and_ratios_fit(capsys):
     timings = bench.run()
-    for loop, *others in (timings[:4], timings[4:]):
+    for loop, *others in (timings[:5], timings[5:]):
         assert loop.times_the_loop == 1
         for timing in others:
             assert timing.network == loop.network

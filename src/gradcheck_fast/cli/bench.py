@@ -84,6 +84,7 @@ def _compare(widths: tuple[int, ...], samples: int) -> Iterator[Timing]:
     methods = {
         "incremental": lambda: numerical_gradient(loss, params, method="incremental"),
         "units": lambda: numerical_gradient(loss, params, method="units"),
+        "chain": lambda: numerical_gradient(loss, params, method="chain"),
         "gradcheck, complete": lambda: gradcheck(loss, gradient, params),
     }
     for method, call in methods.items():
