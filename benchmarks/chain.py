@@ -32,7 +32,7 @@ def torch_lstm_step(problem):
     import torch
     from torch import nn
 
-    samples, _, inputs = problem.X.shape
+    inputs = problem.X.shape[2]
     lstm, dense = nn.LSTM(inputs, problem.hidden, batch_first=True).double(), nn.Linear(problem.hidden, 10).double()
     X, y = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
 

@@ -4,7 +4,8 @@
 
 Kernels run on one thread; whole gradients on all. For a gradient only the necessary operations are counted: two for
 each multiply-add of the dense rows of differences, from the perturbed layer on, with every matrix that they meet
-(N units rows for each layer: one row carries +h and -h). Activations, costs, the forward pass and the final product are work, but not counted.
+(N units rows for each layer: one row carries +h and -h). Activations, costs, the forward pass and the final product
+are work, but not counted.
 """
 
 from functools import partial

@@ -122,7 +122,7 @@ cdef class Places:
     cdef TensorProgram program
     cdef gf_tensor *tensors
     cdef double[:, ::1] scratch
-    cdef tuple kept
+    cdef object kept, kept_back, kept_changes  # the arrays that the pointers point into
 
     def __cinit__(self, TensorProgram program, *arguments):
         self.tensors = <gf_tensor *>calloc(program.tensors.shape[0], sizeof(gf_tensor))
@@ -162,7 +162,7 @@ cdef class Places:
         """Says where what comes back goes: for steps to the tape, for parameters to the gradient, which may be None."""
         cdef Py_ssize_t k
         cdef const Tensor *plan
-        self.kept += (tape, gradient)
+        self.kept_back = tape, gradient
         for k in range(self.program.tensors.shape[0]):
             plan = &self.program.tensors[k]
             if plan.back != NOTHING and (plan.place != PARAMETER or gradient is not None):
@@ -172,7 +172,7 @@ cdef class Places:
         """Says where changes go, and by what the parameters change: by the direction times each of the scales."""
         cdef Py_ssize_t k, s
         cdef const Tensor *plan
-        self.kept += (tapes, direction)
+        self.kept_changes = tapes, direction
         for k in range(self.program.tensors.shape[0]):
             plan = &self.program.tensors[k]
             if plan.change == NOTHING:

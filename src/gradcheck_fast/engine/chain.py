@@ -148,7 +148,7 @@ class Chunk:
 
     @cached_property
     def values(self) -> list[NDArray[np.float64]]:
-        """The value of every step, as the plain rules take it."""
+        """The value of every step, as the plain rules take it; no cost depends on those that are not run."""
         engine, steps = self._point.engine, self._point.engine.program.steps
         known = engine.plan.read(self._tape, "offset", self.count)
         known |= engine.program.leaves(self._point.theta, engine.inputs[self.samples], engine.targets[self.samples])

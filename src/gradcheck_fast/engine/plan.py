@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gradcheck_fast.engine._tensors import PART, PULL, STEP, TENSOR, WAVE, Place, TensorProgram
+from gradcheck_fast.engine.accepted import require_accepted
 from gradcheck_fast.engine.kernel_steps import KERNELS, Kernel
 from gradcheck_fast.engine.layout import padded, spread, structured
 from gradcheck_fast.kernels import _kernels
@@ -83,21 +84,19 @@ class Plan:
     Raises
     ------
     ValueError
-        If the executor does not know a step; the message names it.
+        If the executor does not run the program; the message names the step.
     """
 
     def __init__(self, program: Program, samples: int) -> None:
         self.program, self.samples = program, samples
         self.values = self.backs = self.changes = 0
         self.costs = program.costs
-        self._kernels: dict[int, Kernel] = {}
-        for number, step in enumerate(program.steps):
-            if step.name not in (INPUT.name, PARAMETER.name, SLICE.name):
-                if step.name not in KERNELS:
-                    raise ValueError(f"step {number}, {step}: the tensor executor has no such steps")
-                self._kernels[number] = KERNELS[step.name](step)
+        require_accepted(program)
+        self._kernels = {
+            number: KERNELS[step.name](step) for number, step in enumerate(program.steps) if step.name in KERNELS
+        }
+        self._schedules: dict[tuple[object, ...], Schedule] = {}
         self._readers = self._find_readers()
-        self._require_apart()
         self._tensors = self._lay_out()
         self.scratch = 4 * max((padded(row["columns"]) for row in self._tensors), default=0)
 
@@ -121,24 +120,20 @@ class Plan:
             np.array([*integers, 0], np.intp), np.array([*reals, 0.0]), self._pulls, isa,
         )  # fmt: skip
 
-    @lru_cache(maxsize=8)  # noqa: B019 - a plan lives as long as its engine, which is the only one to ask
     def forward(self, samples: int, n_threads: int) -> Schedule:
         """Returns the schedule of the values of all steps."""
-        return self._schedule(self._forward_nodes, samples, n_threads)
+        return self._scheduled("forward", lambda: self._forward_nodes, samples, n_threads)
 
-    @lru_cache(maxsize=8)  # noqa: B019
     def changing(self, samples: int, n_threads: int) -> Schedule:
         """Returns the schedule of the changes of all steps that depend on a parameter."""
-        nodes = [node for node in self._forward_nodes if node.tensor in self._moved]
-        return self._schedule(nodes, samples, n_threads)
+        moved = lambda: [node for node in self._forward_nodes if node.tensor in self._moved]
+        return self._scheduled("changing", moved, samples, n_threads)
 
-    @lru_cache(maxsize=8)  # noqa: B019
     def backward(self, samples: int, n_threads: int, parameters: bool = True) -> Schedule:
         """Returns the schedule of what comes back to each tensor that the parameters reach, and to the parameters."""
-        nodes, _ = self._backward_nodes
-        if not parameters:
-            nodes = [node for node in nodes if self._tensors[node.tensor]["place"] != Place.PARAMETER]
-        return self._schedule(nodes, samples, n_threads)
+        is_wanted = lambda tensor: parameters or self._tensors[tensor]["place"] != Place.PARAMETER
+        nodes = lambda: [node for node in self._backward_nodes[0] if is_wanted(node.tensor)]
+        return self._scheduled(f"backward, {parameters}", nodes, samples, n_threads)
 
     def read(self, tape: NDArray[np.float64], which: str, samples: int) -> dict[int, NDArray[np.float64]]:
         """Returns views of what a tape holds of all steps that have a place on it, in their shapes.
@@ -181,28 +176,11 @@ class Plan:
 
     def _find_readers(self) -> list[list[tuple[int, int]]]:
         """Returns the readers of each tensor that a cost depends on: the steps, each with the number of its input."""
-        steps = self.program.steps
-        needed = set(self.costs)
-        readers: list[list[tuple[int, int]]] = [[] for _ in steps]
-        for number, step in reversed(list(enumerate(steps))):
-            if number in needed:
-                needed.update(step.inputs)
-                for k, source in reversed(list(enumerate(step.inputs))):
-                    readers[source].insert(0, (number, k))
+        readers: list[list[tuple[int, int]]] = [[] for _ in self.program.steps]
+        for number in self.program.needed:
+            for k, source in enumerate(self.program.steps[number].inputs):
+                readers[source].append((number, k))
         return readers
-
-    def _require_apart(self) -> None:
-        """Raises a ValueError if parts of a parameter overlap: what comes back to both is written at the same time."""
-        steps = self.program.steps
-        for number in self.program.parameters:
-            parts = [steps[reader] for reader, _ in self._readers[number] if steps[reader].name == SLICE.name]
-            if not parts:
-                continue
-            covered = np.zeros(steps[number].shape, np.int8)
-            for part in parts:
-                covered[tuple(slice(*ends) for ends in part.attributes["ranges"])] += 1
-            if len(parts) < len(self._readers[number]) or covered.max(initial=0) > 1:
-                raise ValueError(f"step {number}, {steps[number]}: the tensor executor takes parts that do not overlap")
 
     @cached_property
     def moved_costs(self) -> list[int]:
@@ -243,8 +221,6 @@ class Plan:
 
     def _part_of_parameter(self, number: int, step: Step, rows: list[dict[str, int]]) -> dict[str, int]:
         whole = rows[step.inputs[0]]
-        if whole["place"] != Place.PARAMETER:
-            raise ValueError(f"step {number}, {step}: the tensor executor takes parts of parameters only")
         (top, bottom), (left, right) = ((0, 1), *step.attributes["ranges"])[-2:]
         offset = whole["offset"] + top * whole["row"] + left
         return whole | {
@@ -255,8 +231,6 @@ class Plan:
         """Takes room on the tapes for a step. A cost has one column, and room for what it caches."""
         is_cost = number in self._cost_numbers
         per_sample = 1 if is_cost else int(np.prod(step.shape[1:-1], dtype=np.intp))
-        if step.shape[0] != self.program.samples:
-            raise ValueError(f"step {number}, {step}: the tensor executor keeps samples apart, not {step.shape}")
         width = padded(rows[step.inputs[0]]["columns"] if is_cost else step.shape[-1])
         room = per_sample * self.samples * spread(width)
         found = {
@@ -322,6 +296,12 @@ class Plan:
             node._replace(level=last) if leaves[node.tensor]["place"] == Place.PARAMETER else node for node in nodes
         ]
         return nodes, structured(PULL, pulls)
+
+    def _scheduled(self, name: str, nodes: Callable[[], Sequence[Node]], samples: int, n_threads: int) -> Schedule:
+        key = name, samples, n_threads
+        if key not in self._schedules:
+            self._schedules[key] = self._schedule(nodes(), samples, n_threads)
+        return self._schedules[key]
 
     def _schedule(self, nodes: Sequence[Node], samples: int, n_threads: int) -> Schedule:
         """Cuts the nodes of each wave into parts: the larger side of a matrix, in multiples of REGION."""

@@ -228,6 +228,15 @@ class Program:
         return [number for number, step in enumerate(self.steps) if isinstance(step.primitive, Cost)]
 
     @property
+    def needed(self) -> list[int]:
+        """The numbers of the costs and of all steps on which they depend, in order."""
+        needed = set(self.costs)
+        for number, step in reversed(list(enumerate(self.steps))):
+            if number in needed:
+                needed.update(step.inputs)
+        return sorted(needed)
+
+    @property
     def size(self) -> int:
         """The number of parameters, counted entry by entry."""
         return sum(int(np.prod(self.steps[number].shape, dtype=np.intp)) for number in self.parameters)
