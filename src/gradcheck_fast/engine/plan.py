@@ -131,8 +131,13 @@ class Plan:
 
     def backward(self, samples: int, n_threads: int, parameters: bool = True) -> Schedule:
         """Returns the schedule of what comes back to each tensor that the parameters reach, and to the parameters."""
-        is_wanted = lambda tensor: parameters or self._tensors[tensor]["place"] != Place.PARAMETER
-        nodes = lambda: [node for node in self._backward_nodes[0] if is_wanted(node.tensor)]
+
+        def nodes() -> list[Node]:
+            found, _ = self._backward_nodes
+            if parameters:
+                return found
+            return [node for node in found if self._tensors[node.tensor]["place"] != Place.PARAMETER]
+
         return self._scheduled(f"backward, {parameters}", nodes, samples, n_threads)
 
     def read(self, tape: NDArray[np.float64], which: str, samples: int) -> dict[int, NDArray[np.float64]]:
