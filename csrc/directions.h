@@ -1,6 +1,6 @@
 /* Random directions: numbers that depend on nothing but the seed and their place, so that any part can be drawn alone.
  *
- *     u, v = the halves of mix(seed + (i + 1) GOLDEN), as signed 32-bit integers
+ *     u, v = the halves of mix(mix(seed) + (i + 1) GOLDEN), as signed 32-bit integers
  *     r[i] = scale (u + v), or scale (u - v)
  *
  * mix is the finaliser of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014, with
@@ -25,8 +25,8 @@ static ALWAYS_INLINE uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-static ALWAYS_INLINE double drawn(uint64_t seed, ptrdiff_t i, double sign) {
-    uint64_t bits = mix(seed + ((uint64_t)i + 1) * GOLDEN);
+static ALWAYS_INLINE double drawn(uint64_t stream, ptrdiff_t i, double sign) {
+    uint64_t bits = mix(stream + ((uint64_t)i + 1) * GOLDEN);
     return (double)(int32_t)(bits >> 32) + sign * (double)(int32_t)bits;
 }
 
@@ -35,14 +35,15 @@ static double draw(ptrdiff_t begin, ptrdiff_t end, uint64_t seed, double sign, d
                    double *out) {
     double sums[SUMS] = {0.0}, total = 0.0;
     ptrdiff_t n = end - begin, i = 0;
+    uint64_t stream = mix(seed); /* or the numbers of one seed would be those of another, shifted */
     for (; i + SUMS <= n; i += SUMS)
         IGNORE_ALIASING for (ptrdiff_t k = 0; k < SUMS; k++) {
-            double r = scale * drawn(seed, begin + i + k, sign);
+            double r = scale * drawn(stream, begin + i + k, sign);
             out[i + k] = r;
             sums[k] += weights[i + k] * r;
         }
     for (; i < n; i++) {
-        out[i] = scale * drawn(seed, begin + i, sign);
+        out[i] = scale * drawn(stream, begin + i, sign);
         total += weights[i] * out[i];
     }
     for (ptrdiff_t k = 0; k < SUMS; k++) total += sums[k];

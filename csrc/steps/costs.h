@@ -17,7 +17,7 @@
                                              const double *cache, ptrdiff_t stride, const double *plus,            \
                                              const double *minus, double change[2])
 
-/* out[k] = (cost(x[k] + h) - cost(x[k] - h)) / 2h */
+/* out[k] = (cost(x[k] + h) - cost(x[k] - h)) / 2h; where a cost has a singularity, h is in units of the distance to it */
 #define COST_SLOPES(NAME)                                                                                          \
     static void NAME##_slopes(ptrdiff_t n, const double *x, const double *target, double constant,                 \
                               const double *cache, ptrdiff_t stride, double h, double *out)
@@ -25,8 +25,12 @@
 /* Whole panels vectorise: beyond n, d is zero, and so is a separable cost's difference; the rest is readable. */
 static ALWAYS_INLINE ptrdiff_t whole_panels(ptrdiff_t n) { return (n + GF_PANEL - 1) / GF_PANEL * GF_PANEL; }
 
-/* A cost that is a sum over k of e(x, y), x and y being x[k] and target[k]: written as its two scalar functions. */
-#define SEPARABLE_COST(NAME, VALUE, DIFFERENCE)                                                          \
+/* The step of a slope, for a distance to the nearest singularity; at one, h itself. */
+static ALWAYS_INLINE double slope_step(double h, double distance) { return distance > 0.0 ? h * distance : h; }
+
+/* A cost that is a sum over k of e(x, y), x and y being x[k] and target[k]: written as its two scalar functions, and the
+ * distance of x[k] to the nearest singularity, or 1. */
+#define SEPARABLE_COST(NAME, SIZE, VALUE, DIFFERENCE)                                                    \
     static ALWAYS_INLINE double NAME##_of(double x, double y, double constant) {                         \
         UNUSED(constant);                                                                                \
         return VALUE;                                                                                    \
@@ -60,16 +64,17 @@ static ALWAYS_INLINE ptrdiff_t whole_panels(ptrdiff_t n) { return (n + GF_PANEL 
     COST_SLOPES(NAME) {                                                                                  \
         UNUSED(cache), UNUSED(stride);                                                                   \
         IGNORE_ALIASING for (ptrdiff_t k = 0; k < n; k++) {                                              \
-            double plus = NAME##_difference_of(x[k], target[k], constant, h);                            \
-            out[k] = (plus - NAME##_difference_of(x[k], target[k], constant, -h)) / (2.0 * h);           \
+            double step = slope_step(h, SIZE);                                                           \
+            double plus = NAME##_difference_of(x[k], target[k], constant, step);                         \
+            out[k] = (plus - NAME##_difference_of(x[k], target[k], constant, -step)) / (2.0 * step);     \
         }                                                                                                \
     }
 
 /* c (y - x)^2:  c d (d - 2 (y - x)) */
-SEPARABLE_COST(squared_error, constant *(y - x) * (y - x), constant *d *(d - 2.0 * (y - x)))
+SEPARABLE_COST(squared_error, 1.0, constant *(y - x) * (y - x), constant *d *(d - 2.0 * (y - x)))
 
 /* |x - y| = max(x - y, 0) + max(y - x, 0), each by case */
-SEPARABLE_COST(absolute_error, fabs(x - y), positive_part_difference(x - y, d) + positive_part_difference(y - x, -d))
+SEPARABLE_COST(absolute_error, 1.0, fabs(x - y), positive_part_difference(x - y, d) + positive_part_difference(y - x, -d))
 
 /* Huber, r = x - y: r^2/2 within [-c, c], c (|r| - c/2) outside, that is with t = clip(r, -c, c)
  *     t^2/2 + c max(r - c, 0) + c max(-r - c, 0),
@@ -83,7 +88,7 @@ static ALWAYS_INLINE double huber_loss_difference(double r, double c, double d) 
     return inner * (t + 0.5 * inner) +
            c * (positive_part_difference(r - c, d) + positive_part_difference(-r - c, -d));
 }
-SEPARABLE_COST(huber, huber_loss(x - y, constant), huber_loss_difference(x - y, constant, d))
+SEPARABLE_COST(huber, 1.0, huber_loss(x - y, constant), huber_loss_difference(x - y, constant, d))
 
 /* Binary cross-entropy of a logit: (1 - y) softplus(x) + y softplus(-x) */
 static ALWAYS_INLINE double binary_logit(double x, double y) {
@@ -95,7 +100,7 @@ static ALWAYS_INLINE double binary_logit_difference(double x, double y, double d
     return (1.0 - y) * softplus_difference_of(ANY, x, s.plus, s.minus, d) +
            y * softplus_difference_of(ANY, -x, s.minus, s.plus, -d);
 }
-SEPARABLE_COST(binary_cross_entropy_logits, binary_logit(x, y), binary_logit_difference(x, y, d))
+SEPARABLE_COST(binary_cross_entropy_logits, 1.0, binary_logit(x, y), binary_logit_difference(x, y, d))
 
 /* -w log x, and its difference -w log1p(d/x); nothing at all where w = 0 or d = 0, even if x is 0 there */
 static ALWAYS_INLINE double weighted_log(double w, double x) { return w == 0.0 ? 0.0 : -w * log_positive(x); }
@@ -104,11 +109,11 @@ static ALWAYS_INLINE double weighted_log_difference(double w, double x, double d
 }
 
 /* Binary cross-entropy of a probability: -y log x - (1 - y) log(1 - x) */
-SEPARABLE_COST(binary_cross_entropy_probabilities, weighted_log(y, x) + weighted_log(1.0 - y, 1.0 - x),
+SEPARABLE_COST(binary_cross_entropy_probabilities, x[k] < 0.5 ? x[k] : 1.0 - x[k], weighted_log(y, x) + weighted_log(1.0 - y, 1.0 - x),
                weighted_log_difference(y, x, d) + weighted_log_difference(1.0 - y, 1.0 - x, -d))
 
 /* Cross-entropy of probabilities with target rows: -sum_k y_k log x_k */
-SEPARABLE_COST(cross_entropy_probabilities, weighted_log(y, x), weighted_log_difference(y, x, d))
+SEPARABLE_COST(cross_entropy_probabilities, x[k], weighted_log(y, x), weighted_log_difference(y, x, d))
 
 /* Cross-entropy of probabilities with a class c = target[0]: -log x_c */
 COST_VALUE(cross_entropy_probabilities_class) {
@@ -125,7 +130,8 @@ COST_SLOPES(cross_entropy_probabilities_class) {
     ptrdiff_t c = (ptrdiff_t)target[0];
     UNUSED(constant), UNUSED(cache), UNUSED(stride);
     memset(out, 0, (size_t)n * sizeof(double));
-    out[c] = (weighted_log_difference(1.0, x[c], h) - weighted_log_difference(1.0, x[c], -h)) / (2.0 * h);
+    double step = slope_step(h, x[c]);
+    out[c] = (weighted_log_difference(1.0, x[c], step) - weighted_log_difference(1.0, x[c], -step)) / (2.0 * step);
 }
 
 /* Cross-entropy of logits with target rows y: sum_k y_k (log sum_j e^(x_j) - x_k). With p = softmax(x), Y = sum_k y_k

@@ -16,7 +16,6 @@
 #define TILE_ROWS 12
 #define PANELS_AT_ONCE 8
 #define PACKED_PANEL (INNER_AT_ONCE * GF_PANEL)
-#define PACKED_ROWS (INNER_AT_ONCE * TILE_ROWS)
 
 /* A factor: entry (i, j) is at[i * row + j * column], plus scale times the same entry of `more` if that is not NULL. */
 typedef struct {

@@ -36,7 +36,7 @@ static void softmax_back(const gf_step *step, ptrdiff_t k, const gf_region *regi
         double *back = at(z, z->back, i, 0), largest_up = 1.0;
         for (ptrdiff_t j = 0; j < n; j++) largest_up = fabs(up[j]) > largest_up ? fabs(up[j]) : largest_up;
         double step_along = h / largest_up;
-        /* in pieces of scratch memory only if the row is longer than that: it is not, for the plan says so */
+        /* three padded rows of scratch memory, which has room for four of the widest tensor (plan.py) */
         double *d = scratch, *plus = scratch + panels, *minus = scratch + 2 * panels;
         scale_into(n, step_along, up, d, 0);
         softmax_difference(n, p, d, plus);

@@ -10,6 +10,7 @@ import gradcheck_fast as gf
 from gradcheck_fast.engine import engine as module
 from gradcheck_fast.engine._tape import fill_slopes
 from gradcheck_fast.kernels import _kernels
+from gradcheck_fast.numerical.gradient import NEAR_KINK
 from gradcheck_fast.running.runner import Runner
 
 METHODS = ("units", "incremental")
@@ -76,7 +77,7 @@ def slopes_of(case, h=2.0**-40):
         engine._fill(chunk, packed, 1)
         _, odd = engine._compiled_unit_routes
         slopes, near = np.zeros((len(chunk.tape), engine.tables.slope_stride)), np.zeros(chunk.count, np.uint8)
-        fill_slopes(odd, chunk, h, slopes, near, 2)
+        fill_slopes(odd, chunk, h, NEAR_KINK, slopes, near, 2)
     return near.astype(bool)
 
 
@@ -89,7 +90,7 @@ def test_samples_near_a_kink_have_two_rows(name, distance):
     X = np.concatenate([kinks, kinks + 0.25])[:, np.newaxis]
     params = net.init(0) | {"W1": np.ones((1, 1)), "b1": np.full(1, distance)}
     near = slopes_of(Case(net, params, X, np.zeros_like(X)))
-    assert (near == ([distance < 2.0**-32] * len(kinks) + [False] * len(kinks))).all()
+    assert (near == ([distance < NEAR_KINK] * len(kinks) + [False] * len(kinks))).all()
 
 
 def test_samples_on_a_kink_of_the_cost_have_two_rows_and_masked_ones_have_not():

@@ -242,11 +242,12 @@ class _Check(NamedTuple):
 
     def along_directions(self) -> Report:
         """Compares all entries of each array at once, along random directions."""
-        costs, noticed = self.problem.costs_at(self.params, self.runner.n_threads), list[str]()
+        problem, threads, noticed = self.problem, self.runner.n_threads, list[str]()
+        costs = problem.costs_at(self.params, threads)
+        change = partial(problem.change, n_threads=threads) if knows_changes(problem) else None
         found = compare_along_directions(
             costs.cost, self.params, self.analytic, self.options.tolerances, step=self.options.step,
-            seed=self.options.seed, runner=self.runner, is_wrong=partial(self._are_wrong, noticed),
-            change=self.problem.change if knows_changes(self.problem) else None,
+            seed=self.options.seed, runner=self.runner, change=change, is_wrong=partial(self._are_wrong, noticed),
         )  # fmt: skip
         notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed)))
         diagnoses = self._explain(found.drawn, found.comparison)

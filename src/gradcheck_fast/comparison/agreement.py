@@ -49,7 +49,8 @@ def agreement(analytic: Packed, numerical: Numerical, n_threads: int) -> Compari
     for (name, part, shape), relative, row in zip(arrays, relatives, found.tolist(), strict=True):
         difference, total, square, largest, beyond, zeros = row
         size = part.stop - part.start
-        if not ((math.isfinite(difference + total) and square > _SAFE_SQUARES) or (zeros == size and largest == 0.0)):
+        lost = square <= _SAFE_SQUARES and not (zeros == size and largest == 0.0)
+        if lost or not math.isfinite(difference + total):
             return None
         tolerance = _Relative(part, relative, relative * math.sqrt(square / max(size, 1)))
         if beyond > tolerance.atol:

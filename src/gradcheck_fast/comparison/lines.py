@@ -166,9 +166,9 @@ def check_along(probe: Probe, table: Table, tolerance: Tolerance, step: float | 
         if number not in lines:
             add(number, h)
     typical = _typical(lines.values())
-    if 4.0 * h < pilot.step and pilot.step * typical > h * pilot.third:
+    wider = 4.0 * h < pilot.step and pilot.step * typical > h * pilot.third
+    if wider and probe.learns(max(pilot.third, typical)):
         # a smaller step has made the bars wider: they come from rounding, not from truncation or kinks
-        probe.noise = max(pilot.third, typical)
         return check_along(probe, table, tolerance, step)
     allowed = tolerance.of_part(table, WHOLE)
     bars = _bars(probe, lines)

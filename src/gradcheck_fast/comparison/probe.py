@@ -198,6 +198,11 @@ class Probe:
     def _moved(self) -> NDArray[np.float64]:
         return self._theta.copy()
 
+    def learns(self, noise: float) -> bool:
+        """Takes the noise to be as large as that, and returns whether other steps follow from it."""
+        self.noise = noise
+        return True
+
     def step(self, accuracy: float, scale: float) -> float:
         """Returns the smallest h at which rounding makes no wider bar than `accuracy`, from `SMALLEST` to `LARGEST`."""
         wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
@@ -251,6 +256,10 @@ class ExactProbe(Probe):
     def accuracy(self) -> float:
         """How accurately slopes are to be found, relative to ‖g‖: smaller steps are tried only beyond this."""
         return EXACT_ACCURACY
+
+    def learns(self, noise: float) -> bool:
+        """Returns that no other steps follow: what third differences show is not made by a rounded cost."""
+        return False
 
     def step(self, accuracy: float, scale: float) -> float:
         """Returns the step of difference arithmetic, in units of `scale`."""

@@ -27,7 +27,7 @@ def draw(Py_ssize_t seed, Py_ssize_t number, const Py_ssize_t[::1] ends, const d
     cdef Py_ssize_t k, b, begin = 0, blocks, end, threads
     cdef double scale, sign = -1.0 if number % 2 else 1.0
     cdef double[::1] sums = np.zeros(out.shape[0] // BLOCK + 1)
-    cdef uint64_t stream = <uint64_t>seed * 0x9E3779B97F4A7C15u + <uint64_t>(number // 2) * 0xD1342543DE82EF95u
+    cdef uint64_t stream = (<uint64_t>seed << 20) + <uint64_t>(number // 2)  # each pair of directions has one
     cdef double total = 0.0
     for k in range(ends.shape[0]):
         end = ends[k]

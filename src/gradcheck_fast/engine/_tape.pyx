@@ -9,8 +9,6 @@ from gradcheck_fast.engine._program cimport COST, ELEMENTWISE, CompiledProgram, 
 from gradcheck_fast.engine._values cimport forward, included
 from gf_kernels cimport gf_cost, gf_elementwise
 
-#: Values on a kink, or nearer to it than this times the size of the kink (or 1), count as lying on it.
-cdef double NEAR_KINK = 2.0 ** -32
 
 
 cdef class Chunk:
@@ -39,21 +37,20 @@ def fill_tape(CompiledProgram program, const double[::1] theta, Chunk chunk, dou
             &chunk.tape_view[first, 0], &costs[first], 1)
 
 
-def fill_slopes(CompiledProgram program, Chunk chunk, double h, double[:, ::1] slopes, unsigned char[::1] near,
-                Py_ssize_t n_threads):
+def fill_slopes(CompiledProgram program, Chunk chunk, double h, double distance, double[:, ::1] slopes,
+                unsigned char[::1] near, Py_ssize_t n_threads):
     """Writes the slopes of all elementwise steps and costs at the values of a chunk: differences with the step h.
 
-    Of a sample in which a value lies within h of a kink, or as near to it as rounding might carry it, `near` becomes 1,
-    and its slopes are not complete.
+    Of a sample in which a value lies within that distance of a kink `near` becomes 1, and its slopes are not complete.
     """
     cdef Py_ssize_t n
     for n in prange(chunk.count, schedule="static", num_threads=n_threads, nogil=True):
         near[n] = fill_row(program, &chunk.tape_view[n, 0], row_pointer(chunk.targets, chunk.begin + n), h,
-                           &slopes[n, 0])
+                           distance, &slopes[n, 0])
 
 
 cdef bint fill_row(CompiledProgram program, const double *tape, const double *targets, double h,
-                   double *slopes) noexcept nogil:
+                   double distance, double *slopes) noexcept nogil:
     cdef Py_ssize_t k, c
     cdef const Step *step
     cdef const double *x
@@ -69,7 +66,7 @@ cdef bint fill_row(CompiledProgram program, const double *tape, const double *ta
         if step.kind == ELEMENTWISE:
             operation = &program.kernels.elementwise[step.operation]
             for c in range(operation.kinks):
-                if nears(step.width, x, NULL, operation.kink[c], h):
+                if nears(step.width, x, NULL, operation.kink[c], distance):
                     return True
             operation.slopes(step.padded, x, tape + step.offset, step.padded, h, out)
             continue
@@ -77,7 +74,7 @@ cdef bint fill_row(CompiledProgram program, const double *tape, const double *ta
         if not included(program, step, tape):
             continue
         cost = &program.kernels.costs[step.operation]
-        if cost.kink and nears(step.width, x, targets + step.second, 0.0, h):
+        if cost.kink and nears(step.width, x, targets + step.second, 0.0, distance):
             return True
         cost.slopes(step.width, x, targets + step.second, step.constant, tape + step.offset, step.padded, h, out)
         for c in range(step.width):
@@ -85,11 +82,9 @@ cdef bint fill_row(CompiledProgram program, const double *tape, const double *ta
     return False
 
 
-cdef bint nears(Py_ssize_t width, const double *x, const double *target, double kink, double h) noexcept nogil:
+cdef bint nears(Py_ssize_t width, const double *x, const double *target, double kink, double distance) noexcept nogil:
     cdef Py_ssize_t c
-    cdef double at
     for c in range(width):
-        at = kink if target == NULL else target[c]
-        if fabs(x[c] - at) <= max(h, NEAR_KINK * max(1.0, fabs(at))):
+        if fabs(x[c] - (kink if target == NULL else target[c])) <= distance:
             return True
     return False

@@ -78,8 +78,8 @@ PART: np.dtype[np.void] = np.asarray(<Part[:1]>&_part).dtype
 WAVE: np.dtype[np.void] = np.asarray(<Wave[:1]>&_wave).dtype
 #: The doubles of scratch memory that a thread needs, at least.
 SCRATCH: int = GF_SCRATCH
-#: After this much work, in regions, the executor looks whether Ctrl-C was pressed.
-cdef Py_ssize_t WAVES_AT_ONCE = 16
+#: After this many waves, none of which takes long, the executor looks whether Ctrl-C was pressed.
+cdef Py_ssize_t WAVES_AT_ONCE = 4
 
 
 cdef class TensorProgram:

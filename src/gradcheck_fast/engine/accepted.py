@@ -6,7 +6,7 @@ that with parameters, which have none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,8 @@ def require_accepted(program: Program) -> None:
     of_parameters = {number for number, step in enumerate(steps) if step.name in (PARAMETER.name, SLICE.name)}
     for number, step in enumerate(steps):
         refused = f"step {number}, {step}: the tensor executor"
+        if step.name == PARAMETER.name and len(step.shape) not in (1, 2):
+            raise ValueError(f"{refused} takes parameters of one or two axes, not {step.shape}")
         if step.name in (INPUT.name, PARAMETER.name):
             continue
         if step.name == SLICE.name:
@@ -54,20 +56,15 @@ def require_accepted(program: Program) -> None:
 
 def _require_apart(program: Program) -> None:
     """Raises a ValueError if parts of a parameter overlap: what comes back to both is written at the same time."""
-    readers: dict[int, list[int]] = {number: [] for number in program.parameters}
-    needed = program.needed
-    for number in needed:
-        for source in program.steps[number].inputs:
-            if source in readers:
-                readers[source].append(number)
-    for number, found in readers.items():
-        parts = [program.steps[reader] for reader in found if program.steps[reader].name == SLICE.name]
-        if not parts:
-            continue
-        covered = np.zeros(program.steps[number].shape, np.int8)
-        for part in parts:
-            covered[tuple(slice(*ends) for ends in part.attributes["ranges"])] += 1
-        if len(parts) < len(found) or covered.max(initial=0) > 1:
-            raise ValueError(
-                f"step {number}, {program.steps[number]}: the tensor executor takes parts that do not overlap"
-            )
+    steps = program.steps
+    covered = {number: np.zeros(steps[number].shape, np.int8) for number in program.parameters}
+    read = {source for number in program.needed if steps[number].name != SLICE.name for source in steps[number].inputs}
+    views: dict[int, Any] = dict(covered)
+    for number, step in enumerate(steps):
+        if step.name == SLICE.name:
+            views[number] = step.primitive.value([views[k] for k in step.inputs], **step.attributes)
+        if number in read and number in views:
+            views[number][...] += 1
+    for number, counts in covered.items():
+        if counts.max(initial=0) > 1:
+            raise ValueError(f"step {number}, {steps[number]}: the tensor executor takes parts that do not overlap")

@@ -21,8 +21,9 @@ from gradcheck_fast.engine.layout import PANEL, aligned
 from gradcheck_fast.engine.memory import Memory
 from gradcheck_fast.engine.plan import Plan
 from gradcheck_fast.kernels.instruction_sets import instruction_set
-from gradcheck_fast.numerical.gradient import EXACT_STEP
+from gradcheck_fast.numerical.gradient import NEAR_KINK
 from gradcheck_fast.program import twin
+from gradcheck_fast.program.steps.affine import AFFINE
 from gradcheck_fast.program.steps.movement import SLICE
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.threads import resolve
@@ -86,6 +87,16 @@ class TensorEngine:
         steps = self.program.steps
         once = sum(step.primitive.work([steps[k].shape for k in step.inputs], **step.attributes) for step in steps)
         return PASSES * once
+
+    @cached_property
+    def units_work(self) -> float:
+        """Roughly the operations of perturbing every unit of every sample: for each, all that comes after it."""
+        steps, after, total = self.program.steps, 0.0, 0.0
+        for step in reversed(steps):
+            if step.name == AFFINE.name:
+                total += 2.0 * step.shape[-1] * after
+            after += step.primitive.work([steps[k].shape for k in step.inputs], **step.attributes)
+        return total
 
     @cached_property
     def chunk_samples(self) -> int:
@@ -203,12 +214,12 @@ class Point:
         """Adds the derivatives of the cost of one share of the samples to `gradient`, which holds zeros.
 
         They are chained from central differences, with the step h, of single steps. Returns how many values lie on
-        kinks: within h, or within `EXACT_STEP` where h is smaller.
+        kinks: within h, or within `NEAR_KINK` where h is smaller.
         """
         kinks = 0
         for k, chunk in enumerate(self.chunks(share)):
             self.chain_chunk(chunk, h, gradient, k > 0)
-            kinks += self._kinks(chunk, max(h, EXACT_STEP))
+            kinks += self._kinks(chunk, max(h, NEAR_KINK))
         return kinks
 
     def along(self, direction: NDArray[np.float64], scales: Sequence[float]) -> NDArray[np.float64]:
@@ -330,7 +341,7 @@ def chain(point: Point, h: float, runner: Runner) -> tuple[NDArray[np.float64], 
 
     shares = _Shares(point.engine, point.theta, h, point.n_threads)
     runner.run(Job(("chain", point.theta, h), count, (found, kinks), here, shares, put))
-    total: NDArray[np.float64] = found[0]
+    total: NDArray[np.float64] = found[0] if count == 1 else found[0].copy()  # the others are let go
     for more in found[1:]:
         total += more
     return total, int(kinks.sum())
@@ -345,7 +356,7 @@ def spreads(point: Point, h: float) -> NDArray[np.float64]:
     program, total = point.engine.program, np.zeros(point.engine.program.size)
     views = program.leaves(total, point.engine.inputs, point.engine.targets)
     for chunk in point.chunks():
-        found = twin.spreads(program, chunk.values, point.sensitivities(chunk, h), max(h, EXACT_STEP))
+        found = twin.spreads(program, chunk.values, point.sensitivities(chunk, h), max(h, NEAR_KINK))
         for number in program.parameters:
             if number in found:
                 views[number][...] += found[number]

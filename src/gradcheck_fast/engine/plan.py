@@ -29,6 +29,8 @@ REGION = 48
 ALONE_WORK = 60_000.0
 #: A part has at least this much estimated work.
 LEAST_WORK = 30_000.0
+#: A wave has no more estimated work than this: about 10 ms.
+MOST_WORK = 1e9
 #: A wave has at most this many parts for each thread, so that a thread that is held up does not hold up the others.
 PARTS_PER_THREAD = 2
 
@@ -318,17 +320,19 @@ class Plan:
         for level in sorted(by_level):
             begin, wave = len(parts), by_level[level]
             total = samples * sum(node.work for node in wave)
-            least = max(LEAST_WORK, total / (PARTS_PER_THREAD * n_threads))
+            least = max(LEAST_WORK, min(total, MOST_WORK) / (PARTS_PER_THREAD * n_threads))
             alone = n_threads == 1 or total < ALONE_WORK
             for node in wave:
                 tensor = self._tensors[node.tensor]
                 rows, columns = tensor["per_sample"] * samples or tensor["rows"], tensor["columns"]
                 head = node.tensor, node.step, node.pulls
-                count = 1 if alone else int(max(1.0, samples * node.work / least + 0.5))
+                count = 1 if alone and total < MOST_WORK else int(max(1.0, samples * node.work / least + 0.5))
                 by_rows = node.whole_rows or rows >= columns
                 for first, last in _cut(rows if by_rows else columns, count):
                     parts.append((*head, first, last, 0, columns) if by_rows else (*head, 0, rows, first, last))
-            waves.append((begin, len(parts), alone))
+            # a long wave is cut into several, one after the other, so that Ctrl-C is looked for between them
+            each = -(-(len(parts) - begin) // max(1, int(total / MOST_WORK)))
+            waves += [(first, min(first + each, len(parts)), alone) for first in range(begin, len(parts), each)]
         return Schedule(np.array(parts, PART), np.array(waves, WAVE))
 
 

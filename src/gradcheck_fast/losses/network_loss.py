@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 #: ``auto`` perturbs units, or the entries that are wanted, where that takes no more than this many estimated
 #: operations: less than about 50 ms with two threads.
 NOTICED_WORK = 5e9
+#: How many times that the operations must be by a rough count, for the perturbations not even to be planned.
+SURELY_NOTICED = 4.0
 #: At kinks that is done for the entries that a kink reaches, if it takes no more than this many operations.
 KINK_WORK = 5e10
 
@@ -250,8 +252,8 @@ class NetworkLoss:
 
     def _chosen(self, entries: NDArray[np.intp] | None) -> str:
         """Returns the method of ``auto``: the most independent evidence that takes no longer than a user notices."""
-        if entries is None and self._tensors.work > NOTICED_WORK:
-            return "chain"  # the others take longer still
+        if entries is None and self._tensors.units_work > SURELY_NOTICED * NOTICED_WORK:
+            return "chain"  # without a plan of perturbations, which may take longer than the chain
         cheaper = self._cheaper(entries)
         return cheaper if self._engine.work(cheaper, entries) <= NOTICED_WORK else "chain"
 

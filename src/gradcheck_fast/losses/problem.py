@@ -86,7 +86,9 @@ class HasSamples(Protocol):
 class KnowsChanges(Protocol):
     """A problem that can tell how much its cost changes, without subtracting two costs."""
 
-    def change(self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float) -> float:
+    def change(
+        self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float, n_threads: int = 1
+    ) -> float:
         """Gives the exact change of the cost when the flat parameters `theta` move by step times direction."""
 
 

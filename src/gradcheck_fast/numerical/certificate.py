@@ -23,11 +23,13 @@ class Certificate(NamedTuple):
         By how much the exact difference of one large step is off the difference of two costs, over the larger of the
         costs. A wrong difference of a step would show there.
     large_allowed : float
-        The largest such number that is taken for rounding.
+        The largest such number that is taken for rounding; infinite if no large step stays in the domain.
     power : float
         An error of this part of any one array of the gradient would have been seen, with `PROBABILITY`.
     fault : str
-        If the certificate does not hold: the step at which the gradient and the differences part.
+        If the certificate does not hold: the step at which the gradient and the differences part, if one was found.
+    beside_kinks : bool
+        Whether values lie on kinks. Then a gradient that was chained at parameters close by was compared.
     """
 
     directions: int
@@ -37,16 +39,18 @@ class Certificate(NamedTuple):
     large_allowed: float
     power: float
     fault: str = ""
+    beside_kinks: bool = False
 
     @property
     def complaint(self) -> str:
         """What to tell the user if the certificate does not hold; "" if it does."""
         if self.holds:
             return ""
+        where = self.fault or "no single step was found to differ from its rules"
         return (
             "the chained gradient is not used, for differences of the whole cost do not confirm it (off by "
-            f"{max(self.agreement, self.large):.1e}). They part at {self.fault}. This is a fault of gradcheck_fast: "
-            "please report it, with the network; method='units' and method='incremental' do without the chain"
+            f"{max(self.agreement, self.large):.1e}): {where}. This is a fault of gradcheck_fast: please "
+            "report it, with the network; method='units' and method='incremental' do without the chain"
         )
 
     @property

@@ -24,6 +24,9 @@ EXACT_STEP = 2.0**-40
 #: The steps that difference arithmetic tries, one after the other: a network that multiplies differences by huge
 #: factors may overflow with the first.
 EXACT_STEPS = (EXACT_STEP, 2.0**-70, 2.0**-130)
+#: A value that is no farther from a kink than this, or than the step, counts as lying on it: rounding may have put it
+#: there, or moved it away.
+NEAR_KINK = 2.0**-32
 #: The steps of slopes that are chained. They are smaller, so that even where the curvature jumps truncation is below
 #: rounding: no difference passes through other steps, so that none can be lost.
 CHAIN_STEPS = (2.0**-60, 2.0**-130)

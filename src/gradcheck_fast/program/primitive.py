@@ -149,20 +149,36 @@ def entrywise_slope(
     return up * slope
 
 
+#: Where the slopes to both sides of a kink are found, in units of the largest distance of a value that counts as on it.
+BOTH_SIDES = ((-3.0, -2.0), (2.0, 3.0))
+
+
 def entrywise_spread(
     difference: Callable[..., Reals], kinks: Callable[..., Reals], x: Sequence[Reals], k: int, up: Reals, half: Reals,
     h: float, **attributes: Any,
 ) -> Reals:  # fmt: skip
-    """Returns how far what goes back through a step that acts entry by entry may lie from `entrywise_slope`.
+    """Returns how far what goes back through a step that acts entry by entry may lie from `entrywise_slope`."""
 
-    If the slope is within g of c, and the sensitivity of the output within w of u, then their product is within
-    \\|c\\| w + g \\|u\\| + g w of c u.
+    def slope(begin: float, end: float) -> Reals:
+        ends: list[Reals] = []
+        for at in (begin, end):
+            d: list[Reals | None] = [None] * len(x)
+            d[k] = np.full_like(x[k], at * h)
+            ends.append(difference(x, d, **attributes))
+        return (ends[1] - ends[0]) / ((end - begin) * h)
+
+    at_kink = np.any(np.abs(kinks(x, **attributes)) <= h, axis=0)
+    left, right = (slope(*ends) for ends in BOTH_SIDES)
+    return spread_of_slopes(at_kink, slope(-1.0, 1.0), left, right, np.abs(up), half)
+
+
+def spread_of_slopes(at_kink: Any, slope: Reals, left: Reals, right: Reals, size: Reals, half: Reals) -> Reals:
+    """Returns how far slope times sensitivity may lie from a given product.
+
+    At a kink the given slope and the true one both lie between `left` and `right`; elsewhere both are `slope`. The
+    sensitivity lies within `half` of the given one, whose size is `size`. If the slope is within g of c, and the
+    sensitivity within w of u, then their product is within \\|c\\| w + g (\\|u\\| + w) of c u.
     """
-    d: list[Reals | None] = [None] * len(x)
-    d[k] = np.full_like(x[k], h)
-    plus = difference(x, d, **attributes)
-    d[k] = np.full_like(x[k], -h)
-    minus = difference(x, d, **attributes)
-    at_kink = (np.abs(kinks(x, **attributes)) <= h).any(axis=0)
-    gap = np.where(at_kink, np.abs(plus + minus) / (2.0 * h), 0.0)  # half of right slope minus left slope
-    return np.abs(plus - minus) / (2.0 * h) * half + gap * (np.abs(up) + half)
+    largest = np.where(at_kink, np.maximum(np.abs(left), np.abs(right)), np.abs(slope))
+    found: Reals = largest * half + np.where(at_kink, np.abs(right - left), 0.0) * (size + half)
+    return found

@@ -88,8 +88,9 @@ def certified(report: Findings) -> str:
     certificate = report.certificate
     if certificate is None or not certificate.holds:
         return ""
+    where = ", made beside the kinks" if certificate.beside_kinks else ""
     return (
-        f"certificate: along {certificate.directions} random directions the numerical gradient agrees with "
+        f"certificate{where}: along {certificate.directions} random directions the numerical gradient agrees with "
         f"differences of the whole loss to {certificate.agreement:.0e}; an error of {certificate.power:.0e} of any "
         f"array would have been seen with {100 * PROBABILITY:.0f} %"
     )

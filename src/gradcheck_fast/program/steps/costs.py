@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.primitive import SLOPE_STEP, Primitive, changes, require_inputs
+from gradcheck_fast.program.primitive import (
+    BOTH_SIDES,
+    SLOPE_STEP,
+    Primitive,
+    changes,
+    require_inputs,
+    spread_of_slopes,
+)
 from gradcheck_fast.program.steps.elementwise import (
     WORK,
     clip_difference,
@@ -78,9 +85,13 @@ def _work(shapes: Sequence[Shape], *, constant: float, scale: float) -> float:
 
 
 def _cost(
-    name: str, value: Value, difference: Difference, *, link: str = "", of_link: str = "", by_class: bool = False
-) -> Cost:
-    """Returns the cost with the kernel of that name; `separable` and kinks are taken from the kernels' table."""
+    name: str, value: Value, difference: Difference, *, link: str = "", of_link: str = "", by_class: bool = False,
+    distance: Callable[[Reals], Reals] = np.ones_like,
+) -> Cost:  # fmt: skip
+    """Returns the cost with the kernel of that name; `separable` and kinks are taken from the kernels' table.
+
+    ``distance(x)`` is that of x from the nearest singularity, where there is one: the unit of the steps of slopes.
+    """
     known = _kernels.COSTS[name]
 
     def shape(shapes: Sequence[Shape], *, constant: float, scale: float) -> Shape:
@@ -102,26 +113,24 @@ def _cost(
         """Differences the cost by each entry of a row while the others stay as they are, and multiplies by `up`."""
         if k != 0:
             raise ValueError(f"{name}: targets and masks are data, and have no sensitivity")
-        plus, minus = both_ways(x, SLOPE_STEP, constant)
-        return (up * counted(x, scale))[:, np.newaxis] * ((plus - minus) / (2.0 * SLOPE_STEP))
+        return (up * counted(x, scale))[:, np.newaxis] * slopes(x, -SLOPE_STEP, SLOPE_STEP, constant)
 
-    def both_ways(x: Sequence[Reals], h: float, constant: float) -> tuple[Reals, Reals]:
-        plus, minus = np.empty((2, *x[0].shape))
+    def slopes(x: Sequence[Reals], begin: float, end: float, constant: float) -> Reals:
+        """The slopes of the cost by each entry, between two places in units of the distance to a singularity."""
+        far = distance(x[0])
+        unit, found = np.where(far > 0.0, far, 1.0), np.empty_like(x[0])
         for column in range(x[0].shape[1]):
             d = np.zeros_like(x[0])
-            d[:, column] = h
-            plus[:, column] = difference(x[0], x[1], d, constant)
-            minus[:, column] = difference(x[0], x[1], -d, constant)
-        return plus, minus
+            d[:, column] = unit[:, column]
+            found[:, column] = difference(x[0], x[1], end * d, constant) - difference(x[0], x[1], begin * d, constant)
+        return found / ((end - begin) * unit)
 
     def spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, *, constant: float, scale: float) -> Reals:
-        plus, minus = both_ways(x, h, constant)
-        at_kink = (np.abs(kinks(x, constant=constant, scale=scale)) <= h).any(axis=0)
-        gap = np.where(at_kink, np.abs(plus + minus) / (2.0 * h), 0.0)  # half of right slope minus left slope
-        slope = np.abs(plus - minus) / (2.0 * h)
-        size, wide = np.abs(up)[:, np.newaxis], half[:, np.newaxis]
+        at_kink = np.any(np.abs(kinks(x, constant=constant, scale=scale)) <= h, axis=0)
+        left, right = (slopes(x, begin * h, end * h, constant) for begin, end in BOTH_SIDES)
+        middle, size, wide = slopes(x, -h, h, constant), np.abs(up)[:, np.newaxis], half[:, np.newaxis]
         scales = np.abs(np.reshape(counted(x, scale), (-1, 1)))
-        return np.asarray(scales * (slope * wide + gap * (size + wide)))
+        return np.asarray(scales * spread_of_slopes(at_kink, middle, left, right, size, wide))
 
     def kinks(x: Sequence[Reals], *, constant: float, scale: float) -> Reals:
         margin = x[0] - x[1] if known.kink else x[0]
@@ -213,6 +222,7 @@ PRIMITIVES = (
             lambda x, y, c: _weighted_log(y, x) + _weighted_log(1.0 - y, 1.0 - x),
             lambda x, y, d, c: _weighted_log_difference(y, x, d) + _weighted_log_difference(1.0 - y, 1.0 - x, -d),
         ),
+        distance=lambda x: np.minimum(x, 1.0 - x),
     ),
     _cost(
         "cross_entropy_logits",
@@ -232,6 +242,7 @@ PRIMITIVES = (
     _cost(
         "cross_entropy_probabilities",
         *_sum(lambda x, y, c: _weighted_log(y, x), lambda x, y, d, c: _weighted_log_difference(y, x, d)),
+        distance=lambda x: x,
     ),
     _cost(
         "cross_entropy_probabilities_class",
@@ -240,6 +251,7 @@ PRIMITIVES = (
             lambda x, y, d, c: _weighted_log_difference(_one_hot(x, y), x, d),
         ),
         by_class=True,
+        distance=lambda x: x,
     ),
 )
 #: All costs, by name.
