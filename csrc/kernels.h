@@ -60,9 +60,8 @@ typedef struct {
     /* of numbers d in each pair's column: of all +h, then, capacity apart, of all -h */
     void (*column_difference)(const gf_pairs *pairs, ptrdiff_t z, ptrdiff_t y, ptrdiff_t stride, const double *d,
                               double *out);
-    /* of n entries side by side: out = f(z + scale d) - f(z), and out = (f(z + h) - f(z - h)) / 2h */
-    void (*change)(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, const double *d, double scale,
-                   double *out);
+    /* of n entries side by side: out = f(z + d) - f(z), and out = (f(z + h) - f(z - h)) / 2h */
+    void (*change)(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, const double *d, double *out);
     void (*slopes)(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, double h, double *out);
 } gf_elementwise;
 
@@ -115,8 +114,8 @@ typedef struct {
     double *value;
     ptrdiff_t stride;  /* from the value to the first array that is cached with it, and from that to the next */
     double *back;      /* the derivative of the cost by each entry; NULL if it is not wanted */
-    double *change[2]; /* two differences of the tensor, each over its scale; NULL where there is none */
-    double scale[2];
+    double *change[2]; /* two differences of the tensor; NULL where there is none */
+    double scale[2];   /* what these are multiplied by: 1, but for parameters, which only affine steps read */
 } gf_tensor;
 
 /* A step: what it reads, what it writes, and its attributes, whose meaning is the primitive's. */
@@ -127,6 +126,11 @@ typedef struct {
     const ptrdiff_t *integers;
     const double *reals;
 } gf_step;
+
+/* The kinds of terms of an affine step. */
+#define GF_BIAS 0
+#define GF_MATRIX 1
+#define GF_DIAGONAL 2
 
 /* A part of a matrix. `begin` is a multiple of GF_PANEL. */
 typedef struct {

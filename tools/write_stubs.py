@@ -93,7 +93,6 @@ def enums(declared: str) -> str:
 
 def stub(source: str, declared: str) -> str:
     """The stub of a module, from its .pyx and its .pxd."""
-    source = re.sub(r"\bNOTHING\b", "-1", source)  # a default; what it stands for is an enum of C
     constants = "".join(f"{line}\n" for line in re.findall(r"^([A-Za-z]\w*: [^=\n]+?) =", source, re.M))
     body = enums(declared + source) + classes(source, declared) + constants + functions(source)
     own = set(re.findall(r"^(?:cdef )?class (\w+)", source, re.M))

@@ -10,8 +10,6 @@
 
 #include "tensors/product.h"
 
-enum { BIAS = 0, MATRIX = 1, DIAGONAL = 2 };
-
 static ALWAYS_INLINE factor matrix_at(const gf_tensor *tensor, const double *array, ptrdiff_t i, ptrdiff_t j) {
     return (factor){array + i * tensor->row + j, tensor->row, 1, NULL, 0.0};
 }
@@ -24,21 +22,21 @@ typedef struct {
 
 static term term_of(const gf_step *step, ptrdiff_t t) {
     ptrdiff_t k = 0;
-    for (ptrdiff_t before = 0; before < t; before++) k += step->integers[1 + before] == BIAS ? 1 : 2;
+    for (ptrdiff_t before = 0; before < t; before++) k += step->integers[1 + before] == GF_BIAS ? 1 : 2;
     ptrdiff_t kind = step->integers[1 + t];
-    return (term){kind, kind == BIAS ? NULL : input_of(step, k), input_of(step, kind == BIAS ? k : k + 1)};
+    return (term){kind, kind == GF_BIAS ? NULL : input_of(step, k), input_of(step, kind == GF_BIAS ? k : k + 1)};
 }
 
 /* out (m x n) = or += a region of the term, for other numbers in place of a and w */
 static void add_term(term t, const gf_region *region, double *a, factor w, double *out, ptrdiff_t row, double *scratch) {
     ptrdiff_t m = region->last - region->first, n = region->end - region->begin;
     w = part_of(w, 0, region->begin);
-    if (t.kind == MATRIX) {
+    if (t.kind == GF_MATRIX) {
         product(m, n, t.w->rows, matrix_at(t.a, a, region->first, 0), w, out, row, 1, scratch);
         return;
     }
     for (ptrdiff_t i = 0; i < m; i++) {
-        const double *factors = t.kind == DIAGONAL ? at(t.a, a, region->first + i, region->begin) : NULL;
+        const double *factors = t.kind == GF_DIAGONAL ? at(t.a, a, region->first + i, region->begin) : NULL;
         IGNORE_ALIASING for (ptrdiff_t j = 0; j < n; j++) {
             double own = w.more ? w.at[j] + w.scale * w.more[j] : w.at[j];
             out[i * row + j] += factors ? factors[j] * own : own;
@@ -94,15 +92,15 @@ static void affine_back(const gf_step *step, ptrdiff_t k, const gf_region *regio
                         double *scratch) {
     const gf_tensor *y = output_of(step), *to = input_of(step, k);
     ptrdiff_t t = 0, before = 0, m = region->last - region->first, n = region->end - region->begin;
-    while (before + (step->integers[1 + t] != BIAS) < k) before += step->integers[1 + t++] == BIAS ? 1 : 2;
+    while (before + (step->integers[1 + t] != GF_BIAS) < k) before += step->integers[1 + t++] == GF_BIAS ? 1 : 2;
     term own = term_of(step, t);
     double *out = at(to, to->back, region->first, region->begin);
-    int is_parameter = own.kind == BIAS || k == before + 1;
+    int is_parameter = own.kind == GF_BIAS || k == before + 1;
     UNUSED(h);
-    if (own.kind == MATRIX && is_parameter) {
+    if (own.kind == GF_MATRIX && is_parameter) {
         product(m, n, y->rows, transposed(matrix_at(own.a, own.a->value, 0, region->first)),
                 matrix_at(y, y->back, 0, region->begin), out, to->row, accumulate, scratch);
-    } else if (own.kind == MATRIX) {
+    } else if (own.kind == GF_MATRIX) {
         product(m, n, y->columns, matrix_at(y, y->back, region->first, 0),
                 transposed(matrix_at(own.w, own.w->value, region->begin, 0)), out, to->row, accumulate, scratch);
     } else if (!is_parameter) {
@@ -113,7 +111,7 @@ static void affine_back(const gf_step *step, ptrdiff_t k, const gf_region *regio
         if (!accumulate) memset(out, 0, (size_t)n * sizeof(double));
         for (ptrdiff_t i = 0; i < y->rows; i++) {
             const double *up = at(y, y->back, i, region->begin);
-            if (own.kind == DIAGONAL) multiply_into(n, at(own.a, own.a->value, i, region->begin), up, out, 1);
+            if (own.kind == GF_DIAGONAL) multiply_into(n, at(own.a, own.a->value, i, region->begin), up, out, 1);
             else scale_into(n, 1.0, up, out, 1);
         }
     }

@@ -1,5 +1,6 @@
-/* The loops of elementwise operations over tensors, and their table. The series that a difference may use is chosen for
- * each panel of columns, by the largest change in it.
+/* Elementwise operations over tensors z and y (m x n): y = f(z), dy = f(z + dz) - f(z), and back of z = slope times back
+ * of y, with the slope (f(z + h) - f(z - h)) / 2h. The series that a difference may use is chosen for each panel of
+ * columns, by the largest change in it.
  */
 #ifndef GF_TENSORS_ELEMENTWISE_H
 #define GF_TENSORS_ELEMENTWISE_H
@@ -10,7 +11,7 @@
 #define CHANGE_LOOP(NAME, CACHED, KNOWN)                                                                              \
     IGNORE_ALIASING for (ptrdiff_t i = q; i < end; i++) {                                                             \
         double a = CACHED > 0 ? y[stride + i] : 0.0, b = CACHED > 1 ? y[2 * stride + i] : 0.0;                        \
-        out[i] = NAME##_difference(KNOWN, z[i], y[i], a, b, scale * d[i]);                                            \
+        out[i] = NAME##_difference(KNOWN, z[i], y[i], a, b, d[i]);                                                    \
     }
 #define SLOPE_LOOP(NAME, CACHED, KNOWN)                                                                               \
     IGNORE_ALIASING for (ptrdiff_t i = 0; i < n; i++) {                                                               \
@@ -20,12 +21,12 @@
     }
 #define DEFINE_TENSOR_LOOPS(NAME, CACHED, KINKS, FIRST, SECOND)                                                       \
     static void NAME##_change(ptrdiff_t n, const double *z, const double *y, ptrdiff_t stride, const double *d,       \
-                              double scale, double *out) {                                                            \
+                              double *out) {                                                                          \
         for (ptrdiff_t q = 0; q < n; q += GF_PANEL) {                                                                 \
             ptrdiff_t end = q + GF_PANEL < n ? q + GF_PANEL : n;                                                      \
             double square = 0.0;                                                                                      \
             for (ptrdiff_t i = q; i < end; i++) square += d[i] * d[i];                                                \
-            switch (range_of(scale * scale * square)) {                                                               \
+            switch (range_of(square)) {                                                                               \
                 case TINY: CHANGE_LOOP(NAME, CACHED, TINY) break;                                                     \
                 case SMALL: CHANGE_LOOP(NAME, CACHED, SMALL) break;                                                   \
                 default: CHANGE_LOOP(NAME, CACHED, ANY)                                                               \
@@ -62,7 +63,7 @@ static void elementwise_change(const gf_step *step, const gf_region *region, ptr
         for (ptrdiff_t i = region->first; i < region->last; i++)
             elementwise_table[step->operation].change(
                 region->end - region->begin, at(z, z->value, i, region->begin), at(y, y->value, i, region->begin),
-                y->stride, at(z, z->change[s], i, region->begin), z->scale[s], at(y, y->change[s], i, region->begin));
+                y->stride, at(z, z->change[s], i, region->begin), at(y, y->change[s], i, region->begin));
 }
 
 /* back of z = or += slope times back of y */

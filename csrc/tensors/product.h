@@ -17,6 +17,9 @@
 #define PANELS_AT_ONCE 8
 #define PACKED_PANEL (INNER_AT_ONCE * GF_PANEL)
 
+/* What is packed at once: panels of one factor, and rows of a sum in place of the other. */
+_Static_assert(PANELS_AT_ONCE * PACKED_PANEL + INNER_AT_ONCE * TILE_ROWS <= GF_SCRATCH, "scratch memory");
+
 /* A factor: entry (i, j) is at[i * row + j * column], plus scale times the same entry of `more` if that is not NULL. */
 typedef struct {
     const double *at;

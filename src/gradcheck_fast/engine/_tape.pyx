@@ -10,7 +10,6 @@ from gradcheck_fast.engine._values cimport forward, included
 from gf_kernels cimport gf_cost, gf_elementwise
 
 
-
 cdef class Chunk:
     """Some samples of the data, and their tape at the unperturbed parameters."""
 

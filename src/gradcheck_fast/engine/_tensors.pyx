@@ -11,11 +11,9 @@ from libc.stdlib cimport calloc, free
 
 import numpy as np
 
+from gradcheck_fast.engine._program cimport NOTHING
 from gradcheck_fast.kernels._kernels cimport kernels_for
 from gf_kernels cimport GF_SCRATCH, gf_kernels, gf_primitive, gf_region, gf_step, gf_tensor
-
-cdef enum:
-    NOTHING = -1
 
 cpdef enum Place:            # where a tensor lies
     TAPE = 0
@@ -184,8 +182,8 @@ cdef class Places:
                 else:
                     self.tensors[k].change[s] = &tapes[s, 0] + plan.change
 
-    def column(self, Py_ssize_t tensor, Py_ssize_t change=NOTHING) -> float:
-        """Returns the sum of the first column of a tensor's value, or of one of its changes."""
+    def column(self, Py_ssize_t tensor, Py_ssize_t change=-1) -> float:
+        """Returns the sum of the first column of a tensor's value (-1), or of one of its changes."""
         cdef const gf_tensor *of = &self.tensors[tensor]
         cdef const double *array = of.value if change == NOTHING else of.change[change]
         cdef double total = 0.0

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from gradcheck_fast.kernels import _kernels
-from gradcheck_fast.program.steps.affine import BIAS, DIAGONAL, MATRIX
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.program import Step
@@ -26,12 +25,9 @@ class Kernel(NamedTuple):
     kinks: bool = False
 
 
-_TERMS = {BIAS: 0, MATRIX: 1, DIAGONAL: 2}
-
-
 def _affine(step: Step) -> Kernel:
     terms = step.attributes["terms"]
-    return Kernel("affine", 0, (len(terms), *(_TERMS[kind] for kind in terms)), (step.attributes["offset"],))
+    return Kernel("affine", 0, (len(terms), *(_kernels.TERMS[kind] for kind in terms)), (step.attributes["offset"],))
 
 
 def _elementwise(step: Step) -> Kernel:

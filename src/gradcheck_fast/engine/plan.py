@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.engine._tensors import PART, PULL, STEP, TENSOR, WAVE, Place, TensorProgram
 from gradcheck_fast.engine.accepted import require_accepted
 from gradcheck_fast.engine.kernel_steps import KERNELS, Kernel
@@ -15,14 +16,13 @@ from gradcheck_fast.engine.layout import padded, spread, structured
 from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.program.steps.leaves import DATA, INPUT, PARAMETER
 from gradcheck_fast.program.steps.movement import SLICE
+from gradcheck_fast.program.twin import on_parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.program.program import Program, Step
 
-#: Stands in place of a number where there is none.
-NOTHING = -1
 #: A region of the larger side of a matrix is a multiple of this: of the tiles of products, and of panels.
 REGION = 48
 #: A wave of less estimated work than this is done by one thread: to wait for another one takes longer.
@@ -197,11 +197,7 @@ class Plan:
     @cached_property
     def _moved(self) -> set[int]:
         """The numbers of the parameters, and of the steps that depend on one."""
-        moved = set(self.program.parameters)
-        for number, step in enumerate(self.program.steps):
-            if moved.intersection(step.inputs):
-                moved.add(number)
-        return moved
+        return on_parameters(self.program)
 
     def _lay_out(self) -> list[dict[str, int]]:
         rows: list[dict[str, int]] = []

@@ -53,8 +53,8 @@ def roundings(point: Point) -> Reals:
         if step.name == SLICE.name:
             views[number] = step.primitive.value([views[k] for k in step.inputs], **step.attributes)
     readers: dict[int, list[int]] = defaultdict(list)
-    for number, step in enumerate(program.steps):
-        for source in dict.fromkeys(step.inputs):
+    for number in point.engine.plan.computed:
+        for source in dict.fromkeys(program.steps[number].inputs):
             readers[source].append(number)
     for chunk in point.chunks():
         with np.errstate(over="ignore", invalid="ignore"):

@@ -3,8 +3,8 @@
 """Lists the C kernels and their instruction sets, and runs single kernels for the diagnosis, tests and benchmarks."""
 from cython.parallel cimport prange
 from gf_kernels cimport (
-    GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise, gf_instruction_sets, gf_kernels, gf_kernels_for,
-    gf_pairs, gf_pairwise)
+    GF_BIAS, GF_DIAGONAL, GF_MATRIX, GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise,
+    gf_instruction_sets, gf_kernels, gf_kernels_for, gf_pairs, gf_pairwise)
 
 import numpy as np
 from typing import NamedTuple
@@ -75,6 +75,9 @@ PAIRWISE: dict[str, int] = {_ANY.pairwise[k].name.decode(): k for k in range(_AN
 COSTS: dict[str, Cost] = {
     _ANY.costs[k].name.decode(): Cost(k, bool(_ANY.costs[k].separable), _ANY.costs[k].cached, bool(_ANY.costs[k].kink))
     for k in range(_ANY.n_costs)}
+
+#: The kinds of terms of an affine step, as its kernels read them.
+TERMS: dict[str, int] = {"bias": GF_BIAS, "matrix": GF_MATRIX, "diagonal": GF_DIAGONAL}
 
 #: The place in the table of each primitive over tensors, and whether its regions must have all columns, by name.
 PRIMITIVES: dict[str, tuple[int, bool]] = {
