@@ -2,13 +2,15 @@
  *     softmax(z + d)_k - p_k = p_k (u_k - S) / (1 + S),      1 + S = sum_k p_k e^(d_k).
  * softmax does not change when every d moves by one constant; that freedom is spent on two things: taken relative to
  * the most probable class m, u_m = 0 and u_m - S loses nothing even where p_m is nearly 1; taken relative to the
- * largest d, nothing overflows.
+ * largest d, if that is far above, nothing overflows.
  */
 #ifndef GF_SOFTMAX_H
 #define GF_SOFTMAX_H
 
 #include "elementary.h"
 #include "kernels.h"
+
+#define FAR_ABOVE 600.0
 
 static inline double largest(ptrdiff_t n, const double *x) {
     double best = x[0];
@@ -44,12 +46,15 @@ static void softmax_difference(ptrdiff_t n, const double *p, const double *d, do
     ptrdiff_t likely = 0;
     for (ptrdiff_t k = 1; k < n; k++) likely = p[k] > p[likely] ? k : likely;
     double top = largest(n, d), shift = d[likely], mean = 0.0, total = 0.0;
-    if (top - shift > 1.0) { /* 1 + S might cancel, or e^d overflow */
-        shift = top;
-        SUM_IN_LANES(n, total, p[k] * exp_and_expm1(d[k] - shift).exp);
+    if (top - shift > FAR_ABOVE) { /* e^d would overflow, and e^(d - top) of the others is next to nothing */
+        SUM_IN_LANES(n, total, p[k] * exp_and_expm1(d[k] - top).exp);
+        IGNORE_ALIASING for (ptrdiff_t k = 0; k < n; k++)
+            out[k] = p[k] * (exp_and_expm1(d[k] - top).exp - total) / total;
+        for (ptrdiff_t k = n; k % GF_PANEL != 0; k++) out[k] = 0.0;
+        return;
     }
     SUM_IN_LANES(n, mean, p[k] * exp_and_expm1(d[k] - shift).expm1);
-    total = total > 0.0 ? total : 1.0 + mean;
+    total = 1.0 + mean; /* no less than p of the likeliest, 1/n: it does not cancel */
     IGNORE_ALIASING for (ptrdiff_t k = 0; k < n; k++)
         out[k] = p[k] * (exp_and_expm1(d[k] - shift).expm1 - mean) / total;
     for (ptrdiff_t k = n; k % GF_PANEL != 0; k++) out[k] = 0.0;

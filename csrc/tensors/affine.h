@@ -10,6 +10,9 @@
 
 #include "tensors/product.h"
 
+/* Rows are summed in blocks of this many: sums of sums lose fewer digits than one long sum. */
+#define SUMMED_AT_ONCE 256
+
 static ALWAYS_INLINE factor matrix_at(const gf_tensor *tensor, const double *array, ptrdiff_t i, ptrdiff_t j) {
     return (factor){array + i * tensor->row + j, tensor->row, 1, NULL, 0.0};
 }
@@ -109,10 +112,15 @@ static void affine_back(const gf_step *step, ptrdiff_t k, const gf_region *regio
                           out + i * to->row, accumulate);
     } else {
         if (!accumulate) memset(out, 0, (size_t)n * sizeof(double));
-        for (ptrdiff_t i = 0; i < y->rows; i++) {
-            const double *up = at(y, y->back, i, region->begin);
-            if (own.kind == GF_DIAGONAL) multiply_into(n, at(own.a, own.a->value, i, region->begin), up, out, 1);
-            else scale_into(n, 1.0, up, out, 1);
+        for (ptrdiff_t first = 0; first < y->rows; first += SUMMED_AT_ONCE) {
+            ptrdiff_t last = first + SUMMED_AT_ONCE < y->rows ? first + SUMMED_AT_ONCE : y->rows;
+            for (ptrdiff_t i = first; i < last; i++) {
+                const double *up = at(y, y->back, i, region->begin);
+                if (own.kind == GF_DIAGONAL)
+                    multiply_into(n, at(own.a, own.a->value, i, region->begin), up, scratch, i > first);
+                else scale_into(n, 1.0, up, scratch, i > first);
+            }
+            scale_into(n, 1.0, scratch, out, 1);
         }
     }
 }

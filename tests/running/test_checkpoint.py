@@ -19,6 +19,7 @@ from work import METHODS, PARAMS, Stopped, function, make_network, stop_after
 
 import gradcheck_fast as gf
 from gradcheck_fast.cli.main import main
+from gradcheck_fast.engine import chain
 from gradcheck_fast.engine import engine as methods
 from gradcheck_fast.running import checkpoint
 
@@ -38,6 +39,8 @@ def path(tmp_path):
 def test_a_network_s_run_goes_on_to_the_same_result(method, reports, path, eager, monkeypatch):
     monkeypatch.setattr(methods, "FEWEST_SAMPLES", 8)
     monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)  # chunks of eight samples
+    monkeypatch.setattr(chain, "FEWEST_SAMPLES", 2)
+    monkeypatch.setattr(chain, "CHUNK_DOUBLES", 1)
     loss, params = make_network(samples=37)
     expected = gf.numerical_gradient(loss, params, method=method, error_bars=True)
     options = {"method": method, "error_bars": True, "checkpoint": path}

@@ -14,6 +14,7 @@ from gradcheck_fast.comparison.lines import CONFIDENCE, MORE, Tolerance, check_a
 from gradcheck_fast.comparison.localise import Located, inside, locate
 from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, ExactProbe, Probe, Table
 from gradcheck_fast.comparison.results import ArrayResult, Block, Comparison, Drawn, known
+from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arrays import SINGLE, is_float32
 from gradcheck_fast.inputs.trees import parts
 from gradcheck_fast.numerical.evaluate import cost_beside, say_where
@@ -39,6 +40,9 @@ _POWERLESS = 1.0
 #: How many of an array's wrong entries, the worst, are differenced once more before any is called wrong. Each then has
 #: the step that suits it: directions have one step for a whole array, and little is known of the loss's noise.
 _SUSPECTS = 8
+#: With exact differences, an error of less than this part of a typical entry of the whole gradient, in an array of
+#: which no entry is wrong by itself, is what rounding leaves where everything cancels.
+_CANCELLED = 1e-10
 #: How many evaluations of the cost a direction takes: at θ + hr, θ - hr and θ + 2hr.
 _EVALUATIONS = 3
 #: A stretch of an array's check takes this long, or longer if there are many parameters.
@@ -131,9 +135,9 @@ def compare_along_directions(
         Given the numbers of some entries, tells which of them are wrong when they are compared entry by entry.
     """
     single, given = is_float32(analytic.flat), Tolerance(tolerances.rtol or 0.0, tolerances.atol or 0.0)
-    arrays = []
+    arrays, typical = [], _norms.root_mean_square(analytic.flat)
     for name, part, shape in parts(analytic.shapes):
-        own = Tolerance.of_precision(SINGLE if single else analytic.precision(name), change is not None)
+        own = Tolerance.of_precision(SINGLE if single else analytic.precision(name), change is not None, typical)
         arrays.append(_Array(name, shape, part, given if tolerances.are_given else own))
     base = float(cost(params.flat))
     along = _DirectionalCheck(cost, change, base, params.flat, analytic.flat, tuple(arrays), step, seed)
@@ -145,22 +149,28 @@ def compare_along_directions(
     for number, array in enumerate(checked):
         if array.last is not None and not isfinite(array.last.bar):
             along.raise_again(number)
-    found = _confirmed(checked, is_wrong)
+    found = _confirmed(checked, is_wrong, _CANCELLED * typical if change else 0.0)
     return _summary(found, analytic, along.base, 1 + sum(map(len, answers)), step, given)
 
 
-def _confirmed(found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]]) -> list[_Found]:
-    """Clears the arrays of which no suspect is wrong when it is differenced by itself."""
+def _confirmed(
+    found: list[_Found], is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]], least: float
+) -> list[_Found]:
+    """Clears the arrays of which no suspect is wrong when it is differenced by itself.
+
+    An array without any suspect is cleared, too, if the typical error of its entries is less than `least`.
+    """
     suspects = np.sort(np.concatenate([array.suspects for array in found])) if found else np.empty(0, np.intp)
-    if not len(suspects):
-        return found
-    wrong = dict(zip(suspects.tolist(), is_wrong(suspects).tolist(), strict=True))
-    return [
-        array._replace(located=Located(), refuted=True)
-        if len(array.suspects) and not any(wrong[entry] for entry in array.suspects.tolist())
-        else array
-        for array in found
-    ]
+    wrong = dict(zip(suspects.tolist(), is_wrong(suspects).tolist(), strict=True)) if len(suspects) else {}
+
+    def is_refuted(array: _Found) -> bool:
+        own = array.suspects.tolist()
+        if not own:
+            first = array.first
+            return first is not None and first.wrong and first.norms[0] < least * sqrt(array.table.theta.size)
+        return not any(wrong[entry] for entry in own)
+
+    return [array._replace(located=Located(), refuted=True) if is_refuted(array) else array for array in found]
 
 
 class _Array(NamedTuple):

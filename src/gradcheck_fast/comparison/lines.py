@@ -50,6 +50,8 @@ MORE = 8
 _RARE = 4.0
 #: How many roundings a right gradient may have in the norm, where exact differences would show them.
 _EXACT_ROUNDINGS = 48.0
+#: How many roundings of a typical entry any entry may have, even if all that is added up in it cancels.
+_FEWEST_ROUNDINGS = 2.0
 #: A step may be this many times the largest that a pilot has tried.
 _UNTRIED = 16.0
 
@@ -83,7 +85,7 @@ class Tested(NamedTuple):
     @property
     def silent(self) -> bool:
         """Whether no slope is larger than the widest bar."""
-        return all(abs(line.slope) <= self.bar for line in self.lines)
+        return isfinite(self.bar) and all(abs(line.slope) <= self.bar for line in self.lines)
 
     @property
     def size(self) -> float:
@@ -118,13 +120,15 @@ class Tolerance(NamedTuple):
         return _RARE * (self.rtol * size + self.atol)
 
     @classmethod
-    def of_precision(cls, precision: Precision, exact: bool = False) -> Tolerance:
+    def of_precision(cls, precision: Precision, exact: bool = False, typical: float = 0.0) -> Tolerance:
         """Returns the tolerance of what rounding in this precision does to a right gradient.
 
-        Exact differences of float64 gradients have no error bars that would hide the roundings of long sums.
+        Exact differences of float64 gradients have no error bars that would hide the roundings of long sums; nor those
+        of an array in which everything cancels, where `typical` is the size of an entry of the whole gradient.
         """
         roundings = _EXACT_ROUNDINGS if exact and not precision.is_coarse else ANALYTIC_ROUNDINGS
-        return cls(roundings * precision.eps, roundings * precision.tiny, exact)
+        least = _FEWEST_ROUNDINGS * precision.eps * typical if exact else 0.0
+        return cls(roundings * precision.eps, max(roundings * precision.tiny, least), exact)
 
 
 def quantile(directions: int) -> float:

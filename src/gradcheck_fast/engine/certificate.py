@@ -22,11 +22,13 @@ DIRECTIONS = 2
 #: The agreement up to which a difference is taken for rounding without a second look.
 ALLOWED = 2e-13
 #: An array whose gradient is small is moved up to this many times further than others, so that it counts as much.
-LARGEST_SCALE = 2.0**20
+LARGEST_SCALE = 2.0**10
 #: Along a direction the cost may change by this part of itself: truncation is then below rounding.
 SMALL_CHANGE = 2.0**-30
 #: If the differences are not finite, because what passes is multiplied by huge factors, the step is so much smaller.
 SMALLER = (1.0, 2.0**-200, 2.0**-700)
+#: An array whose gradient is no larger than this part of the largest has nothing in it but rounding.
+NOTHING_BUT_ROUNDING = 2.0**-40
 #: The large steps, in root mean squares of the parameters of each array; one is made, the first that does not lead to
 #: an infinite cost.
 LARGE_STEPS = (2.0**-10, 2.0**-20, 2.0**-30)
@@ -110,8 +112,7 @@ def certify(
         allowed = max(allowed, CONDITION * float(np.abs(again - differenced).max(initial=0.0)))
     large, large_allowed = _large_step(point, direction, seed)
     scale = typical or 1.0
-    with np.errstate(divide="ignore"):
-        power = _seen(directions) * allowed / (scales * sizes)[sizes > 0.0]
+    power = _seen(directions) * allowed / (scales * sizes)[sizes > NOTHING_BUT_ROUNDING * largest]
     found = Certificate(directions, error / scale, allowed / scale, large, large_allowed, float(power.max(initial=0.0)))
     if found.holds:
         return found

@@ -23,7 +23,7 @@ from gradcheck_fast.engine.rows import lower
 from gradcheck_fast.engine.sweep import Perturbation, Share, Sweep, Totals
 from gradcheck_fast.engine.tables import Tables
 from gradcheck_fast.kernels.instruction_sets import instruction_set
-from gradcheck_fast.numerical.gradient import NEAR_KINK, Kinks
+from gradcheck_fast.numerical.gradient import CHAIN_STEPS, NEAR_KINK, Kinks
 from gradcheck_fast.program.steps.elementwise import WORK
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.threads import resolve
@@ -346,7 +346,8 @@ class Engine:
         slopes = memory.get("rows of slopes", len(chunk.tape), self.tables.slope_stride)
         near = np.ones(chunk.count, np.uint8)
         if h <= LARGEST_ODD_STEP:
-            fill_slopes(odd, chunk, h, max(h, NEAR_KINK), slopes, near, n_threads)
+            narrow, distance = min(h, CHAIN_STEPS[0]), max(h, NEAR_KINK)
+            fill_slopes(odd, chunk, narrow, distance, slopes, near, n_threads)
         work = _loops.Workspace(
             pairs, odd, packed, chunk, tasks.table, h, slopes, near,
             memory.get("scratch", n_threads, routes.scratch),

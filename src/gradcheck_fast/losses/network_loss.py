@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 #: operations: less than about 50 ms with two threads.
 NOTICED_WORK = 5e9
 #: How many times that the operations must be by a rough count, for the perturbations not even to be planned.
-SURELY_NOTICED = 4.0
+SURELY_NOTICED = 100.0
+#: A sum of more terms than this may lose more digits, added up one after the other: equal terms lose N/20 roundings.
+LONG_SUM = 200.0
 #: At kinks that is done for the entries that a kink reaches, if it takes no more than this many operations.
 KINK_WORK = 5e10
 
@@ -259,7 +261,9 @@ class NetworkLoss:
 
     def _roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
         with self._tensors.at(theta, runner.n_threads) as point:
-            return roundings(point)
+            found = roundings(point)
+        found *= max(1.0, self.samples * self.times / LONG_SUM)
+        return found
 
     def _chained(
         self, theta: NDArray[np.float64], h: float, runner: Runner, *, certify: bool

@@ -25,7 +25,8 @@ class Certificate(NamedTuple):
     large_allowed : float
         The largest such number that is taken for rounding; infinite if no large step stays in the domain.
     power : float
-        An error of this part of any one array of the gradient would have been seen, with `PROBABILITY`.
+        An error of this part of any one array of the gradient would have been seen, with `PROBABILITY`. Arrays whose
+        gradient is nothing but rounding, beside that of others, do not count.
     fault : str
         If the certificate does not hold: the step at which the gradient and the differences part, if one was found.
     beside_kinks : bool
