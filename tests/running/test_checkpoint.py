@@ -44,8 +44,10 @@ def test_a_network_s_run_goes_on_to_the_same_result(method, reports, path, eager
     loss, params = make_network(samples=37)
     expected = gf.numerical_gradient(loss, params, method=method, error_bars=True)
     options = {"method": method, "error_bars": True, "checkpoint": path}
+    # a chain is done in few pieces, each with as many shares of the samples as take no time
+    count = min(reports, 2) if method == "chain" else reports
     with pytest.raises(Stopped):
-        gf.numerical_gradient(loss, params, **options, progress=stop_after(reports))
+        gf.numerical_gradient(loss, params, **options, progress=stop_after(count))
     seen = []
     found = gf.numerical_gradient(loss, params, **options, progress=seen.append)
     np.testing.assert_equal(found, expected)
