@@ -191,7 +191,9 @@ def test_200_correct_networks_pass(method):
         assert report.ok, f"network {k}: {case.net}\n{report}"
 
 
-@pytest.mark.parametrize("method", ["units", "chain", pytest.param("incremental", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "method", ["chain", *(pytest.param(m, marks=pytest.mark.long) for m in ("units", "incremental"))]
+)
 def test_200_networks_with_one_wrong_entry_fail(method):
     rng = np.random.default_rng(2025)
     for k in range(200):

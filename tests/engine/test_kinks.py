@@ -259,7 +259,7 @@ def in_dtype(case, dtype):
     return Case(case.net, {name: p.astype(dtype) for name, p in case.params.items()}, case.X.astype(dtype), y)
 
 
-both = pytest.mark.parametrize("method", ["auto", "chain"])
+both = pytest.mark.parametrize("method", [pytest.param("auto", marks=pytest.mark.long), "chain"])
 
 
 def false_alarms(seed, count, method):

@@ -20,6 +20,8 @@ from gradcheck_fast.running.runner import Runner
 
 THREADS = (1, 2, 3, 7)
 METHODS = ("direct", "incremental", "units", "chain")
+#: Where each takes a second or more, plain differences are for the long tests.
+QUICK = [pytest.param(method, marks=pytest.mark.long) if method == "direct" else method for method in METHODS]
 
 
 def make_loss(method="units"):
@@ -50,7 +52,7 @@ def flat_gradient(loss, params, **options):
 
 
 @pytest.mark.parametrize("chunks", ["one_chunk", "many_chunks"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", QUICK)
 def test_bitwise_equal_for_any_number_of_threads(problem, method, chunks, monkeypatch):
     if chunks == "many_chunks":
         monkeypatch.setattr(methods, "CHUNK_DOUBLES", 1)
@@ -83,7 +85,7 @@ def test_a_parameter_of_many_steps_is_bitwise_equal_for_any_number_of_threads():
             assert np.array_equal(gradient, results[0][0])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", QUICK)
 def test_python_threads_do_not_disturb_each_other(problem, method):
     loss, params = problem
     expected = flat_gradient(loss, params, method=method)
@@ -111,7 +113,7 @@ def test_a_call_leaves_nothing_behind_for_the_next(method):
     assert (flat_gradient(loss, params, method=method, n_threads=1) == expected).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", QUICK)
 def test_instruction_sets_agree(method, monkeypatch):
     """To 1e-12 of the largest entry; the plain arithmetic of `direct` loses digits, in each in its own way."""
     results = []
@@ -252,7 +254,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="this system does not tell peak memory this way")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", QUICK)
 def test_memory_does_not_grow_with_the_samples(method):
     """Each sample is 16 bytes of data and 6 kB of tape: 18,000 more would be 110 MB if all lay there at once.
 
