@@ -102,4 +102,5 @@ cdef class CompiledProgram:
     cdef readonly Py_ssize_t n_slots
     # how many pairs a block has room for, in whole panels, and how many it holds at most
     cdef readonly Py_ssize_t capacity, pairs
-    cdef readonly Py_ssize_t rows      # of a pair: 2, or 1 for odd halves
+    # how many rows a pair has: 2, or 1 for odd halves
+    cdef readonly Py_ssize_t rows
