@@ -54,7 +54,7 @@ def run(arguments, seconds=None):
 @pytest.mark.parametrize(
     ("what", "size", "kills"),
     [
-        ("function", 500, 2),
+        pytest.param("function", 500, 2, marks=pytest.mark.long),
         ("incremental", 150, 2),
         pytest.param("function", 2000, 10, marks=pytest.mark.long),
         pytest.param("direct", 80, 10, marks=pytest.mark.long),

@@ -201,6 +201,7 @@ for _ in range(3):
     assert run(FORKED + code) == ["0", "0", "0"]
 
 
+@pytest.mark.long
 @needs_fork
 def test_a_pool_of_forked_workers():
     code = """
