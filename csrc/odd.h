@@ -3,8 +3,8 @@
  * Where h is so small that the even half has no effect, an elementwise step f takes o to
  *     (f(z + o) - f(z - o)) / 2  =  s o,      s = (f(z + h) - f(z - h)) / 2h,
  * to a relative error of the order of h^2. The slopes s depend on the sample alone: they are found once for each value on
- * the tape, by the step's exact difference, and lie in rows of their own. So it is with the slopes of a cost by each
- * entry of its input.
+ * the tape, by the step's exact difference, with 2^-60 for h where that is smaller, and lie in rows of their own. So it
+ * is with the slopes of a cost by each entry of its input.
  */
 #ifndef GF_ODD_H
 #define GF_ODD_H

@@ -197,10 +197,10 @@ def test_memory_is_used_again_unless_a_call_was_interrupted():
     for _ in range(2):
         with engine.at(theta, 1) as point:
             point.cost()
-    assert len(engine._idle) == 1
+    assert len(engine.memories) == 1
     with pytest.raises(KeyboardInterrupt), engine.at(theta, 1):
         raise KeyboardInterrupt
-    assert not engine._idle
+    assert not engine.memories
 
 
 def test_a_point_does_not_keep_the_directions_that_it_was_moved_along():

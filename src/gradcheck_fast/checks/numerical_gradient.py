@@ -55,8 +55,8 @@ def numerical_gradient(
     method : {"auto", "units", "incremental", "chain", "direct", "complex"}
         For a network's loss: ``direct``, two plain forward passes per parameter; ``incremental``, each parameter
         perturbed on its own in difference arithmetic; ``units``, pre-activations perturbed instead of weights;
-        ``chain``, central differences of single steps, chained from the last to the first, in the time of a few forward
-        passes, and certified by differences of the whole cost along random directions. ``auto`` is ``units`` or
+        ``chain``, central differences of single steps, chained from the last to the first, in the time of about three
+        forward passes, and certified by differences of the whole cost along random directions. ``auto`` is ``units`` or
         ``incremental``, whichever does less work, if that takes less than about 50 ms, and else ``chain``. For other
         functions: ``direct``, two calls per parameter;
         ``complex``, one call per parameter with a complex step: if the function is analytic, and takes complex arrays,

@@ -1,14 +1,14 @@
 """Runs programs of tensors: the cost, its derivative by every parameter, and its change along a direction.
 
 `chain` multiplies, from the last step back, what comes back to a step by the central difference of that step alone: the
-whole gradient in the time of two or three forward passes. It contains the chain rule, so it does not vouch for itself.
+whole gradient in the time of about three forward passes. It contains the chain rule, so it does not vouch for itself.
 `Point.along` does: it is the true difference of the whole cost, and uses neither slopes nor transposes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,7 +18,7 @@ import numpy as np
 
 from gradcheck_fast.engine._tensors import SCRATCH, Places, Work, run
 from gradcheck_fast.engine.layout import PANEL, aligned
-from gradcheck_fast.engine.memory import Memory
+from gradcheck_fast.engine.memory import Memories
 from gradcheck_fast.engine.plan import Plan
 from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.numerical.gradient import NEAR_KINK
@@ -66,7 +66,7 @@ class TensorEngine:
         self.targets = aligned(targets.size + PANEL)[: targets.size].reshape(targets.shape)
         self.targets[...] = targets
         self.isa = instruction_set()
-        self._idle: list[Memory] = []
+        self.memories = Memories()
 
     def __reduce__(self) -> tuple[type[TensorEngine], tuple[Any, ...]]:
         return TensorEngine, (self.program, self.inputs, self.targets)
@@ -84,18 +84,16 @@ class TensorEngine:
     @cached_property
     def work(self) -> float:
         """The estimated operations of a chained gradient with its certificate."""
-        steps = self.program.steps
-        once = sum(step.primitive.work([steps[k].shape for k in step.inputs], **step.attributes) for step in steps)
-        return PASSES * once
+        return PASSES * sum(self.program.work)
 
     @cached_property
     def units_work(self) -> float:
         """Roughly the operations of perturbing every unit of every sample: for each, all that comes after it."""
-        steps, after, total = self.program.steps, 0.0, 0.0
-        for step in reversed(steps):
+        after, total = 0.0, 0.0
+        for step, work in reversed(list(zip(self.program.steps, self.program.work, strict=True))):
             if step.name == AFFINE.name:
                 total += 2.0 * step.shape[-1] * after
-            after += step.primitive.work([steps[k].shape for k in step.inputs], **step.attributes)
+            after += work
         return total
 
     @cached_property
@@ -126,16 +124,6 @@ class TensorEngine:
     def at(self, theta: NDArray[np.float64], n_threads: int) -> Point:
         """Returns the program at the flat parameters `theta`, which are not changed as long as that is in use."""
         return Point(self, theta, n_threads)
-
-    @contextmanager
-    def memory(self) -> Iterator[Memory]:
-        """Lends memory that no other call is using. If a call is interrupted, its memory is not used again."""
-        try:
-            memory = self._idle.pop()  # if this asked first whether there is one, another thread could take it between
-        except IndexError:
-            memory = Memory()
-        yield memory
-        self._idle.append(memory)
 
 
 class Chunk:
@@ -189,7 +177,7 @@ class Point:
         self._only: Chunk | None = None
 
     def __enter__(self) -> Point:
-        self._memory = self._stack.enter_context(self.engine.memory())
+        self._memory = self._stack.enter_context(self.engine.memories.lend())
         return self
 
     def __exit__(self, *error: Any) -> bool | None:

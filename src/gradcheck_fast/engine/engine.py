@@ -17,7 +17,7 @@ from gradcheck_fast.engine import _gather, _loops, _packing
 from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.engine._tape import Chunk, fill_slopes, fill_tape
 from gradcheck_fast.engine.layout import PACKED_ROWS, PANEL, aligned, padded
-from gradcheck_fast.engine.memory import Memory
+from gradcheck_fast.engine.memory import Memories, Memory
 from gradcheck_fast.engine.routes import Routes
 from gradcheck_fast.engine.rows import lower
 from gradcheck_fast.engine.sweep import Perturbation, Share, Sweep, Totals
@@ -84,7 +84,7 @@ class Engine:
         self._isa = instruction_set()
         self._compiled = Routes(tables).compile(self._isa)  # without routes: it only computes values
         self._rows = chunk_samples or self._chunk_samples(CHUNK_DOUBLES)
-        self._idle: list[Memory] = []
+        self._memories = Memories()
 
     @classmethod
     def of(cls, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> Engine:
@@ -319,15 +319,11 @@ class Engine:
 
     @contextmanager
     def _memory(self) -> Iterator[Memory]:
-        """Lends memory that no other call is using. If a call is interrupted, its memory is not used again."""
-        try:
-            memory = self._idle.pop()  # if this asked first whether there is one, another thread could take it between
-        except IndexError:
-            memory = Memory()
-        if not memory.chunks:
-            memory.chunks = self._chunks(aligned(self._rows, self.tables.tape_stride))
-        yield memory
-        self._idle.append(memory)
+        """Lends memory that has chunks."""
+        with self._memories.lend() as memory:
+            if not memory.chunks:
+                memory.chunks = self._chunks(aligned(self._rows, self.tables.tape_stride))
+            yield memory
 
     def _prepare(
         self, memory: Memory, chunk: Chunk, packed: NDArray[np.float64], perturbation: Perturbation, n_threads: int

@@ -254,11 +254,7 @@ class Plan:
     @cached_property
     def _work(self) -> list[float]:
         """The estimated operations of each step, per sample."""
-        steps = self.program.steps
-        return [
-            step.primitive.work([steps[k].shape for k in step.inputs], **step.attributes) / self.program.samples
-            for step in steps
-        ]
+        return [work / self.program.samples for work in self.program.work]
 
     @cached_property
     def _forward_nodes(self) -> list[Node]:
@@ -290,7 +286,9 @@ class Plan:
                 continue
             levels[number] = 1 + max(levels[step] for step, _ in readers)
             whole = any(_kernels.PRIMITIVES[self._kernels[step].primitive][1] for step, _ in readers)
-            work = sum(self._work[step] / max(1, *self._kernels[step].integers[:1], 1) for step, _ in readers)
+            # an input of an affine step belongs to one of its terms
+            terms = [max(1, len(self.program.steps[step].attributes.get("terms", ()))) for step, _ in readers]
+            work = sum(self._work[step] / count for (step, _), count in zip(readers, terms, strict=True))
             nodes.append(Node(number, len(pulls), len(readers), levels[number], work, whole))
             pulls += [{"step": step, "input": k} for step, k in readers]
         last = max((node.level for node in nodes), default=0) + 1

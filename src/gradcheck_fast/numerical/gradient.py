@@ -61,7 +61,7 @@ class Kinks(NamedTuple):
     ----------
     crossed : int
         How many values lie on different sides of a kink for +h and for -h, counted over all perturbations and samples;
-        in a chain, how many values lie within h of a kink.
+        in a chain, how many values lie within h of a kink, or within `NEAR_KINK` where h is smaller.
     low, high : ndarray of float64, shape (size,)
         The least and the largest of the slopes of each entry, minus its central difference; both 0 without a kink.
     """

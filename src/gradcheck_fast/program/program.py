@@ -241,6 +241,14 @@ class Program:
         """The number of parameters, counted entry by entry."""
         return sum(int(np.prod(self.steps[number].shape, dtype=np.intp)) for number in self.parameters)
 
+    @property
+    def work(self) -> list[float]:
+        """The estimated operations of each step."""
+        return [
+            step.primitive.work([self.steps[number].shape for number in step.inputs], **step.attributes)
+            for step in self.steps
+        ]
+
     def leaves(self, theta: Any, data: Any, targets: Any) -> dict[int, Any]:
         """Returns the values of the inputs and parameters, by the numbers of their steps.
 
