@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from networks import ACTIVATIONS, COSTS, REDUCTIONS, Case, array_names, make
+from networks import ACTIVATIONS, COSTS, REDUCTIONS, Case, array_names, distance, make, random_network
 
 import gradcheck_fast as gf
 
@@ -129,6 +129,20 @@ def test_torch_wide_network_with_many_samples(torch):
     loss, gradient = torch_loss_and_gradient(torch, case)
     assert case.loss(case.params) == pytest.approx(loss, rel=1e-14)
     assert gf.relative_error(gradient, gf.numerical_gradient(case.loss, case.params)) <= 1e-13
+
+
+@pytest.mark.long
+def test_torch_chain_of_200_random_networks(torch):
+    """1 to 6 layers. No input is 0: on a kink PyTorch takes the slope of one side, and a chain that of both."""
+    found = []
+    for seed in range(200):
+        rng = np.random.default_rng([200, seed])
+        case = random_network(rng, deepest=6)
+        case = case._replace(X=rng.normal(size=case.X.shape))
+        _, gradient = torch_loss_and_gradient(torch, case)
+        chained = gf.numerical_gradient(case.loss, case.params, method="chain")
+        found.append((distance(chained, gradient), seed, repr(case.net)))
+    assert max(found)[0] <= 1e-14, f"the worst: {max(found)}"
 
 
 # ---- scikit-learn: its digits, its own back-propagation

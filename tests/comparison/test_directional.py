@@ -44,9 +44,10 @@ def test_right_gradients_of_all_costs_pass(cost):
         assert check(case.loss, case.gradient, case.params, seed=seed).ok
 
 
-def test_no_false_alarm_over_hundreds_of_networks():
+@pytest.mark.parametrize("networks", [100, pytest.param(300, marks=pytest.mark.long)])
+def test_no_false_alarm_over_hundreds_of_networks(networks):
     evaluations = arrays = 0
-    for seed in range(300):
+    for seed in range(networks):
         case = random_network(np.random.default_rng(seed))
         report = check(case.loss, case.gradient, case.params, seed=seed)
         assert not report.wrong
@@ -55,10 +56,11 @@ def test_no_false_alarm_over_hundreds_of_networks():
     assert evaluations <= 10 * arrays
 
 
+@pytest.mark.parametrize("count", [50, pytest.param(150, marks=pytest.mark.long)])
 @pytest.mark.parametrize("loss_in", [np.float64, np.float32])
-def test_no_false_alarm_in_float32(loss_in):
+def test_no_false_alarm_in_float32(loss_in, count):
     """A gradient in float32, of a cost in float64 or in float32."""
-    for seed in range(150):
+    for seed in range(count):
         case = random_network(np.random.default_rng(seed))
         single = {name: array.astype(np.float32) for name, array in case.params.items()}
         X = case.X.astype(np.float32)
@@ -229,8 +231,8 @@ def test_user_arrays_are_not_changed(case):
 
 def test_memory():
     """The parameters, the gradient, and few vectors more."""
-    size = 1_000_000
-    params, gradient = {"W": np.full((1000, 1000), 0.5)}, {"W": np.full((1000, 1000), np.cos(0.5))}
+    size = 250_000
+    params, gradient = {"W": np.full((500, 500), 0.5)}, {"W": np.full((500, 500), np.cos(0.5))}
     loss = lambda p: float(np.einsum("ij->", np.sin(p["W"][:, ::50])) + p["W"].ravel()[:1] @ np.ones(1))
     tracemalloc.start()
     check(loss, gradient, params)

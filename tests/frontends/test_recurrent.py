@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from networks import small_lstm
+from networks import distance, small_lstm
 from reference import affine, central_differences, exact, mp, mpf, sigmoid
 
 import gradcheck_fast as gf
@@ -16,13 +16,19 @@ METHODS = ("units", "incremental", "chain")
 # ---- PyTorch
 
 LAYERS = {"RNN": gf.RNN, "GRU": gf.GRU, "LSTM": gf.LSTM}
-N, T, D, H = 5, 6, 3, 4
+LENGTHS = (6, 1, 3, 6, 2)
 
 
-def torch_case(torch, kind, layers, bidirectional, ragged, sequences, **options):
-    """Makes one network in both libraries; returns our loss and parameters, and torch's cost and gradient."""
-    torch.manual_seed(layers)
-    random = np.random.default_rng(layers)
+def torch_case(
+    torch, kind, layers, bidirectional, sequences, sizes=(5, 6, 3, 4), lengths=None, seed=None, **options
+):  # fmt: skip
+    """Makes one network in both libraries; returns our loss and parameters, and torch's cost and gradient.
+
+    The sizes are those of samples, times, inputs and units; without lengths all samples have all times.
+    """
+    N, T, D, H = sizes
+    torch.manual_seed(layers if seed is None else seed)
+    random = np.random.default_rng(layers if seed is None else seed)
     double = {"dtype": torch.float64}
     outputs = H * (2 if bidirectional else 1)
     theirs = getattr(torch.nn, kind)(D, H, layers, bidirectional=bidirectional, batch_first=True, **double,
@@ -35,14 +41,14 @@ def torch_case(torch, kind, layers, bidirectional, ragged, sequences, **options)
             tensors.update({f"{own}{ending}{k + 1}": getattr(theirs, f"{name}_l{k}{ending}") for name, own in names})
     tensors.update({f"W{layers + 1}": last.weight, f"b{layers + 1}": last.bias})
     X, y = random.normal(size=(N, T, D)), random.normal(size=(N, T, 2) if sequences else (N, 2))
-    lengths = np.array([T, 1, 3, 6, 2]) if ragged else np.full(N, T)
+    times = np.full(N, T) if lengths is None else np.array(lengths)
     run = torch.nn.utils.rnn
-    packed = run.pack_padded_sequence(torch.tensor(X), torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+    packed = run.pack_padded_sequence(torch.tensor(X), torch.tensor(times), batch_first=True, enforce_sorted=False)
     hidden, state = theirs(packed)
     state = state[0] if kind == "LSTM" else state
     if sequences:
         hidden, _ = run.pad_packed_sequence(hidden, batch_first=True, total_length=T)
-        valid = torch.tensor(np.arange(T) < lengths[:, None])
+        valid = torch.tensor(np.arange(T) < times[:, None])
         cost = ((last(hidden) - torch.tensor(y)) ** 2)[valid].mean()
     else:
         final = torch.cat(list(state[-2:]), 1) if bidirectional else state[-1]
@@ -59,7 +65,7 @@ def torch_case(torch, kind, layers, bidirectional, ragged, sequences, **options)
     )  # fmt: skip
     params = {name: tensors[name].detach().numpy().T.copy() for name in net.shapes}
     gradient = {name: tensors[name].grad.numpy().T for name in net.shapes}
-    return net.loss(X, y, lengths=lengths if ragged else None), params, cost.item(), gradient
+    return net.loss(X, y, lengths=lengths), params, cost.item(), gradient
 
 
 def assert_agrees_with_torch(loss, params, cost, gradient):
@@ -76,12 +82,30 @@ def assert_agrees_with_torch(loss, params, cost, gradient):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_agrees_with_torch(kind, layers, bidirectional, ragged, sequences):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    assert_agrees_with_torch(*torch_case(torch, kind, layers, bidirectional, ragged, sequences))
+    lengths = LENGTHS if ragged else None
+    assert_agrees_with_torch(*torch_case(torch, kind, layers, bidirectional, sequences, lengths=lengths))
 
 
 def test_relu_rnn_agrees_with_torch():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    assert_agrees_with_torch(*torch_case(torch, "RNN", 2, True, True, True, activation="relu"))
+    assert_agrees_with_torch(*torch_case(torch, "RNN", 2, True, True, lengths=LENGTHS, activation="relu"))
+
+
+@pytest.mark.long
+def test_chain_of_200_random_networks_agrees_with_torch():
+    """1 to 3 layers, one way or both, over 1 to 30 times; of half of them the samples end at different times."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    found = []
+    for seed in range(200):
+        random, kind = np.random.default_rng([200, seed]), list(LAYERS)[seed % 3]
+        layers, both_ways, sequences, ragged = random.integers((1, 0, 0, 0), (4, 2, 2, 2)).tolist()
+        N, T, D, H = random.integers(1, (20, 31, 11, 17)).tolist()
+        lengths = random.integers(1, T + 1, N) if ragged else None
+        case = torch_case(torch, kind, layers, bool(both_ways), bool(sequences), (N, T, D, H), lengths, seed)
+        loss, params, _, gradient = case
+        chained = gf.numerical_gradient(loss, params, method="chain")
+        found.append((distance(chained, gradient), seed, repr(loss)))
+    assert max(found)[0] <= 1e-14, f"the worst: {max(found)}"
 
 
 # ---- every variant against a plain cell at 60 digits
@@ -204,9 +228,9 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("lengths", [(3, 3), (1, 3)], ids=["full", "ragged"])
+@pytest.mark.parametrize(("lengths", "h"), [((3, 3), 1e-6), ((1, 3), 0.1)], ids=["full", "ragged"])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_variant_is_the_central_difference(name, lengths):
+def test_every_variant_is_the_central_difference(name, lengths, h):
     layer = VARIANTS[name]
     net = gf.Network([layer, gf.Dense(layer.outputs, 1)], cost=gf.SquaredError(factor=0.5, reduction="sum"))
     random = np.random.default_rng(7)
@@ -219,13 +243,12 @@ def test_every_variant_is_the_central_difference(name, lengths):
     cost = lambda p: reference_cost(net, p, *data, lengths)
     rows = {key: array.reshape(-1, array.shape[-1]) for key, array in params.items()}
     assert loss(params) == pytest.approx(float(cost({key: exact(a) for key, a in rows.items()})), rel=1e-14)
-    for h in (0.1, 1e-6):
-        true = central_differences(cost, {key: exact(a) for key, a in rows.items()}, h)
-        found = gf.numerical_gradient(loss, params, method="incremental", step=h)
-        for key, array in found.items():
-            largest = max(abs(v) for v in true[key])
-            worst = max(abs(mpf(v) - w) for v, w in zip(array.ravel().tolist(), true[key], strict=True))
-            assert worst <= 1e-12 * largest, f"{key} at h = {h}"
+    true = central_differences(cost, {key: exact(a) for key, a in rows.items()}, h)
+    found = gf.numerical_gradient(loss, params, method="incremental", step=h)
+    for key, array in found.items():
+        largest = max(abs(v) for v in true[key])
+        worst = max(abs(mpf(v) - w) for v, w in zip(array.ravel().tolist(), true[key], strict=True))
+        assert worst <= 1e-12 * largest, key
     units = gf.numerical_gradient(loss, params, method="units")
     assert gf.relative_error(units, gf.numerical_gradient(loss, params, method="incremental")) < 1e-14
 

@@ -255,9 +255,9 @@ def make(
     return Case(net, params, X, draw_targets(rng, kind.targets, samples, widths[-1]))
 
 
-def random_network(rng, costs=tuple(COSTS)) -> Case:
-    """1 to 4 layers of 1 to 20 units, any activations, any cost, sometimes without biases, with zeros in the data."""
-    depth = int(rng.integers(1, 5))
+def random_network(rng, costs=tuple(COSTS), deepest=4) -> Case:
+    """Some layers of 1 to 20 units, any activations, any cost, sometimes without biases, with zeros in the data."""
+    depth = int(rng.integers(1, deepest + 1))
     widths = [int(width) for width in rng.integers(1, 21, depth + 1)]
     activations = [str(name) for name in rng.choice(ACTIVATIONS, depth)]
     for k in [k for k, name in enumerate(activations) if name == "exp"][1:]:
@@ -276,6 +276,12 @@ def random_network(rng, costs=tuple(COSTS)) -> Case:
 
 def flat(tree) -> np.ndarray:
     return np.concatenate([np.ravel(array) for array in tree.values()])
+
+
+def distance(gradient, right) -> float:
+    """‖gradient − right‖ / ‖right‖, of trees of the same form; 0 if they are equal."""
+    off = np.linalg.norm(flat(gradient) - flat(right))
+    return float(off / np.linalg.norm(flat(right))) if off else 0.0
 
 
 def four_layers(name):

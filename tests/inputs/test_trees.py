@@ -217,6 +217,21 @@ def test_pack_as_notes_the_dtype_of_each_array():
     assert set(pack_as(np.zeros(9, "f4"), SHAPES).dtypes.values()) == {np.dtype("f4")}
 
 
+@pytest.mark.parametrize("tree", [{"W": W, "b": B}, [W, B], np.arange(9.0)], ids=["dict", "list", "vector"])
+def test_late_entries_are_copied_when_they_are_first_needed(tree):
+    tree = copy(tree)
+    packed = pack_as(tree, {"W": (2, 3), "b": (3,)}, late=True)
+    for array in leaves(tree):
+        array += 1.0
+    expected = packed.flat.copy()
+    np.testing.assert_array_equal(expected, np.concatenate([array.ravel() for array in leaves(tree)]))
+    for array in leaves(tree):
+        array += 1.0
+    np.testing.assert_array_equal(packed.flat, expected)
+    with pytest.raises(ValueError, match="expected"):
+        pack_as([W], {"W": (2, 3), "b": (3,)}, late=True)
+
+
 def test_names_win_over_positions():
     square = {"A": (2, 2), "B": (2, 2)}
     first, second = np.zeros((2, 2)), np.ones((2, 2))

@@ -188,7 +188,7 @@ except KeyboardInterrupt:
     print(time.time())
 """
     process = run(code, path, threadsafe)
-    assert seconds_to_end_after_ctrl_c(process, 0.5) < 1.0
+    assert seconds_to_end_after_ctrl_c(process, 0.3) < 1.0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

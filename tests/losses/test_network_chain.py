@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from networks import backprop, flat, make, random_network
 
 import gradcheck_fast as gf
+from gradcheck_fast.engine import chain
 from gradcheck_fast.losses import network_loss
 from gradcheck_fast.numerical.gradient import CHAIN_STEPS
 from gradcheck_fast.running.runner import Runner
@@ -57,6 +60,19 @@ def test_a_wrong_entry_is_found():
     report = gf.gradcheck(case.loss, gradient, case.params, method="chain")
     assert [(array.name, array.wrong) for array in report.arrays if array.wrong] == [("W1", 1)]
     assert report.certificate.holds
+
+
+def test_a_check_has_three_vectors_at_once(monkeypatch):
+    """A copy of the parameters, the numerical gradient, and a direction; then a copy of the gradient in its place."""
+    monkeypatch.setattr(chain, "KEPT_DOUBLES", 0)
+    case = make(np.random.default_rng(0), [1200, 1200], ["tanh"])
+    gradient = case.gradient
+    tracemalloc.start()
+    report = gf.gradcheck(case.loss, gradient, case.params, method="chain", n_threads=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert report.ok
+    assert peak < 3.4 * 8 * flat(gradient).size  # and some for tapes
 
 
 def test_the_report_says_what_vouches_for_it():

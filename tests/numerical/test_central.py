@@ -69,10 +69,10 @@ def test_other_losses_are_not_said_to_be_rounded(loss, at):
 
 
 def test_exactly_zero_slopes_take_two_calls_each():
-    v, p = np.random.default_rng(0).normal(size=(2, 20_000))
+    v, p = np.random.default_rng(0).normal(size=(2, 5_000))
     loss = Counted(lambda q: np.sum(np.maximum(0.0, q) * v))
     assert gf.gradcheck(loss, (p > 0) * v, p).verdict == "PASS"
-    assert loss.calls <= 41_000
+    assert loss.calls <= 10_250
 
 
 @pytest.mark.parametrize("zeros", ["pixels", "a dead layer", "an unused array"])
@@ -106,7 +106,7 @@ def test_a_slope_that_is_forgotten_because_it_is_small_is_not_taken_for_zero():
 
 def test_rectifier_networks_take_hardly_more_than_two_calls_per_entry():
     per_entry = []
-    for seed in range(20):
+    for seed in range(7):
         loss, gradient, params = rectifier_network(seed)
         calls = Counted(loss)
         report = gf.gradcheck(calls, gradient, params)

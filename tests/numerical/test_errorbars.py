@@ -55,7 +55,7 @@ def assert_trustworthy(found, least):
 
 
 def test_true_derivatives_lie_within_the_bars():
-    assert_trustworthy(errors_in_bars(0, 25), 0.99)  # of few entries
+    assert_trustworthy(errors_in_bars(0, 10), 0.99)  # of few entries
 
 
 @pytest.mark.long

@@ -49,7 +49,8 @@ class Sample(NamedTuple):
             name: shape if self.counts[name] == prod(shape) else (self.counts[name],)
             for name, shape in packed.shapes.items()
         }
-        return Packed(packed.flat[self.entries], shapes, packed.dtypes, lambda flat: dict(split(flat, shapes)))
+        flat = packed.flat[self.entries]
+        return Packed(lambda: flat, shapes, packed.dtypes, lambda flat: dict(split(flat, shapes)))
 
 
 def read_sample(sample: object) -> int | float:

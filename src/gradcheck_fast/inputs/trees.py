@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import repeat
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,8 +32,8 @@ class Packed:
 
     Attributes
     ----------
-    flat : ndarray of float64, shape (size,)
-        All entries, array after array, each in C order. It is a copy, which shares nothing with the tree.
+    join : callable
+        Makes `flat`.
     shapes : dict
         The shape of each array by its name, in the order of `flat`.
     dtypes : dict
@@ -49,13 +49,18 @@ class Packed:
         Sentences that name the arrays that were accepted although they do not have the expected shape.
     """
 
-    flat: NDArray[np.float64]
+    join: Callable[[], NDArray[np.float64]]
     shapes: dict[str, Shape]
     dtypes: dict[str, np.dtype[Any]]
     unpack: Callable[[NDArray[np.float64]], Tree]
     paths: tuple[str, ...] = ()
     computed_in: Precision = DOUBLE
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def flat(self) -> NDArray[np.float64]:
+        """All entries, array after array, each in C order: a copy, which shares nothing with the tree."""
+        return self.join()
 
     def precision(self, name: str) -> Precision:
         """The precision of an array: that of its dtype, or `computed_in` where this is coarser."""
@@ -125,7 +130,7 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
 
 def pack_as(
     tree: Tree | Packed, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (),
-    finite: bool = True, samples: int | None = None, unit_axes: bool = False,
+    finite: bool = True, samples: int | None = None, unit_axes: bool = False, late: bool = False,
 ) -> Packed:  # fmt: skip
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
@@ -149,6 +154,9 @@ def pack_as(
         Whether an array whose shape differs by axes of length 1 alone is accepted, with a note: its entries are the
         same, in the same order. That is for gradients, of which only the entries count. Parameters must have the
         expected shapes: if a network's bias is a column, its weights are transposed.
+    late : bool
+        Whether the entries are copied only when `Packed.flat` is first needed, so that there are not more vectors at
+        once than needed. Until then nobody may write into the tree, and that its entries are finite is not seen.
 
     Raises
     ------
@@ -160,9 +168,9 @@ def pack_as(
     if isinstance(tree, Packed):
         return tree
     if type(tree) is dict and _is_as_expected(tree, shapes):
-        return _pack(tree, tree, {name: (name, shape) for name, shape in shapes.items()}, what, finite)
+        return _pack(tree, tree, {name: (name, shape) for name, shape in shapes.items()}, what, finite, late=late)
     if _is_leaf(tree) and _is_flat(np.shape(tree), shapes, unit_axes):
-        return _pack_vector(tree, shapes, what, finite)
+        return _pack_vector(tree, shapes, what, finite, late)
     leaves = _read(tree, what)
     if set(leaves) == set(shapes):
         order = list(shapes)
@@ -188,7 +196,7 @@ def pack_as(
             hint = _shape_hint(name if name in label else "it", name, given, shapes, samples)
             raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
     placed = {own: (name, shape) for own, (name, shape) in zip(order, shapes.items(), strict=True)}
-    return _pack(tree, leaves, placed, what, finite, _shape_notes(what, other, shapes))
+    return _pack(tree, leaves, placed, what, finite, _shape_notes(what, other, shapes), late)
 
 
 def _is_as_expected(tree: dict[Any, Any], shapes: Mapping[str, Shape]) -> bool:
@@ -292,17 +300,24 @@ def _read(tree: Tree, what: str) -> dict[str, NDArray[Any]]:
 
 def _pack(
     tree: Tree, leaves: Mapping[str, NDArray[Any]], placed: Mapping[str, tuple[str, Shape]], what: str, finite: bool,
-    notes: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (), late: bool = False,
 ) -> Packed:  # fmt: skip
     """Packs leaves in the order of `placed`: for each path in the tree the name and the shape that it goes under."""
     order = [leaves[path] for path in placed]
-    flat = np.concatenate([leaf.ravel() for leaf in order] or [np.empty(0)], dtype=np.float64)
-    if finite and not np.isfinite(flat).all():
-        for path, leaf in zip(placed, order, strict=True):
-            require_finite(what if path == what else f"{what}: {path}", leaf)
+    join: Callable[[], NDArray[np.float64]] = partial(_joined, order)
+    if not late:
+        flat = join()
+        if finite and not np.isfinite(flat).all():
+            for path, leaf in zip(placed, order, strict=True):
+                require_finite(what if path == what else f"{what}: {path}", leaf)
+        join = partial(np.asarray, flat)
     unpack = _Unpack(tree, {path: leaves[path].shape for path in placed}, tuple(leaves))
     dtypes = {name: leaf.dtype for (name, _), leaf in zip(placed.values(), order, strict=True)}
-    return Packed(flat, dict(placed.values()), dtypes, unpack, tuple(placed), notes=notes)
+    return Packed(join, dict(placed.values()), dtypes, unpack, tuple(placed), notes=notes)
+
+
+def _joined(leaves: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    return np.concatenate([leaf.ravel() for leaf in leaves] or [np.empty(0)], dtype=np.float64)
 
 
 class _Unpack:
@@ -345,6 +360,11 @@ class _Unpack:
             arrays = [vector[part].reshape(shape) for part, shape in self._parts]
         return self._form(arrays)
 
+    def of(self, leaves: list[Any]) -> Tree:
+        """Takes leaves in the order of `shapes`, which need not be arrays, to the tree."""
+        placed = dict(zip(self._shapes, leaves, strict=True))
+        return _rebuild(self._tree, iter([placed[name] for name in self._names]))
+
     def __reduce__(self) -> tuple[type[_Unpack], tuple[Any, ...]]:
         return _Unpack, (_rebuild(self._tree, repeat(np.zeros(()))), self._shapes, self._names)
 
@@ -361,7 +381,7 @@ def _rebuild(tree: Tree, values: Iterator[NDArray[Any]]) -> Tree:
     return children
 
 
-def _pack_vector(vector: Any, shapes: Mapping[str, Shape], what: str, finite: bool) -> Packed:
+def _pack_vector(vector: Any, shapes: Mapping[str, Shape], what: str, finite: bool, late: bool) -> Packed:
     array = real_array(what, vector)
     total = sum(prod(shape) for shape in shapes.values())
     if array.size != total:
@@ -375,7 +395,8 @@ def _pack_vector(vector: Any, shapes: Mapping[str, Shape], what: str, finite: bo
         for name, part in split(array, shapes):
             require_finite(f"{what}: {name}", part)
     dtypes = dict.fromkeys(shapes, array.dtype)
-    return Packed(array.astype(np.float64), dict(shapes), dtypes, _as_it_is, notes=notes)
+    join: Callable[[], NDArray[np.float64]] = partial(array.astype, np.float64)
+    return Packed(join if late else partial(np.asarray, join()), dict(shapes), dtypes, _as_it_is, notes=notes)
 
 
 def _as_it_is(flat: NDArray[np.float64]) -> Tree:
