@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from primitive_cases import TENSOR_CASES
 from reference import ACTIVATIONS, exact, gelu_gate, mp, mpf, normal_cdf, sigmoid
 from reference import softmax as exact_softmax
 
@@ -39,6 +40,9 @@ class Case(NamedTuple):
 
 
 ROWS = (SAMPLES, WIDTH)
+#: Two inputs of the same shape, and two of which the second is repeated, along one axis or two.
+BROADCAST = ((ROWS, ROWS), (ROWS, (SAMPLES, 1)), (ROWS, ()))
+COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 COST = {"constant": 0.7, "scale": 0.25}
 AFFINE = {"terms": ("bias", "matrix", "matrix", "diagonal"), "shape": ROWS, "offset": 0.5}
 CASES = [
@@ -48,9 +52,16 @@ CASES = [
     Case("affine", (), {"terms": (), "shape": ROWS, "offset": 0.0}),
     *(Case(name, (ROWS,)) for name in _kernels.ELEMENTWISE),
     Case("softmax", (ROWS,)),
-    Case("add", (ROWS, ROWS)),
-    Case("subtract", (ROWS, ROWS)),
-    Case("multiply", (ROWS, ROWS)),
+    *(Case(name, (ROWS,)) for name in ("negative", "absolute", "square", "expm1", "exp2", "sin", "cos", "arctan")),
+    *(Case(name, (ROWS,)) for name in ("sinh", "cosh", "arcsinh", "erf", "erfc", "sign", "floor", "ceil", "trunc")),
+    *(Case(name, (ROWS,), low=0.5) for name in ("reciprocal", "sqrt", "cbrt", "log", "log2", "log10", "gammaln")),
+    *(Case(name, (ROWS,), low=-0.6, high=0.6) for name in ("log1p", "tan", "arcsin", "arccos", "arctanh", "rint")),
+    Case("arccosh", (ROWS,), low=1.5),
+    *(Case(name, shapes) for name in ("add", "subtract", "multiply") for shapes in BROADCAST),
+    *(Case(name, shapes) for name in ("maximum", "minimum", "logaddexp", *COMPARISONS) for shapes in BROADCAST[:2]),
+    *(Case(name, shapes, low=0.5) for name in ("divide", "power", "arctan2", "hypot", "xlogy") for shapes in BROADCAST),
+    Case("select", ((SAMPLES, 1), ROWS, ROWS), fixed=(0,)),
+    Case("select", ((SAMPLES, 1), (WIDTH,), ()), fixed=(0,)),
     Case("where", ((SAMPLES, 1), ROWS, ROWS), fixed=(0,)),
     Case("squared_error", (ROWS, ROWS), COST, fixed=(1,)),
     Case("absolute_error", (ROWS, ROWS, (SAMPLES, 1)), COST, fixed=(1, 2)),
@@ -98,7 +109,7 @@ def assert_near(found, expected, scale, roundings):
 
 
 def test_every_primitive_is_listed():
-    assert {case.name for case in CASES} | LEAVES == set(PRIMITIVES)
+    assert {case.name for case in (*CASES, *TENSOR_CASES)} | LEAVES == set(PRIMITIVES)
 
 
 def test_every_kernel_is_a_primitive():
@@ -175,7 +186,7 @@ def test_only_what_is_reached_changes(case):
 def test_slopes_jump_at_kinks_and_nowhere_else(case):
     primitive, x, _ = drawn(case)
     margins = primitive.kinks(x, **case.attributes)
-    assert len(margins) == 0 or margins.shape[1:] == x[0].shape
+    assert len(margins) == 0 or margins.shape[1:] in (x[0].shape, primitive.value(x, **case.attributes).shape)
     for at in _kernels.ELEMENTWISE[case.name].kinks if case.name in _kernels.ELEMENTWISE else ():
         z, d = np.array([at]), np.array([2.0**-30])
         right, left = (primitive.difference([z], [step])[0] / step[0] for step in (d, -d))
@@ -266,7 +277,9 @@ def test_cost_kernels_are_their_twins(case, size):
 @pytest.mark.parametrize(
     ("name", "shapes", "attributes", "message"),
     [
-        ("add", [(2, 3), (2, 4)], {}, r"inputs of one shape, got \(2, 3\) and \(2, 4\)"),
+        ("add", [(2, 3), (2, 4)], {}, r"inputs that can be broadcast, got \(2, 3\) and \(2, 4\)"),
+        ("select", [(4, 1), (2, 3), (3,)], {}, r"inputs that can be broadcast, got \(4, 1\) and \(2, 3\) and \(3,\)"),
+        ("where", [(2, 1), (2, 3), (2, 4)], {}, r"inputs of one shape, got \(2, 3\) and \(2, 4\)"),
         ("where", [(2, 3), (2, 3), (2, 3)], {}, r"a mask of shape \(2, 1\), got \(2, 3\)"),
         ("slice", [(2, 3)], {"ranges": ((0, 2), (1, 4))}, r"a part of an array of shape \(2, 3\)"),
         ("squared_error", [(2, 3), (2, 2)], COST, r"targets of shape \(2, 3\), got \(2, 2\)"),

@@ -9,7 +9,8 @@ own exact difference, and what goes back through a linear step is multiplied by 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -30,7 +31,7 @@ SLOPE_STEP = 2.0**-40
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Primitive:
-    """One kind of step. No rule has a default, so a missing rule is an error when the module is imported.
+    """One kind of step. No rule but the last has a default, so a missing rule is an error when the module is imported.
 
     Rules are called with the arrays (or shapes) of all inputs as one sequence `x`, and with the step's attributes as
     keywords.
@@ -64,6 +65,9 @@ class Primitive:
         between those of its two sides. It is an upper bound.
     work : callable
         ``work(shapes, **attributes)`` returns the estimated number of operations of one evaluation.
+    back_all : callable, optional
+        ``back_all(x, up, **attributes)`` returns a list of the sensitivities of all inputs: all at once, where that
+        costs less than one by one.
 
     Raises
     ------
@@ -81,6 +85,7 @@ class Primitive:
     kinks: Callable[..., Reals]
     spread: Callable[..., Reals]
     work: Callable[..., float]
+    back_all: Callable[..., list[Reals]] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         rules = (self.shape, self.value, self.difference, self.back, self.reach, self.kinks, self.spread, self.work)
@@ -100,7 +105,7 @@ def linear_spread(back: Callable[..., Reals]) -> Callable[..., Reals]:
     """Returns the rule `spread` of a primitive that is linear in each input: it applies the sizes of its transposes."""
 
     def spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, **attributes: Any) -> Reals:
-        return np.abs(back([np.abs(at) for at in x], k, half, **attributes))
+        return np.asarray(np.abs(back([np.abs(at) for at in x], k, half, **attributes)))
 
     return spread
 
@@ -128,25 +133,86 @@ def one_shape(count: int) -> Callable[[Sequence[Shape]], Shape]:
     return shape
 
 
+def broadcast_shape(count: int) -> Callable[[Sequence[Shape]], Shape]:
+    """Returns the shape rule of a primitive whose inputs, as many as `count`, are broadcast by NumPy's rules."""
+
+    def shape(shapes: Sequence[Shape]) -> Shape:
+        require_inputs(shapes, count)
+        try:
+            return np.broadcast_shapes(*shapes)
+        except ValueError:
+            message = f"expected inputs that can be broadcast, got {' and '.join(map(str, shapes))}"
+            raise ValueError(message) from None
+
+    return shape
+
+
+def sum_to_shape(up: Reals, shape: Shape) -> Reals:
+    """Returns the sums of `up` over the axes along which an array of this shape was broadcast: the transpose of that.
+
+    Without such axes it is `up` itself.
+    """
+    up = np.asarray(up)
+    if up.shape == shape:
+        return up
+    new = up.ndim - len(shape)
+    repeated = tuple(new + k for k, extent in enumerate(shape) if extent == 1 != up.shape[new + k])
+    return np.asarray(up.sum(axis=(*range(new), *repeated))).reshape(shape)
+
+
 def same_entry(masks: Sequence[Mask], **attributes: Any) -> Mask:
-    """Marks the places at which an input is marked: each entry changes only the output at its own place."""
-    reached: Mask = np.logical_or.reduce(masks)
-    return reached
+    """Marks the places at which an input is marked: each entry changes only the output at its own place.
+
+    Inputs are broadcast.
+    """
+    return np.asarray(reduce(np.logical_or, masks))
+
+
+#: Returns how far entries of input k are from the nearest singularity: ``distance(x, k)``, of the shape of `x[k]`, or
+#: of that of the output.
+Distance: TypeAlias = "Callable[[Sequence[Reals], int], Reals]"
+
+
+def slopes(
+    difference: Callable[..., Reals], x: Sequence[Reals], k: int, distance: Distance | None = None, **attributes: Any
+) -> Reals:
+    """Returns the slopes of a step that acts entry by entry: central differences of its exact difference.
+
+    Their step is `SLOPE_STEP`, times the distance to the nearest singularity where that is less than 1. Truncation is
+    then as far below rounding there as elsewhere. At a singularity the result is infinite or NaN.
+    """
+    d: list[Reals | None] = [None] * len(x)
+    if distance is None:
+        d[k] = np.full_like(x[k], SLOPE_STEP)
+        plus = difference(x, d, **attributes)
+        d[k] = np.full_like(x[k], -SLOPE_STEP)
+        return (plus - difference(x, d, **attributes)) / (2.0 * SLOPE_STEP)
+    with np.errstate(all="ignore"):
+        h = SLOPE_STEP * np.minimum(distance(x, k), 1.0)
+        d[k] = h
+        plus = difference(x, d, **attributes)
+        d[k] = -h
+        return (plus - difference(x, d, **attributes)) / (2.0 * h)
 
 
 def entrywise_slope(
-    difference: Callable[..., Reals], x: Sequence[Reals], k: int, up: Reals, **attributes: Any
-) -> Reals:
+    difference: Callable[..., Reals], x: Sequence[Reals], k: int, up: Reals, *, distance: Distance | None = None,
+    **attributes: Any,
+) -> Reals:  # fmt: skip
     """Returns what goes back through a step that acts entry by entry: `up` times the slope.
 
-    The slope is a central difference of the step's exact difference.
+    The slope is a central difference of the step's exact difference; see `slopes` for `distance`. Where an input was
+    broadcast, what goes back to it is added up.
     """
-    d: list[Reals | None] = [None] * len(x)
-    d[k] = np.full_like(x[k], SLOPE_STEP)
-    plus = difference(x, d, **attributes)
-    d[k] = np.full_like(x[k], -SLOPE_STEP)
-    slope: Reals = (plus - difference(x, d, **attributes)) / (2.0 * SLOPE_STEP)
-    return up * slope
+    return sum_to_shape(up * slopes(difference, x, k, distance, **attributes), x[k].shape)
+
+
+def smooth_spread(
+    difference: Callable[..., Reals], x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, *,
+    distance: Distance | None = None, **attributes: Any,
+) -> Reals:  # fmt: skip
+    """Returns how far what goes back may lie from `entrywise_slope`, if the slopes of the step do not jump."""
+    return sum_to_shape(half * np.abs(slopes(difference, x, k, distance, **attributes)), x[k].shape)
 
 
 #: Where the slopes to both sides of a kink are found, in units of the largest distance of a value that counts as on it.
@@ -169,7 +235,7 @@ def entrywise_spread(
 
     at_kink = np.any(np.abs(kinks(x, **attributes)) <= h, axis=0)
     left, right = (slope(*ends) for ends in BOTH_SIDES)
-    return spread_of_slopes(at_kink, slope(-1.0, 1.0), left, right, np.abs(up), half)
+    return sum_to_shape(spread_of_slopes(at_kink, slope(-1.0, 1.0), left, right, np.abs(up), half), x[k].shape)
 
 
 def spread_of_slopes(at_kink: Any, slope: Reals, left: Reals, right: Reals, size: Reals, half: Reals) -> Reals:

@@ -1,8 +1,8 @@
 """Defines a program: a list of steps over tensors, in which a front end writes down what a forward pass computes.
 
 Layers become steps, and so does a traced function. A step is one primitive applied to earlier steps, which it refers to
-by their numbers. The samples are the first axis of everything that depends on the data. The cost of a program is the
-sum of all entries of its cost steps.
+by their numbers. In the program of a network the samples are the first axis of everything that depends on the data. The
+cost of a program is the sum of all entries of its cost steps.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from gradcheck_fast.inputs.arguments import nearest
 from gradcheck_fast.program.primitive import Primitive, Shape
 from gradcheck_fast.program.steps import PRIMITIVES
 from gradcheck_fast.program.steps.affine import AFFINE, BIAS, DIAGONAL, MATRIX
-from gradcheck_fast.program.steps.costs import Cost
-from gradcheck_fast.program.steps.leaves import DATA, INPUT, PARAMETER, TARGETS
+from gradcheck_fast.program.steps.leaves import CONSTANT, DATA, INPUT, PARAMETER, TARGETS
 from gradcheck_fast.program.steps.movement import SLICE
 
 
@@ -67,17 +66,24 @@ class Step(NamedTuple):
 
 
 class Program:
-    """A list of steps in the order in which they are computed. Each method that adds a step returns its number.
+    """A list of steps in the order in which they are computed. A method that adds a step returns its number.
 
     Parameters
     ----------
     samples : int
-        The length of the first axis of the data.
+        The length of the first axis of the data; 0 if the program reads none.
+
+    Attributes
+    ----------
+    steps : list of Step
+    costs : list of int
+        The numbers of the cost steps, as `cost` and `total` have added them.
     """
 
-    def __init__(self, samples: int) -> None:
+    def __init__(self, samples: int = 0) -> None:
         self.samples = samples
         self.steps: list[Step] = []
+        self.costs: list[int] = []
         self._widths = {DATA: 0, TARGETS: 0}
         self._source = Source()
 
@@ -139,6 +145,10 @@ class Program:
     def parameter(self, shape: Shape) -> int:
         """Adds the next array of the user's parameters."""
         return self.add(PARAMETER.name, shape=shape)
+
+    def constant(self, value: Any) -> int:
+        """Adds a constant, of which a float64 copy is kept."""
+        return self.add(CONSTANT.name, value=np.array(value, np.float64, order="C"))
 
     def block(
         self, array: int, *, row: int = 0, rows: int | None = None, column: int = 0, columns: int | None = None
@@ -209,7 +219,23 @@ class Program:
         Huber's delta.
         """
         masks = () if mask is None else (mask,)
-        return self.add(name, step, target, *masks, constant=constant, scale=scale)
+        number = self.add(name, step, target, *masks, constant=constant, scale=scale)
+        self.costs.append(number)
+        return number
+
+    def total(self, step: int) -> None:
+        """Makes any step a cost step: all of its entries are added to the cost of the program.
+
+        Raises
+        ------
+        ValueError
+            If there is no such step, or if it is a cost step already.
+        """
+        if not 0 <= step < len(self.steps):
+            raise ValueError(f"the cost: expected a step from 0 to {len(self.steps) - 1}, got {step}")
+        if step in self.costs:
+            raise ValueError(f"step {step}, {self.steps[step]}: it is a cost step already; add it to itself")
+        self.costs.append(step)
 
     # ---- what there is
 
@@ -223,18 +249,16 @@ class Program:
         return [number for number, step in enumerate(self.steps) if step.name == PARAMETER.name]
 
     @property
-    def costs(self) -> list[int]:
-        """The numbers of the cost steps."""
-        return [number for number, step in enumerate(self.steps) if isinstance(step.primitive, Cost)]
-
-    @property
     def needed(self) -> list[int]:
         """The numbers of the costs and of all steps on which they depend, in order."""
-        needed = set(self.costs)
-        for number, step in reversed(list(enumerate(self.steps))):
-            if number in needed:
-                needed.update(step.inputs)
-        return sorted(needed)
+        needed = bytearray(len(self.steps))
+        for number in self.costs:
+            needed[number] = True
+        for number in range(max(self.costs, default=-1), -1, -1):
+            if needed[number]:
+                for source in self.steps[number].inputs:
+                    needed[source] = True
+        return [number for number, is_needed in enumerate(needed) if is_needed]
 
     @property
     def size(self) -> int:
@@ -249,19 +273,33 @@ class Program:
             for step in self.steps
         ]
 
+    def arrays(self, flat: Any) -> dict[int, Any]:
+        """Returns the arrays of a flat vector like that of the parameters, as views, by the numbers of their steps."""
+        found, begin = {}, 0
+        for number in self.parameters:
+            shape = self.steps[number].shape
+            end = begin + int(np.prod(shape, dtype=np.intp))
+            found[number] = flat[begin:end].reshape(shape)
+            begin = end
+        return found
+
+    def with_parts(self, arrays: Mapping[int, Any]) -> dict[int, Any]:
+        """Adds to the arrays of some steps, by their numbers, the parts that are taken of them, as views."""
+        found = dict(arrays)
+        for number, step in enumerate(self.steps):
+            if step.name == SLICE.name and step.inputs[0] in found:
+                found[number] = SLICE.value([found[step.inputs[0]]], **step.attributes)
+        return found
+
     def leaves(self, theta: Any, data: Any, targets: Any) -> dict[int, Any]:
         """Returns the values of the inputs and parameters, by the numbers of their steps.
 
         They are views of `theta`, the flat vector of all parameters, of shape (size,), and of the matrices `data` and
         `targets`, of shape (samples, width).
         """
-        values, begin = {}, 0
+        values = self.arrays(theta)
         for number, step in enumerate(self.steps):
-            if step.name == PARAMETER.name:
-                size = int(np.prod(step.shape, dtype=np.intp))
-                values[number] = theta[begin : begin + size].reshape(step.shape)
-                begin += size
-            elif step.name == INPUT.name:
+            if step.name == INPUT.name:
                 matrix = data if step.attributes["matrix"] == DATA else targets
                 first = step.attributes["begin"]
                 values[number] = matrix[:, first : first + step.shape[1]]

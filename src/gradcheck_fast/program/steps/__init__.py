@@ -6,7 +6,24 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gradcheck_fast.program.primitive import Primitive
-from gradcheck_fast.program.steps import affine, arithmetic, costs, elementwise, leaves, movement, softmax
+from gradcheck_fast.program.steps import (
+    affine,
+    arithmetic,
+    comparisons,
+    costs,
+    elementwise,
+    functions,
+    jumps,
+    leaves,
+    linear_algebra,
+    movement,
+    opaque,
+    powers,
+    product,
+    reduction,
+    softmax,
+    special,
+)
 
 
 def _by_name(*families: tuple[Primitive, ...]) -> Mapping[str, Primitive]:
@@ -25,7 +42,16 @@ PRIMITIVES = _by_name(
     affine.PRIMITIVES,
     elementwise.PRIMITIVES,
     softmax.PRIMITIVES,
+    functions.PRIMITIVES,
+    jumps.PRIMITIVES,
+    special.PRIMITIVES,
     arithmetic.PRIMITIVES,
+    powers.PRIMITIVES,
+    comparisons.PRIMITIVES,
+    reduction.PRIMITIVES,
+    product.PRIMITIVES,
+    linear_algebra.PRIMITIVES,
+    opaque.PRIMITIVES,
     costs.PRIMITIVES,
 )
 #: The names of the functions of one number.

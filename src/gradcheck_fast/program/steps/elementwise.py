@@ -46,7 +46,7 @@ _NODE = np.array([0.18343464249564980494, 0.52553240991632898582, 0.796666477413
 #: The weights of these nodes (ibid.).
 _WEIGHT = np.array([0.36268378337836198297, 0.31370664587788728734, 0.22238103445337447054, 0.10122853629037625915])
 #: All nodes and weights: the quadrature is symmetric.
-_NODES, _WEIGHTS = np.concatenate([-_NODE, _NODE]), np.concatenate([_WEIGHT, _WEIGHT])
+NODES, WEIGHTS = np.concatenate([-_NODE, _NODE]), np.concatenate([_WEIGHT, _WEIGHT])
 
 
 def unary(name: str, value: Callable[[Reals], Reals], difference: Callable[[Reals, Reals], Reals]) -> Primitive:
@@ -162,8 +162,8 @@ def normal_cdf_difference(z: Reals, d: Reals) -> Reals:
     subtracted are those of the upper tail, Phi(-z), so that no digits are lost there.
     """
     middle, moved = z + 0.5 * d, z + d
-    points = middle[..., np.newaxis] + 0.5 * d[..., np.newaxis] * _NODES
-    near = 0.5 * d * (np.exp(-0.5 * points * points) @ _WEIGHTS) / math.sqrt(2.0 * math.pi)
+    points = middle[..., np.newaxis] + 0.5 * d[..., np.newaxis] * NODES
+    near = 0.5 * d * (np.exp(-0.5 * points * points) @ WEIGHTS) / math.sqrt(2.0 * math.pi)
     far = np.where(z + moved > 0.0, normal_cdf(-z) - normal_cdf(-moved), normal_cdf(moved) - normal_cdf(z))
     return np.where(np.abs(d) * (1.0 + np.abs(middle)) <= 1.5, near, far)
 

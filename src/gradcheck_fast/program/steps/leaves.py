@@ -1,14 +1,16 @@
-"""Defines the leaves of a program: data, targets and parameters, whose values are given and not computed."""
+"""Defines the leaves of a program: data, targets and parameters, whose values are given, and constants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from gradcheck_fast.program.primitive import Primitive, Shape, require_inputs, smooth
 
 if TYPE_CHECKING:
-    from gradcheck_fast.program.primitive import Mask
+    from gradcheck_fast.program.primitive import Mask, Reals
 
 #: The names of the two matrices that input steps read.
 DATA, TARGETS = "data", "targets"
@@ -22,6 +24,11 @@ def _input_shape(shapes: Sequence[Shape], *, matrix: str, begin: int, shape: Sha
 def _parameter_shape(shapes: Sequence[Shape], *, shape: Shape) -> Shape:
     require_inputs(shapes, 0)
     return shape
+
+
+def _constant_shape(shapes: Sequence[Shape], *, value: Reals) -> Shape:
+    require_inputs(shapes, 0)
+    return value.shape
 
 
 def _given(*arguments: Any, **attributes: Any) -> NoReturn:
@@ -42,5 +49,10 @@ def _leaf(name: str, shape: Callable[..., Shape]) -> Primitive:
 INPUT = _leaf("input", _input_shape)
 #: An array of the user's parameters. Its attribute is shape.
 PARAMETER = _leaf("parameter", _parameter_shape)
+#: An array that is part of the program. Its attribute is value.
+CONSTANT = Primitive(
+    "constant", "constant", _constant_shape, lambda x, *, value: value, lambda x, d, *, value: np.zeros_like(value),
+    _given, lambda masks, *, value: np.zeros(value.shape, np.bool_), smooth, _given, lambda shapes, *, value: 0.0,
+)  # fmt: skip
 
-PRIMITIVES = (INPUT, PARAMETER)
+PRIMITIVES = (INPUT, PARAMETER, CONSTANT)
