@@ -211,6 +211,7 @@ def test_a_point_does_not_keep_the_directions_that_it_was_moved_along():
         while directions:
             point.along(directions.pop(), (1.0,))
         assert sum(direction() is not None for direction in alive) <= 1
+    assert all(direction() is None for direction in alive)
 
 
 # ---- chunks and shares

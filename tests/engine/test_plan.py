@@ -13,9 +13,7 @@ from gradcheck_fast.engine import plan as plans
 from gradcheck_fast.engine.kernel_steps import KERNELS
 from gradcheck_fast.engine.layout import PANEL
 from gradcheck_fast.engine.plan import Plan
-from gradcheck_fast.program.primitive import Primitive
 from gradcheck_fast.program.program import Program, Source
-from gradcheck_fast.program.steps import PRIMITIVES
 
 SAMPLES = 100
 
@@ -283,11 +281,7 @@ def test_steps_have_places_of_their_own(program):
 # ---- what is refused
 
 
-def test_a_step_that_the_executor_does_not_know_is_named(monkeypatch):
-    add = PRIMITIVES["add"]
-    rules = (add.shape, add.value, add.difference, add.back, add.reach, add.kinks, add.spread, add.work)
-    known = {**PRIMITIVES, "hypot": Primitive("hypot", "hypot({0}, {1})", *rules)}
-    monkeypatch.setattr("gradcheck_fast.program.program.PRIMITIVES", known)
+def test_a_step_that_the_executor_does_not_know_is_named():
     program = Program(SAMPLES)
     with program.at(Source(file="net.py", line=3)):
         program.add("hypot", program.input(2), program.input(2))
@@ -322,11 +316,20 @@ def test_a_step_that_does_not_keep_samples_apart_is_named():
         Plan(program, SAMPLES)
 
 
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply"])
+def test_inputs_that_are_broadcast_are_named(name):
+    program = Program(SAMPLES)
+    program.add(name, program.input(1), program.input(3))
+    with pytest.raises(ValueError, match=rf"step 2, {name}: the .* broadcasts no inputs, .*\(100, 1\) and \(100, 3\)"):
+        Plan(program, SAMPLES)
+
+
 #: Programs that are run, and give wrong numbers: rows of a parameter or a matrix are taken for samples, of which a
 #: chunk has fewer; a cost reads whole panels, beyond the end of data; and what comes back to targets or masks is noise.
 TAKEN_WRONGLY = {
     "a-parameter-that-is-added": lambda p, h: p.add("add", h, p.parameter((SAMPLES, 3))),
     "a-parameter-in-softmax": lambda p, h: p.add("softmax", p.parameter((SAMPLES, 3))),
+    "a-column-that-is-repeated": lambda p, h: p.add("add", h, p.affine([(h, p.parameter((3, 1)))])),
     "a-matrix-of-data": lambda p, h: p.affine([(p.input(SAMPLES), p.input(3))]),
     "a-matrix-that-is-computed": lambda p, h: p.affine([(p.input(SAMPLES), h)]),
     "targets-of-data": lambda p, h: p.cost("squared_error", h, p.input(3)),

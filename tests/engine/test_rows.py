@@ -9,9 +9,7 @@ import pytest
 from gradcheck_fast.engine._program import Kind
 from gradcheck_fast.engine.rows import lower
 from gradcheck_fast.engine.tables import Tables
-from gradcheck_fast.program.primitive import Primitive
 from gradcheck_fast.program.program import Program, Source
-from gradcheck_fast.program.steps import PRIMITIVES
 
 SAMPLES = 3
 
@@ -101,15 +99,19 @@ def test_targets_that_are_computed():
         lower(program)
 
 
-def test_a_primitive_that_the_executor_does_not_know_is_named(monkeypatch):
-    add = PRIMITIVES["add"]
-    rules = (add.shape, add.value, add.difference, add.back, add.reach, add.kinks, add.spread, add.work)
-    known = {**PRIMITIVES, "hypot": Primitive("hypot", "hypot({0}, {1})", *rules)}
-    monkeypatch.setattr("gradcheck_fast.program.program.PRIMITIVES", known)
+def test_a_primitive_that_the_executor_does_not_know_is_named():
     program = Program(SAMPLES)
     with program.at(Source(file="net.py", line=3)):
         program.add("hypot", program.input(2), program.input(2))
     with pytest.raises(ValueError, match=r"step 2, hypot \(net.py line 3\): the row executor has no such steps"):
+        lower(program)
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply"])
+def test_inputs_that_are_broadcast_are_named(name):
+    program = Program(SAMPLES)
+    program.add(name, program.input(1), program.input(3))
+    with pytest.raises(ValueError, match=rf"step 2, {name}: the .* broadcasts no inputs, .*1\) and \({SAMPLES}, 3\)"):
         lower(program)
 
 

@@ -40,11 +40,12 @@ def test_no_false_alarm(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_planted_error_is_found(seed):
-    """A relative error of 1e-5 in one entry, wherever the function has a derivative."""
-    missed, planted = [], 0
+    """A relative error of 1e-5 in one entry, wherever the function has a derivative; in the long tests in any entry."""
+    missed, planted, most = [], 0, None if seed else 4
     for function in functions(seed):
         right = function.gradient(function.x)
-        for k in np.flatnonzero(np.abs(right) > ORDINARY * np.abs(right).max(initial=0.0)):
+        ordinary = np.flatnonzero(np.abs(right) > ORDINARY * np.abs(right).max(initial=0.0))
+        for k in np.random.default_rng(seed).permutation(ordinary)[:most]:
             if at_kink(function) and function.x[k] in (0.0, function.x[0]):
                 continue
             wrong = right.copy()
@@ -54,7 +55,7 @@ def test_every_planted_error_is_found(seed):
             if report.worst(1)[0].index != (k,) or not report.wrong:
                 missed.append((function.name, k, report.verdict))
     assert missed == []
-    assert planted > 250
+    assert planted > (250 if seed else 100)
 
 
 @pytest.mark.filterwarnings("ignore:the values of the loss")

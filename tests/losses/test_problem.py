@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.checks.numerical_gradient import as_problem
+from gradcheck_fast.checks.as_problem import as_problem
 from gradcheck_fast.losses.problem import is_problem, samples_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck_fast.checks.numerical_gradient import as_problem
+from gradcheck_fast.checks.as_problem import as_problem
 from gradcheck_fast.losses.problem import is_problem
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 from gradcheck_fast.running.runner import Runner

@@ -20,7 +20,6 @@ from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.losses.network_loss import decay_of
 from gradcheck_fast.program.primitive import SLOPE_STEP
 from gradcheck_fast.program.steps.affine import terms_of
-from gradcheck_fast.program.steps.movement import SLICE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,11 +76,7 @@ class Tape:
         ends = np.cumsum([self.program.steps[number].width for number in steps])
         self.values = dict(zip(steps, np.split(engine.values(theta, steps, 1), ends[:-1], axis=1), strict=True))
         self._numbers = {row: number for number, row in self.program.numbers.items()}
-        self._given = self._source.leaves(theta, engine.inputs, engine.targets)
-        for number, step in enumerate(self._source.steps):
-            if step.name == SLICE.name:
-                x = [self._given[source] for source in step.inputs]
-                self._given[number] = SLICE.value(x, **step.attributes)
+        self._given = self._source.with_parts(self._source.leaves(theta, engine.inputs, engine.targets))
 
     def _of_source(self, number: int) -> Rows:
         """Returns the value of a step of the program that the row program was lowered from."""

@@ -6,11 +6,12 @@ that with parameters, which have none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradcheck_fast.engine.kernel_steps import KERNELS
+from gradcheck_fast.kernels._kernels import PAIRWISE
 from gradcheck_fast.program.steps.affine import AFFINE, terms_of
 from gradcheck_fast.program.steps.arithmetic import WHERE
 from gradcheck_fast.program.steps.costs import COSTS
@@ -37,8 +38,11 @@ def require_accepted(program: Program) -> None:
             continue
         if step.name not in KERNELS:
             raise ValueError(f"{refused} has no such steps")
-        if step.shape[0] != program.samples:
+        if step.shape[:1] != (program.samples,):
             raise ValueError(f"{refused} keeps samples apart, not {step.shape}")
+        if step.name in PAIRWISE and any(steps[source].shape != step.shape for source in step.inputs):
+            shapes = " and ".join(str(steps[source].shape) for source in step.inputs)
+            raise ValueError(f"{refused} broadcasts no inputs, such as these of shapes {shapes}")
         parameters: set[int] = set()
         if step.name == AFFINE.name:
             parameters = {step.inputs[term.parameter] for term in terms_of(step.attributes["terms"])}
@@ -59,12 +63,9 @@ def _require_apart(program: Program) -> None:
     steps = program.steps
     covered = {number: np.zeros(steps[number].shape, np.int8) for number in program.parameters}
     read = {source for number in program.needed if steps[number].name != SLICE.name for source in steps[number].inputs}
-    views: dict[int, Any] = dict(covered)
-    for number, step in enumerate(steps):
-        if step.name == SLICE.name:
-            views[number] = step.primitive.value([views[k] for k in step.inputs], **step.attributes)
-        if number in read and number in views:
-            views[number][...] += 1
+    views = program.with_parts(covered)
+    for number in read.intersection(views):
+        views[number][...] += 1
     for number, counts in covered.items():
         if counts.max(initial=0) > 1:
             raise ValueError(f"step {number}, {steps[number]}: the tensor executor takes parts that do not overlap")

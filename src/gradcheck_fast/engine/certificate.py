@@ -15,7 +15,7 @@ from gradcheck_fast.numerical.gradient import CHAIN_STEPS, EPSILON, EXACT_STEP, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.engine.chain import Point, TensorEngine
+    from gradcheck_fast.engine.executor import AtPoint, Executor
 
 #: How many directions there are by default.
 DIRECTIONS = 2
@@ -44,23 +44,24 @@ ASIDE = 2.0**-20
 
 
 def certified(
-    point: Point, gradient: NDArray[np.float64], kinks: int, step: float, directions: int = DIRECTIONS
+    point: AtPoint, gradient: NDArray[np.float64], kinks: int, step: float, directions: int = DIRECTIONS
 ) -> Certificate:
     """Returns the certificate of a gradient that was chained at a point, where `kinks` values lie on kinks.
 
     At kinks there is no derivative to compare with, and with a step that is not small there is truncation. Then it is
     the chain that is vouched for and not this gradient: at parameters beside the kinks, with a small step.
     """
-    if step <= EXACT_STEP and not kinks:
+    engine, n_threads, small = point.engine, point.n_threads, point.engine.smallest_step
+    if step <= max(EXACT_STEP, small) and not kinks:
         return certify(point, gradient, step=step, directions=directions)
-    engine, n_threads = point.engine, point.n_threads
     theta = aside(engine, point.theta, n_threads) if kinks else point.theta
     with engine.at(theta, n_threads) as near:
-        return certify(near, near.gradient(CHAIN_STEPS[0]), directions=directions)._replace(beside_kinks=kinks > 0)
+        found = certify(near, near.gradient(small), step=small, directions=directions)
+        return found._replace(beside_kinks=kinks > 0)
 
 
 def certify(
-    point: Point, gradient: NDArray[np.float64], *, step: float = CHAIN_STEPS[0], directions: int = DIRECTIONS,
+    point: AtPoint, gradient: NDArray[np.float64], *, step: float = CHAIN_STEPS[0], directions: int = DIRECTIONS,
     seed: int = 0,
 ) -> Certificate:  # fmt: skip
     """Compares a gradient with differences of the whole cost along random directions, and with one large step.
@@ -70,12 +71,12 @@ def certify(
 
     Parameters
     ----------
-    point : Point
+    point : AtPoint
         The program at the parameters, in use. No value there lies on a kink.
     gradient : ndarray of float64, shape (size,)
         The derivative of the program's cost by every parameter, all finite.
     step : float
-        The step of the slopes that were chained, which is small.
+        The step of the slopes that were chained, which is small; or, if costs are subtracted, one that suits that.
     directions : int
     seed : int
         Of the random numbers.
@@ -86,11 +87,12 @@ def certify(
         scales = np.where(sizes > 0.0, np.minimum(largest / sizes, LARGEST_SCALE), 1.0)
     typical = math.hypot(*(scales * sizes))  # the standard deviation of g·r
     h, cost = step / float(scales.max(initial=1.0)), abs(point.cost())
-    if 0.0 < SMALL_CHANGE * cost < h * typical < math.inf:  # parameters may be far smaller than the step
+    # parameters may be far smaller than the step
+    if step <= EXACT_STEP and 0.0 < SMALL_CHANGE * cost < h * typical < math.inf:
         h = SMALL_CHANGE * cost / typical
     direction = point.vector()
 
-    def differences(at: Point, times: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(at: AtPoint, times: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns what `gradient` says of each direction, and what differences of the cost, with so many steps, say."""
         chained, differenced = np.empty((2, directions))
         for number in range(directions):
@@ -124,7 +126,7 @@ def certify(
     return found._replace(fault=fault)
 
 
-def aside(engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+def aside(engine: Executor, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
     """Returns parameters near these, where values that now lie on kinks do not."""
     sizes = _roots(engine, theta, n_threads)
     moved = np.empty(len(theta))
@@ -143,7 +145,7 @@ def _seen(directions: int) -> float:
     return math.sqrt(2.0 / math.pi) / missed
 
 
-def _large_step(point: Point, direction: NDArray[np.float64], seed: int) -> tuple[float, float]:
+def _large_step(point: AtPoint, direction: NDArray[np.float64], seed: int) -> tuple[float, float]:
     """Compares the exact difference of a large step with the difference of two costs; both over the larger cost.
 
     Returns what is found, and how much of it may be rounding. `direction` is written over.
@@ -167,16 +169,16 @@ def _large_step(point: Point, direction: NDArray[np.float64], seed: int) -> tupl
     return float(off / size if size else off), float(allowed)
 
 
-def _cost(engine: TensorEngine, theta: NDArray[np.float64], n_threads: int) -> float:
+def _cost(engine: Executor, theta: NDArray[np.float64], n_threads: int) -> float:
     with engine.at(theta, n_threads) as point:
         return point.cost()
 
 
-def _ends(engine: TensorEngine) -> NDArray[np.intp]:
+def _ends(engine: Executor) -> NDArray[np.intp]:
     return np.cumsum(engine.sizes, dtype=np.intp)
 
 
-def _norms(engine: TensorEngine, vector: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+def _norms(engine: Executor, vector: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
     """Returns the Euclidean norm of each array of a flat vector."""
     ends = _ends(engine)
     found = norms(vector, ends, engine.isa, n_threads)
@@ -187,6 +189,6 @@ def _norms(engine: TensorEngine, vector: NDArray[np.float64], n_threads: int) ->
     return found
 
 
-def _roots(engine: TensorEngine, vector: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
+def _roots(engine: Executor, vector: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
     """Returns the root mean square of each array of a flat vector."""
     return _norms(engine, vector, n_threads) / np.sqrt(np.maximum(engine.sizes, 1))

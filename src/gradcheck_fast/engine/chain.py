@@ -7,7 +7,7 @@ whole gradient in the time of about three forward passes. It contains the chain 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +21,10 @@ from gradcheck_fast.engine.layout import PANEL, aligned
 from gradcheck_fast.engine.memory import Memories
 from gradcheck_fast.engine.plan import Plan
 from gradcheck_fast.kernels.instruction_sets import instruction_set
-from gradcheck_fast.numerical.gradient import NEAR_KINK
+from gradcheck_fast.numerical.gradient import CHAIN_STEPS, NEAR_KINK
 from gradcheck_fast.program import twin
+from gradcheck_fast.program.primitive import SLOPE_STEP
 from gradcheck_fast.program.steps.affine import AFFINE
-from gradcheck_fast.program.steps.movement import SLICE
 from gradcheck_fast.running.jobs import Job
 from gradcheck_fast.running.threads import resolve
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine._tensors import TensorProgram
-    from gradcheck_fast.program.program import Program
+    from gradcheck_fast.engine.executor import AtPoint, Executor
+    from gradcheck_fast.program.program import Program, Step
     from gradcheck_fast.running.runner import Runner
 
 #: The tapes of a chunk of samples may take this many doubles (16 MiB), unless a chunk has the fewest samples.
@@ -60,6 +61,8 @@ class TensorEngine:
         C-contiguous, and as wide as the program's input steps say.
     """
 
+    smallest_step = CHAIN_STEPS[0]
+
     def __init__(self, program: Program, inputs: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
         self.program, self.inputs = program, inputs
         # a sum over the targets may read past their end, up to the end of the panel
@@ -74,6 +77,10 @@ class TensorEngine:
     @property
     def samples(self) -> int:
         return len(self.inputs)
+
+    @property
+    def computed(self) -> list[int]:
+        return self.plan.computed
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -148,13 +155,27 @@ class Chunk:
     @cached_property
     def values(self) -> list[NDArray[np.float64]]:
         """The value of every step, as the plain rules take it; no cost depends on those that are not run."""
-        engine, steps = self._point.engine, self._point.engine.program.steps
-        known = engine.plan.read(self._tape, "offset", self.count)
-        known |= engine.program.leaves(self._point.theta, engine.inputs[self.samples], engine.targets[self.samples])
-        for number, step in enumerate(steps):
-            if step.name == SLICE.name:
-                known[number] = step.primitive.value([known[k] for k in step.inputs], **step.attributes)
-        return [known[number] for number in range(len(steps))]
+        engine, program = self._point.engine, self._point.engine.program
+        leaves = program.leaves(self._point.theta, engine.inputs[self.samples], engine.targets[self.samples])
+        known = engine.plan.read(self._tape, "offset", self.count) | program.with_parts(leaves)
+        return [known[number] for number in range(len(program.steps))]
+
+    def attributes(self, step: Step) -> Mapping[str, Any]:
+        """Returns a step's attributes with the number of these samples in place of that of all."""
+        sized = {"shape": (self.count, *step.shape[1:])} if "shape" in step.attributes else {}
+        return {**step.attributes, **sized}
+
+    def changes(self, direction: NDArray[np.float64], h: float) -> Mapping[int, NDArray[np.float64]]:
+        return self._point.changes(self, direction, (h,))[0]
+
+    def backs(self) -> dict[int, NDArray[np.float64]]:
+        """Returns what goes back to every step, parameter, and part of a parameter, from these samples."""
+        program, gradient = self._point.engine.program, np.zeros(self._point.engine.program.size)
+        ones = {number: np.ones_like(self.values[number]) for number in program.costs}
+        arrays = program.with_parts(program.arrays(gradient))
+        found = ones | self._point.sensitivities(self, SLOPE_STEP) | arrays
+        self._point.chain_chunk(self, SLOPE_STEP, gradient)
+        return found
 
 
 class Point:
@@ -181,6 +202,7 @@ class Point:
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
+        self._only = None  # it refers to this point, and both to vectors of the size of the parameters
         return self._stack.__exit__(*error)
 
     def cost(self) -> float:
@@ -238,6 +260,9 @@ class Point:
         return np.empty(size) if size > KEPT_DOUBLES else self._memory.get("vector", size)
 
     # ---- one chunk of the samples
+
+    def parts(self) -> Iterator[Chunk]:
+        return self.chunks()
 
     def chunks(self, share: int | None = None) -> Iterator[Chunk]:
         """Yields the chunks of one share, or of all, one after the other, with the values of all steps."""
@@ -299,16 +324,16 @@ class Point:
         return found
 
 
-def chain(point: Point, h: float, runner: Runner) -> tuple[NDArray[np.float64], int]:
+def chain(point: AtPoint, h: float, runner: Runner) -> tuple[NDArray[np.float64], int]:
     """Finds the derivative of the cost by every parameter, chained from central differences of single steps.
 
     Parameters
     ----------
-    point : Point
+    point : AtPoint
     h : float
         The step of the slopes.
     runner : Runner
-        Does the work, share by share of the samples.
+        Does the work, share by share.
 
     Returns
     -------
@@ -342,7 +367,7 @@ def spreads(point: Point, h: float) -> NDArray[np.float64]:
     parameters that no kink reaches. See `twin.spreads`.
     """
     program, total = point.engine.program, np.zeros(point.engine.program.size)
-    views = program.leaves(total, point.engine.inputs, point.engine.targets)
+    views = program.arrays(total)
     for chunk in point.chunks():
         found = twin.spreads(program, chunk.values, point.sensitivities(chunk, h), max(h, NEAR_KINK))
         for number in program.parameters:
@@ -355,7 +380,7 @@ def spreads(point: Point, h: float) -> NDArray[np.float64]:
 class _Shares:
     """Chains some shares of the samples; another process calls this."""
 
-    engine: TensorEngine
+    engine: Executor
     theta: NDArray[np.float64]
     h: float
     n_threads: int

@@ -16,7 +16,6 @@ from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.program.primitive import SLOPE_STEP
 from gradcheck_fast.program.steps.affine import AFFINE, MATRIX, terms_of
 from gradcheck_fast.program.steps.costs import COSTS
-from gradcheck_fast.program.steps.movement import SLICE
 from gradcheck_fast.program.steps.softmax import SOFTMAX
 
 if TYPE_CHECKING:
@@ -48,10 +47,7 @@ def roundings(point: Point) -> Reals:
     """
     program = point.engine.program
     total = np.zeros(program.size)
-    views = dict(program.leaves(total, point.engine.inputs, point.engine.targets))
-    for number, step in enumerate(program.steps):
-        if step.name == SLICE.name:
-            views[number] = step.primitive.value([views[k] for k in step.inputs], **step.attributes)
+    views = program.with_parts(program.arrays(total))
     readers: dict[int, list[int]] = defaultdict(list)
     for number in point.engine.plan.computed:
         for source in dict.fromkeys(program.steps[number].inputs):

@@ -280,6 +280,11 @@ class _Lowering:
 
     def _pairwise(self, step: Step) -> RowStep:
         operation = _kernels.PAIRWISE[step.name]
+        shapes = [self._program.steps[number].shape for number in step.inputs]
+        if any(shape != step.shape for shape in shapes):
+            raise ValueError(
+                f"the row executor broadcasts no inputs, such as these of shapes {' and '.join(map(str, shapes))}"
+            )
         return RowStep(
             Kind.PAIRWISE, step.name, step.shape[1], self._numbers(*step.inputs), operation, positions=(0, 1)
         )

@@ -55,10 +55,12 @@ class FunctionLoss:
     """
 
     methods: tuple[str, ...] = ("direct", "complex")
+    #: What the report says about the function, besides what is noticed in its calls.
+    notes: tuple[str, ...] = ()
 
     def __init__(self, costs_of: Callable[[Packed], Costs], function: Callable[[Any], Any] | None = None) -> None:
         self._costs_of = costs_of
-        self._function = function
+        self.function = function
 
     def costs_at(self, params: Packed, n_threads: int) -> Costs:
         """Gives what evaluates the function at flat vectors like that of `params`."""
@@ -69,10 +71,10 @@ class FunctionLoss:
 
     def call(self, params: Packed, tree: Tree) -> None:
         """Calls the function at `tree`, which `params` was made of: its gradient may use what the call has left."""
-        if self._function is None:
+        if self.function is None:
             self.cost(params, params.flat)
         else:
-            self._function(tree)
+            self.function(tree)
 
     def cost(self, params: Packed, theta: NDArray[np.float64], n_threads: int | None = None) -> float:
         """Gives the cost at a flat vector."""
@@ -101,16 +103,17 @@ class FunctionLoss:
     ) -> Numerical:  # fmt: skip
         require_one_of(self.methods, method)
         point = Point.at(self._costs_of(params), params.flat, runner)
-        if not np.isfinite(point.value):
-            value = f"{point.value} at these parameters"
-            raise ValueError(f"loss: it is {value}; where it is not finite it has no gradient")
+        require_finite(point.value)
         if entries is not None:
             point = point.of(entries)
         if method == "complex":
-            return by_complex_steps(point, step)._replace(finish=partial(_finish, point))
-        if step is None and not kinks:
-            return _as_well_as_can_be(point, method)
-        return _with_what_bars_need(point, step, kinks)
+            found = by_complex_steps(point, step)._replace(finish=partial(_finish, point))
+        elif step is None and not kinks:
+            found = _as_well_as_can_be(point, method)
+        else:
+            found = _with_what_bars_need(point, step, kinks)
+        notes, finish_point = self.notes, found.finish
+        return found._replace(finish=lambda: (*notes, *finish_point())) if notes else found
 
 
 def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:
@@ -120,9 +123,16 @@ def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> Fun
     return FunctionLoss(partial(PythonCosts, function), function)
 
 
+def require_finite(value: float) -> None:
+    """Raises a ValueError if a loss is not finite at the parameters."""
+    if not np.isfinite(value):
+        raise ValueError(f"loss: it is {value} at these parameters; where it is not finite it has no gradient")
+
+
 def require_one_of(methods: tuple[str, ...], method: str) -> None:
     """Raises an error unless `method` is ``auto`` or one of `methods`, those of a function."""
-    if choose("method", method, ("auto", *OF_PROGRAMS, *methods)) in OF_PROGRAMS:
+    known = dict.fromkeys(("auto", *OF_PROGRAMS, *methods))
+    if choose("method", method, tuple(known)) in set(OF_PROGRAMS) - set(methods):
         raise ValueError(f"method: {method!r} needs the loss of a gf.Network; for another function use 'direct'")
 
 

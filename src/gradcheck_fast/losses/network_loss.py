@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from gradcheck_fast.engine.certificate import DIRECTIONS, certified
-from gradcheck_fast.engine.chain import TensorEngine, chain, spreads
+from gradcheck_fast.engine.certificate import DIRECTIONS
+from gradcheck_fast.engine.chain import TensorEngine, spreads
 from gradcheck_fast.engine.engine import Engine
 from gradcheck_fast.engine.rounding import roundings
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arguments import choose, duration
 from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, Tree, entry_name, pack_as
+from gradcheck_fast.losses.chained import Chained, chained
 from gradcheck_fast.losses.problem import OF_PROGRAMS
 from gradcheck_fast.numerical.evaluate import OwnCost
 from gradcheck_fast.numerical.gradient import (
@@ -31,7 +32,6 @@ from gradcheck_fast.running.threads import resolve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.numerical.certificate import Certificate
     from gradcheck_fast.program.program import Program
     from gradcheck_fast.running.runner import Runner
 
@@ -265,23 +265,14 @@ class NetworkLoss:
         found *= max(1.0, self.samples * self.times / LONG_SUM)
         return found
 
-    def _chained(
-        self, theta: NDArray[np.float64], h: float, runner: Runner, *, certify: bool
-    ) -> tuple[NDArray[np.float64], Kinks | None, Certificate | None]:
-        """Finds the gradient by the chain, which slopes kinks leave open, and what vouches for it.
-
-        A gradient that is not confirmed is NaN.
-        """
+    def _chained(self, theta: NDArray[np.float64], h: float, runner: Runner, *, certify: bool) -> Chained:
+        """Finds the gradient by the chain; one that is not confirmed is NaN."""
         with self._tensors.at(theta, runner.n_threads) as point:
-            gradient, count = chain(point, h, runner)
-            if not _norms.all_finite(gradient):
-                return gradient, None, None
-            certificate = certified(point, gradient, count, h, self.directions) if certify else None
-            half = spreads(point, h) if count else np.zeros(0)
-        self._add_penalty(gradient, theta)
-        if certificate is not None and not certificate.holds:
-            gradient.fill(np.nan)
-        return gradient, Kinks(count, -half, half) if half.any() else None, certificate
+            slopes = partial(spreads, point, h)
+            found = chained(point, h, runner, slopes, self.directions if certify else None)
+        if _norms.all_finite(found.gradient):
+            self._add_penalty(found.gradient, theta)
+        return found
 
     def _decided(
         self, theta: NDArray[np.float64], h: float, runner: Runner, gradient: NDArray[np.float64], kinks: Kinks

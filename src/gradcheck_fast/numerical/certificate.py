@@ -47,12 +47,16 @@ class Certificate(NamedTuple):
         """What to tell the user if the certificate does not hold; "" if it does."""
         if self.holds:
             return ""
-        where = self.fault or "no single step was found to differ from its rules"
         return (
-            "the chained gradient is not used, for differences of the whole cost do not confirm it (off by "
-            f"{max(self.agreement, self.large):.1e}): {where}. This is a fault of gradcheck_fast: please "
+            f"the chained gradient is not used, for {self.disagreement}. This is a fault of gradcheck_fast: please "
             "report it, with the network; method='units' and method='incremental' do without the chain"
         )
+
+    @property
+    def disagreement(self) -> str:
+        """By how much the gradient is off, and where, if the certificate does not hold."""
+        off, where = max(self.agreement, self.large), self.fault or "no single step was found to differ from its rules"
+        return f"differences of the whole cost do not confirm it (off by {off:.1e}): {where}"
 
     @property
     def holds(self) -> bool:

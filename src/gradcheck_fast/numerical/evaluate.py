@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from gradcheck_fast.inputs.arrays import same_bits
+from gradcheck_fast.inputs.state import State
 from gradcheck_fast.inputs.trees import entry_name
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class PythonCosts(_TreeCosts):
             What the function raises, or a warning of NumPy's that a complex number was made real, with a note that says
             where.
         """
-        found, entry = np.empty(len(entries)), -1
+        found, entry, state = np.empty(len(entries)), -1, State(self._function)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", _COMPLEX_WARNING)
@@ -202,6 +203,8 @@ class PythonCosts(_TreeCosts):
         except Exception as error:
             say_where(error, f"{self.name(entry)} was complex")
             raise
+        finally:
+            state.restore()  # what it keeps would be complex from now on
         return found
 
 

@@ -124,6 +124,10 @@ class Numerical(NamedTuple):
         something looks wrong. It gives None if that is not known, or not needed because `roundings` tell it all.
     certificate : Certificate, optional
         What vouches for a gradient that was chained. If it does not hold, the gradient is NaN.
+    doubted : callable, optional
+        ``doubted(errors)`` is asked before any entry is called wrong. `errors` has how far a given gradient lies from
+        this one where it seems wrong, and 0 elsewhere. It returns None if they stand, or else what the given gradient
+        is to be compared with instead.
     """
 
     gradient: NDArray[np.float64]
@@ -141,13 +145,20 @@ class Numerical(NamedTuple):
     finish: Callable[[], tuple[str, ...]] = tuple
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None
     certificate: Certificate | None = None
+    doubted: Callable[[NDArray[np.float64]], Numerical | None] | None = None
 
     def of(self, entries: NDArray[np.intp]) -> Numerical:
         """Picks some entries, or puts them in another order; what looks at single entries again is left out."""
-        again, noise, roundings, kinks = self.again, self.noise, self.roundings, self.kinks
+        again, noise, roundings, kinks, doubted = self.again, self.noise, self.roundings, self.kinks, self.doubted
 
         def picked(found: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
             return found[entries] if isinstance(found, np.ndarray) else found
+
+        def doubted_there(errors: NDArray[np.float64]) -> Numerical | None:
+            every = np.zeros_like(self.gradient)
+            every[entries] = errors
+            other = doubted(every) if doubted else None
+            return other.of(entries) if other else None
 
         return self._replace(
             gradient=self.gradient[entries],
@@ -159,6 +170,7 @@ class Numerical(NamedTuple):
             flat=None,
             closer=None,
             polish=None,
+            doubted=None if doubted is None else doubted_there,
         )
 
 

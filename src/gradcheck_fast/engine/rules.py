@@ -1,0 +1,329 @@
+"""Runs any program by the rules of its primitives: the cost, its derivative by every parameter, and its changes.
+
+This is the executor of what is traced: whatever the steps are, the whole program is run at once, in NumPy. What is
+known of the program is looked up beforehand, so that the loops only call the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from gradcheck_fast.kernels.instruction_sets import instruction_set
+from gradcheck_fast.numerical.gradient import CHAIN_STEPS, NEAR_KINK, PLAIN_STEP
+from gradcheck_fast.program.primitive import smooth
+from gradcheck_fast.program.steps.leaves import INPUT, PARAMETER
+from gradcheck_fast.program.steps.opaque import OPAQUE
+from gradcheck_fast.program.twin import on_parameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.program.program import Program, Step
+
+    Reals = NDArray[np.float64]
+
+Rule: TypeAlias = Callable[..., Any]
+Numbers: TypeAlias = tuple[int, ...]
+#: A chained gradient with its certificate takes about as long as this many evaluations.
+PASSES = 20.0
+#: To run a step takes as long as this many operations, besides those that it does.
+STEP_WORK = 4000.0
+#: What rules raise where they are not defined, such as at a singular matrix.
+UNDEFINED = (ArithmeticError, np.linalg.LinAlgError)
+
+
+class RulesEngine:
+    """A program of any steps, with its data. Several threads may use it at once, each at its own `RulesPoint`.
+
+    Parameters
+    ----------
+    program : Program
+    inputs, targets : ndarray of float64, shape (samples, width), optional
+        The matrices that its input steps read, if it has any.
+    """
+
+    shares = range(1)
+
+    def __init__(self, program: Program, inputs: Reals | None = None, targets: Reals | None = None) -> None:
+        self.program, self.inputs, self.targets = program, inputs, targets
+        self.isa = instruction_set()
+
+    def __reduce__(self) -> tuple[type[RulesEngine], tuple[Any, ...]]:
+        return RulesEngine, (self.program, self.inputs, self.targets)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The number of entries of each array of the parameters."""
+        steps = self.program.steps
+        return [int(np.prod(steps[number].shape, dtype=np.intp)) for number in self.program.parameters]
+
+    @cached_property
+    def work(self) -> float:
+        """The estimated operations of one evaluation."""
+        work = self.program.work
+        return sum(work[number] for number in self.computed) + STEP_WORK * len(self.computed)
+
+    @cached_property
+    def computed(self) -> list[int]:
+        """The numbers of the steps that a cost depends on, besides the parameters and the data."""
+        steps = self.program.steps
+        return [number for number in self.program.needed if steps[number].name not in (INPUT.name, PARAMETER.name)]
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether every step has an exact difference of its own."""
+        return not any(self.program.steps[number].name == OPAQUE.name for number in self.computed)
+
+    @cached_property
+    def smallest_step(self) -> float:
+        """The step of the differences of the whole cost, which is that of plain arithmetic if values are subtracted."""
+        return CHAIN_STEPS[0] if self.is_exact else PLAIN_STEP
+
+    @cached_property
+    def plan(self) -> RulesPlan:
+        """What is run, and in which order."""
+        return RulesPlan(self.program, self.computed)
+
+    @cached_property
+    def fixed(self) -> list[Any]:
+        """The values of the steps that depend on no parameter, by their numbers; None for the others."""
+        values: list[Any] = [None] * len(self.program.steps)
+        if self.inputs is not None:
+            for number, value in self.program.leaves(np.empty(self.program.size), self.inputs, self.targets).items():
+                if self.program.steps[number].name == INPUT.name:
+                    values[number] = value
+        with np.errstate(all="ignore"):
+            _evaluate(self.plan.fixed, values)
+        return values
+
+    def at(self, theta: Reals, n_threads: int) -> RulesPoint:
+        """Returns the program at the flat parameters `theta`, which are not changed as long as that is in use."""
+        return RulesPoint(self, theta, n_threads)
+
+
+class RulesPlan:
+    """The rules of a program, step by step, bound to the numbers of the inputs and to the attributes.
+
+    Attributes
+    ----------
+    parameters : list of (number, begin, end, shape)
+        Where each array of the parameters lies in the flat vector.
+    fixed, values : list of (number, rule, inputs, attributes)
+        The values of the steps that depend on no parameter, and of those that do.
+    changes : list of (number, rule, inputs, attributes, over)
+        The differences of the latter, each with the steps that no later one reads.
+    backs : list of (number, rule, rule of all inputs or None, inputs, attributes, targets)
+        What goes back, from the last step to the first; the targets are the inputs that depend on parameters, each as
+        its place among the inputs and its number.
+    costs : list of int
+        The costs that depend on parameters.
+    """
+
+    def __init__(self, program: Program, computed: Sequence[int]) -> None:
+        steps, depends = program.steps, on_parameters(program)
+        self.all_costs, self.costs = program.costs, [number for number in program.costs if number in depends]
+        self.parameters, begin = list[tuple[int, int, int, tuple[int, ...]]](), 0
+        for number in program.parameters:
+            end = begin + int(np.prod(steps[number].shape, dtype=np.intp))
+            self.parameters.append((number, begin, end, steps[number].shape))
+            begin = end
+        moved = [(number, steps[number]) for number in computed if number in depends]
+        self.fixed = [_bound(number, steps[number]) for number in computed if number not in depends]
+        self.values = [_bound(number, step) for number, step in moved]
+        last_reader = {source: number for number, step in moved for source in step.inputs}
+        kept, over = set(program.costs), dict[int, list[int]]()
+        for source, number in last_reader.items():
+            if source in depends and source not in kept:
+                over.setdefault(number, []).append(source)
+        self.changes: list[tuple[int, Rule, Numbers, Mapping[str, Any], list[int]]] = [
+            (number, step.primitive.difference, step.inputs, step.attributes, over.get(number, []))
+            for number, step in moved
+        ]
+        self.backs: list[tuple[int, Rule, Rule | None, Numbers, Mapping[str, Any], list[tuple[int, int]]]] = [
+            (
+                number, step.primitive.back, step.primitive.back_all, step.inputs, step.attributes,
+                [(k, source) for k, source in enumerate(step.inputs) if source in depends],
+            )
+            for number, step in reversed(moved)
+        ]  # fmt: skip
+        self.kinks = [
+            (number, step.primitive.kinks, step.inputs, step.attributes)
+            for number, step in moved
+            if step.primitive.kinks is not smooth
+        ]
+
+
+class RulesPoint:
+    """A program at some parameters. The values of all steps are computed once, when they are first needed.
+
+    Where a rule is not defined, what was to be found is NaN.
+
+    Parameters
+    ----------
+    engine : RulesEngine
+    theta : ndarray of float64, shape (size,)
+        The parameters.
+    n_threads : int
+        How many threads work on vectors of the size of the parameters; the rules are NumPy's own.
+    """
+
+    def __init__(self, engine: RulesEngine, theta: Reals, n_threads: int) -> None:
+        self.engine, self.theta, self.n_threads = engine, theta, n_threads
+        self._values: list[Any] | None = None
+
+    def __enter__(self) -> RulesPoint:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._values = None
+
+    @property
+    def values(self) -> list[Any]:
+        """The value of every step that a cost depends on; None for the others."""
+        if self._values is None:
+            values, plan = self.engine.fixed.copy(), self.engine.plan
+            for number, begin, end, shape in plan.parameters:
+                values[number] = self.theta[begin:end].reshape(shape)
+            with np.errstate(all="ignore"):
+                _evaluate(plan.values, values)
+            self._values = values
+        return self._values
+
+    def cost(self) -> float:
+        """Returns the cost."""
+        try:
+            return sum(float(np.sum(self.values[number])) for number in self.engine.plan.all_costs)
+        except UNDEFINED:
+            return np.nan
+
+    def gradient(self, h: float = 0.0) -> Reals:
+        """Returns the derivatives of the cost by all parameters.
+
+        They are chained from central differences of single steps, each with a step of its own, so that h is not used.
+        """
+        gradient = np.zeros(self.engine.program.size)
+        try:
+            backs = self._back(keep=False)
+        except UNDEFINED:
+            gradient.fill(np.nan)
+            return gradient
+        for number, begin, end, _ in self.engine.plan.parameters:
+            if backs[number] is not None:
+                gradient[begin:end] = np.ravel(backs[number])
+        return gradient
+
+    def chain(self, h: float, share: int, gradient: Reals) -> int:
+        """Adds the derivatives to `gradient`, and returns how many values lie on kinks."""
+        gradient += self.gradient(h)
+        return self.kinks(NEAR_KINK) if np.isfinite(gradient).all() else 0
+
+    def along(self, direction: Reals, scales: Sequence[float]) -> Reals:
+        """Returns how much the cost changes if the parameters move by a direction times some scales.
+
+        No two costs are subtracted: each step computes its own exact difference, of any size.
+        """
+        return np.array([self._along(direction, scale) for scale in scales])
+
+    def vector(self) -> Reals:
+        """Returns memory of the size of the parameters."""
+        return np.empty(self.engine.program.size)
+
+    def parts(self) -> Iterator[RulesPart]:
+        """Yields the whole program, which is run at once."""
+        yield RulesPart(self)
+
+    def kinks(self, distance: float) -> int:
+        """Returns how many values lie on kinks, within a distance."""
+        return sum(int(np.count_nonzero(np.abs(margins) <= distance)) for _, margins in self.margins())
+
+    def margins(self) -> Iterator[tuple[int, Reals]]:
+        """Yields the steps with kinks, with the distances of their values from these."""
+        values, plan = self.values, self.engine.plan
+        with np.errstate(all="ignore"):
+            found = [(row, row[1]([values[k] for k in row[2]], **row[3])) for row in plan.kinks]
+        plan.kinks = [row for row, margins in found if margins.size]  # the others never have any, whatever the values
+        return ((row[0], margins) for row, margins in found if margins.size)
+
+    def sensitivities(self) -> dict[int, Reals]:
+        """Returns the derivatives of the cost by the entries of each step that is a parameter or depends on one."""
+        return {number: back for number, back in enumerate(self._back(keep=True)) if back is not None}
+
+    def changes(self, direction: Reals, scale: float, *, keep: bool = True) -> list[Any]:
+        """Returns by how much each step changes; None for those that do not, or, unless `keep`, that are read."""
+        values, plan, moved = self.values, self.engine.plan, scale * direction
+        d: list[Any] = [None] * len(values)
+        for number, begin, end, shape in plan.parameters:
+            d[number] = moved[begin:end].reshape(shape)
+        with np.errstate(all="ignore"):
+            for number, rule, inputs, attributes, over in plan.changes:
+                d[number] = rule([values[k] for k in inputs], [d[k] for k in inputs], **attributes)
+                if over and not keep:
+                    for k in over:
+                        d[k] = None
+        return d
+
+    def _along(self, direction: Reals, scale: float) -> float:
+        try:
+            d = self.changes(direction, scale, keep=False)
+        except UNDEFINED:
+            return np.nan
+        return sum(float(np.sum(d[number])) for number in self.engine.plan.costs)
+
+    def _back(self, keep: bool) -> list[Any]:
+        """Returns what goes back to each step; unless `keep`, only to the parameters."""
+        values, plan = self.values, self.engine.plan
+        found: list[Any] = [None] * len(values)
+        for number in plan.costs:
+            found[number] = np.ones_like(values[number])
+        own = bytearray(len(values))  # marks the sums, which nothing else refers to
+        with np.errstate(all="ignore"):
+            for number, rule, rule_of_all, inputs, attributes, targets in plan.backs:
+                up = found[number]
+                if not keep:
+                    found[number] = None
+                x = [values[k] for k in inputs]
+                backs = None if rule_of_all is None else rule_of_all(x, up, **attributes)
+                for k, source in targets:
+                    back = rule(x, k, up, **attributes) if backs is None else backs[k]
+                    before = found[source]
+                    if before is None:
+                        found[source] = back
+                    elif own[source]:
+                        before += back
+                        found[source] = before
+                    else:
+                        found[source] = before + back
+                        own[source] = True
+        return found
+
+
+class RulesPart:
+    """The whole program, with the values of all steps; see `executor.Part`."""
+
+    def __init__(self, point: RulesPoint) -> None:
+        self._point = point
+        self.values: Sequence[Reals] = point.values
+
+    def attributes(self, step: Step) -> Mapping[str, Any]:
+        return step.attributes
+
+    def changes(self, direction: Reals, h: float) -> dict[int, Reals]:
+        changes = self._point.changes(direction, h)
+        return {number: change for number, change in enumerate(changes) if change is not None}
+
+    def backs(self) -> dict[int, Reals]:
+        return self._point.sensitivities()
+
+
+def _bound(number: int, step: Step) -> tuple[int, Rule, Numbers, Mapping[str, Any]]:
+    return number, step.primitive.value, step.inputs, step.attributes
+
+
+def _evaluate(plan: Sequence[tuple[int, Rule, Numbers, Mapping[str, Any]]], values: list[Any]) -> None:
+    """Computes the values of some steps, in place."""
+    for number, rule, inputs, attributes in plan:
+        values[number] = rule([values[k] for k in inputs], **attributes)

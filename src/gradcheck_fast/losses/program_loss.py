@@ -1,0 +1,221 @@
+"""A Python function of which a program is known: its gradient is chained, with the certificate of the whole cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.engine.cancellation import roundings
+from gradcheck_fast.engine.certificate import DIRECTIONS
+from gradcheck_fast.engine.open_slopes import STEP, sides, spreads
+from gradcheck_fast.engine.rules import RulesEngine
+from gradcheck_fast.inputs.arrays import digest
+from gradcheck_fast.losses.chained import Chained, chained
+from gradcheck_fast.losses.function_loss import FunctionLoss, finish, require_finite, require_one_of
+from gradcheck_fast.numerical.evaluate import cost_beside
+from gradcheck_fast.numerical.gradient import CHAIN_STEPS, Kinks, Numerical, jitter
+from gradcheck_fast.program.primitive import SLOPE_STEP
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.engine.rules import RulesPoint
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.numerical.evaluate import Costs
+    from gradcheck_fast.program.program import Program
+    from gradcheck_fast.running.runner import Runner
+
+#: Entries are moved one by one, such as those that a kink reaches, if there are no more than these.
+MOST_SINGLES = 64
+#: And if that takes no more than this many estimated operations.
+SINGLES_WORK = 5e10
+#: An entry that is smaller may be nothing but the truncation of slopes.
+TINY = 2.0**-60
+#: The values of the function and of its program may differ by this part of them.
+SAME_VALUE = 1e-10
+#: And by this many times what some roundings of the parameters change in the function.
+CONDITION = 8.0
+
+
+class ProgramLoss(FunctionLoss):
+    """A Python function of a tree of parameters, with a program that computes the same.
+
+    Where the program does not give the value of the function, or its gradient cannot be certified, it is not used: the
+    function is differenced like any other, and a note says why.
+
+    Parameters
+    ----------
+    costs_of : callable
+        As for `FunctionLoss`.
+    function : callable
+        The function itself, of one tree.
+    program : Program
+        Its parameters are the arrays of the tree, in the order of the flat vector.
+    notes : tuple of str
+        What should be known of the program.
+
+    Attributes
+    ----------
+    directions : int
+        Along how many random directions a chained gradient is compared with differences of the cost.
+    """
+
+    methods: tuple[str, ...] = ("chain", "direct", "complex")
+    directions = DIRECTIONS
+
+    def __init__(
+        self, costs_of: Callable[[Packed], Costs], function: Callable[[Any], Any], program: Program,
+        notes: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(costs_of, function)
+        self.program, self.notes = program, notes
+        self.engine = RulesEngine(program)
+
+    @cached_property
+    def _shapes(self) -> list[tuple[int, ...]]:
+        return [self.program.steps[number].shape for number in self.program.parameters]
+
+    def change(
+        self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float, n_threads: int = 1
+    ) -> float:
+        """Gives the change of the cost when the flat parameters `theta` move by step times direction.
+
+        It is exact, unless the program has steps that are not known.
+
+        Raises
+        ------
+        ValueError
+            If the program has another number of parameters.
+        """
+        if len(theta) != self.program.size:
+            raise ValueError(f"params: the program is one of {self.program.size} numbers, got {len(theta)}")
+        with self.engine.at(theta, n_threads) as point:
+            return float(point.along(direction, (step,))[0])
+
+    def fingerprint(self, params: Packed) -> str:
+        """Gives a text that depends on the program and on the values of the function."""
+        return f"{super().fingerprint(params)} {digest([str(step.name) for step in self.program.steps])}"
+
+    def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
+        """Says what would take less than these seconds."""
+        if method in ("direct", "complex"):
+            return "method='chain' takes far less"
+        return "with fewer samples it takes less, and gf.gradcheck(..., method='directional') takes less"
+
+    def central_differences(
+        self, params: Packed, *, method: str, step: float | None, runner: Runner, kinks: bool = False,
+        entries: NDArray[np.intp] | None = None,
+    ) -> Numerical:  # fmt: skip
+        """Finds the gradient; see `Problem`. Plain differences are made with ``auto`` if the user chooses their step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `FunctionLoss` does; also if a chain is asked for with a step of the user's.
+        """
+        require_one_of(self.methods, method)
+        if method == "chain" and step is not None:
+            raise ValueError("step: the slopes of a traced function have steps of their own; leave it out")
+        plain = partial(
+            super().central_differences, params, step=step, runner=runner, kinks=kinks, entries=entries,
+        )  # fmt: skip
+        if method not in ("auto", "chain") or step is not None or not params.flat.size:
+            return plain(method=method)
+        found = self._by_chain(params, runner)
+        if isinstance(found, Numerical):
+            return found if entries is None else found.of(entries)
+        differences, note = plain(method="auto"), f"{found}; plain differences of the function are used"
+        finish_plainly = differences.finish
+        return differences._replace(finish=lambda: (*finish_plainly(), note))
+
+    def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
+        """Finds the gradient by the chain, or says why it is not used."""
+        theta, costs = params.flat, self._costs_of(params)
+        base = costs.cost(theta)
+        require_finite(base)
+        if list(params.shapes.values()) != self._shapes:
+            return "the function was traced with parameters of other shapes, and the trace is not used"
+        try:
+            with self.engine.at(theta, runner.n_threads) as point:
+                if not self._has_value(costs, theta, point.cost(), base):
+                    return (
+                        f"the trace is not used, for it gives {point.cost()!r} where the function gives {base!r}: the "
+                        "function takes another way at these parameters, or it is not deterministic"
+                    )
+                found = self._chained(point, runner, self.directions)
+        except MemoryError:
+            raise
+        except Exception as error:  # an unknown function may raise anything beside the parameters
+            return f"the trace is not used, for {type(error).__name__} was raised: {error}"
+        gradient, open_slopes, certificate = found
+        if certificate is None:
+            return "the trace is not used, for the slopes of some of its steps are not finite here"
+        if not certificate.holds:
+            return (
+                f"the trace is not used, for {certificate.disagreement}. This is a fault of gradcheck_fast: please "
+                "report it, with the function"
+            )
+        if open_slopes:
+            open_slopes = self._decided(theta, gradient, open_slopes, runner.n_threads)
+        return Numerical(
+            gradient, "chain", self.engine.is_exact, SLOPE_STEP, partial(self._again, theta, runner),
+            roundings=partial(self._roundings, theta, runner), kinks=open_slopes,
+            finish=lambda: (*self.notes, *finish(costs, theta, base)), certificate=certificate,
+        )  # fmt: skip
+
+    def _has_value(self, costs: Costs, theta: NDArray[np.float64], traced: float, base: float) -> bool:
+        off, allowed = abs(traced - base), SAME_VALUE * abs(base)
+        if off > allowed:
+            allowed += CONDITION * abs(cost_beside(costs.cost, jitter(theta)) - base)
+        return off <= allowed
+
+    def _again(self, theta: NDArray[np.float64], runner: Runner, times: float) -> NDArray[np.float64]:
+        """Finds the gradient once more, at parameters that are moved by some roundings: the slopes keep their steps.
+
+        So truncation does not show, which only tiny entries consist of. Some of these are found by differences of the
+        whole cost, whose step is smaller.
+        """
+        with self.engine.at(jitter(theta), runner.n_threads) as point:
+            gradient = self._chained(point, runner.quietly()).gradient
+            tiny = np.flatnonzero((np.abs(gradient) < TINY) & (gradient != 0.0))
+            if self.engine.is_exact and self._may_move(len(tiny)):
+                unit = np.zeros_like(theta)
+                for entry in tiny:
+                    unit[entry] = 1.0
+                    plus, minus = point.along(unit, (STEP, -STEP)).tolist()
+                    gradient[entry], unit[entry] = (plus - minus) / (2.0 * STEP), 0.0
+        return gradient
+
+    def _chained(self, point: RulesPoint, runner: Runner, directions: int | None = None) -> Chained:
+        step = self.engine.smallest_step
+        return chained(point, CHAIN_STEPS[0], runner, lambda: spreads(point).by_parameter, directions, step)
+
+    def _roundings(self, theta: NDArray[np.float64], runner: Runner) -> NDArray[np.float64]:
+        with self.engine.at(theta, runner.n_threads) as point:
+            return roundings(point)
+
+    def _may_move(self, count: int) -> bool:
+        """Whether it does not take too long to move so many entries one by one."""
+        return count <= MOST_SINGLES and 2.0 * count * self.engine.work <= SINGLES_WORK
+
+    def _decided(
+        self, theta: NDArray[np.float64], gradient: NDArray[np.float64], kinks: Kinks, n_threads: int
+    ) -> Kinks | None:
+        """Finds the slopes that kinks leave open one entry after the other, unless that takes too long.
+
+        Writes them into `gradient` and `kinks`, in place of their outer bound, where that can be done.
+        """
+        reached = np.flatnonzero(kinks.where)
+        if not self.engine.is_exact or not self._may_move(len(reached)):
+            return kinks
+        with self.engine.at(theta, n_threads) as point:
+            found = spreads(point)
+            for entry in reached.tolist():
+                slopes = sides(point, entry, found)
+                if slopes is not None:
+                    gradient[entry] = 0.5 * (slopes[0] + slopes[1])
+                    kinks.low[entry], kinks.high[entry] = slopes - gradient[entry]
+        return kinks if kinks.where.any() else None
