@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gradcheck_fast._version import __version__ as __version__
+from gradcheck_fast.checks.as_problem import trace
 from gradcheck_fast.checks.gradcheck import gradcheck
 from gradcheck_fast.checks.jacobian_products import check_jvp, check_vjp
 from gradcheck_fast.checks.numerical_gradient import numerical_gradient
@@ -59,6 +60,7 @@ __all__ = [
     "plot_step_sweep",
     "relative_error",
     "show_config",
+    "trace",
 ]
 
 _ADAPTERS = ("jax", "sklearn", "torch")

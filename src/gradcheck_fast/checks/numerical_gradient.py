@@ -6,13 +6,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from gradcheck_fast.checks.as_problem import as_traced_problem
 from gradcheck_fast.checks.options import Options
-from gradcheck_fast.inputs.arguments import true_or_false
 from gradcheck_fast.inputs.arrays import digest
-from gradcheck_fast.losses.compiled_loss import CallbackLoss
-from gradcheck_fast.losses.function_loss import python_loss
-from gradcheck_fast.losses.pointers import compiled_function, is_compiled
-from gradcheck_fast.losses.problem import is_problem
 from gradcheck_fast.numerical.errorbars import error_bars as find_error_bars
 from gradcheck_fast.numerical.errorbars import reaching_over_kinks
 from gradcheck_fast.numerical.gradient import Refined
@@ -42,6 +38,7 @@ def numerical_gradient(
     vectorized: bool = False,
     executor: Executor | Callable[[], Executor] | None = None,
     checkpoint: str | PathLike[str] | None = None,
+    trace: bool = True,
 ) -> Tree | tuple[Tree, Tree]:
     """Finds the gradient of `loss` at `params` by central differences, (E(p + h) - E(p - h)) / 2h for every entry.
 
@@ -58,10 +55,11 @@ def numerical_gradient(
         ``chain``, central differences of single steps, chained from the last to the first, in the time of about three
         forward passes, and certified by differences of the whole cost along random directions. ``auto`` is ``units`` or
         ``incremental``, whichever does less work, if that takes less than about 50 ms, and else ``chain``. For other
-        functions: ``direct``, two calls per parameter;
+        functions: ``chain``, if they can be traced; ``direct``, two calls per parameter;
         ``complex``, one call per parameter with a complex step: if the function is analytic, and takes complex arrays,
-        this has no error but rounding. ``auto`` is ``direct``, but takes complex steps where a difference of real
-        values agrees with them.
+        this has no error but rounding. ``auto`` is ``chain`` for functions that can be traced, unless a step
+        is given; for others it is ``direct``, but takes complex steps where a difference of real values agrees with
+        them.
     step : float, optional
         h. The default is 2**-40 in difference arithmetic, 2**-60 in a chain, and ∛ε max(1, \\|p\\|) in plain
         arithmetic.
@@ -84,6 +82,10 @@ def numerical_gradient(
         A file into which all results so far are written every few seconds. After an interruption of any kind the same
         call goes on from there, and comes to the same result. A checkpoint of another problem is refused. The file is
         not removed in the end.
+    trace : bool
+        Whether a Python function of NumPy is traced: run once with arrays that record what is done to them. What it
+        computes is then known step by step, and its gradient is chained from exact differences, as that of a network
+        (see `trace`). A function that cannot be traced is differenced as it is, and a warning says why.
 
     Returns
     -------
@@ -104,10 +106,10 @@ def numerical_gradient(
     """
     options = Options(
         method=method, step=step, n_threads=n_threads, progress=progress, error_bars=error_bars, executor=executor,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint, trace=trace,
     )  # fmt: skip
     options.require_gradient()
-    problem = as_problem(loss, vectorized)
+    problem = as_traced_problem(loss, params, options, vectorized)
     packed = problem.pack(params)
     with make_runner(problem, packed, options) as runner:
         numerical = problem.central_differences(
@@ -162,17 +164,3 @@ def make_runner(
             },
         )
     return Runner(options.n_threads, meter, options.executor, kept)
-
-
-def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
-    """Makes a problem of a loss, unless it is one already."""
-    vectorized = true_or_false("vectorized", vectorized)
-    if vectorized and (is_problem(loss) or is_compiled(loss)):
-        raise ValueError("vectorized: only Python functions take many sets of parameters at once")
-    if is_problem(loss):
-        return loss
-    if is_compiled(loss):
-        return CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
-    if not callable(loss):
-        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
-    return python_loss(loss, vectorized)

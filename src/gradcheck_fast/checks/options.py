@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from gradcheck_fast.comparison.sampling import read_sample
 from gradcheck_fast.comparison.tolerances import Tolerances
-from gradcheck_fast.inputs.arguments import choose, integer, number
+from gradcheck_fast.inputs.arguments import choose, integer, number, true_or_false
 from gradcheck_fast.numerical.gradient import LARGEST_STEP, SMALLEST_STEP
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class CommonKeywords(TypedDict, total=False):
     atol: float | None
     error_bars: bool
     sample: int | float | None
+    trace: bool
 
 
 class WorkKeywords(CommonKeywords, total=False):
@@ -80,6 +81,8 @@ class Options:
         How many entries of each array are compared, or which share of them. None: all.
     seed : int
         The seed of the random directions, or of the sample.
+    trace : bool
+        Whether Python functions are traced.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Options:
     checkpoint: str | PathLike[str] | None = None
     sample: int | float | None = None
     seed: int = 0
+    trace: bool = True
 
     def __post_init__(self) -> None:
         put = partial(object.__setattr__, self)  # the class is frozen
@@ -111,6 +115,8 @@ class Options:
             put("step", _read_step(self.step))
         if self.sample is not None:
             put("sample", read_sample(self.sample))
+        if self.trace is not True:
+            put("trace", true_or_false("trace", self.trace))
 
     @classmethod
     def for_check(cls, **keywords: Unpack[AllKeywords]) -> Options:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.checks.numerical_gradient import as_problem
+from gradcheck_fast.checks.as_problem import as_problem
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.inputs.arguments import choose, integer, number
 from gradcheck_fast.inputs.trees import copy, pack_as

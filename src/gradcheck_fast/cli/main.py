@@ -117,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         help="share the work out to N processes, each of one thread unless --threads says more; functions that "
         "FILE.py defines itself are sent to them by cloudpickle",
     )
+    check.add_argument(
+        "--no-trace", action="store_true", help="difference a Python function as it is, without tracing what it does"
+    )
     check.add_argument("--checkpoint", metavar="FILE", help="keep what is found in this file, and go on from there")
     check.add_argument("--save", metavar="FILE", help="write the report to this file, too: .html or .json")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -166,6 +169,7 @@ def _check(arguments: argparse.Namespace) -> int:
             checkpoint=arguments.checkpoint,
             sample=arguments.sample,
             seed=arguments.seed,
+            trace=not arguments.no_trace,
         )
     except InputError:
         raise

@@ -1,0 +1,96 @@
+"""Makes a problem of whatever users hand over as a loss: described, traced, compiled or plain; and trace()."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradcheck_fast.inputs.arguments import true_or_false
+from gradcheck_fast.inputs.trees import pack
+from gradcheck_fast.losses.compiled_loss import CallbackLoss
+from gradcheck_fast.losses.function_loss import FunctionLoss, python_loss
+from gradcheck_fast.losses.pointers import compiled_function, is_compiled
+from gradcheck_fast.losses.problem import is_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck_fast.checks.options import Options
+    from gradcheck_fast.frontends.numpy_trace.traced_loss import TracedLoss
+    from gradcheck_fast.inputs.trees import Tree
+    from gradcheck_fast.losses.problem import Loss, Problem
+
+#: The methods that difference a function as it is. With these, or with a step of the user's, nothing is traced.
+PLAIN = ("direct", "complex")
+
+
+def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
+    """Makes a problem of a loss, unless it is one already. A Python function is taken as it is, without a trace."""
+    vectorized = true_or_false("vectorized", vectorized)
+    if vectorized and (is_problem(loss) or is_compiled(loss)):
+        raise ValueError("vectorized: only Python functions take many sets of parameters at once")
+    if is_problem(loss):
+        return loss
+    if is_compiled(loss):
+        return CallbackLoss(compiled_function(loss, what="loss"), threadsafe=False)
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
+    return python_loss(loss, vectorized)
+
+
+def as_traced_problem(loss: Loss | Problem, params: Tree, options: Options, vectorized: bool = False) -> Problem:
+    """Makes a problem of a loss; a Python function is traced at `params`, if it can be and the options allow it."""
+    problem = as_problem(loss, vectorized)
+    return problem if problem is loss or vectorized else traced_by(options, problem, params)
+
+
+def traced_by(options: Options, problem: Problem, params: Tree) -> Problem:
+    """Returns the loss of a Python function with its trace, unless the options forbid that or it is another loss.
+
+    Raises
+    ------
+    ValueError
+        If the function cannot be traced, and the method needs its trace.
+    """
+    if type(problem) is not FunctionLoss or problem.function is None:
+        return problem
+    if not options.trace or options.method in PLAIN or options.step is not None:
+        return problem
+    # only Python functions wait for its import
+    from gradcheck_fast.frontends.numpy_trace.traced_loss import traced_if_possible
+
+    found = traced_if_possible(problem, problem.function, problem.pack(params))
+    if found is problem and options.method == "chain":
+        raise ValueError(f"method: 'chain' needs a trace of the function. {problem.notes[-1]}")
+    return found
+
+
+def trace(loss: Callable[[Any], Any], params: Tree) -> TracedLoss:
+    """Runs a NumPy function once and writes down what it computes, step by step.
+
+    What it returns can be given to `gradcheck`, `numerical_gradient` and the others in place of the function. They
+    trace by themselves; this shows what they find.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(params) -> float``, a Python function.
+    params : tree of arrays
+        Where it is traced. Branches of Python are fixed to the way that they take there.
+
+    Returns
+    -------
+    TracedLoss
+
+    Raises
+    ------
+    ValueError
+        If the function cannot be traced, or does something else than its trace; the message names the line.
+    Exception
+        What the function itself raises.
+    """
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
+    # only those who trace wait for its import
+    from gradcheck_fast.frontends.numpy_trace.traced_loss import traced
+
+    return traced(loss, pack(params))

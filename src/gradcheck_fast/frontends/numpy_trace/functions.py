@@ -1,0 +1,15 @@
+"""All functions of NumPy that a trace knows, of all families."""
+
+from __future__ import annotations
+
+from gradcheck_fast.frontends.numpy_trace import choices, creation, movement, products, reductions, ufuncs
+from gradcheck_fast.frontends.numpy_trace.opaque import call_opaque
+from gradcheck_fast.frontends.numpy_trace.recording import Known
+from gradcheck_fast.frontends.numpy_trace.registry import FUNCTIONS, SCIPY
+
+#: The families, each of which registers its functions when it is imported.
+FAMILIES = (choices, creation, movement, products, reductions)
+#: What a recording knows of NumPy.
+KNOWN = Known(ufuncs.apply, FUNCTIONS, call_opaque, movement.stack_nested)
+
+__all__ = ["FAMILIES", "FUNCTIONS", "KNOWN", "SCIPY"]

@@ -1,0 +1,26 @@
+"""Where the functions that a trace knows are collected: each family registers its own when it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+#: What a function of NumPy's, or another that is called in a trace, does with traced arrays. It is called with the
+#: recording and then with the arguments of the call.
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+#: Functions of SciPy's, by name: SciPy is not imported for them.
+SCIPY: dict[str, Callable[..., Any]] = {}
+
+
+def implements(*functions: Any, scipy: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers what follows for these functions; None among them, where this NumPy lacks one, is left out."""
+
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            if function is not None:
+                FUNCTIONS[function] = implementation
+        if scipy:
+            SCIPY[scipy] = implementation
+        return implementation
+
+    return register

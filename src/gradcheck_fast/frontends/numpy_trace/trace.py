@@ -1,0 +1,106 @@
+"""Runs a function once with arrays that record what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+from gradcheck_fast.frontends.numpy_trace.calls import Calls
+from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
+from gradcheck_fast.frontends.numpy_trace.recording import Recording, Untraceable
+from gradcheck_fast.inputs.users_files import is_users_file
+from gradcheck_fast.program.program import Source
+from gradcheck_fast.program.steps.opaque import OPAQUE
+
+if TYPE_CHECKING:
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.program.program import Program
+
+
+class Unused(Untraceable):
+    """The function does not use its argument."""
+
+
+class Traced(NamedTuple):
+    """What a trace found.
+
+    Attributes
+    ----------
+    program : Program
+        The steps of the function; its cost is what the function returned.
+    value : float
+        The value of that at the parameters.
+    notes : dict of str to Source
+        What the report says about the trace.
+    leaks : list of Untraceable
+        Where plain numbers were made of values that depend on the parameters.
+    draws : bool
+        Whether random numbers were drawn.
+    """
+
+    program: Program
+    value: float
+    notes: dict[str, Source]
+    leaks: list[Untraceable]
+    draws: bool
+
+
+def record(function: Callable[[Any], Any], params: Packed) -> Traced:
+    """Runs a function once, and writes its steps down.
+
+    Parameters
+    ----------
+    function : callable
+        Of one tree like that of `params`; it returns a number.
+    params : Packed
+
+    Raises
+    ------
+    Untraceable
+        If something cannot be written down, or if the value does not depend on the parameters.
+    Exception
+        What the function raises.
+    """
+    recording = Recording(is_users_file, KNOWN)
+    calls = Calls(recording)
+    try:
+        arrays = [recording.parameter(array) for _, array in params.arrays(params.flat)]
+        found = calls.convert(function)(params.unpack.of(arrays))
+        value = _as_cost(recording, found)
+    except Exception as error:
+        if recording.failure is not None and error is not recording.failure:
+            raise recording.failure from error
+        raise
+    finally:
+        recording.is_open = False
+    if recording.failure is not None:
+        raise recording.failure
+    return Traced(recording.program, value, recording.notes, recording.leaks, recording.draws)
+
+
+def _as_cost(recording: Recording, found: Any) -> float:
+    if isinstance(found, (list, tuple)) and len(found) == 1:
+        (found,) = found
+    cost = recording.traced(found)
+    if not isinstance(cost, TracedArray) or cost.size != 1:
+        raise recording.untraceable(f"the function returns {found!r}, not a number")
+    step = recording.as_numbers(cost)._step()
+    if step is None:
+        if recording.leaks:
+            raise recording.leaks[0]
+        raise Unused(Source(), "what the function returns does not depend on its argument")
+    _refuse_one_opaque_step(recording)
+    recording.program.total(step)
+    return float(np.ravel(cost._view)[0])
+
+
+def _refuse_one_opaque_step(recording: Recording) -> None:
+    """Raises an error if one step that is not known takes all parameters: then nothing is known of the function."""
+    parameters = set(recording.program.parameters)
+    for step in recording.program.steps:
+        if step.name == OPAQUE.name and parameters <= set(step.inputs):
+            name = step.attributes["function"].__name__
+            raise Untraceable(step.source, f"everything is computed by {name}, of which nothing is known")

@@ -1,0 +1,230 @@
+"""The loss of a NumPy function that was traced, and whose trace was compared with what the function does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
+from gradcheck_fast.frontends.numpy_trace.trace import Traced, Unused, record
+from gradcheck_fast.frontends.numpy_trace.verification import Verification, first_parting
+from gradcheck_fast.inputs.state import Frozen, State, arrays_like
+from gradcheck_fast.inputs.users_files import is_users_file
+from gradcheck_fast.losses.function_loss import FunctionLoss
+from gradcheck_fast.losses.program_loss import ProgramLoss
+from gradcheck_fast.numerical.evaluate import PythonCosts, real_number
+from gradcheck_fast.program.program import Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.inputs.trees import Packed, Tree
+    from gradcheck_fast.numerical.gradient import Numerical
+    from gradcheck_fast.running.runner import Runner
+
+#: `print` shows this many lines at most.
+_MOST_LINES = 200
+#: The parameters of an array are moved alone if its gradient has no entry above this part of the largest of all.
+UNREACHED = 1e-9
+
+
+class Disagreement(ValueError):
+    """A trace does not compute what the function does."""
+
+
+class Sensitivity(NamedTuple):
+    """The derivative of the cost by one intermediate of a traced function.
+
+    Attributes
+    ----------
+    line : str
+        The file and line that compute it.
+    operation : str
+        The step that does.
+    value : ndarray
+        Its value.
+    gradient : ndarray
+        The derivative of the cost by each entry of it.
+    """
+
+    line: str
+    operation: str
+    value: NDArray[np.float64]
+    gradient: NDArray[np.float64]
+
+
+class TracedLoss(ProgramLoss):
+    """A traced function: call it with parameters, or give it to `gradcheck`; `print` shows its steps by line.
+
+    `gf.trace` makes it.
+
+    Parameters
+    ----------
+    function : callable
+        The function itself.
+    found : Traced
+    params : Packed
+        Where it was traced.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], found: Traced, params: Packed) -> None:
+        notes = tuple(f"{text} ({source})" if any(source) else text for text, source in found.notes.items())
+        super().__init__(partial(PythonCosts, function), function, found.program, notes)
+        self._called, self._found, self._params = function, found, params
+
+    def __call__(self, params: Tree) -> float:
+        """Gives the cost at these parameters, by a call of the function itself."""
+        packed = self.pack(params)
+        return self.cost(packed, packed.flat)
+
+    def sensitivities(self, params: Tree) -> list[Sensitivity]:
+        """Finds the numerical gradient of the cost by every intermediate.
+
+        Parameters
+        ----------
+        params : tree of arrays
+
+        Returns
+        -------
+        list of Sensitivity
+            In the order in which the function computes them; the last is the cost itself.
+        """
+        with self.engine.at(self.pack(params).flat, 1) as point:
+            values, found = point.values, point.sensitivities()
+        return [
+            Sensitivity(str(step.source), step.name, np.array(values[number]), np.array(found[number]))
+            for number, step in enumerate(self.program.steps)
+            if number in found
+        ]
+
+    def disagreement(self) -> str:
+        """Returns where the trace and the function part, at the parameters or beside them; "" if they do not."""
+        needed, steps = set(self.program.needed), self.program.steps
+        unreached = [np.full(steps[k].shape, k not in needed) for k in self.program.parameters]
+        return self._verification(self._params.flat).disagreement(np.concatenate([part.ravel() for part in unreached]))
+
+    def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
+        found = super()._by_chain(params, runner)
+        if isinstance(found, str):
+            return found
+        said = self._verification(params.flat).of_entries(self._zeros(found.gradient))
+        if said:
+            return f"the trace is not used, for where its gradient is zero, {said}"
+        return found._replace(doubted=partial(self._second_look, params, runner, found))
+
+    def _second_look(
+        self, params: Packed, runner: Runner, found: Numerical, errors: NDArray[np.float64]
+    ) -> Numerical | None:
+        """Asks the function itself whether a given gradient is wrong by these errors; see `Numerical.doubted`."""
+        stands = self._verification(params.flat).sides_with_trace(errors) if errors.any() else True
+        if stands:
+            return None
+        if stands is None:
+            gradient = np.where(errors != 0.0, np.nan, found.gradient)
+            note = (
+                "your gradient and that of the trace differ by so little that differences of the function do not show "
+                "which of them is right"
+            )
+        else:
+            plain = super().central_differences(params, method="direct", step=None, runner=runner, kinks=True)
+            found, gradient = plain, plain.gradient
+            note = "the trace is not used, for differences of the function itself side with your gradient against it"
+        finish = found.finish
+        return found._replace(gradient=gradient, doubted=None, finish=lambda: (*finish(), note))
+
+    def _zeros(self, gradient: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Marks the arrays whose gradient is zero, or nothing beside that of the others."""
+        size = np.abs(gradient)
+        largest, begin, alone = float(size.max(initial=0.0)), 0, np.zeros(len(gradient), bool)
+        for count in self.engine.sizes:
+            part = slice(begin, begin + count)
+            alone[part] = float(size[part].max(initial=0.0)) <= UNREACHED * largest
+            begin += count
+        return alone
+
+    def _verification(self, theta: NDArray[np.float64]) -> Verification:
+        """Returns what compares the trace with the function, and leaves what the function keeps as it was."""
+        function, unpack, state = self._called, self._params.unpack, State(self._called)
+
+        def cost(at: NDArray[np.float64]) -> float:
+            try:
+                with np.errstate(all="ignore"):
+                    return float(real_number(function(unpack(at.copy()))))
+            finally:
+                state.restore()
+
+        return Verification(cost, self._found.value, self.engine, theta)
+
+    def __str__(self) -> str:
+        """A table by line: the line, its operations, and the shape of what comes out."""
+        rows: dict[tuple[str, int], list[Any]] = {}
+        for step in self.program.steps:
+            if step.name not in ("parameter", "constant"):
+                rows.setdefault((step.source.file, step.source.line), []).append(step)
+        lines = [f"{'line':>6}  {'steps':>6}  {'shape':<16}  operations"]
+        for (_, line), steps in list(rows.items())[:_MOST_LINES]:
+            names = Counter(step.name for step in steps)
+            said = ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in names.items())
+            lines.append(f"{line:>6}  {len(steps):>6}  {steps[-1].shape!s:<16}  {said}")
+        if len(rows) > _MOST_LINES:
+            lines.append(f"… and {len(rows) - _MOST_LINES} more lines")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<trace of {getattr(self._called, '__name__', 'a function')}: {len(self.program.steps)} steps>"
+
+
+def traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
+    """Traces a function of packed parameters, and compares the trace with it; see `checks.as_problem.trace`."""
+    state = State(function)
+    try:
+        found = record(function, params)
+    finally:
+        state.restore()
+    loss = TracedLoss(Frozen(function, state) if found.draws else function, found, params)
+    said = loss.disagreement()
+    if not said:
+        return loss
+    if found.leaks:
+        raise found.leaks[0]
+    theta = params.flat * (1.0 + 1e-3 * np.random.default_rng(0).standard_normal(params.flat.size))
+    line = first_parting(function, params, found, theta)
+    state.restore()
+    raise Disagreement(f"{line}; {said}" if line else f"the function does something that was not recorded: {said}")
+
+
+def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], params: Packed) -> FunctionLoss:
+    """Returns a function's loss with its trace; where it cannot be traced, the loss itself with a note that says why.
+
+    What the function itself raises is raised when it is called as usual.
+    """
+    try:
+        return traced(function, params)
+    except MemoryError:
+        raise
+    except Unused:
+        read = arrays_like(function, [array for _, array in params.arrays(params.flat)])
+        if read:
+            loss.notes = (f"the loss did not change with its argument; it seems to read {read}",)
+        return loss
+    except Exception as error:
+        said = str(error)
+        if not isinstance(error, (Untraceable, Disagreement)):
+            said = f"{_users_line(error)}{type(error).__name__} was raised: {error}"
+        loss.notes = (f"the function could not be traced: {said}. Plain differences of it are used",)
+        return loss
+
+
+def _users_line(error: BaseException) -> str:
+    """Returns the last line of the user's that an error passed through."""
+    place, last = "", error.__traceback__
+    while last is not None:
+        filename = last.tb_frame.f_code.co_filename
+        if is_users_file(filename):
+            place = f"{Source('', filename, last.tb_lineno)}: "
+        last = last.tb_next
+    return place

@@ -1,0 +1,199 @@
+"""What NumPy's ufuncs, and SciPy's, do with traced arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+from gradcheck_fast.frontends.numpy_trace.reductions import logsumexp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.frontends.numpy_trace.recording import Recording
+
+#: The primitive that a ufunc of this name is.
+PRIMITIVE_OF = {
+    name: name
+    for name in (
+        "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "arctan2", "hypot", "logaddexp",
+        "xlogy", "negative", "exp", "log", "log1p", "expm1", "exp2", "log2", "log10", "sqrt", "cbrt", "square", "reciprocal",
+        "absolute", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh",
+        "arctanh", "erf", "erfc", "gammaln", "sign", "floor", "ceil", "rint", "trunc", "greater", "greater_equal",
+        "less", "less_equal", "equal", "not_equal", "matmul",
+    )
+} | {"true_divide": "divide", "float_power": "power", "fabs": "absolute", "fmax": "maximum", "fmin": "minimum",
+     "expit": "sigmoid"}  # fmt: skip
+
+#: What a ufunc of this name does, said by others.
+COMPOSITE: Mapping[str, Callable[..., Any]] = {
+    "positive": lambda x: x.copy(),
+    "conjugate": lambda x: x.copy(),
+    "remainder": lambda x, y: x - np.floor(x / y) * y,
+    "fmod": lambda x, y: x - np.trunc(x / y) * y,
+    "floor_divide": lambda x, y: np.floor(x / y),
+    "degrees": lambda x: x * (180.0 / math.pi),
+    "rad2deg": lambda x: x * (180.0 / math.pi),
+    "radians": lambda x: x * (math.pi / 180.0),
+    "deg2rad": lambda x: x * (math.pi / 180.0),
+    "heaviside": lambda x, y: np.where(x == 0.0, y, (x > 0.0) * 1.0),
+    "copysign": lambda x, y: np.where((y >= 0.0) == (x >= 0.0), x, -x),
+    "logaddexp2": lambda x, y: np.logaddexp(x * math.log(2.0), y * math.log(2.0)) / math.log(2.0),
+    "logit": lambda x: np.log(x) - np.log1p(-x),
+    "log_expit": lambda x: -np.logaddexp(0.0, -x),
+    "softplus": lambda x: np.logaddexp(0.0, x),
+    "xlog1py": lambda x, y: np.where(x == 0.0, 0.0, x * np.log1p(y)),
+    "entr": lambda x: np.where(x > 0.0, -x * np.log(np.where(x > 0.0, x, 1.0)), np.where(x == 0.0, 0.0, -np.inf)),
+    "rel_entr": lambda x, y: x * (np.log(x) - np.log(y)),
+    "kl_div": lambda x, y: x * (np.log(x) - np.log(y)) - x + y,
+}
+#: Ufuncs of truth values, by their name, as the same function of numbers 0 and 1.
+_LOGICAL: Mapping[str, Callable[..., Any]] = {
+    "logical_not": lambda a: 1.0 - a,
+    "invert": lambda a: 1.0 - a,
+    "logical_and": lambda a, b: a * b,
+    "bitwise_and": lambda a, b: a * b,
+    "multiply": lambda a, b: a * b,
+    "minimum": lambda a, b: a * b,
+    "logical_or": lambda a, b: a + b - a * b,
+    "bitwise_or": lambda a, b: a + b - a * b,
+    "add": lambda a, b: a + b - a * b,
+    "maximum": lambda a, b: a + b - a * b,
+    "logical_xor": lambda a, b: a + b - 2.0 * a * b,
+    "bitwise_xor": lambda a, b: a + b - 2.0 * a * b,
+}
+#: Ufuncs whose result does not depend on the parameters, as long as no branch flips.
+_PLAIN = {"isnan", "isfinite", "isinf", "signbit"}
+#: The function that reduces by a ufunc of this name.
+_REDUCTIONS = {
+    "add": np.sum, "multiply": np.prod, "maximum": np.max, "minimum": np.min, "fmax": np.max, "fmin": np.min,
+    "logical_or": np.any, "logical_and": np.all,
+}  # fmt: skip
+_ACCUMULATIONS = {"add": np.cumsum, "multiply": np.cumprod}
+
+
+def apply(recording: Recording, ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Does what a method of a ufunc does with inputs of which at least one, or the output, is traced."""
+    out, where = kwargs.pop("out", None), kwargs.pop("where", True)
+    kwargs.pop("casting", None), kwargs.pop("order", None), kwargs.pop("subok", None)
+    dtype = kwargs.pop("dtype", None)
+    if method == "at":
+        return _at(recording, ufunc, *inputs)
+    if method == "__call__":
+        result = call(recording, ufunc, inputs)
+    elif method == "reduce":
+        result = _reduce(recording, ufunc, inputs[0], where=where, **kwargs)
+        where = True
+    elif method == "accumulate":
+        result = _accumulate(recording, ufunc, *inputs, **kwargs)
+    elif method == "outer":
+        first, second = (recording.traced(x) for x in inputs)
+        result = ufunc(first.reshape(first.shape + (1,) * second.ndim), second)
+    else:
+        result = recording.opaque(getattr(ufunc, method), inputs, kwargs)
+    if dtype is not None and isinstance(result, TracedArray):
+        result = result.astype(dtype)
+    if out is None:
+        return result if where is True else np.where(where, result, np.zeros(np.shape(result)))
+    (target,) = out if isinstance(out, tuple) else (out,)
+    if type(target) is not TracedArray:
+        target = recording.adopt(target)
+    target._assign(..., result if where is True else np.where(where, result, target.copy()))
+    return target
+
+
+def call(recording: Recording, ufunc: Any, inputs: Sequence[Any]) -> Any:
+    """Returns what a ufunc makes of its inputs."""
+    name = ufunc.__name__
+    x = [recording.traced(value) for value in inputs]
+    plain = [at._view for at in x]
+    if name in _LOGICAL and (name.startswith("logical") or all(at.dtype == np.bool_ for at in plain)):
+        return _logical(recording, ufunc, x)
+    if name in PRIMITIVE_OF:
+        if name == "matmul":
+            x = [recording.as_numbers(at) for at in x]
+        if name == "power" and plain[1].ndim == 0 and x[1]._step() is None and float(plain[1]) in _POWERS:
+            return _POWERS[float(plain[1])](x[0], ufunc(*plain))
+        return recording.step(PRIMITIVE_OF[name], x, ufunc(*plain))
+    if name in _PLAIN or all(at._step() is None for at in x):
+        value = ufunc(*plain)
+        return value if isinstance(value, tuple) or value.dtype.kind != "f" else recording.buffer(np.asarray(value))
+    if name in COMPOSITE:
+        return COMPOSITE[name](*x)
+    return recording.opaque(ufunc, x, {})
+
+
+def _square(x: TracedArray, value: Any) -> Any:
+    return x._recording.step("square", [x], value)
+
+
+#: Powers that have a primitive of their own, or are none.
+_POWERS: Mapping[float, Callable[[TracedArray, Any], Any]] = {
+    2.0: _square,
+    1.0: lambda x, value: x._recording.as_numbers(x).copy(),
+    0.5: lambda x, value: x._recording.step("sqrt", [x], value),
+    -1.0: lambda x, value: x._recording.step("reciprocal", [x], value),
+}
+
+
+def _logical(recording: Recording, ufunc: Any, x: Sequence[TracedArray]) -> Any:
+    masks = [at if at._view.dtype == np.bool_ else at != 0.0 for at in x]
+    value = np.asarray(ufunc(*(at._view for at in x)))
+    if all(mask._step() is None for mask in masks):
+        return TracedArray(recording, value.astype(bool), None)
+    numbers = _LOGICAL[ufunc.__name__](*(recording.as_numbers(mask) for mask in masks))
+    return TracedArray(recording, value.astype(bool), numbers._step())
+
+
+def _reduce(recording: Recording, ufunc: Any, x: Any, axis: Any = 0, keepdims: bool = False, **kwargs: Any) -> Any:
+    name = ufunc.__name__
+    if name in _REDUCTIONS:
+        return _REDUCTIONS[name](recording.traced(x), axis=axis, keepdims=keepdims, **kwargs)  # type: ignore[operator]
+    if name == "logaddexp":
+        return logsumexp(recording, x, axis=axis, keepdims=keepdims)
+    return recording.opaque(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims})
+
+
+def _accumulate(recording: Recording, ufunc: Any, x: Any, axis: int = 0, **kwargs: Any) -> Any:
+    name, x = ufunc.__name__, recording.traced(x)
+    if name in _ACCUMULATIONS:
+        return _ACCUMULATIONS[name](x, axis=axis)
+    parts = [np.take(x, [0], axis=axis)]
+    for k in range(1, x.shape[axis]):
+        parts.append(ufunc(parts[-1], np.take(x, [k], axis=axis)))
+    return np.concatenate(parts, axis=axis)
+
+
+def _at(recording: Recording, ufunc: Any, target: Any, index: Any, value: Any = None) -> None:
+    """Does ``ufunc.at``: repeated indices count as often as they occur."""
+    if type(target) is not TracedArray:
+        target = recording.adopt(target)
+    index = recording.key(index, target)[0]
+    places = np.arange(target.size).reshape(target.shape)[index]
+    if ufunc.__name__ in ("add", "subtract"):
+        added = np.broadcast_to(recording.traced(value), places.shape)
+        summed = np.zeros(target.shape)
+        np.add.at(summed.reshape(-1), places, added._view)
+        sums = recording.step("scatter_add", [added], summed, index=np.asarray(places), shape=target.shape)
+        target._assign(..., ufunc(target, sums))
+        return
+    flat = np.ravel(target)
+    more = () if value is None else (np.ravel(np.broadcast_to(recording.traced(value), np.shape(places))),)
+    for turn in _turns(np.ravel(places)):  # an index that occurs twice has its second turn after the first
+        at = np.ravel(places)[turn]
+        flat[at] = ufunc(flat[at], *(part[turn] for part in more))
+    if not np.may_share_memory(flat._view, target._view):
+        target._assign(..., flat.reshape(target.shape))
+
+
+def _turns(places: NDArray[Any]) -> list[NDArray[Any]]:
+    """Returns the positions of the first occurrence of each place, then those of the second, and so on."""
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    turn = np.arange(len(order)) - np.repeat(begins, np.diff([*begins, len(order)]))
+    return [order[turn == k] for k in range(int(turn.max(initial=-1)) + 1)]
