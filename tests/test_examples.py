@@ -28,6 +28,23 @@ def test_the_character_model_passes_and_its_planted_mistake_is_found():
     assert wrong.diagnoses[0].cause == "in layer 1 what goes back from f * c[t-1] to c[t-1] is multiplied by i"
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong_arrays"),
+    [
+        ("numpy_cnn", ["W1", "b1"]),
+        ("numpy_transformer_block", ["E", "P", "g1", "s1", "Wqkv"]),
+        ("numpy_lstm_buffers", ["W"]),
+        ("numpy_batchnorm", ["W1", "b1"]),
+        ("numpy_word2vec", ["U"]),
+    ],
+)
+def test_hand_written_networks_pass_and_the_arrays_of_their_planted_mistakes_are_named(name, wrong_arrays):
+    right, wrong = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]()
+    assert right.ok
+    assert not wrong.ok
+    assert [array.name for array in wrong.arrays if array.wrong] == wrong_arrays
+
+
 @pytest.mark.skipif(not shutil.which(os.environ.get("CC", "cc")), reason="there is no C compiler")
 def test_the_network_in_c_passes_and_its_planted_mistake_is_found():
     right, wrong = runpy.run_path(str(EXAMPLES / "compiled_callback.py"))["main"]()
