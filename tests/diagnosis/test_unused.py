@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck_fast.checks.numerical_gradient import as_problem
+from gradcheck_fast.checks.as_problem import as_problem
 from gradcheck_fast.diagnosis.unused import is_finite_here, unused_argument, value_at
 
 AT = np.array([0.5, 0.0, -2.0])

@@ -250,7 +250,8 @@ class _Check(NamedTuple):
             costs.cost, self.params, self.analytic, self.options.tolerances, step=self.options.step,
             seed=self.options.seed, runner=self.runner, change=change, is_wrong=partial(self._are_wrong, noticed),
         )  # fmt: skip
-        notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed)))
+        own = problem.notes if isinstance(problem, (FunctionLoss, RoundedGradient)) else ()
+        notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed, *own)))
         diagnoses = self._explain(found.drawn, found.comparison)
         return make_report(
             found.comparison, self.analytic, found, self.params, coverage=found.coverage,

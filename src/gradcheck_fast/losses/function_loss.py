@@ -113,7 +113,7 @@ class FunctionLoss:
         else:
             found = _with_what_bars_need(point, step, kinks)
         notes, finish_point = self.notes, found.finish
-        return found._replace(finish=lambda: (*notes, *finish_point())) if notes else found
+        return found._replace(finish=lambda: (*finish_point(), *notes)) if notes else found
 
 
 def python_loss(function: Callable[[Any], Any], vectorized: bool = False) -> FunctionLoss:

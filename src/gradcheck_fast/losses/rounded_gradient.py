@@ -11,7 +11,8 @@ import numpy as np
 
 from gradcheck_fast.inputs.arrays import coarsest
 from gradcheck_fast.inputs.trees import Packed, Tree, pack_as
-from gradcheck_fast.losses.problem import samples_of
+from gradcheck_fast.losses.function_loss import FunctionLoss
+from gradcheck_fast.losses.problem import knows_changes, samples_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,12 +51,18 @@ class RoundedGradient:
         self.fingerprint = problem.fingerprint
         self.faster = problem.faster
         self.samples = samples_of(problem)
+        self.notes = problem.notes if isinstance(problem, FunctionLoss) else ()
+        if knows_changes(problem):
+            self.change = problem.change
 
     def central_differences(
         self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
     ) -> Numerical:
         found = self._problem.central_differences(params, entries=entries, **options)
-        some = slice(None) if entries is None else entries
+        return self._with_roundings(found, params, slice(None) if entries is None else entries)
+
+    def _with_roundings(self, found: Numerical, params: Packed, some: slice | NDArray[np.intp]) -> Numerical:
+        """Returns a numerical gradient, of some entries, that knows the rounding of the gradient that is checked."""
 
         @cache
         def exact() -> Packed | None:
@@ -71,7 +78,13 @@ class RoundedGradient:
             is_known = in_double is not None and all(dtype == np.float64 for dtype in in_double.dtypes.values())
             return None if is_known else found.coarse_roundings()
 
-        return found._replace(roundings=roundings, coarse_roundings=in_plain_arithmetic)
+        def doubted(errors: NDArray[np.float64]) -> Numerical | None:
+            other = found.doubted(errors) if found.doubted else None
+            return None if other is None else self._with_roundings(other, params, some)
+
+        return found._replace(
+            roundings=roundings, coarse_roundings=in_plain_arithmetic, doubted=doubted if found.doubted else None
+        )
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """Gives how far each entry is from itself in float64, in units of one rounding of its dtype."""

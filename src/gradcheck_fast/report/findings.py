@@ -208,6 +208,8 @@ class Findings:
             return f"{who}, {format_error(self.relative_error, 'relative error ')}"
         if self.certificate and not self.certificate.holds:
             return "the numerical gradient could not be certified, so nothing was compared"
+        if self.blind and self.certificate:
+            return "too little is known to decide: differences of the loss do not tell the two gradients apart"
         if self.blind:
             return {
                 False: "the loss is not finite here, so no derivative could be found",

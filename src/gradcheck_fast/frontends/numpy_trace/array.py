@@ -177,13 +177,18 @@ class TracedArray:
         return np.round(self, digits or 0)  # type: ignore[call-overload]
 
     def __format__(self, spec: str) -> str:
-        return format(self._view[()], spec)
+        return format(self._printed(), spec)
 
     def __repr__(self) -> str:
-        return repr(self._view[()])
+        return repr(self._printed())
 
     def __str__(self) -> str:
-        return str(self._view[()])
+        return str(self._printed())
+
+    def _printed(self) -> Any:
+        if self._recording.is_open:
+            self._recording.leak("a text is made of a value that depends on the parameters", "the value itself")
+        return self._view[()]
 
     def __copy__(self) -> TracedArray:
         return self.copy()

@@ -59,6 +59,8 @@ class Calls:
             return function(*args, **kwargs)
         if isinstance(function, np.vectorize):
             return self._vectorized(function, args, kwargs)
+        if isinstance(getattr(function, "__self__", None), _RANDOM):
+            self._recording.draws = True
         converted = self._rewriter.convert(function)
         if converted is not None:
             return converted(*args, **kwargs)
@@ -66,13 +68,11 @@ class Calls:
 
     def _builtin(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         owner = function.__self__
+        self._recording.draws |= isinstance(owner, _RANDOM)
         if type(owner) is np.ndarray:
             traced = self._recording.adopted(owner)
             if traced is not None or has_traced(args) or has_traced(kwargs):
                 return getattr(traced or self._recording.traced(owner), function.__name__)(*args, **kwargs)
-        elif isinstance(owner, _RANDOM):
-            self._recording.draws = True
-            self._recording.note("random numbers are drawn: each call of the function gets the same ones")
         elif isinstance(owner, np.generic) and (has_traced(args) or has_traced(kwargs)):
             return getattr(self._recording.traced(owner), function.__name__)(*args, **kwargs)
         return function(*args, **kwargs)

@@ -38,6 +38,21 @@ class Untraceable(ValueError):
         super().__init__(f"{place}{construct}{f'; write {advice} instead' if advice else ''}")
 
 
+class Leak(NamedTuple):
+    """A place where a plain number was made of a value that depends on the parameters.
+
+    Attributes
+    ----------
+    steps : int
+        How many steps there were before.
+    error : Untraceable
+        What to say if the number matters.
+    """
+
+    steps: int
+    error: Untraceable
+
+
 class Known(NamedTuple):
     """What is known of NumPy. Each is a function of a recording and of the arguments that NumPy's own has.
 
@@ -80,8 +95,7 @@ class Recording:
         The first thing that could not be written down, even if the function caught the exception.
     notes : dict of str to Source
         What the report says about the trace, with the line at which it was noticed first.
-    leaks : list of Untraceable
-        Where plain numbers were made of traced ones.
+    leaks : list of Leak
     draws : bool
         Whether random numbers were drawn.
     """
@@ -91,7 +105,7 @@ class Recording:
         self.is_open = True
         self.failure: Untraceable | None = None
         self.notes: dict[str, Source] = {}
-        self.leaks: list[Untraceable] = []
+        self.leaks: list[Leak] = []
         self.draws = False
         self._steps = self.program.steps
         self._is_users, self._known = is_users, known
@@ -325,7 +339,7 @@ class Recording:
 
         Most are printed. If one matters, the trace does not agree with the function, and this is the line to name.
         """
-        self.leaks.append(Untraceable(self.source(), construct, advice))
+        self.leaks.append(Leak(len(self._steps), Untraceable(self.source(), construct, advice)))
 
     def untraceable(self, construct: str, advice: str = "") -> Untraceable:
         """Returns the error that ends this trace, also if the function catches it."""

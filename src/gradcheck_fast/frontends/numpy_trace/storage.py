@@ -61,6 +61,9 @@ class Recorder(Protocol):
     def plain_number(self, array: Any, construct: str, advice: str) -> Any:
         """Returns the plain number that an array holds."""
 
+    def leak(self, construct: str, advice: str = "") -> None:
+        """Notes that a plain value was made of a traced one."""
+
     def untraceable(self, construct: str, advice: str = "") -> Exception:
         """Returns the error that ends this trace."""
 

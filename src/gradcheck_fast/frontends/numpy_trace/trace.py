@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.calls import Calls
 from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
-from gradcheck_fast.frontends.numpy_trace.recording import Recording, Untraceable
+from gradcheck_fast.frontends.numpy_trace.recording import Leak, Recording, Untraceable
 from gradcheck_fast.inputs.users_files import is_users_file
 from gradcheck_fast.program.program import Source
 from gradcheck_fast.program.steps.opaque import OPAQUE
@@ -35,7 +35,7 @@ class Traced(NamedTuple):
         The value of that at the parameters.
     notes : dict of str to Source
         What the report says about the trace.
-    leaks : list of Untraceable
+    leaks : list of Leak
         Where plain numbers were made of values that depend on the parameters.
     draws : bool
         Whether random numbers were drawn.
@@ -44,7 +44,7 @@ class Traced(NamedTuple):
     program: Program
     value: float
     notes: dict[str, Source]
-    leaks: list[Untraceable]
+    leaks: list[Leak]
     draws: bool
 
 
@@ -90,11 +90,20 @@ def _as_cost(recording: Recording, found: Any) -> float:
     step = recording.as_numbers(cost)._step()
     if step is None:
         if recording.leaks:
-            raise recording.leaks[0]
+            raise recording.leaks[0].error
         raise Unused(Source(), "what the function returns does not depend on its argument")
     _refuse_one_opaque_step(recording)
     recording.program.total(step)
+    _refuse_rounding(recording)
     return float(np.ravel(cost._view)[0])
+
+
+def _refuse_rounding(recording: Recording) -> None:
+    """Raises an error if the cost depends on a rounded value: its slope is 0, which is hardly ever what is meant."""
+    steps = recording.program.steps
+    for number in recording.program.needed:
+        if steps[number].name == "rint":
+            raise Untraceable(steps[number].source, "a value that depends on the parameters is rounded")
 
 
 def _refuse_one_opaque_step(recording: Recording) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, Unused, record
 from gradcheck_fast.frontends.numpy_trace.verification import Verification, first_parting
+from gradcheck_fast.inputs.arrays import same_bits
 from gradcheck_fast.inputs.state import Frozen, State, arrays_like
 from gradcheck_fast.inputs.users_files import is_users_file
 from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.losses.program_loss import ProgramLoss
-from gradcheck_fast.numerical.evaluate import PythonCosts, real_number
+from gradcheck_fast.numerical.evaluate import PythonCosts, cost_beside, real_number
 from gradcheck_fast.program.program import Source
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.running.runner import Runner
 
+#: What is noted of a function whose value depends on random numbers.
+RANDOM = "the loss draws random numbers: each call of it gets the same ones"
 #: `print` shows this many lines at most.
 _MOST_LINES = 200
 #: The parameters of an array are moved alone if its gradient has no entry above this part of the largest of all.
@@ -34,6 +37,10 @@ UNREACHED = 1e-9
 
 class Disagreement(ValueError):
     """A trace does not compute what the function does."""
+
+
+class Changing(Disagreement):
+    """Two calls of the function at the same parameters give different values."""
 
 
 class Sensitivity(NamedTuple):
@@ -101,13 +108,21 @@ class TracedLoss(ProgramLoss):
             if number in found
         ]
 
-    def disagreement(self) -> str:
-        """Returns where the trace and the function part, at the parameters or beside them; "" if they do not."""
+    def disagreement(self, theta: NDArray[np.float64] | None = None) -> str:
+        """Returns where the trace and the function part, at some parameters or beside them; "" if they do not.
+
+        Without parameters it is at those at which the function was traced.
+        """
         needed, steps = set(self.program.needed), self.program.steps
         unreached = [np.full(steps[k].shape, k not in needed) for k in self.program.parameters]
-        return self._verification(self._params.flat).disagreement(np.concatenate([part.ravel() for part in unreached]))
+        verification = self._verification(self._params.flat if theta is None else theta)
+        return verification.disagreement(np.concatenate([part.ravel() for part in unreached]))
 
     def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
+        if not same_bits(params.flat, self._params.flat):  # it may branch in other ways there
+            said = self.disagreement(params.flat)
+            if said:
+                return f"the trace is not used, for it was made at other parameters: {said}"
         found = super()._by_chain(params, runner)
         if isinstance(found, str):
             return found
@@ -120,7 +135,8 @@ class TracedLoss(ProgramLoss):
         self, params: Packed, runner: Runner, found: Numerical, errors: NDArray[np.float64]
     ) -> Numerical | None:
         """Asks the function itself whether a given gradient is wrong by these errors; see `Numerical.doubted`."""
-        stands = self._verification(params.flat).sides_with_trace(errors) if errors.any() else True
+        looked = self._verification(params.flat)
+        stands = looked.sides_with_trace(found.gradient, errors) if errors.any() else True
         if stands:
             return None
         if stands is None:
@@ -157,7 +173,7 @@ class TracedLoss(ProgramLoss):
             finally:
                 state.restore()
 
-        return Verification(cost, self._found.value, self.engine, theta)
+        return Verification(cost, self.engine, theta)
 
     def __str__(self) -> str:
         """A table by line: the line, its operations, and the shape of what comes out."""
@@ -185,16 +201,35 @@ def traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
         found = record(function, params)
     finally:
         state.restore()
-    loss = TracedLoss(Frozen(function, state) if found.draws else function, found, params)
+    if found.draws and not _is_repeatable(function, params, state):
+        found.notes[RANDOM] = Source()
+        function = Frozen(function, state)
+    loss = TracedLoss(function, found, params)
     said = loss.disagreement()
     if not said:
         return loss
-    if found.leaks:
-        raise found.leaks[0]
+    values = [_value(function, params) for _ in range(2)]
+    state.restore()
+    if values[0] != values[1]:
+        raise Changing(f"two calls at the same parameters gave {values[0]!r} and {values[1]!r}")
     theta = params.flat * (1.0 + 1e-3 * np.random.default_rng(0).standard_normal(params.flat.size))
     line = first_parting(function, params, found, theta)
     state.restore()
-    raise Disagreement(f"{line}; {said}" if line else f"the function does something that was not recorded: {said}")
+    noticed = "; ".join(f"{text} ({source})" for text, source in found.notes.items())
+    raise Disagreement(f"{line or noticed or 'the function does something that was not recorded'}; {said}")
+
+
+def _value(function: Callable[[Any], Any], params: Packed) -> float:
+    return cost_beside(PythonCosts(function, params).cost, params.flat)
+
+
+def _is_repeatable(function: Callable[[Any], Any], params: Packed, state: State) -> bool:
+    """Whether a function that draws random numbers gives the same value twice, as one does that seeds them itself."""
+    try:
+        values = [real_number(function(params.unpack(params.flat.copy()))) for _ in range(2)]
+    finally:
+        state.restore()
+    return values[0] == values[1]
 
 
 def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], params: Packed) -> FunctionLoss:
@@ -206,6 +241,8 @@ def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], param
         return traced(function, params)
     except MemoryError:
         raise
+    except Changing:  # which is said when it is differenced
+        return loss
     except Unused:
         read = arrays_like(function, [array for _, array in params.arrays(params.flat)])
         if read:

@@ -10,8 +10,8 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, record
+from gradcheck_fast.numerical.evaluate import cost_beside
 from gradcheck_fast.numerical.gradient import EPSILON, jitter
-from gradcheck_fast.program.program import Source
 from gradcheck_fast.program.steps.leaves import PARAMETER
 
 if TYPE_CHECKING:
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from gradcheck_fast.engine.rules import RulesEngine
     from gradcheck_fast.inputs.trees import Packed
 
-#: The changes of the cost are compared for steps of these sizes, in root mean squares of each array. If the largest
-#: crosses a branch, the trace holds only in between.
+#: The parameters are moved by these sizes, in root mean squares of each array; if the trace does not hold there, also in
+#: sizes of each entry. If the largest crosses a branch, the trace holds only in between.
 SIZES = (2.0**-16, 2.0**-26)
 #: The steps with which the function is asked which of two gradients is right; larger ones show smaller errors.
 LOOKS = (2.0**-8, 2.0**-14, 2.0**-20)
 #: An error shows if it changes the cost by this many times what may be rounding.
 FEWEST_NOISES = 2.0
-#: Along this many directions, to both sides.
+#: A gradient explains a change of the cost if it gives it to this part of the error that it is said to have.
+EXPLAINED = 0.1
+#: Along this many random directions, along the first of them to both sides.
 DIRECTIONS = 2
 #: The costs may have this many roundings.
 ROUNDINGS = 256.0
@@ -42,8 +44,6 @@ class Verification:
     ----------
     cost : callable
         The function, of flat vectors: it is called with plain arrays, and may raise anything.
-    value : float
-        What the trace gave at the parameters.
     engine : RulesEngine
         Of the program that was traced.
     theta : ndarray of float64, shape (size,)
@@ -51,10 +51,9 @@ class Verification:
     """
 
     def __init__(
-        self, cost: Callable[[NDArray[np.float64]], float], value: float, engine: RulesEngine,
-        theta: NDArray[np.float64],
-    ) -> None:  # fmt: skip
-        self._cost, self._value, self._engine, self._theta = cost, value, engine, theta
+        self, cost: Callable[[NDArray[np.float64]], float], engine: RulesEngine, theta: NDArray[np.float64]
+    ) -> None:
+        self._cost, self._engine, self._theta = cost, engine, theta
 
     def disagreement(self, alone: NDArray[np.bool_]) -> str:
         """Returns where the trace and the function part; an empty string if they do not.
@@ -65,51 +64,67 @@ class Verification:
             Entries that are moved once more by themselves, so that nothing hides what they do.
         """
         base = self._cost(self._theta)
-        value = self._value
-        if not abs(value - base) <= self._allowed(base, base):
+        value = self._other_cost(self._theta, base)
+        if value is not None:
             return f"its value is {value!r} where the function's is {base!r}"
         random = np.random.default_rng(0)
-        sizes = self._sizes()
-        directions = [random.standard_normal(self._theta.size) * sizes for _ in range(DIRECTIONS)]
+        directions = [random.standard_normal(self._theta.size) for _ in range(DIRECTIONS)]
         return self._first_of(directions, base) or self.of_entries(alone, base)
 
     def of_entries(self, alone: NDArray[np.bool_], base: float | None = None) -> str:
         """Returns where the trace and the function part if only some entries are moved; "" if they do not."""
         if not alone.any():
             return ""
-        direction = np.random.default_rng(1).standard_normal(self._theta.size) * self._sizes()
+        direction = np.random.default_rng(1).standard_normal(self._theta.size)
         return self._first_of([np.where(alone, direction, 0.0)], self._cost(self._theta) if base is None else base)
 
-    def sides_with_trace(self, errors: NDArray[np.float64]) -> bool | None:
+    def sides_with_trace(self, gradient: NDArray[np.float64], errors: NDArray[np.float64]) -> bool | None:
         """Tells whether the function itself says that a gradient which differs from the trace's by `errors` is wrong.
 
         The parameters are moved along the errors. The trace says exactly by how much the cost then changes, and the
-        other gradient says something else, by the size of the errors. Returns None if rounding hides the difference.
+        other gradient says something else, by the size of the errors. The trace is right where its change is that of
+        the function, unless the other gradient explains that change, too: then the function goes in small stairs, and
+        its slope is not that of their treads. Returns None if rounding hides the difference.
+
+        Parameters
+        ----------
+        gradient, errors : ndarray of float64, shape (size,)
+            The gradient of the trace, and how far the other one lies from it.
         """
-        direction = errors / np.linalg.norm(errors)
-        moving = direction != 0.0
-        farthest = float((self._sizes()[moving] / np.abs(direction[moving])).min())
-        for size in LOOKS:
-            h = size * farthest
-            expected = h * float(np.linalg.norm(errors))
-            with self._engine.at(self._theta, 1) as point:
-                plus, minus = point.along(direction, (h, -h)).tolist()
-            right, left = self._cost(self._theta + h * direction), self._cost(self._theta - h * direction)
-            if not FEWEST_NOISES * self._allowed(right, left) <= expected:
-                return None
-            if abs(0.5 * (right - left) - 0.5 * (plus - minus)) <= 0.5 * expected:
-                return True
-        return False
+        largest = np.abs(errors).max()
+        norm = float(np.linalg.norm(errors / largest))
+        direction, norm = errors / largest / norm, float(largest * norm)
+        moving, seen = direction != 0.0, False
+        slope = float(gradient[moving] @ direction[moving])
+        for sizes in (self._sizes(), self._own_sizes()):
+            with np.errstate(over="ignore"):
+                farthest = float((sizes[moving] / np.abs(direction[moving])).min())
+            for size in LOOKS:
+                h = size * farthest
+                right, left = (cost_beside(self._cost, self._theta + sign * h * direction) for sign in (1.0, -1.0))
+                if not FEWEST_NOISES * self._allowed(right, left) <= h * norm:
+                    continue
+                seen = True
+                with self._engine.at(self._theta, 1) as point:
+                    plus, minus = point.along(direction, (h, -h)).tolist()
+                change = 0.5 * (right - left)
+                is_explained = abs(change - h * (slope + norm)) <= EXPLAINED * h * norm
+                if abs(change - 0.5 * (plus - minus)) <= 0.5 * h * norm and not is_explained:
+                    return True
+        return False if seen else None
 
     def _first_of(self, directions: Sequence[NDArray[np.float64]], base: float) -> str:
+        moves = [size * sizes for sizes in (self._sizes(), self._own_sizes()) for size in SIZES]
+        signs = (1.0, -1.0)  # to both sides along the first direction
         for direction in directions:
             said = ""
-            for size in SIZES:
-                said = self._along(direction, size, base)
+            for move in moves:
+                said = next(filter(None, (self._beside(sign * move * direction, base) for sign in signs)), "")
                 if not said:
                     break
             if said:
                 return said
+            signs = (1.0,)
         return ""
 
     def _sizes(self) -> NDArray[np.float64]:
@@ -123,21 +138,32 @@ class Verification:
             begin += count
         return sizes
 
-    def _along(self, direction: NDArray[np.float64], size: float, base: float) -> str:
-        """Compares the changes of the cost along a direction, to both sides."""
-        with self._engine.at(self._theta, 1) as point:
-            traced = point.along(direction, (size, -size))
-        for sign, change in zip((1.0, -1.0), traced.tolist(), strict=True):
-            moved = self._theta + sign * size * direction
+    def _own_sizes(self) -> NDArray[np.float64]:
+        """Returns the size of each entry; where that is zero, the root mean square of its array."""
+        return np.where(self._theta == 0.0, self._sizes(), np.abs(self._theta))
+
+    def _beside(self, move: NDArray[np.float64], base: float) -> str:
+        """Compares the costs of the function and of its trace where the parameters are moved."""
+        moved = self._theta + move
+        try:
             found = self._cost(moved)
-            off, allowed = abs((found - base) - change), self._allowed(found, base)
-            if not off <= allowed:
-                rounded = abs(self._cost(jitter(moved)) - found) + abs(self._cost(jitter(self._theta)) - base)
-                if not off <= allowed + CONDITION * rounded:
-                    return (
-                        f"beside the parameters the cost changes by {found - base:.6g}, and the trace says {change:.6g}"
-                    )
-        return ""
+        except Exception as error:
+            return f"beside the parameters {type(error).__name__} is raised: {str(error).partition(chr(10))[0]}"
+        traced = self._other_cost(moved, found)
+        if traced is None:
+            return ""
+        changes = f"the cost changes by {found - base:.6g}, and the trace says {traced - base:.6g}"
+        return f"beside the parameters {changes}"
+
+    def _other_cost(self, theta: NDArray[np.float64], cost: float) -> float | None:
+        """Returns the cost that the trace gives; None if that is the function's, but for rounding."""
+        with self._engine.at(theta, 1) as point:
+            traced = point.cost()
+        off, allowed = abs(traced - cost), self._allowed(cost, cost)
+        if off <= allowed or (np.isnan(traced) and np.isnan(cost)):
+            return None
+        beside = cost_beside(self._cost, jitter(theta))
+        return None if off <= allowed + CONDITION * abs(beside - cost) else traced
 
     @staticmethod
     def _allowed(found: float, base: float) -> float:
@@ -145,23 +171,31 @@ class Verification:
 
 
 def first_parting(function: Callable[[Any], Any], params: Packed, traced: Traced, theta: NDArray[np.float64]) -> str:
-    """Returns the line at which a trace first parts from another one of the same function, made at `theta`."""
-    moved = replace(params, join=lambda: theta)
+    """Returns the line at which a trace first parts from another one of the same function, made at `theta`.
+
+    If a plain number was made of a traced value before that, it returns the line of that, and what to write there.
+    """
     try:
-        other = record(function, moved)
+        other = record(function, replace(params, join=lambda: theta))
     except Untraceable as error:
         return str(error)
     except Exception as error:
         return f"{type(error).__name__} was raised beside the parameters: {error}"
-    for step, again in zip(traced.program.steps, other.program.steps, strict=False):
+    steps, others = traced.program.steps, other.program.steps
+    said, place = "", min(len(steps), len(others))
+    for number, (step, again) in enumerate(zip(steps, others, strict=False)):
         if (step.name, step.inputs, step.shape, step.source) != (again.name, again.inputs, again.shape, again.source):
-            return f"{again.source}: another way is taken beside the parameters"
+            said, place = f"{again.source}: another way is taken beside the parameters", number
+            break
         if step.name != PARAMETER.name and not _same_attributes(step.attributes, again.attributes):
-            return f"{step.source}: a number that was taken for a constant is another beside the parameters"
-    if len(traced.program.steps) != len(other.program.steps):
-        source: Source = other.program.steps[min(len(traced.program.steps), len(other.program.steps)) - 1].source
-        return f"{source}: beside the parameters there are more steps after this line, or fewer"
-    return ""
+            said = f"{step.source}: a number that was taken for a constant is another beside the parameters"
+            place = number
+            break
+    else:
+        if len(steps) != len(others):
+            said = f"{others[place - 1].source}: beside the parameters there are more steps after this line, or fewer"
+    leaks = [leak for leak in traced.leaks if leak.steps <= place]
+    return str(leaks[-1].error) if leaks else said
 
 
 def _same_attributes(first: Any, second: Any) -> bool:
