@@ -321,3 +321,68 @@ def test_a_jacobian_vector_product_of_rounded_values(digits, verdict):
     jvp = lambda t, x: (1 - np.tanh(A @ x) ** 2) * (A @ t)
     for seed in range(4):
         assert gf.check_jvp(lambda x: np.round(np.tanh(A @ x), digits), jvp, x, seed=seed).verdict == verdict
+
+
+# ---- traced
+
+
+def normalised(x, gain, bias):
+    """Layer normalisation, written with the buffers that NumPy code has."""
+    out = np.zeros_like(x)
+    for n in range(len(x)):
+        out[n] = (x[n] - x[n].mean()) / np.sqrt(x[n].var() + 1e-5)
+    return out * gain + bias
+
+
+def normalised_vjp(v, x, gain, bias):
+    centred, width = x - x.mean(1, keepdims=True), x.shape[1]
+    spread = np.sqrt(x.var(1, keepdims=True) + 1e-5)
+    unit, d = centred / spread, v * gain
+    dx = (d - d.mean(1, keepdims=True) - unit * (d * unit).sum(1, keepdims=True) / width) / spread
+    return dx, (v * unit).sum(0), v.sum(0)
+
+
+def test_a_layer_of_numpy_is_traced_and_its_product_certified():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(5, 7)), rng.normal(size=7), rng.normal(size=7)
+    report = gf.check_vjp(normalised, normalised_vjp, inputs)
+    assert (report.verdict, report.method, report.notes) == ("PASS", "chain", ())
+    assert report.relative_error < 1e-14
+    assert report.certificate.holds
+    assert max(report.seen_from.values()) < 1e-10
+    assert gf.check_vjp(normalised, normalised_vjp, inputs, trace=False).method == "direct"
+    bad = lambda v, *inputs: tuple(g * (1 + 1e-8) for g in normalised_vjp(v, *inputs))
+    assert gf.check_vjp(normalised, bad, inputs).verdict == "FAIL"
+
+
+def test_several_outputs_and_whole_numbers_are_traced():
+    table, at = np.random.default_rng(0).normal(size=(6, 3)), np.array([4, 1, 4])
+
+    def f(table, at):
+        assert at.dtype.kind == "i"
+        return {"rows": np.tanh(table[at]), "sum": float(np.sum(table**2)), "fixed": np.ones(2)}
+
+    def vjp(v, table, at):
+        found = 2 * table * v["sum"]
+        np.add.at(found, at, v["rows"] * (1 - np.tanh(table[at]) ** 2))
+        return found, None
+
+    report = gf.check_vjp(f, vjp, (table, at))
+    assert (report.verdict, report.method, report.notes) == ("PASS", "chain", ())
+    assert report.relative_error < 1e-14
+    np.testing.assert_array_equal(at, [4, 1, 4])
+
+
+def test_a_product_of_what_cannot_be_traced_is_differenced_with_one_note():
+    f = lambda x: np.fft.rfft(x).real
+    A = np.array([np.fft.rfft(row).real for row in np.eye(6)])
+    report = gf.check_vjp(f, lambda v, x: A @ v, np.linspace(0.0, 1.0, 6))
+    assert report.verdict == "PASS"
+    assert [note.startswith("the function could not be traced") for note in report.notes] == [True]
+
+
+def test_a_function_of_float32_is_judged_by_its_rounding_when_it_is_traced():
+    x = np.linspace(0.1, 1.0, 9, dtype=np.float32)
+    report = gf.check_vjp(np.tanh, lambda v, x: v * (1 - np.tanh(x) ** 2), x)
+    assert (report.verdict, report.method) == ("PASS", "chain")
+    assert gf.check_vjp(np.tanh, lambda v, x: v * (1 - np.tanh(x) ** 2) * (1 + 1e-3), x).verdict == "FAIL"

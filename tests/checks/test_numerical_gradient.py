@@ -50,17 +50,18 @@ def test_nothing_gives_nothing():
     assert gf.numerical_gradient(lambda p: 1.0, np.empty((0, 2))).shape == (0, 2)
 
 
+@pytest.mark.parametrize("method", ["auto", "direct"])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "i4", "u1"])
-def test_functions_are_given_float64(dtype):
+def test_functions_are_given_float64(dtype, method):
     seen = set()
 
     def function(p):
         seen.add(p["a"].dtype)
         return (p["a"] ** 2).sum()
 
-    gradient = gf.numerical_gradient(function, {"a": np.array([1, 2], dtype)}, method="direct")
+    gradient = gf.numerical_gradient(function, {"a": np.array([1, 2], dtype)}, method=method)
     assert seen == {np.dtype(np.float64)}
-    assert gf.gradcheck(function, gradient, {"a": np.array([1, 2], dtype)})
+    assert gf.gradcheck(function, gradient, {"a": np.array([1, 2], dtype)}, method=method)
     assert seen == {np.dtype(np.float64)}
     np.testing.assert_allclose(gradient["a"], [2.0, 4.0], rtol=1e-9)
 
@@ -217,9 +218,18 @@ def test_class_with_get_and_set_params():
 def test_python_function_agrees_with_the_compiled_loss():
     case = make(np.random.default_rng(1), [4, 6, 3], ["tanh", "identity"], "class_logits", penalty=gf.L2(0.2))
     compiled = gf.numerical_gradient(case.loss, case.params)
-    python = gf.numerical_gradient(lambda p: loss(case.net, p, case.X, case.y), case.params)
-    assert gf.relative_error(python, compiled) < 1e-9
-    assert gf.relative_error(gf.numerical_gradient(lambda p: case.loss(p), case.params), compiled) < 1e-9
+    python = lambda p: loss(case.net, p, case.X, case.y)
+    assert gf.relative_error(gf.numerical_gradient(python, case.params), compiled) < 1e-14
+    for function in (python, lambda p: case.loss(p)):
+        assert gf.relative_error(gf.numerical_gradient(function, case.params, trace=False), compiled) < 1e-9
+
+
+def test_a_function_that_cannot_be_traced_is_differenced_as_it_is_with_one_warning():
+    case = make(np.random.default_rng(1), [4, 6, 3], ["tanh", "identity"], "class_logits")
+    with pytest.warns(UserWarning, match="could not be traced: .*Plain differences of it are used$") as warned:
+        found = gf.numerical_gradient(lambda p: case.loss(p), case.params)
+    assert len(warned) == 1
+    np.testing.assert_equal(found, gf.numerical_gradient(lambda p: case.loss(p), case.params, trace=False))
 
 
 # ---- networks

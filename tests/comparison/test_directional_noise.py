@@ -51,7 +51,8 @@ def test_a_right_gradient_of_a_rounded_loss_is_not_wrong(rounded):
 def test_entries_of_very_different_sizes(seed):
     """One step for all of an array does not suit it."""
     x = 10.0 ** np.random.default_rng(seed).uniform(-9, 9, 12)
-    assert check(lambda p: np.sum(np.log(np.abs(p))), 1 / x, x, seed=seed).verdict == "INCONCLUSIVE"
+    loss = lambda p: np.sum(np.log(np.abs(p)))
+    assert check(loss, 1 / x, x, seed=seed, trace=False).verdict == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize("size", [1e-200, 1e-160, 1e160, 1e200])

@@ -249,7 +249,7 @@ def test_it_is_not_said_where_the_tolerance_is_yours():
     """A right gradient of which nothing is tolerated."""
     x = np.linspace(0.5, 2, 6)
     for options in ({"atol": 0.0}, {"rtol": 0.0, "atol": 0.0}):
-        report = gf.gradcheck(lambda p: float(np.sum(np.exp(p))), np.exp(x), x, **options)
+        report = gf.gradcheck(lambda p: float(np.sum(np.exp(p))), np.exp(x), x, **options, trace=False)
         assert not report.ok
         assert report.diagnoses == ()
 

@@ -345,6 +345,7 @@ def test_hardly_a_small_error_in_2000_random_networks_is_missed(method):
 # ---- Python functions: by the slopes to both sides
 
 
+@pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize(
     ("function", "at", "slopes"),
     [
@@ -356,15 +357,16 @@ def test_hardly_a_small_error_in_2000_random_networks_is_missed(method):
     ],
     ids=["relu", "abs", "abs-and-square", "beside-a-large-number", "minimum"],
 )
-def test_a_function_has_its_slopes_at_a_kink(function, at, slopes):
+def test_a_function_has_its_slopes_at_a_kink(function, at, slopes, trace):
     low, high = min(slopes), max(slopes)
     for share in (0.0, 0.5, 1.0):
-        report = gf.gradcheck(function, low + share * (high - low), at)
+        report = gf.gradcheck(function, low + share * (high - low), at, trace=trace)
         assert (report.wrong, report.arrays[0].at_kink) == (0, 1)
     for outside in (low - 0.1, high + 0.1):
-        assert gf.gradcheck(function, outside, at).wrong == 1
+        assert gf.gradcheck(function, outside, at, trace=trace).wrong == 1
 
 
+@pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize(
     ("function", "at"),
     [
@@ -377,14 +379,15 @@ def test_a_function_has_its_slopes_at_a_kink(function, at, slopes):
     ],
     ids=["square", "steep-square", "exp", "oscillating", "step", "constant"],
 )
-def test_a_function_without_a_kink_has_none(function, at):
-    report = gf.gradcheck(function, gf.numerical_gradient(function, at), at)
+def test_a_function_without_a_kink_has_none(function, at, trace):
+    report = gf.gradcheck(function, gf.numerical_gradient(function, at, trace=trace), at, trace=trace)
     assert (report.kinks_crossed, report.arrays[0].at_kink) == (0, 0)
 
 
-def test_a_tie_of_a_maximum():
+@pytest.mark.parametrize("trace", [True, False])
+def test_a_tie_of_a_maximum(trace):
     theta = np.array([1.0, 1.0, 0.5])
     for gradient in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]):
-        report = gf.gradcheck(lambda p: float(p.max()), np.array(gradient), theta)
+        report = gf.gradcheck(lambda p: float(p.max()), np.array(gradient), theta, trace=trace)
         assert (report.wrong, report.arrays[0].at_kink) == (0, 2)
-    assert gf.gradcheck(lambda p: float(p.max()), np.array([1.0, 0.0, 0.5]), theta).wrong == 1
+    assert gf.gradcheck(lambda p: float(p.max()), np.array([1.0, 0.0, 0.5]), theta, trace=trace).wrong == 1

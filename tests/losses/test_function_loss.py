@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,16 +31,18 @@ def test_the_suite_has_functions_of_every_kind():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_false_alarm(seed):
-    verdicts = {f.name: gf.gradcheck(f.f, f.gradient(f.x), f.x).verdict for f in functions(seed)}
+def test_no_false_alarm(seed, trace):
+    verdicts = {f.name: gf.gradcheck(f.f, f.gradient(f.x), f.x, trace=trace).verdict for f in functions(seed)}
     assert [name for name, verdict in verdicts.items() if verdict == "FAIL"] == []
     undecided = {name for name, verdict in verdicts.items() if verdict == "INCONCLUSIVE"}
     assert undecided <= {*UNDECIDED, "zero", "one million"}
 
 
+@pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_planted_error_is_found(seed):
+def test_every_planted_error_is_found(seed, trace):
     """A relative error of 1e-5 in one entry, wherever the function has a derivative; in the long tests in any entry."""
     missed, planted, most = [], 0, None if seed else 4
     for function in functions(seed):
@@ -50,7 +53,7 @@ def test_every_planted_error_is_found(seed):
                 continue
             wrong = right.copy()
             wrong[k] *= 1.0 + 1e-5
-            report = gf.gradcheck(function.f, wrong, function.x)
+            report = gf.gradcheck(function.f, wrong, function.x, trace=trace)
             planted += 1
             if report.worst(1)[0].index != (k,) or not report.wrong:
                 missed.append((function.name, k, report.verdict))
@@ -58,12 +61,13 @@ def test_every_planted_error_is_found(seed):
     assert planted > (250 if seed else 100)
 
 
-@pytest.mark.filterwarnings("ignore:the values of the loss")
+@pytest.mark.filterwarnings("ignore:the values of the loss", "ignore:the function could not be traced")
+@pytest.mark.parametrize("trace", [True, False])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_bars_hold(seed):
+def test_bars_hold(seed, trace):
     inside = []
     for function in functions(seed):
-        found, bars = gf.numerical_gradient(function.f, function.x, error_bars=True)
+        found, bars = gf.numerical_gradient(function.f, function.x, error_bars=True, trace=trace)
         inside.append(np.abs(found - function.gradient(function.x)) <= bars)
     assert np.concatenate(inside).mean() >= 0.99
 
@@ -72,7 +76,8 @@ def test_more_accurate_than_others_with_fewer_calls():
     pytest.importorskip("numdifftools")
     pytest.importorskip("scipy.optimize._numdiff")
     medians, calls = {}, {}
-    for way, find in {"ours": gf.numerical_gradient, **peers()}.items():
+    ours = partial(gf.numerical_gradient, trace=False)
+    for way, find in {"ours": ours, **peers()}.items():
         errors, calls[way] = measure(find)
         medians[way] = np.median(np.concatenate(list(errors.values())))
     assert medians["ours"] < min(medians["numdifftools"], medians["SciPy, 3-point"])
@@ -88,7 +93,7 @@ def test_more_accurate_than_others_with_fewer_calls():
 def test_a_right_gradient_takes_two_calls_per_entry_and_a_few():
     x = np.random.default_rng(0).normal(size=50)
     counted = Counted(lambda p: np.sum(np.sin(p)))
-    assert gf.gradcheck(counted, np.cos(x), x)
+    assert gf.gradcheck(counted, np.cos(x), x, trace=False)
     assert counted.calls == 2 * 50 + 2
 
 
@@ -97,7 +102,7 @@ def test_only_entries_that_do_not_agree_are_looked_at_again():
     counted = Counted(lambda p: np.sum(np.sin(p)))
     wrong = np.cos(x)
     wrong[17] += 1.0
-    report = gf.gradcheck(counted, wrong, x)
+    report = gf.gradcheck(counted, wrong, x, trace=False)
     assert report.wrong == 1
     assert counted.calls < 2 * 200 + 60
     assert np.isfinite(report.error_bars[17])
@@ -108,20 +113,31 @@ def test_only_entries_that_do_not_agree_are_looked_at_again():
 
 
 @pytest.mark.filterwarnings("ignore:the values of the loss have noise")
-def test_a_function_that_is_not_deterministic_is_named():
-    random = np.random.default_rng(0)
-    loss = lambda p: float(p @ p + 1e-9 * random.normal())
-    with pytest.warns(UserWarning, match="the loss is not deterministic: two calls"):
-        gf.numerical_gradient(loss, np.ones(3))
-    report = gf.gradcheck(loss, 2 * np.ones(3), np.ones(3))
+@pytest.mark.parametrize("trace", [True, False])
+def test_a_function_that_is_not_deterministic_is_named(trace):
+    noise = iter(1e-9 * np.random.default_rng(0).normal(size=10_000))
+    loss = lambda p: float(p @ p + next(noise))
+    with pytest.warns(UserWarning, match="the loss is not deterministic: two calls") as warned:
+        gf.numerical_gradient(loss, np.ones(3), trace=trace)
+    assert sum("deterministic" in str(warning.message) or "trace" in str(warning.message) for warning in warned) == 1
+    report = gf.gradcheck(loss, 2 * np.ones(3), np.ones(3), trace=trace)
     assert "not deterministic" in str(report)
+    assert "trace" not in str(report)
     assert report.verdict != "FAIL"
 
 
 def test_too_much_noise_decides_nothing():
     random = np.random.default_rng(0)
-    report = gf.gradcheck(lambda p: float(p @ p + random.normal()), 2 * np.ones(3), np.ones(3))
+    loss = lambda p: float(p @ p + random.normal())
+    report = gf.gradcheck(loss, 2 * np.ones(3), np.ones(3), trace=False)
     assert report.verdict == "INCONCLUSIVE"
+
+
+def test_the_random_numbers_of_a_traced_function_stay_the_same():
+    random = np.random.default_rng(0)
+    report = gf.gradcheck(lambda p: float(p @ p + random.normal()), 2 * np.ones(3), np.ones(3))
+    assert report.verdict == "PASS"
+    assert report.notes == ("the loss draws random numbers: each call of it gets the same ones",)
 
 
 def test_the_function_is_left_at_the_parameters_themselves():
@@ -233,9 +249,9 @@ def test_a_function_that_writes_only_where_parameters_are_perturbed_is_named(vec
         return (p**2).sum(axis=-1) if vectorized else float((p**2).sum())
 
     x = np.array([0.5, 1.0])
-    report = gf.gradcheck(clips, 2 * x, x, vectorized=vectorized)
+    report = gf.gradcheck(clips, 2 * x, x, vectorized=vectorized, trace=False)
     assert "writes into its argument" in report.notes[0]
-    assert not gf.gradcheck(clips, 2 * x[:1], x[:1], vectorized=vectorized).notes
+    assert not gf.gradcheck(clips, 2 * x[:1], x[:1], vectorized=vectorized, trace=False).notes
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of exceptions")

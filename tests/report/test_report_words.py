@@ -121,6 +121,10 @@ def test_that_note_comes_before_others():
     model = Model()
     grads = model.loss()[1]
     report = gf.gradcheck(lambda _: model.loss()[0], {**grads, "b": grads["b"][None]}, model.params, loss_value=1.0)
+    assert [UNUSED in note for note in report.notes] == [True, False, False, False]
+    assert "the loss did not change with its argument; it seems to read model.params['W']" in report.notes
+    options = {"loss_value": 1.0, "trace": False}
+    report = gf.gradcheck(lambda _: model.loss()[0], {**grads, "b": grads["b"][None]}, model.params, **options)
     assert [UNUSED in note for note in report.notes] == [True, False, False]
 
 

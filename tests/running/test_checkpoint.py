@@ -74,9 +74,9 @@ def test_a_function_s_run_goes_on_where_it_was(executor, path, eager):
 
 def test_the_call_that_is_done_returns_at_once(path):
     loss = counted()
-    first = gf.numerical_gradient(loss, PARAMS, checkpoint=path, error_bars=True)
+    first = gf.numerical_gradient(loss, PARAMS, checkpoint=path, error_bars=True, trace=False)
     in_all, loss.calls = loss.calls, 0
-    second = gf.numerical_gradient(loss, PARAMS, checkpoint=path, error_bars=True)
+    second = gf.numerical_gradient(loss, PARAMS, checkpoint=path, error_bars=True, trace=False)
     np.testing.assert_equal(first, second)
     assert loss.calls < 0.2 * in_all, "only what is not done entry by entry"
 
@@ -93,11 +93,11 @@ def test_what_is_asked_for_twice_is_done_once(path):
 
 def test_another_gradient_is_checked_with_what_is_there(path):
     loss = counted()
-    right = gf.numerical_gradient(loss, PARAMS)
+    right = gf.numerical_gradient(loss, PARAMS, trace=False)
     wrong = {**right, "w": 2 * right["w"]}
-    assert not gf.gradcheck(loss, wrong, PARAMS, checkpoint=path)
+    assert not gf.gradcheck(loss, wrong, PARAMS, checkpoint=path, trace=False)
     loss.calls = 0
-    assert gf.gradcheck(loss, right, PARAMS, checkpoint=str(path))
+    assert gf.gradcheck(loss, right, PARAMS, checkpoint=str(path), trace=False)
     assert loss.calls < 10
 
 
@@ -184,9 +184,9 @@ def test_a_checkpoint_of_another_problem_is_refused(change, message, path):
 
 
 def test_a_function_with_another_value_is_another_problem(path):
-    gf.numerical_gradient(lambda x: x**2, 1.5, checkpoint=path)
+    gf.numerical_gradient(lambda x: x**2, 1.5, checkpoint=path, trace=False)
     with pytest.raises(ValueError, match="with another loss"):
-        gf.numerical_gradient(lambda x: x**2 + 1e-15, 1.5, checkpoint=path)
+        gf.numerical_gradient(lambda x: x**2 + 1e-15, 1.5, checkpoint=path, trace=False)
 
 
 def test_bad_arguments_leave_no_file(path):
@@ -211,12 +211,12 @@ def other_npz(path):
 
 
 def truncated(path):
-    gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
+    gf.numerical_gradient(counted(), PARAMS, checkpoint=path, trace=False)
     path.write_bytes(path.read_bytes()[:-30])
 
 
 def damaged(path):
-    gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
+    gf.numerical_gradient(counted(), PARAMS, checkpoint=path, trace=False)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -231,7 +231,7 @@ def test_a_file_that_is_no_checkpoint_is_left_alone(write, path):
     with pytest.raises(
         ValueError, match=r"^checkpoint: .*run\.npz is no checkpoint of gradcheck_fast, or a damag"
     ) as error:
-        gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
+        gf.numerical_gradient(counted(), PARAMS, checkpoint=path, trace=False)
     assert "give another path, or remove it" in str(error.value)
     assert "pickle" not in "".join(traceback.format_exception(error.value))
     assert path.read_bytes() == before
@@ -241,19 +241,19 @@ def test_a_file_that_is_no_checkpoint_is_left_alone(write, path):
 @pytest.mark.parametrize("bad", [3, True, b"run.npz", ["run.npz"]], ids=repr)
 def test_a_checkpoint_is_a_path(bad):
     with pytest.raises(TypeError, match=r"^checkpoint: expected the path of a file, got"):
-        gf.numerical_gradient(counted(), PARAMS, checkpoint=bad)
+        gf.numerical_gradient(counted(), PARAMS, checkpoint=bad, trace=False)
 
 
 def test_a_directory_that_does_not_exist(path):
     loss = counted()
     with pytest.raises(FileNotFoundError, match=r"checkpoint: it cannot be written: No such file .*missing.*run\.npz"):
-        gf.numerical_gradient(loss, PARAMS, checkpoint=path.parent / "missing" / "run.npz")
+        gf.numerical_gradient(loss, PARAMS, checkpoint=path.parent / "missing" / "run.npz", trace=False)
     assert loss.calls == 3, "it fails before the work, not after"
 
 
 def test_a_directory_instead_of_a_file(tmp_path):
     with pytest.raises(IsADirectoryError, match="checkpoint: it cannot be read: Is a directory"):
-        gf.numerical_gradient(counted(), PARAMS, checkpoint=tmp_path)
+        gf.numerical_gradient(counted(), PARAMS, checkpoint=tmp_path, trace=False)
 
 
 def test_a_disk_that_fills_up(path, eager, monkeypatch):
@@ -268,11 +268,11 @@ def test_a_disk_that_fills_up(path, eager, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"checkpoint: it cannot be written: No space left on device: '.*run\.npz'"):
-        gf.numerical_gradient(loss, PARAMS, checkpoint=path)
+        gf.numerical_gradient(loss, PARAMS, checkpoint=path, trace=False)
     assert os.listdir(path.parent) == ["run.npz"]
     np.testing.assert_array_equal(PARAMS["w"], before)
-    found = gf.numerical_gradient(loss, PARAMS, checkpoint=path)
-    np.testing.assert_equal(found, gf.numerical_gradient(loss, PARAMS))
+    found = gf.numerical_gradient(loss, PARAMS, checkpoint=path, trace=False)
+    np.testing.assert_equal(found, gf.numerical_gradient(loss, PARAMS, trace=False))
 
 
 def test_the_file_is_put_in_place_as_a_whole(path, eager, monkeypatch):
@@ -312,7 +312,7 @@ def test_what_a_killed_run_left_beside_the_file_is_removed_and_nothing_else(path
     left, others = path.with_name("run.npz.0123abcd.tmp"), [path.with_name(n) for n in ("run.npz.old.tmp", "run.tmp")]
     for file in (left, *others):
         file.touch()
-    gf.numerical_gradient(counted(), PARAMS, checkpoint=path)
+    gf.numerical_gradient(counted(), PARAMS, checkpoint=path, trace=False)
     assert sorted(path.parent.iterdir()) == sorted([path, *others])
 
 
@@ -333,9 +333,9 @@ def test_a_disk_that_is_full(tmp_path, eager):
 
 
 def test_a_function_with_the_same_value_at_the_parameters_is_another_problem(path):
-    gf.numerical_gradient(lambda x: np.sum(x**2), np.zeros(5), checkpoint=path)
+    gf.numerical_gradient(lambda x: np.sum(x**2), np.zeros(5), checkpoint=path, trace=False)
     with pytest.raises(ValueError, match="with another loss"):
-        gf.numerical_gradient(lambda x: np.sum(3.0 * x), np.zeros(5), checkpoint=path)
+        gf.numerical_gradient(lambda x: np.sum(3.0 * x), np.zeros(5), checkpoint=path, trace=False)
 
 
 def test_a_loss_that_changes_the_directory(tmp_path, monkeypatch):
@@ -349,7 +349,7 @@ def test_a_loss_that_changes_the_directory(tmp_path, monkeypatch):
             os.chdir(tmp_path / "elsewhere")
         return float(np.sum(x**2))
 
-    gf.numerical_gradient(wanders, np.ones(3), checkpoint="run.npz")
+    gf.numerical_gradient(wanders, np.ones(3), checkpoint="run.npz", trace=False)
     assert (tmp_path / "run.npz").exists()
     assert not os.listdir(tmp_path / "elsewhere")
 
@@ -365,6 +365,6 @@ def test_a_run_that_is_done_starts_nothing_and_the_step_is_the_same_number(tmp_p
 def test_a_loss_that_gives_other_values_each_time_has_no_checkpoint_to_go_on_from(tmp_path):
     random = np.random.default_rng(0)
     loss, x = lambda p: float(np.sum(p**2) + 1e-6 * random.normal()), np.ones(3)
-    gf.gradcheck(loss, 2 * x, x, checkpoint=tmp_path / "c.npz")
+    gf.gradcheck(loss, 2 * x, x, checkpoint=tmp_path / "c.npz", trace=False)
     with pytest.raises(ValueError, match=r"another loss.* \(or one that gives other values each time\); give another"):
-        gf.gradcheck(loss, 2 * x, x, checkpoint=tmp_path / "c.npz")
+        gf.gradcheck(loss, 2 * x, x, checkpoint=tmp_path / "c.npz", trace=False)

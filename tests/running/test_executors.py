@@ -178,7 +178,7 @@ def test_a_compiled_loss_can_be_pickled():
 def test_functions_defined_in_functions_are_sent_by_cloudpickle(processes):
     pytest.importorskip("cloudpickle")
     factor = 3.0
-    found = gf.numerical_gradient(lambda x: factor * (x**2).sum(), np.ones(3), executor=processes)
+    found = gf.numerical_gradient(lambda x: factor * (x**2).sum(), np.ones(3), executor=processes, trace=False)
     np.testing.assert_allclose(found, 6.0)
 
 
@@ -193,9 +193,9 @@ def test_a_function_that_cannot_be_sent_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_cloudpickle)
     local = lambda x: (x**2).sum()
     with pytest.raises(TypeError, match=r"^loss: it cannot be sent .*<lambda>.* at the top level of a module, or"):
-        gf.numerical_gradient(local, np.ones(3), executor=Inline())
+        gf.numerical_gradient(local, np.ones(3), executor=Inline(), trace=False)
     with ThreadPoolExecutor(2) as threads:
-        np.testing.assert_allclose(gf.numerical_gradient(local, np.ones(3), executor=threads), 2.0)
+        np.testing.assert_allclose(gf.numerical_gradient(local, np.ones(3), executor=threads, trace=False), 2.0)
 
 
 # ---- bad input
@@ -204,7 +204,7 @@ def test_a_function_that_cannot_be_sent_is_named(monkeypatch):
 @pytest.mark.parametrize("bad", [4, "processes", [ThreadPoolExecutor]], ids=repr)
 def test_an_executor_has_the_interface_of_concurrent_futures(bad):
     with pytest.raises(TypeError, match=r"^executor: expected one with the interface of concurrent.futures"):
-        gf.numerical_gradient(function, PARAMS, executor=bad)
+        gf.numerical_gradient(function, PARAMS, executor=bad, trace=False)
 
 
 def test_submit_must_give_futures():
@@ -213,14 +213,14 @@ def test_submit_must_give_futures():
             return "<Future: pending>"
 
     with pytest.raises(TypeError, match=r"^executor: its submit\(\) gave .* of a Dask client give client.get_executor"):
-        gf.numerical_gradient(function, PARAMS, executor=Client())
+        gf.numerical_gradient(function, PARAMS, executor=Client(), trace=False)
 
 
 def test_an_exception_of_the_loss_comes_through_and_nothing_more_is_done(processes):
     before = PARAMS["w"].copy()
     for executor in (Inline(), processes):
         with pytest.raises(Mine, match=r"^entry 7\b"):
-            gf.numerical_gradient(raises, PARAMS, executor=executor)
+            gf.numerical_gradient(raises, PARAMS, executor=executor, trace=False)
     np.testing.assert_array_equal(PARAMS["w"], before)
     np.testing.assert_array_equal(gradient(function, PARAMS, executor=processes), EXPECTED)
 
@@ -245,7 +245,7 @@ def test_an_exception_that_cannot_be_unpickled_is_not_taken_for_a_death(processe
 
 def test_a_function_that_makes_no_executor():
     with pytest.raises(TypeError, match=r"^executor: the function that was given made None, which is no executor"):
-        gf.numerical_gradient(function, PARAMS, executor=lambda: None)
+        gf.numerical_gradient(function, PARAMS, executor=lambda: None, trace=False)
 
 
 def test_what_waits_is_cancelled_when_the_progress_function_raises():

@@ -27,18 +27,18 @@ def clock(clock_of):
 @pytest.mark.parametrize("silent", [None, False])
 def test_no_progress(silent, capsys):
     Meter(silent)(0.5)
-    gf.numerical_gradient(lambda x: x**2, 1.0, progress=silent)
+    gf.numerical_gradient(lambda x: x**2, 1.0, progress=silent, trace=False)
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("bad", [1, "yes", 0.5, []], ids=repr)
 def test_progress_is_a_bool_or_a_function(bad):
     with pytest.raises(TypeError, match=r"^progress: expected True, False, None or a function"):
-        gf.numerical_gradient(lambda x: x**2, 1.0, progress=bad)
+        gf.numerical_gradient(lambda x: x**2, 1.0, progress=bad, trace=False)
 
 
 def test_short_work_writes_no_line(capsys):
-    gf.numerical_gradient(lambda x: (x**2).sum(), np.ones(100), progress=True)
+    gf.numerical_gradient(lambda x: (x**2).sum(), np.ones(100), progress=True, trace=False)
     assert capsys.readouterr() == ("", "")
 
 
@@ -159,7 +159,7 @@ def test_a_network_knows_its_faster_method(method, advice, clock, monkeypatch):
 def test_a_function_may_be_a_network_or_use_more_processes(clock):
     clock.each_look = 60.0
     with pytest.warns(gf.LongRunWarning, match="method='directional'.* gf.Network .*executor="):
-        gf.numerical_gradient(lambda x: x.sum(), np.ones(100))
+        gf.numerical_gradient(lambda x: x.sum(), np.ones(100), trace=False)
 
 
 # ---- fractions
@@ -178,7 +178,7 @@ def test_a_network_reports_fractions_that_rise_to_one(method, samples):
 
 def test_a_function_reports_fractions_that_rise_to_one():
     seen = []
-    gf.gradcheck(lambda x: x.sum(), np.ones(300), np.ones(300), progress=seen.append)
+    gf.gradcheck(lambda x: x.sum(), np.ones(300), np.ones(300), progress=seen.append, trace=False)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 

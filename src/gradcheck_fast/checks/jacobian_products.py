@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_fast.checks.as_problem import traced_by
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.options import CommonKeywords, Options, WorkKeywords
 from gradcheck_fast.inputs.arguments import integer
@@ -60,8 +61,8 @@ def check_vjp(
     seed : int
         The seed of the random cotangents, and of a sample.
     **options
-        As for `gradcheck`: method, step, rtol, atol, error_bars, sample, n_threads, progress, executor. Each cotangent
-        makes another loss, so there is no checkpoint.
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample, n_threads, progress, executor, trace. Each
+        cotangent makes another loss, so there is no checkpoint.
 
     Returns
     -------
@@ -105,8 +106,8 @@ def vjp_report(
             own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, unit_axes=True)
             own = replace(own, computed_in=computed_in)
             in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
-            problem = RoundedGradient(python_loss(products.loss(name)), own, in_double)
-            return check_gradient(problem, own, function.params, options)
+            loss = traced_by(options, python_loss(products.loss(name)), function.params)
+            return check_gradient(RoundedGradient(loss, own, in_double), own, function.params, options)
 
         return _one_after_another(list(cotangents), report_of, "cotangent", lambda output, array: (output, array))
 
@@ -230,7 +231,7 @@ def _one_after_another(
     undecided = None
     for name in filter(None, names):
         report = report_of(name)
-        seen |= {pair(name, array.name): _power(array) for array in report.arrays}
+        seen |= {pair(name, array.name): _power(report, array) for array in report.arrays}
         said = (f"this is of {name} alone: the {what} is zero in all others",) * (len(names) > 1)
         if report.wrong or len(names) == 1:
             return replace(report, notes=(*said, *report.notes), seen_from=seen)
@@ -243,8 +244,10 @@ def _one_after_another(
     return replace(undecided or report, seen_from=seen)
 
 
-def _power(array: ArrayResult) -> float:
+def _power(report: Report, array: ArrayResult) -> float:
     """The relative size from which on an error in the array is seen: infinite if unknown, NaN if nothing is there."""
     if array.status == "nothing to check":
         return nan
+    if array.power is None and report.certificate:
+        return report.certificate.power
     return inf if array.power is None else array.power

@@ -12,6 +12,7 @@ from gf_kernels cimport gf_kernels
 
 cdef enum:
     BLOCK = 16384   # entries that are looked at as one; sums are added up block by block, in order
+    SEVERAL = 8     # blocks from which on threads are worth it: they may have to wait for each other
     NUMBERS = 6     # that `compare` gives; two of them are no sums
     LARGEST = 3
     BEYOND = 4
@@ -86,7 +87,7 @@ def glance(const double[::1] analytic, const double[::1] numerical, object ends,
     for k in range(len(ends)):
         end, relative = ends[k], relatives[k]
         blocks = (end - begin + BLOCK - 1) // BLOCK
-        threads = n_threads if blocks > 1 else 1
+        threads = n_threads if blocks >= SEVERAL else 1
         for b in prange(blocks, nogil=True, num_threads=threads):
             kernels.compare(min(BLOCK, end - begin - b * BLOCK), &analytic[begin + b * BLOCK],
                             &numerical[begin + b * BLOCK], relative, &block[b, 0])

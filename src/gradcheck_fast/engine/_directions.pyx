@@ -12,6 +12,7 @@ from gf_kernels cimport GF_PANEL, gf_kernels
 
 cdef enum:
     BLOCK = 8192    # numbers that are worked on at once; sums are added up block by block, in order
+    SEVERAL = 16    # blocks from which on threads are worth it: they may have to wait for each other
 #: The standard deviation of the sum of two uniform signed 32-bit integers.
 cdef double DEVIATION = 4294967296.0 / sqrt(6.0)
 
@@ -33,7 +34,7 @@ def draw(Py_ssize_t seed, Py_ssize_t number, const Py_ssize_t[::1] ends, const d
         end = ends[k]
         scale = scales[k] / DEVIATION
         blocks = (end - begin + BLOCK - 1) // BLOCK
-        threads = n_threads if blocks > 1 else 1
+        threads = n_threads if blocks >= SEVERAL else 1
         for b in prange(blocks, nogil=True, num_threads=threads):
             sums[b] = kernels.draw(begin + b * BLOCK, min(begin + (b + 1) * BLOCK, end), stream, sign, scale,
                                    &weights[begin + b * BLOCK], &out[begin + b * BLOCK])
@@ -52,7 +53,7 @@ def norms(const double[::1] vector, const Py_ssize_t[::1] ends, str isa, Py_ssiz
     cdef double[::1] out = found
     for k in range(ends.shape[0]):
         blocks = (ends[k] - begin) // BLOCK
-        threads = n_threads if blocks > 1 else 1
+        threads = n_threads if blocks >= SEVERAL else 1
         for b in prange(blocks, nogil=True, num_threads=threads):
             sums[b] = kernels.sum_of_squares(BLOCK // GF_PANEL, &vector[begin + b * BLOCK], GF_PANEL)
         for b in range(blocks):
@@ -72,6 +73,7 @@ def add_scaled(const double[::1] x, double scale, const double[::1] y, double[::
                Py_ssize_t n_threads) -> None:
     """Computes out = x + scale * y."""
     cdef const gf_kernels *kernels = kernels_for(isa)
-    cdef Py_ssize_t b, n = out.shape[0], blocks = (n + BLOCK - 1) // BLOCK, threads = n_threads if n > BLOCK else 1
+    cdef Py_ssize_t b, n = out.shape[0], blocks = (n + BLOCK - 1) // BLOCK
+    cdef Py_ssize_t threads = n_threads if blocks >= SEVERAL else 1
     for b in prange(blocks, nogil=True, num_threads=threads):
         kernels.add_scaled(min(BLOCK, n - b * BLOCK), &x[b * BLOCK], scale, &y[b * BLOCK], &out[b * BLOCK])

@@ -90,7 +90,7 @@ def sides(point: RulesPoint, entry: int, found: Spreads) -> tuple[float, float] 
     If the parameter moves by h and by -h, a step on whose kink a value lies changes by D(d) and D(-d), and the sum of
     these is h times the jump of its slope. What the jump makes in the cost is multiplied by what goes back to the step.
     The choices lie around the central difference, by half of the sum of all jumps to either side. Where values lie
-    beside kinks, so close that rounding decides the side, these changes are made as large as BESIDE, to reach over them.
+    beside kinks, so close that rounding decides the side, these changes are made as large as BESIDE, to reach over it.
 
     Returns
     -------

@@ -7,14 +7,17 @@ known of the program is looked up beforehand, so that the loops only call the ru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import cache, cached_property, lru_cache
+from inspect import unwrap
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gradcheck_fast.engine._entrywise import Entrywise
 from gradcheck_fast.kernels.instruction_sets import instruction_set
 from gradcheck_fast.numerical.gradient import CHAIN_STEPS, NEAR_KINK, PLAIN_STEP
-from gradcheck_fast.program.primitive import smooth
+from gradcheck_fast.program.primitive import SLOPE_STEP, smooth
+from gradcheck_fast.program.steps import elementwise
 from gradcheck_fast.program.steps.leaves import INPUT, PARAMETER
 from gradcheck_fast.program.steps.opaque import OPAQUE
 from gradcheck_fast.program.twin import on_parameters
@@ -22,6 +25,7 @@ from gradcheck_fast.program.twin import on_parameters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.program.primitive import Primitive
     from gradcheck_fast.program.program import Program, Step
 
     Reals = NDArray[np.float64]
@@ -32,6 +36,8 @@ Numbers: TypeAlias = tuple[int, ...]
 PASSES = 20.0
 #: To run a step takes as long as this many operations, besides those that it does.
 STEP_WORK = 4000.0
+#: The largest block of memory that the GNU C library keeps when it is freed: almost 32 MB (mallopt, M_MMAP_THRESHOLD).
+KEPT = 2**25 - 2**16
 #: What rules raise where they are not defined, such as at a singular matrix.
 UNDEFINED = (ArithmeticError, np.linalg.LinAlgError)
 
@@ -51,6 +57,7 @@ class RulesEngine:
     def __init__(self, program: Program, inputs: Reals | None = None, targets: Reals | None = None) -> None:
         self.program, self.inputs, self.targets = program, inputs, targets
         self.isa = instruction_set()
+        _keep_memory()
 
     def __reduce__(self) -> tuple[type[RulesEngine], tuple[Any, ...]]:
         return RulesEngine, (self.program, self.inputs, self.targets)
@@ -86,7 +93,7 @@ class RulesEngine:
     @cached_property
     def plan(self) -> RulesPlan:
         """What is run, and in which order."""
-        return RulesPlan(self.program, self.computed)
+        return RulesPlan(self.program, self.computed, self.isa)
 
     @cached_property
     def fixed(self) -> list[Any]:
@@ -103,6 +110,24 @@ class RulesEngine:
     def at(self, theta: Reals, n_threads: int) -> RulesPoint:
         """Returns the program at the flat parameters `theta`, which are not changed as long as that is in use."""
         return RulesPoint(self, theta, n_threads)
+
+
+class Rules(NamedTuple):
+    """The rules of a primitive as they are run, with warnings turned off: those of its kernel, if it has one."""
+
+    value: Rule
+    difference: Rule
+    back: Rule
+    back_all: Rule | None
+    kinks: Rule
+
+
+@lru_cache(maxsize=512)
+def _rules(primitive: Primitive, isa: str) -> Rules:
+    has_kernel = primitive in elementwise.PRIMITIVES
+    found = Entrywise(primitive.name, SLOPE_STEP, isa) if has_kernel else primitive
+    value, kinks = unwrap(primitive.value), unwrap(primitive.kinks)
+    return Rules(value, unwrap(found.difference), unwrap(found.back), primitive.back_all, kinks)
 
 
 class RulesPlan:
@@ -123,7 +148,7 @@ class RulesPlan:
         The costs that depend on parameters.
     """
 
-    def __init__(self, program: Program, computed: Sequence[int]) -> None:
+    def __init__(self, program: Program, computed: Sequence[int], isa: str) -> None:
         steps, depends = program.steps, on_parameters(program)
         self.all_costs, self.costs = program.costs, [number for number in program.costs if number in depends]
         self.parameters, begin = list[tuple[int, int, int, tuple[int, ...]]](), 0
@@ -131,29 +156,32 @@ class RulesPlan:
             end = begin + int(np.prod(steps[number].shape, dtype=np.intp))
             self.parameters.append((number, begin, end, steps[number].shape))
             begin = end
-        moved = [(number, steps[number]) for number in computed if number in depends]
-        self.fixed = [_bound(number, steps[number]) for number in computed if number not in depends]
-        self.values = [_bound(number, step) for number, step in moved]
-        last_reader = {source: number for number, step in moved for source in step.inputs}
+        bound = [(number, steps[number], _rules(steps[number].primitive, isa)) for number in computed]
+        moved = [(number, step, rules) for number, step, rules in bound if number in depends]
+        self.fixed, self.values = (
+            [(number, rules.value, step.inputs, step.attributes) for number, step, rules in some]
+            for some in ([row for row in bound if row[0] not in depends], moved)
+        )
+        last_reader = {source: number for number, step, _ in moved for source in step.inputs}
         kept, over = set(program.costs), dict[int, list[int]]()
         for source, number in last_reader.items():
             if source in depends and source not in kept:
                 over.setdefault(number, []).append(source)
         self.changes: list[tuple[int, Rule, Numbers, Mapping[str, Any], list[int]]] = [
-            (number, step.primitive.difference, step.inputs, step.attributes, over.get(number, []))
-            for number, step in moved
+            (number, rules.difference, step.inputs, step.attributes, over.get(number, []))
+            for number, step, rules in moved
         ]
         self.backs: list[tuple[int, Rule, Rule | None, Numbers, Mapping[str, Any], list[tuple[int, int]]]] = [
             (
-                number, step.primitive.back, step.primitive.back_all, step.inputs, step.attributes,
+                number, rules.back, rules.back_all, step.inputs, step.attributes,
                 [(k, source) for k, source in enumerate(step.inputs) if source in depends],
             )
-            for number, step in reversed(moved)
+            for number, step, rules in reversed(moved)
         ]  # fmt: skip
         self.kinks = [
-            (number, step.primitive.kinks, step.inputs, step.attributes)
-            for number, step in moved
-            if step.primitive.kinks is not smooth
+            (number, rules.kinks, step.inputs, step.attributes)
+            for number, step, rules in moved
+            if rules.kinks is not smooth
         ]
 
 
@@ -196,7 +224,7 @@ class RulesPoint:
     def cost(self) -> float:
         """Returns the cost."""
         try:
-            return sum(float(np.sum(self.values[number])) for number in self.engine.plan.all_costs)
+            return sum(float(self.values[number].sum()) for number in self.engine.plan.all_costs)
         except UNDEFINED:
             return np.nan
 
@@ -271,7 +299,7 @@ class RulesPoint:
             d = self.changes(direction, scale, keep=False)
         except UNDEFINED:
             return np.nan
-        return sum(float(np.sum(d[number])) for number in self.engine.plan.costs)
+        return sum(float(d[number].sum()) for number in self.engine.plan.costs)
 
     def _back(self, keep: bool) -> list[Any]:
         """Returns what goes back to each step; unless `keep`, only to the parameters."""
@@ -319,8 +347,13 @@ class RulesPart:
         return self._point.sensitivities()
 
 
-def _bound(number: int, step: Step) -> tuple[int, Rule, Numbers, Mapping[str, Any]]:
-    return number, step.primitive.value, step.inputs, step.attributes
+@cache
+def _keep_memory() -> None:
+    """Makes the C library keep memory that is freed, up to twice `KEPT`, instead of clearing it for every step anew.
+
+    That of GNU does so once it has freed a block of that size, which is never written to; others ignore it.
+    """
+    np.empty(KEPT, np.uint8)
 
 
 def _evaluate(plan: Sequence[tuple[int, Rule, Numbers, Mapping[str, Any]]], values: list[Any]) -> None:

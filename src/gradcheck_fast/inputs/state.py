@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
-from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck_fast.inputs.users_files import is_users_file
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 #: Objects within objects are looked at up to this depth.
 MOST_DEEP = 10
 #: No more objects than this are looked at.
-MOST_OBJECTS = 2000
+MOST_OBJECTS = 10_000
 #: The entries of an array are kept if it has no more than these; of a larger one only which array it is.
 MOST_ENTRIES = 100_000
 
-
 _UNCHANGING = (int, float, str, bytes, bool, type(None), range, slice)
+_MISSING = object()
 
 
 class State:
@@ -32,102 +37,132 @@ class State:
     Parameters
     ----------
     function : callable
-        What is reached from its object, its closure, and the variables of its module that it names.
+        What is reached from its object, its closure, the defaults of its parameters, and the variables of its module,
+        and of other modules of the user's, that it names.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._random = random.getstate(), np.random.get_state()  # noqa: NPY002  # users draw from the old generator
-        self._generators: list[tuple[np.random.Generator, Any]] = []
-        self._dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
-        self._classes: list[tuple[type, dict[str, Any]]] = []
-        self._lists: list[tuple[list[Any], list[Any]]] = []
-        self._arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        self._generators: list[tuple[Callable[[Any], object], Any]] = [
+            (random.setstate, random.getstate()),
+            (np.random.set_state, np.random.get_state()),  # noqa: NPY002  # users draw from the old generator
+        ]
+        self._others: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
         self._seen: set[int] = set()
-        self._look(function, 0)
+        self._look(getattr(function, "users_function", function), 0)
 
     def restore(self) -> None:
         """Puts everything back as it was."""
         self.restore_random_numbers()
-        for target, before in self._dicts:
-            if not _same(target, before):
-                target.clear()
-                target.update(before)
-        for kind, attributes in self._classes:
-            for name, value in attributes.items():
-                if vars(kind).get(name) is not value:
-                    setattr(kind, name, value)
-        for values, kept in self._lists:
-            if len(values) != len(kept) or any(a is not b for a, b in zip(values, kept, strict=True)):
-                values[:] = kept
-        for array, entries in self._arrays:
-            if array.flags.writeable and not np.array_equal(array, entries):
-                array[...] = entries
+        for put_back, target, before in self._others:
+            put_back(target, before)
+
+    def arrays(self) -> Iterator[tuple[Callable[[Any], object], NDArray[Any]]]:
+        """Yields the arrays that are kept, each with what puts another object in its place."""
+        for put_back, target, before in self._others:
+            if put_back is _put_back_items or put_back is _put_back_names:
+                places = [(partial(target.__setitem__, name), value) for name, value in before.items()]
+            elif put_back is _put_back_members:
+                places = [(partial(target.__setitem__, place), value) for place, value in enumerate(before)]
+            elif put_back is _put_back_cell:
+                places = [(partial(setattr, target, "cell_contents"), before)]
+            else:
+                continue
+            yield from ((put, value) for put, value in places if type(value) is np.ndarray)
 
     def restore_random_numbers(self) -> None:
         """Puts the random number generators back, so that the next call draws what the last one drew."""
-        random.setstate(self._random[0])
-        np.random.set_state(self._random[1])  # noqa: NPY002
-        for generator, before in self._generators:
-            generator.bit_generator.state = before
+        for set_state, before in self._generators:
+            set_state(before)
 
     def _look(self, value: Any, depth: int) -> None:
         if depth > MOST_DEEP or id(value) in self._seen or len(self._seen) > MOST_OBJECTS:
             return
         kind = type(value)
-        if kind in (int, float, str, bytes, bool, type(None), range, slice) or isinstance(
-            value, (np.generic, ModuleType)
-        ):
+        if kind in _UNCHANGING or isinstance(value, (np.generic, ModuleType)):
             return
         self._seen.add(id(value))
         if kind is np.ndarray:
-            if value.size <= MOST_ENTRIES:
-                if value.dtype.kind == "O":
-                    return
-                self._arrays.append((value, value.copy()))
+            if value.size <= MOST_ENTRIES and value.dtype.kind != "O":
+                self._others.append((_put_back_entries, value, value.copy()))
         elif kind is np.random.Generator:
-            self._generators.append((value, value.bit_generator.state))
-        elif kind is dict:
-            self._dicts.append((value, dict(value)))
-            for part in value.values():
-                self._look(part, depth + 1)
-        elif kind is list:
-            self._lists.append((value, list(value)))
-            for part in value:
-                self._look(part, depth + 1)
-        elif kind is tuple:
-            for part in value:
-                self._look(part, depth + 1)
+            self._generators.append((partial(setattr, value.bit_generator, "state"), value.bit_generator.state))
+        elif kind is np.random.RandomState:
+            self._generators.append((value.set_state, value.get_state()))
+        elif kind is random.Random:
+            self._generators.append((value.setstate, value.getstate()))
+        elif isinstance(value, dict):
+            self._others.append((_put_back_items, value, dict(value)))
+            self._look_at_all(value.values(), depth + 1)
+        elif isinstance(value, (list, deque)):
+            self._others.append((_put_back_members, value, list(value)))
+            self._look_at_all(value, depth + 1)
+        elif isinstance(value, (tuple, set, frozenset)):
+            self._look_at_all(value, depth + 1)
         elif kind is FunctionType:
             self._look_at_function(value, depth)
         elif kind is MethodType:
+            self._look_at_all((value.__func__, value.__self__), depth)
+        elif kind in (staticmethod, classmethod):
             self._look(value.__func__, depth)
-            self._look(value.__self__, depth)
+        elif kind is partial:
+            self._look_at_all((value.func, *value.args, *value.keywords.values()), depth + 1)
         elif isinstance(value, type):
             self._look_at_class(value, depth)
-        elif isinstance(getattr(value, "__dict__", None), dict) and _is_of_user(kind):
-            self._look(value.__dict__, depth + 1)
-            self._look(kind, depth + 1)
+        if _is_of_user(kind):
+            self._look_at_attributes(value, depth)
+
+    def _look_at_all(self, values: Iterable[Any], depth: int) -> None:
+        for value in values:
+            self._look(value, depth)
+
+    def _look_at_attributes(self, value: Any, depth: int) -> None:
+        attributes = getattr(value, "__dict__", None)
+        if isinstance(attributes, dict):
+            self._look(attributes, depth + 1)
+        for base in type(value).__mro__:
+            for name, slot in vars(base).items():
+                if type(slot) is MemberDescriptorType:
+                    before = getattr(value, name, _MISSING)
+                    self._others.append((partial(_put_back_attribute, name=name), value, before))
+                    self._look(before, depth + 1)
+        self._look(type(value), depth + 1)
 
     def _look_at_class(self, kind: type, depth: int) -> None:
         if not _is_of_user(kind):
             return
-        self._classes.append((kind, dict(vars(kind))))
-        for part in vars(kind).values():
-            self._look(part, depth + 1)
-        for base in kind.__mro__[1:-1]:
-            self._look(base, depth)
+        self._others.append((_put_back_class, kind, dict(vars(kind))))
+        self._look_at_all(vars(kind).values(), depth + 1)
+        self._look_at_all(kind.__mro__[1:-1], depth)
 
     def _look_at_function(self, function: FunctionType, depth: int) -> None:
         if not is_users_file(function.__code__.co_filename):
             return
         for cell in function.__closure__ or ():
-            try:
+            if _is_filled(cell):
+                self._others.append((_put_back_cell, cell, cell.cell_contents))
                 self._look(cell.cell_contents, depth + 1)
-            except ValueError:  # a cell that is still empty
-                continue
-        for name in function.__code__.co_names:
-            if name in function.__globals__:
-                self._look(function.__globals__[name], depth + 1)
+        self._look_at_all((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()), depth + 1)
+        names = _names(function.__code__)
+        self._look_at_names(function.__globals__, names, depth + 1)
+        for name in names:
+            module = function.__globals__.get(name)
+            if isinstance(module, ModuleType) and is_users_file(getattr(module, "__file__", None) or "<none>"):
+                self._look_at_names(vars(module), names, depth + 1)
+
+    def _look_at_names(self, variables: dict[str, Any], names: set[str], depth: int) -> None:
+        """Looks at variables of a module, some of which may not be there yet."""
+        kept = {name: variables.get(name, _MISSING) for name in names}
+        self._others.append((_put_back_names, variables, kept))
+        self._look_at_all(kept.values(), depth)
+
+
+def _names(code: CodeType) -> set[str]:
+    """Returns the names that a code and the codes in it use, of variables of the module and of attributes."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names(constant)
+    return found
 
 
 def _is_of_user(kind: type) -> bool:
@@ -136,8 +171,49 @@ def _is_of_user(kind: type) -> bool:
     return kind.__module__ == "__main__" or (filename is not None and is_users_file(filename))
 
 
-def _same(first: dict[Any, Any], second: dict[Any, Any]) -> bool:
-    return first.keys() == second.keys() and all(first[key] is second[key] for key in first)
+# ---- how each kind of thing is put back
+
+
+def _put_back_entries(array: NDArray[Any], entries: NDArray[Any]) -> None:
+    if array.flags.writeable and not np.array_equal(array, entries):
+        array[...] = entries
+
+
+def _put_back_items(target: dict[Any, Any], before: dict[Any, Any]) -> None:
+    if target.keys() != before.keys() or any(target[key] is not value for key, value in before.items()):
+        target.clear()
+        target.update(before)
+
+
+def _put_back_members(target: list[Any] | deque[Any], before: list[Any]) -> None:
+    if len(target) != len(before) or any(a is not b for a, b in zip(target, before, strict=True)):
+        target.clear()
+        target.extend(before)
+
+
+def _put_back_names(variables: dict[str, Any], before: dict[str, Any]) -> None:
+    for name, value in before.items():
+        if value is _MISSING:
+            variables.pop(name, None)
+        elif variables.get(name, _MISSING) is not value:
+            variables[name] = value
+
+
+def _put_back_class(kind: type, before: dict[str, Any]) -> None:
+    for name, value in before.items():
+        if vars(kind).get(name) is not value:
+            setattr(kind, name, value)
+
+
+def _put_back_attribute(target: Any, before: Any, *, name: str) -> None:
+    if before is not _MISSING:
+        setattr(target, name, before)
+    elif hasattr(target, name):
+        delattr(target, name)
+
+
+def _put_back_cell(cell: CellType, before: Any) -> None:
+    cell.cell_contents = before
 
 
 class Frozen:

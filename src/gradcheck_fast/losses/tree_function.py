@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -32,6 +31,8 @@ class TreeFunction:
 
     Attributes
     ----------
+    users_function : callable
+        The function itself.
     params, in_double : dict
         The parameters, by the names that reports give them: as they were given, and in float64.
     at : Packed
@@ -50,7 +51,7 @@ class TreeFunction:
 
     def __init__(self, f: Callable[..., Tree], inputs: Any) -> None:
         require_callable("f", f)
-        self._f = f
+        self.users_function = f
         self._looked_at: set[str] = set()
         self.writers: list[str] = []
         self._many = isinstance(inputs, tuple)
@@ -78,7 +79,7 @@ class TreeFunction:
 
         The first call of each function, known by the name `what`, also shows whether it writes into its arguments.
         """
-        given = [*first, *(params.get(name, tree) for name, tree in self._given.items())]
+        given = [*first, *self.arguments(params)]
         arguments = deepcopy(given)
         found = function(*arguments)
         if what not in self._looked_at:
@@ -87,6 +88,10 @@ class TreeFunction:
             if len(before) != len(after) or any(map(_differ, before, after)):
                 self.writers.append(what)
         return found
+
+    def arguments(self, params: Trees) -> list[Any]:
+        """Gives the arguments of the function, with these parameters, and copies of the others."""
+        return [params[name] if name in params else deepcopy(tree) for name, tree in self._given.items()]
 
     def by_name(self, what: str, given: Any) -> Trees:
         """Takes what is `given` for each argument, and keeps that of the parameters, by their names."""
@@ -108,7 +113,7 @@ class TreeFunction:
         return self.call(what, function, params, first)
 
     def _call(self, params: Trees) -> Trees:
-        return {"output": self.call("f", self._f, params)}
+        return {"output": self.call("f", self.users_function, params)}
 
     def _noticed(self, again: Packed) -> tuple[str, ...]:
         """Compares the outputs with those of another call.
@@ -145,11 +150,12 @@ class Products:
         self._parts = {name: (part, cotangent[part]) for name, part, _ in parts(function.outputs.shapes)}
         self._known: dict[bytes, dict[str, float]] = {}
 
-    def loss(self, name: str) -> Callable[[Trees], float]:
+    def loss(self, name: str) -> Product:
         """Gives the product with the array of that name as a loss; for the name ``""``, the product with all arrays."""
-        return partial(self._product, name)
+        return Product(self, name)
 
-    def _product(self, name: str, params: Trees) -> float:
+    def of(self, name: str, params: Trees) -> float:
+        """Gives the product with the array of that name at some parameters; for the name ``""``, that with all."""
         from hashlib import blake2b  # only products wait for its import
 
         key = blake2b(digest_size=16)
@@ -165,8 +171,49 @@ class Products:
                 self._known[key.digest()] = found
         return found[name] if name else sum(found.values())
 
+    def of_arrays(self, name: str, f: Callable[..., Any], params: Trees) -> Any:
+        """Gives what `of` gives, with another version of the function, which may return arrays of any kind."""
+        terms: list[Any] = []
+        found = walk({"output": f(*self._function.arguments(params))})
+        for (own, (_, v)), (_, leaf) in zip(self._parts.items(), found, strict=True):
+            if name in ("", own):
+                terms.append(v @ np.ravel(leaf))
+        return sum(terms[1:], start=terms[0])
+
+    @property
+    def users_function(self) -> Callable[..., Any]:
+        """The function itself."""
+        return self._function.users_function
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_known": {}}
+
+
+class Product:
+    """The product of a cotangent with one array of a function's outputs, or with all, as a loss.
+
+    Parameters
+    ----------
+    products : Products
+    name : str
+        The name of the array; ``""`` for all.
+
+    Attributes
+    ----------
+    users_function : callable
+        The function of which it is a product.
+    """
+
+    def __init__(self, products: Products, name: str) -> None:
+        self._products, self._name = products, name
+        self.users_function = products.users_function
+
+    def __call__(self, params: Trees) -> float:
+        return self._products.of(self._name, params)
+
+    def with_function(self, f: Callable[..., Any]) -> Callable[[Trees], Any]:
+        """Gives the same product of another version of the user's function, as one that records what it does."""
+        return lambda params: self._products.of_arrays(self._name, f, params)
 
 
 def _differ(before: Any, after: Any) -> bool:

@@ -154,6 +154,10 @@ class Numerical(NamedTuple):
         def picked(found: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
             return found[entries] if isinstance(found, np.ndarray) else found
 
+        def coarse_roundings() -> NDArray[np.float64] | None:
+            found = self.coarse_roundings()
+            return None if found is None else found[entries]
+
         def doubted_there(errors: NDArray[np.float64]) -> Numerical | None:
             every = np.zeros_like(self.gradient)
             every[entries] = errors
@@ -167,6 +171,7 @@ class Numerical(NamedTuple):
             roundings=lambda: picked(roundings()),
             kinks=None if kinks is None else kinks.of(entries),
             refine=None,
+            coarse_roundings=coarse_roundings,
             flat=None,
             closer=None,
             polish=None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import reduce, wraps
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -115,6 +115,26 @@ def changes(x: Sequence[Reals], d: Sequence[Reals | None]) -> list[Reals]:
     return [np.zeros_like(at) if change is None else change for at, change in zip(x, d, strict=True)]
 
 
+def change_of(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
+    """Returns the change of the only input, zeros if it does not change."""
+    return np.zeros_like(x[0]) if d[0] is None else d[0]
+
+
+def without_warnings(rule: Callable[..., Reals]) -> Callable[..., Reals]:
+    """Returns the rule, with the warnings of NumPy turned off.
+
+    A pass that leaves the domain warns when the user runs it, and not once more here. Loops over many steps turn
+    warnings off once, and call the rule itself (`inspect.unwrap`).
+    """
+
+    @wraps(rule)
+    def quiet(*arguments: Any, **attributes: Any) -> Reals:
+        with np.errstate(all="ignore"):
+            return rule(*arguments, **attributes)
+
+    return quiet
+
+
 def require_inputs(shapes: Sequence[Shape], count: int) -> None:
     """Raises a ValueError unless there are this many inputs."""
     if len(shapes) != count:
@@ -168,8 +188,8 @@ def same_entry(masks: Sequence[Mask], **attributes: Any) -> Mask:
     return np.asarray(reduce(np.logical_or, masks))
 
 
-#: Returns how far entries of input k are from the nearest singularity: ``distance(x, k)``, of the shape of `x[k]`, or
-#: of that of the output.
+#: Returns how far entries of input k are from the nearest singularity: ``distance(x, k)``, of the shape of `x[k]`, of
+#: that of the output, or one number.
 Distance: TypeAlias = "Callable[[Sequence[Reals], int], Reals]"
 
 
@@ -187,12 +207,11 @@ def slopes(
         plus = difference(x, d, **attributes)
         d[k] = np.full_like(x[k], -SLOPE_STEP)
         return (plus - difference(x, d, **attributes)) / (2.0 * SLOPE_STEP)
-    with np.errstate(all="ignore"):
-        h = SLOPE_STEP * np.minimum(distance(x, k), 1.0)
-        d[k] = h
-        plus = difference(x, d, **attributes)
-        d[k] = -h
-        return (plus - difference(x, d, **attributes)) / (2.0 * h)
+    h = SLOPE_STEP * np.minimum(distance(x, k), 1.0)
+    d[k] = h
+    plus = difference(x, d, **attributes)
+    d[k] = -h
+    return (plus - difference(x, d, **attributes)) / (2.0 * h)
 
 
 def entrywise_slope(

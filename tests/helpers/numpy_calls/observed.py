@@ -10,8 +10,11 @@ import numpy as np
 
 from gradcheck_fast.engine.rules import RulesEngine
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
-from gradcheck_fast.frontends.numpy_trace.trace import Unused, record
-from gradcheck_fast.inputs.trees import pack
+from gradcheck_fast.frontends.numpy_trace.calls import Calls
+from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
+from gradcheck_fast.frontends.numpy_trace.recording import Recording
+from gradcheck_fast.inputs.trees import Packed, pack
+from gradcheck_fast.inputs.users_files import is_users_file
 from gradcheck_fast.program import twin
 from gradcheck_fast.program.program import Program
 
@@ -69,12 +72,12 @@ def observe(function: Callable[..., Any], inputs: dict[str, Any] | None = None, 
     """
     parameters = inspect.signature(function).parameters.values()
     given = inputs or {p.name: INPUTS[p.name] for p in parameters if p.default is p.empty}
-    packed, seen = pack((given, 0.3)), []
+    packed, seen = pack(given), []
 
     def loss(params):
-        found = function(**params[0])
+        found = function(**params)
         seen.append(found)
-        total = params[1]  # so that something is known of every function
+        total = 0.0
         for part in flattened(found):
             if part is not None:
                 total = total + np.sum(np.cos(1.0 + np.arange(np.size(part))) * np.ravel(part))
@@ -85,13 +88,12 @@ def observe(function: Callable[..., Any], inputs: dict[str, Any] | None = None, 
 
     base = at(packed.flat)
     plain = [np.array(part) for part in flattened(seen[-1]) if part is not None]
-    try:
-        found = record(loss, packed)
-    except Unused:
-        return Observed(plain, _shown(seen[-1]), [], [], None, {})
-    traced, program = _shown(seen[-1]), found.program
+    recording, value = recorded(loss, packed)
+    traced, program = _shown(seen[-1]), recording.program
+    if not program.costs:
+        return Observed(plain, traced, [], [], None, recording.notes)
     engine = RulesEngine(program)
-    random, moved, slopes = np.random.default_rng(3), [(base, found.value)], []
+    random, moved, slopes = np.random.default_rng(3), [(base, value)], []
     with engine.at(packed.flat, 1) as point:
         gradient = point.gradient(2.0**-40)
     for _ in range(2):
@@ -105,7 +107,23 @@ def observe(function: Callable[..., Any], inputs: dict[str, Any] | None = None, 
             for step in (h, 2.0 * h)
         )
         slopes.append(((4.0 * first - second) / 3.0, float(gradient @ direction)))
-    return Observed(plain, traced, moved, slopes, program, found.notes)
+    return Observed(plain, traced, moved, slopes, program, recording.notes)
+
+
+def recorded(loss: Callable[[Any], Any], packed: Packed) -> tuple[Recording, float]:
+    """Runs a function in a trace, whatever it does, and returns what was recorded, and its value."""
+    recording = Recording(is_users_file, KNOWN)
+    try:
+        arrays = [recording.parameter(array) for _, array in packed.arrays(packed.flat)]
+        found = recording.traced(Calls(recording).convert(loss)(packed.unpack.of(arrays)))
+        step = found._step()
+        if recording.failure is not None:
+            raise recording.failure
+    finally:
+        recording.is_open = False
+    if step is not None:
+        recording.program.total(step)
+    return recording, float(found._view)
 
 
 def _shown(found: Any) -> list[Any]:

@@ -137,7 +137,7 @@ def check_function(
     """
     if not callable(function):
         raise TypeError(f"function: expected a torch.autograd.Function or a function of tensors, got {function!r}")
-    settings = Options.from_keywords("check_function", options, WorkKeywords, seed=seed)
+    settings = replace(Options.from_keywords("check_function", options, WorkKeywords, seed=seed), trace=False)
     with with_gradients():
         call = FunctionCall(function, inputs)
         _require_known_dtypes(call.checked, _DTYPES)

@@ -21,42 +21,68 @@ class TracedArray:
     all others. What NumPy would make a scalar is a traced array without axes that is never written to.
     """
 
-    __slots__ = ("_node", "_recording", "_storage", "_version", "_view")
+    __slots__ = ("_foreign", "_node", "_recording", "_storage", "_version", "_view")
     __array_priority__ = 1e6
     __hash__ = None  # type: ignore[assignment]  # as ndarray has none
 
-    def __init__(self, recording: Recorder, view: NDArray[Any], node: int | None, storage: Storage | None = None):
-        self._recording, self._view = recording, view
-        self._storage = storage or Storage(recording, view, node)
-        self._node, self._version = node, 0 if storage is None else -1
+    def __init__(
+        self, recording: Recorder, view: NDArray[Any], node: int | None, storage: Storage | None = None, *,
+        foreign: bool = False,
+    ) -> None:  # fmt: skip
+        self._recording, self._view, self._node = recording, view, node
+        self._storage, self._version, self._foreign = storage, -1, foreign  # a storage of its own is made when needed
 
     # ---- what the recording asks for
 
     def _step(self) -> int | None:
         """Returns the step that has the value of this array; None: it is constant."""
-        if self._version != self._storage.version:
-            self._node, self._version = self._storage.read(self._view), self._storage.version
+        storage = self._storage
+        if storage is not None and self._version != storage.version:
+            storage = self._memory()
+            self._node, self._version = storage.read(self._view), storage.version
         return self._node
 
+    def _memory(self) -> Storage:
+        """Returns the memory that this is a view of."""
+        if self._storage is None:
+            self._storage, self._version = Storage(self._recording, self._view, self._node), 0
+            self._storage.is_foreign = self._foreign
+        elif self._storage.moved_to is not None:
+            self._storage, self._version = self._storage.moved_to, -1
+        return self._storage
+
+    def _own_memory(self) -> Storage:
+        """Returns the memory that this is a view of, after it has been told that it is going to be written to."""
+        storage = self._memory()
+        if storage.is_foreign:  # of a plain array of the user's, which others may look at
+            storage.moved_to = self._recording.adopt(self._view)._storage
+            storage.version += 1
+            storage = self._memory()
+        return storage
+
     def _is_scalar(self) -> bool:
-        return not self._view.shape
+        """Whether NumPy has a scalar here, and not an array without axes that is a view of a larger one."""
+        return not self._view.shape and (self._storage is None or not self._storage.array.shape)
 
     def _assign(self, key: Any, value: Any) -> None:
         """Does ``self[key] = value``, where the key is one of NumPy's."""
-        if isinstance(value, TracedArray):
-            if value._storage is self._storage and _same_place(self._view[key], value._view):
+        storage, view = self._own_memory(), self._view
+        if type(value) is TracedArray:
+            if value._storage is storage and _same_place(view[key], value._view):
                 return  # x[key] += y ends with x[key] = x[key]
             node = value._step()
-            shape, plain = value._view.shape, value._view.copy() if node is None else value._view
+            plain = value._view
+            shape = plain.shape
         else:
             node, shape, plain = None, (), value
-        self._recording.check_cast(self._view, plain)
-        self._view[key] = plain
-        if node is not None:
-            target = self._view[key].shape
-            while len(shape) > len(target) and shape[0] == 1:  # NumPy allows leading axes of length 1
+        if view.dtype != np.float64:
+            self._recording.check_cast(view, plain)
+        view[key] = plain
+        if node is not None and len(shape) > 1:
+            axes = view[key].ndim
+            while len(shape) > axes and shape[0] == 1:  # NumPy allows leading axes of length 1
                 shape = shape[1:]
-        self._storage.write(self._view, key, node, shape)
+        storage.write(view, key, node, shape)
 
     # ---- the protocols of NumPy
 
@@ -68,6 +94,9 @@ class TracedArray:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
         if self._recording.is_open and self._step() is not None:
+            if self._view.dtype == np.bool_:  # as an index of plain data
+                self._recording.leak("a mask that depends on the parameters is made a plain one")
+                return np.array(self._view, dtype)
             raise self._recording.untraceable(
                 "a value that depends on the parameters goes into compiled code that does not tell what it does to it"
             )
@@ -77,7 +106,7 @@ class TracedArray:
 
     @property
     def __class__(self) -> Any:  # isinstance(x, np.ndarray) is true, as for the array that it stands for
-        return np.ndarray if self._view.shape else np.float64 if self._view.dtype != bool else np.bool_
+        return np.ndarray if not self._is_scalar() else np.float64 if self._view.dtype != bool else np.bool_
 
     # ---- attributes
 
@@ -87,9 +116,10 @@ class TracedArray:
 
     @shape.setter
     def shape(self, shape: Any) -> None:
-        self._view = self._view.view()
-        self._view.shape = shape
-        self._version = -1
+        self._memory()
+        view = self._view.view()
+        view.shape = shape
+        self._view, self._version = view, -1
 
     dtype = property(lambda self: self._view.dtype)
     ndim = property(lambda self: self._view.ndim)
@@ -101,23 +131,27 @@ class TracedArray:
     T = property(lambda self: self._seen(self._view.T))
     mT = property(lambda self: self._seen(self._view.swapaxes(-1, -2)))
     real = property(lambda self: self)
-    base = property(lambda self: None if self._view is self._storage.array else self._storage.array)
+    base = property(lambda self: None if self._storage is None or self._view is self._storage.array else self._storage.array)
+
+    @property
+    def device(self) -> str:
+        return "cpu"
 
     @property
     def imag(self) -> NDArray[np.float64]:
         return np.zeros(self._view.shape)
 
     @property
-    def flat(self) -> TracedArray:
-        return self.reshape(-1)
+    def flat(self) -> Flat:
+        return Flat(self)
 
     @flat.setter
     def flat(self, value: Any) -> None:
-        self[...] = np.reshape(value, self._view.shape) if np.size(value) == self.size else value
+        Flat(self)[:] = value
 
     def _seen(self, view: NDArray[Any]) -> TracedArray:
         """Returns a view of the same storage."""
-        return TracedArray(self._recording, view, None, self._storage)
+        return TracedArray(self._recording, view, None, self._memory())
 
     # ---- as a sequence
 
@@ -138,17 +172,18 @@ class TracedArray:
             view = self._view[key]
             if isinstance(view, np.generic):
                 view = self._view[(*key, ...) if isinstance(key, tuple) else (key, ...)]
-                return TracedArray(self._recording, view.copy(), self._storage.read(view))
+                return TracedArray(self._recording, view.copy(), self._memory().read(view))
             return self._seen(view)
         values = np.array(self._view[key], order="C")  # fancy indexing may leave another order
-        if self._storage.origin is None:
+        storage = self._memory()
+        if storage.origin is None:
             node = self._step()
             if node is not None:
                 index = np.asarray(np.arange(self._view.size).reshape(self._view.shape)[key])
                 node = self._recording.add("gather", (node,), index.shape, index=index)
         else:
-            origin, _ = self._storage.taken(self._view, key)
-            node = self._storage.assembled(np.asarray(origin), values)
+            origin, _ = storage.taken(self._view, key)
+            node = storage.assembled(np.asarray(origin), values)
         return TracedArray(self._recording, values, node)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -166,8 +201,8 @@ class TracedArray:
         return int(self._recording.plain_number(self, "int(x)", "np.floor(x) if its slope of 0 is meant"))
 
     def __index__(self) -> int:
-        if self._step() is None and float(self._view).is_integer():
-            return int(self._view)
+        if self._view.size == 1 and float(self._view.item()).is_integer():  # the number of places, for example
+            return int(self._recording.plain_number(self, "an index made", ""))
         raise TypeError("only integer scalar arrays can be converted to a scalar index")
 
     def __complex__(self) -> complex:
@@ -177,7 +212,10 @@ class TracedArray:
         return np.round(self, digits or 0)  # type: ignore[call-overload]
 
     def __format__(self, spec: str) -> str:
-        return format(self._printed(), spec)
+        number = self._printed()
+        if spec and spec[-1] in "bcdoxX" and not self._view.shape:  # a count, which NumPy keeps as an integer
+            number = int(number)
+        return format(number, spec)
 
     def __repr__(self) -> str:
         return repr(self._printed())
@@ -197,14 +235,18 @@ class TracedArray:
         return self.copy()
 
     def __reduce__(self) -> Any:
+        if not self._recording.is_open:
+            raise self._recording.escaped()
         raise self._recording.untraceable("a value that depends on the parameters is pickled")
 
     # ---- methods
 
     def item(self, *place: Any) -> TracedArray:
         if place:
-            return self.reshape(-1)[place[0]] if len(place) == 1 else self[place]
-        return self.reshape(())
+            if len(place) == 1:
+                (place,) = place
+            return self[place] if isinstance(place, tuple) else np.ravel(self)[place]  # type: ignore[no-any-return]
+        return self.reshape(()).copy()
 
     def copy(self, order: str = "C") -> TracedArray:
         return TracedArray(self._recording, self._view.copy(), self._step())
@@ -214,6 +256,15 @@ class TracedArray:
 
     def reshape(self, *shape: Any, order: str = "C", **kwargs: Any) -> TracedArray:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **kwargs)  # type: ignore[call-overload,no-any-return]
+
+    def partition(self, kth: Any, axis: int = -1, **kwargs: Any) -> None:
+        self[...] = np.partition(self, kth, axis)  # type: ignore[call-overload]
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        np.put(self, indices, values, mode)  # type: ignore[call-overload]
+
+    def compress(self, condition: Any, axis: int | None = None, out: Any = None) -> Any:
+        return np.compress(condition, self, axis, out)  # type: ignore[call-overload]
 
     def transpose(self, *axes: Any) -> TracedArray:
         return self._seen(self._view.transpose(*axes))
@@ -235,10 +286,6 @@ class TracedArray:
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:
         self[...] = np.sort(self, axis=axis)  # type: ignore[call-overload]
 
-    def itemset(self, *args: Any) -> None:
-        *key, value = args
-        self[tuple(key)] = value
-
     def setflags(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: traced arrays can always be written to."""
 
@@ -249,16 +296,71 @@ class TracedArray:
         return np.floor_divide(other, self), np.remainder(other, self)
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("__") and (hasattr(np.ndarray, name) or hasattr(np.float64, name)):
-            raise self._recording.untraceable(f".{name} of a value that depends on the parameters")
+        if not name.startswith("_") and (hasattr(np.ndarray, name) or hasattr(np.float64, name)):
+            error = f".{name} of a value that depends on the parameters"
+            if callable(getattr(np.ndarray, name, None)):
+                return _Missing(self._recording, error)
+            raise self._recording.untraceable(error)
         raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
 
     def _in_place(self, function: Callable[[Any, Any], Any], other: Any) -> TracedArray:
         result: TracedArray = function(self, other)
-        if not self._view.shape:  # NumPy's scalars cannot be written to
+        if self._is_scalar():  # which cannot be written to
             return result
         self._assign(..., result)
         return self
+
+
+class _Missing:
+    """A method that is not known: it may be looked at, but not called."""
+
+    def __init__(self, recording: Recorder, error: str) -> None:
+        self._recording, self._error = recording, error
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._recording.untraceable(self._error)
+
+
+class Flat:
+    """``x.flat``: all entries of an array, one after the other, as they are in it."""
+
+    def __init__(self, array: TracedArray) -> None:
+        self.base, self._next = array, 0
+
+    def _places(self, key: Any) -> Any:
+        key = self.base._recording.key(key, self.base)[0]
+        return np.unravel_index(np.arange(self.base.size)[key], self.base.shape)
+
+    def __getitem__(self, key: Any) -> TracedArray:
+        return self.base[self._places(key)]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        places = self._places(key)
+        count = np.size(places[0]) if places else 1
+        if np.size(value) not in (1, count):  # it is repeated, or cut off
+            value = np.resize(value, count)
+        self.base[places] = np.reshape(value, np.shape(places[0])) if np.size(value) == count else value
+
+    def __len__(self) -> int:
+        return self.base.size
+
+    def __iter__(self) -> Iterator[TracedArray]:
+        return iter(np.ravel(self.base))
+
+    def __next__(self) -> TracedArray:
+        if self._next == len(self):
+            raise StopIteration
+        self._next += 1
+        return self[self._next - 1]
+
+    def copy(self) -> TracedArray:
+        return self.base.flatten()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return getattr(ufunc, method)(*(np.ravel(x.base) if type(x) is Flat else x for x in inputs), **kwargs)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        return np.ravel(self.base).__array__(dtype)
 
 
 def _same_place(first: Any, second: NDArray[Any]) -> bool:
@@ -278,10 +380,14 @@ def _operators() -> None:
     }.items():  # fmt: skip
 
         def forward(self: Any, other: Any, *, ufunc: Any = ufunc) -> Any:
-            return ufunc(self, other) if _is_operand(other) else NotImplemented
+            if type(other) in _PLAIN_OPERANDS or _is_operand(other):
+                return self._recording.ufunc(ufunc, "__call__", (self, other), _NOTHING)
+            return NotImplemented
 
         def reflected(self: Any, other: Any, *, ufunc: Any = ufunc) -> Any:
-            return ufunc(other, self) if _is_operand(other) else NotImplemented
+            if type(other) in _PLAIN_OPERANDS or _is_operand(other):
+                return self._recording.ufunc(ufunc, "__call__", (other, self), _NOTHING)
+            return NotImplemented
 
         def in_place(self: Any, other: Any, *, ufunc: Any = ufunc) -> Any:
             return self._in_place(ufunc, other)
@@ -295,11 +401,18 @@ def _operators() -> None:
     }.items():  # fmt: skip
 
         def compare(self: Any, other: Any, *, ufunc: Any = ufunc) -> Any:
-            return ufunc(self, other) if _is_operand(other) else NotImplemented
+            if type(other) in _PLAIN_OPERANDS or _is_operand(other):
+                return self._recording.ufunc(ufunc, "__call__", (self, other), _NOTHING)
+            return NotImplemented
 
         setattr(TracedArray, f"__{name}__", compare)
     for name, ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}.items():
         setattr(TracedArray, f"__{name}__", lambda self, ufunc=ufunc: ufunc(self))
+
+
+#: The usual types of operands.
+_PLAIN_OPERANDS = frozenset({TracedArray, float, int, np.ndarray, np.float64, bool})
+_NOTHING: dict[str, Any] = {}
 
 
 def _is_operand(other: Any) -> bool:
@@ -326,9 +439,9 @@ def _methods() -> None:
     for name in (
         "sum", "mean", "max", "min", "prod", "std", "var", "cumsum", "cumprod", "argmax", "argmin", "argsort", "any",
         "all", "clip", "round", "dot", "squeeze", "ravel", "repeat", "swapaxes", "take", "trace", "diagonal", "nonzero",
-        "ptp", "compress", "choose", "searchsorted", "partition",
+        "ptp", "choose", "searchsorted", "argpartition",
     ):  # fmt: skip
-        if hasattr(np, name):
+        if hasattr(np.ndarray, name):
             setattr(TracedArray, name, _method(getattr(np, name)))
     TracedArray.conj = TracedArray.conjugate = lambda self: self  # type: ignore[attr-defined]
 

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck_fast.frontends.numpy_trace.adoption import owner
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.creation import MAKERS, make, number
 from gradcheck_fast.frontends.numpy_trace.functions import FUNCTIONS, SCIPY
+from gradcheck_fast.frontends.numpy_trace.looking import plain
 from gradcheck_fast.frontends.numpy_trace.movement import columns
 from gradcheck_fast.frontends.numpy_trace.recording import Recording, has_traced
 from gradcheck_fast.frontends.numpy_trace.rewrite import Rewriter
+from gradcheck_fast.inputs.state import State
 
 _MAKERS = frozenset(MAKERS)
 _RANDOM = (random.Random, np.random.RandomState, np.random.Generator)
@@ -29,11 +32,21 @@ class Calls:
     Parameters
     ----------
     recording : Recording
+    function : callable, optional
+        What is traced. Where it keeps a plain array, and then writes traced values into that, a traced view is put in
+        its place until `close` is called.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, recording: Recording, function: Callable[..., Any] | None = None) -> None:
+        self._recording, self._function = recording, function
         self._rewriter = Rewriter(self)
+        self._kept: State | None = None
+        self._places: dict[int, list[tuple[Callable[[Any], object], np.ndarray[Any, Any]]]] = {}  # by the memory's owner
+
+    def close(self) -> None:
+        """Puts the plain arrays back where traced ones have taken their place."""
+        if self._kept is not None:
+            self._kept.restore()
 
     def convert(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Returns the version of a function whose calls come here; itself if it is none of the user's."""
@@ -54,6 +67,7 @@ class Calls:
         if type(function) is MethodType and (function.__self__ is np.c_ or function.__self__ is np.r_):
             return columns(self._recording, function.__self__, *args) if has_traced(args) else function(*args)
         if isinstance(function, np.ufunc):
+            args, kwargs = self._lifted(args), self._lifted(kwargs)
             if has_traced(args) and not any(type(x) is TracedArray for x in args):  # in lists, which NumPy would open
                 args = tuple(self._recording.traced(x) if has_traced(x) else x for x in args)
             return function(*args, **kwargs)
@@ -72,7 +86,10 @@ class Calls:
         if type(owner) is np.ndarray:
             traced = self._recording.adopted(owner)
             if traced is not None or has_traced(args) or has_traced(kwargs):
-                return getattr(traced or self._recording.traced(owner), function.__name__)(*args, **kwargs)
+                traced = self._recording.traced(owner) if traced is None else traced
+                return getattr(traced, function.__name__)(*args, **kwargs)
+        elif type(owner) is np.ufunc:
+            args, kwargs = self._lifted(args), self._lifted(kwargs)
         elif isinstance(owner, np.generic) and (has_traced(args) or has_traced(kwargs)):
             return getattr(self._recording.traced(owner), function.__name__)(*args, **kwargs)
         return function(*args, **kwargs)
@@ -107,15 +124,46 @@ class Calls:
         if type(container) is np.ndarray:
             traced = self._recording.adopted(container)
             if traced is None and (has_traced(value) or has_traced(key)):
-                traced = self._recording.adopt(container)
+                if container.dtype.kind in "iu":  # NumPy cuts numbers off
+                    self._recording.leak(f"a value that depends on the parameters is written into {container.dtype}")
+                    container[plain(key)] = plain(value)
+                    return container
+                traced = self._adopt(container)
             container = container if traced is None else traced
         container[key] = value
         return container
 
+    def _lifted(self, value: Any) -> Any:
+        """Returns arguments with traced arrays in place of the plain ones whose memory holds traced values."""
+        recording = self._recording
+        if not recording._adopted:
+            return value
+        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+            return type(value)(self._lifted(part) for part in value)
+        if type(value) is dict:
+            return {name: self._lifted(part) for name, part in value.items()}
+        return recording.traced(value) if _is_adopted(recording, value) else value
+
+    def _adopt(self, array: np.ndarray[Any, Any]) -> TracedArray:
+        """Returns a plain array as a traced one, which takes its place in all that the function keeps.
+
+        What operators do with plain arrays alone is not seen.
+        """
+        found = self._recording.adopted(array)
+        if found is None:
+            if self._kept is None and self._function is not None:
+                self._kept = State(self._function)
+                for put, kept in self._kept.arrays():
+                    self._places.setdefault(id(owner(kept)), []).append((put, kept))
+            found = self._recording.adopt(array)
+            for put, kept in self._places.pop(id(owner(array)), ()):
+                put(self._recording.adopted(kept))
+        return found
+
     def augmented(self, operator_name: str, target: Any, value: Any, /) -> Any:
         """Does what ``target op= value`` does for an item, and returns the new item."""
         if type(target) is np.ndarray and (has_traced(value) or self._recording.adopted(target) is not None):
-            target = self._recording.adopt(target)
+            target = self._adopt(target)
         return getattr(operator, operator_name)(target, value)
 
 
@@ -127,10 +175,14 @@ def _of_numpy(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
     if has_traced(args) or has_traced(kwargs):
         return FUNCTIONS[function](recording, *args, **kwargs)
     if recording._adopted:
-        args = tuple(recording.adopted(x) or x if type(x) is np.ndarray else x for x in args)
-        if has_traced(args):
+        args, kwargs = calls._lifted(args), calls._lifted(kwargs)
+        if has_traced(args) or has_traced(kwargs):
             return FUNCTIONS[function](recording, *args, **kwargs)
     return function(*args, **kwargs)
+
+
+def _is_adopted(recording: Recording, value: Any) -> bool:
+    return type(value) is np.ndarray and recording.adopted(value) is not None
 
 
 def _maker(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -162,7 +214,7 @@ def _integer(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def _extreme(ufunc: Any) -> Any:
     def find(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        values = args if len(args) > 1 else list(args[0]) if args and not isinstance(args[0], TracedArray) else args
+        values = args if len(args) != 1 else list(args[0])
         if kwargs or not has_traced(values) or any(getattr(value, "size", 1) != 1 for value in values):
             return function(*(args if len(args) > 1 else (values,) if args else ()), **kwargs)
         return functools.reduce(ufunc, values)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
-from gradcheck_fast.frontends.numpy_trace.choices import plain
+from gradcheck_fast.frontends.numpy_trace.looking import plain
 from gradcheck_fast.frontends.numpy_trace.recording import has_traced
 from gradcheck_fast.frontends.numpy_trace.registry import implements
 
@@ -25,11 +25,15 @@ MAKERS = (
 
 def make(recording: Recording, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Calls a function that makes an array of plain arguments, and returns an array that can hold traced values."""
+    if function is np.fromiter:
+        args = (list(args[0]), *args[1:])
+        if has_traced(args):
+            return fromiter(recording, *args, **kwargs)
     made = function(*args, **kwargs)
     if not isinstance(made, np.ndarray) or any(made is given for given in args):
         return made
     if made.dtype == np.float32 or made.dtype == np.float16:
-        recording.note(f"arrays of {made.dtype} that the function makes are kept in float64")
+        recording.note_rounding(made.dtype, f"arrays of {made.dtype} that the function makes are kept in float64")
         made = made.astype(np.float64)
     return recording.buffer(made)
 
@@ -64,6 +68,8 @@ def copy(recording: Recording, a: Any, *args: Any, **kwargs: Any) -> Any:
 @implements(np.array)
 def array(recording: Recording, object: Any, dtype: Any = None, *, copy: Any = True, ndmin: int = 0, **_: Any) -> Any:
     """``np.array``."""
+    if dtype is not None and np.dtype(dtype).kind == "O":
+        return objects(object)
     made = recording.traced(object)
     made = made.copy() if copy or made is not object else made
     while made.ndim < ndmin:
@@ -71,27 +77,75 @@ def array(recording: Recording, object: Any, dtype: Any = None, *, copy: Any = T
     return made if dtype is None else made.astype(dtype)
 
 
+def objects(values: Any) -> Any:
+    """Returns an array of objects, each of which is an array; arrays of one shape are not taken apart."""
+    made = np.empty(len(values), dtype=object)
+    for k, value in enumerate(values):
+        made[k] = value
+    return made
+
+
 @implements(np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, getattr(np, "asarray_chkfinite", None))
 def asarray(recording: Recording, a: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> Any:
     """``np.asarray``."""
+    if dtype is not None and np.dtype(dtype).kind == "O":
+        return objects(a)
     made = recording.traced(a)
     return made if dtype is None or made._view.dtype == dtype else made.astype(dtype)
 
 
 @implements(np.fromiter)
-def fromiter(recording: Recording, iter: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> Any:
+def fromiter(recording: Recording, iter: Any, dtype: Any = None, count: int = -1, **_: Any) -> Any:
     """``np.fromiter``."""
-    return array(recording, list(iter), dtype)
+    values = list(iter)
+    return array(recording, values if count < 0 else values[:count], dtype)
+
+
+@implements(np.require)
+def require(recording: Recording, a: Any, dtype: Any = None, requirements: Any = None, **_: Any) -> Any:
+    """``np.require``."""
+    return asarray(recording, a, dtype)
+
+
+@implements(getattr(np, "astype", None))
+def astype(recording: Recording, x: Any, dtype: Any, /, **_: Any) -> Any:
+    """``np.astype``."""
+    return recording.traced(x).astype(dtype)
 
 
 @implements(np.linspace)
-def linspace(recording: Recording, start: Any, stop: Any, num: int = 50, endpoint: bool = True, **_: Any) -> Any:
+def linspace(
+    recording: Recording, start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False,
+    dtype: Any = None, axis: int = 0, **_: Any,
+) -> Any:  # fmt: skip
     """``np.linspace``."""
-    parts = np.arange(num) / max(num - 1 if endpoint else num, 1)
     first, last = recording.traced(start), recording.traced(stop)
-    return first + (last - first) * parts.reshape((-1,) + (1,) * max(first.ndim, last.ndim))
+    count = max(num - 1 if endpoint else num, 1)
+    parts = (np.arange(num) / count).reshape((-1,) + (1,) * max(first.ndim, last.ndim))
+    found = np.moveaxis(first + (last - first) * parts, 0, axis)
+    return (found, (last - first) / count) if retstep else found
+
+
+@implements(np.logspace)
+def logspace(
+    recording: Recording, start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0,
+    dtype: Any = None, axis: int = 0,
+) -> Any:  # fmt: skip
+    """``np.logspace``."""
+    return np.power(base, linspace(recording, start, stop, num, endpoint, axis=axis))
+
+
+@implements(np.geomspace)
+def geomspace(
+    recording: Recording, start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+) -> Any:
+    """``np.geomspace`` of positive numbers."""
+    first, last = recording.traced(start), recording.traced(stop)
+    if (first._view <= 0.0).any() or (last._view <= 0.0).any():
+        return recording.opaque(np.geomspace, (start, stop, num, endpoint), {"axis": axis})
+    return np.exp(linspace(recording, np.log(first), np.log(last), num, endpoint, axis=axis))
 
 
 def number(recording: Recording, value: Any = 0.0) -> Any:
     """``np.float64(value)``, or ``float(value)``."""
-    return value if type(value) is TracedArray and not value.ndim else recording.traced(value).reshape(())
+    return recording.traced(value).reshape(()).copy()

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from gradcheck_fast.frontends.numpy_trace import choices, creation, movement, products, reductions, ufuncs
+from gradcheck_fast.frontends.numpy_trace import (
+    choices,
+    creation,
+    linear_algebra,
+    looking,
+    movement,
+    numerics,
+    ordering,
+    products,
+    reductions,
+    special,
+    ufuncs,
+    writing,
+)
 from gradcheck_fast.frontends.numpy_trace.opaque import call_opaque
 from gradcheck_fast.frontends.numpy_trace.recording import Known
 from gradcheck_fast.frontends.numpy_trace.registry import FUNCTIONS, SCIPY
 
 #: The families, each of which registers its functions when it is imported.
-FAMILIES = (choices, creation, movement, products, reductions)
+FAMILIES = (
+    choices, creation, linear_algebra, looking, movement, numerics, ordering, products, reductions, special, writing,
+)  # fmt: skip
 #: What a recording knows of NumPy.
 KNOWN = Known(ufuncs.apply, FUNCTIONS, call_opaque, movement.stack_nested)
 

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.recording import has_traced
+from gradcheck_fast.frontends.numpy_trace.reductions import given
 from gradcheck_fast.frontends.numpy_trace.registry import implements
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ def _of_numbers(recording: Recording, x: Sequence[TracedArray], numbers: Any, fi
 def _of_one(function: Any) -> Any:
     """Returns what a function does that moves the entries of its first argument."""
 
-    def move(recording: Recording, a: Any, *args: Any, **kwargs: Any) -> Any:
+    def move(recording: Recording, a: Any, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         x = recording.traced(a)
+        if given(out):
+            return recording.into(out, move(recording, x, *args, **kwargs))
         call = partial(_called, function, args, kwargs)
         found = call(x._view)
         if isinstance(found, (list, tuple)):
@@ -95,11 +98,25 @@ for _function in (
     np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims,
     np.broadcast_to, np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.diagonal, np.flip, np.fliplr,
     np.flipud, np.rot90, np.roll, np.tile, np.repeat, np.take, np.tril, np.triu, np.diag, np.diagflat, np.delete,
-    np.resize, np.compress, np.extract, np.trim_zeros, as_strided, sliding_window_view,
+    np.resize, np.trim_zeros, as_strided, sliding_window_view,
     getattr(np, "matrix_transpose", None), getattr(np, "unstack", None), getattr(np, "permute_dims", None),
 ):  # fmt: skip
     if _function is not None:
         implements(_function)(_of_one(_function))
+
+
+@implements(np.compress)
+def compress(recording: Recording, condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
+    """``np.compress``: the entries at which a mask is true."""
+    mask = recording.traced(condition)._view
+    return recording.into(out, moved(recording, [recording.traced(a)], lambda x: np.compress(mask, x, axis)))
+
+
+@implements(np.extract)
+def extract(recording: Recording, condition: Any, arr: Any) -> Any:
+    """``np.extract``."""
+    mask = recording.traced(condition)._view
+    return moved(recording, [recording.traced(arr)], lambda x: np.extract(mask, x))
 
 
 def _as_one(recording: Recording, arrays: Any) -> list[TracedArray]:
@@ -113,11 +130,7 @@ def _of_list(function: Any) -> Any:
     def join(recording: Recording, arrays: Any, *args: Any, out: Any = None, dtype: Any = None, **kwargs: Any) -> Any:
         kwargs.pop("casting", None)
         result = moved(recording, _as_one(recording, arrays), lambda *parts: function(parts, *args, **kwargs))
-        if out is None:
-            return result
-        target = out if type(out) is TracedArray else recording.adopt(out)
-        target._assign(..., result)
-        return target
+        return recording.into(out, result)
 
     return join
 

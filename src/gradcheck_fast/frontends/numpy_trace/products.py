@@ -1,4 +1,4 @@
-"""Products of traced arrays, and linear algebra."""
+"""Products of traced arrays."""
 
 from __future__ import annotations
 
@@ -30,11 +30,7 @@ def dot(recording: Recording, a: Any, b: Any, out: Any = None) -> Any:
         result = x @ y
     else:
         result = tensordot(recording, x, y, ((x.ndim - 1,), (y.ndim - 2,)))
-    if out is None:
-        return result
-    target = out if type(out) is TracedArray else recording.adopt(out)
-    target._assign(..., result)
-    return target
+    return recording.into(out, result)
 
 
 @implements(np.inner)
@@ -44,7 +40,7 @@ def inner(recording: Recording, a: Any, b: Any) -> Any:
     return x * y if not x.ndim or not y.ndim else tensordot(recording, x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 
-@implements(np.vdot, getattr(np.linalg, "vecdot", None))
+@implements(np.vdot)
 def vdot(recording: Recording, a: Any, b: Any) -> Any:
     """``np.vdot``."""
     x, y = _numbers(recording, a, b)
@@ -55,10 +51,10 @@ def vdot(recording: Recording, a: Any, b: Any) -> Any:
 def outer(recording: Recording, a: Any, b: Any, out: Any = None) -> Any:
     """``np.outer``."""
     x, y = _numbers(recording, a, b)
-    return np.ravel(x)[:, np.newaxis] * np.ravel(y)
+    return recording.into(out, np.ravel(x)[:, np.newaxis] * np.ravel(y))
 
 
-@implements(np.tensordot)
+@implements(np.tensordot, getattr(np.linalg, "tensordot", None))
 def tensordot(recording: Recording, a: Any, b: Any, axes: Any = 2) -> Any:
     """``np.tensordot``."""
     x, y = _numbers(recording, a, b)
@@ -86,7 +82,7 @@ def kron(recording: Recording, a: Any, b: Any) -> Any:
     return product.reshape([m * n for m, n in zip(x.shape, y.shape, strict=True)])
 
 
-@implements(np.cross)
+@implements(np.cross, getattr(np.linalg, "cross", None))
 def cross(recording: Recording, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None):
     """``np.cross`` of vectors in three dimensions."""
     x, y = _numbers(recording, a, b)
@@ -101,16 +97,18 @@ def cross(recording: Recording, a: Any, b: Any, axisa: int = -1, axisb: int = -1
 
 
 @implements(np.trace)
-def trace(recording: Recording, a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, **_: Any) -> Any:
+def trace(
+    recording: Recording, a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
+) -> Any:
     """``np.trace``."""
-    return np.sum(np.diagonal(recording.traced(a), offset, axis1, axis2), axis=-1)
+    return recording.into(out, np.sum(np.diagonal(recording.traced(a), offset, axis1, axis2), axis=-1))
 
 
 @implements(np.einsum)
 def einsum(recording: Recording, *operands: Any, **kwargs: Any) -> Any:
     """``np.einsum``: two operands after the other, each pair as one batched product of matrices."""
     if not isinstance(operands[0], str):
-        return recording.opaque(np.einsum, operands, kwargs)
+        operands = _with_letters(operands)
     formula, arrays = operands[0].replace(" ", ""), _numbers(recording, *operands[1:])
     left, _, output = formula.partition("->")
     inputs = left.split(",")
@@ -128,11 +126,25 @@ def einsum(recording: Recording, *operands: Any, **kwargs: Any) -> Any:
     if summed:
         found = np.sum(found, axis=summed)
         labels = "".join(label for label in labels if label in output)
-    return np.transpose(found, [labels.index(label) for label in output])
+    return recording.into(kwargs.get("out"), np.transpose(found, [labels.index(label) for label in output]))
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _with_letters(operands: Sequence[Any]) -> Sequence[Any]:
+    """Returns operands that are each followed by the numbers of their axes with these as a formula."""
+    pairs, output = operands[: len(operands) // 2 * 2], operands[len(operands) // 2 * 2 :]
+
+    def letters(numbers: Any) -> str:
+        return "".join("..." if number is Ellipsis else _LETTERS[number] for number in numbers)
+
+    formula = ",".join(map(letters, pairs[1::2])) + "".join(f"->{letters(numbers)}" for numbers in output)
+    return (formula, *pairs[::2])
 
 
 def _without_dots(inputs: Sequence[str], output: str | None, arrays: Sequence[TracedArray]) -> tuple[list[str], str]:
-    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if not any(c in part for part in inputs)]
+    free = [c for c in _LETTERS if not any(c in part for part in inputs)]
     most = max(x.ndim - len(part.replace("...", "")) for part, x in zip(inputs, arrays, strict=True) if "..." in part)
     dots = free[:most]
     found = []
@@ -147,7 +159,7 @@ def _without_dots(inputs: Sequence[str], output: str | None, arrays: Sequence[Tr
 
 def _diagonals(labels: str, x: TracedArray) -> tuple[str, TracedArray]:
     """Takes the diagonal of axes with the same label."""
-    for label in set(labels):
+    for label in sorted(set(labels)):
         while labels.count(label) > 1:
             first = labels.index(label)
             second = labels.index(label, first + 1)
@@ -195,94 +207,3 @@ def _pair(a: str, x: TracedArray, b: str, y: TracedArray, kept: set[str]) -> tup
         return "".join((*batch, *left, *right)), product
     product = ordered(a, x, left, inside) @ ordered(b, y, inside, right)
     return "".join((*batch, *left, *right)), product.reshape(lengths([*batch, *left, *right]))
-
-
-# ---- linear algebra
-
-
-@implements(np.linalg.norm)
-def norm(recording: Recording, x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """``np.linalg.norm``: of vectors, and the Frobenius norm of matrices."""
-    (a,) = _numbers(recording, x)
-    axes = axes_of(a, axis)
-    if ord is None or (ord == 2 and len(axes) == 1) or ord == "fro":
-        return np.sqrt(np.sum(np.square(a), axis=axes, keepdims=keepdims))
-    if len(axes) == 1:
-        if ord == 1:
-            return np.sum(np.abs(a), axis=axes, keepdims=keepdims)
-        if ord in (np.inf, -np.inf):
-            return (np.max if ord > 0 else np.min)(np.abs(a), axis=axes, keepdims=keepdims)
-        if isinstance(ord, (int, float)) and ord > 0:
-            return np.sum(np.abs(a) ** ord, axis=axes, keepdims=keepdims) ** (1.0 / ord)
-    return recording.opaque(np.linalg.norm, (a, ord, axis, keepdims), {})
-
-
-def _of_matrix(name: str, function: Any) -> Any:
-    def apply(recording: Recording, *arrays: Any) -> Any:
-        x = _numbers(recording, *arrays)
-        return recording.step(name, x, function(*(part._view for part in x)))
-
-    return apply
-
-
-implements(np.linalg.solve)(_of_matrix("solve", np.linalg.solve))
-implements(np.linalg.inv)(_of_matrix("inv", np.linalg.inv))
-implements(np.linalg.det)(_of_matrix("det", np.linalg.det))
-
-
-@implements(np.linalg.cholesky)
-def cholesky(recording: Recording, a: Any, *, upper: bool = False) -> Any:
-    """``np.linalg.cholesky``."""
-    lower = _of_matrix("cholesky", np.linalg.cholesky)(recording, a)
-    return np.swapaxes(lower, -1, -2) if upper else lower
-
-
-@implements(np.linalg.slogdet)
-def slogdet(recording: Recording, a: Any) -> Any:
-    """``np.linalg.slogdet``."""
-    (x,) = _numbers(recording, a)
-    found = np.linalg.slogdet(x._view)
-    logarithm = recording.step("logdet", [x], found[1])
-    return type(found)(found[0], logarithm) if hasattr(found, "_fields") else (found[0], logarithm)
-
-
-@implements(np.linalg.matrix_power)
-def matrix_power(recording: Recording, a: Any, n: int) -> Any:
-    """``np.linalg.matrix_power``."""
-    (x,) = _numbers(recording, a)
-    if n < 0:
-        x, n = np.linalg.inv(x), -n
-    if not n:
-        return np.broadcast_to(np.eye(x.shape[-1]), x.shape).copy()
-    result = x
-    for _ in range(n - 1):
-        result = result @ x
-    return result
-
-
-@implements(np.linalg.multi_dot)
-def multi_dot(recording: Recording, arrays: Any, *, out: Any = None) -> Any:
-    """``np.linalg.multi_dot``."""
-    first, *rest = _numbers(recording, *arrays)
-    for part in rest:
-        first = first @ part
-    return first
-
-
-def _windows(function: Any) -> Any:
-    def slide(recording: Recording, a: Any, v: Any, mode: str = "full" if function is np.convolve else "valid") -> Any:
-        x, w = _numbers(recording, a, v)
-        if function is np.convolve:
-            if w.size > x.size:
-                x, w = w, x
-            w = np.flip(w)
-        elif w.size > x.size:
-            return recording.opaque(function, (a, v, mode), {})
-        more = {"valid": (0, 0), "full": (w.size - 1, w.size - 1), "same": (w.size // 2, (w.size - 1) // 2)}[mode]
-        return np.lib.stride_tricks.sliding_window_view(np.pad(x, more), w.size) @ w
-
-    return slide
-
-
-implements(np.convolve)(_windows(np.convolve))
-implements(np.correlate)(_windows(np.correlate))

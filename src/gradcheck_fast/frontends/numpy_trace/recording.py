@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.frontends.numpy_trace.adoption import Adopted
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
-from gradcheck_fast.frontends.numpy_trace.storage import Storage
+from gradcheck_fast.numerical.gradient import EPSILON
 from gradcheck_fast.program.program import Program, Source, Step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: A function of more steps is not traced: its program would take gigabytes.
+MOST_STEPS = 500_000
 _NOWHERE = Source()
 
 
@@ -98,6 +101,8 @@ class Recording:
     leaks : list of Leak
     draws : bool
         Whether random numbers were drawn.
+    rounding : float
+        To which part of their size the function rounds numbers where it does so most coarsely.
     """
 
     def __init__(self, is_users: Callable[[str], bool], known: Known) -> None:
@@ -107,28 +112,41 @@ class Recording:
         self.notes: dict[str, Source] = {}
         self.leaks: list[Leak] = []
         self.draws = False
+        self.rounding = EPSILON
         self._steps = self.program.steps
         self._is_users, self._known = is_users, known
         self._thread = threading.get_ident()
         self._numbers: dict[float, int] = {}
         self._arrays: dict[int, tuple[NDArray[Any], NDArray[Any], int]] = {}
-        self._adopted: dict[int, Storage] = {}
+        self._adopted = Adopted(self)
+        self._scalars: dict[float, TracedArray] = {}
+        self._users: dict[str, bool] = {}
+        self._last = _NOWHERE
 
     # ---- writing down
 
     def source(self) -> Source:
         """Returns the line of the user's file that is running."""
         frame = sys._getframe(1)
-        is_users = self._is_users
+        users, last = self._users, self._last
         while frame is not None:
-            if is_users(frame.f_code.co_filename):
-                return Source("", frame.f_code.co_filename, frame.f_lineno)
+            name = frame.f_code.co_filename
+            is_users = users.get(name)
+            if is_users is None:
+                is_users = users[name] = self._is_users(name)
+            if is_users:
+                line = frame.f_lineno
+                if last.line != line or last.file is not name:
+                    last = self._last = Source("", name, line)
+                return last
             frame = frame.f_back  # type: ignore[assignment]
         return _NOWHERE
 
     def add(self, name: str, inputs: tuple[int, ...], shape: tuple[int, ...], /, **attributes: Any) -> int:
         """Adds a step whose value is known to have this shape."""
         self._require_open()
+        if len(self._steps) >= MOST_STEPS:
+            raise self.untraceable(f"the function takes more than {MOST_STEPS:,} steps", "whole arrays in place of loops")
         self._steps.append(Step(name, inputs, shape, attributes, self.source()))
         return len(self._steps) - 1
 
@@ -193,8 +211,16 @@ class Recording:
             if value._recording is not self:
                 raise value._recording.escaped()
             return value
+        if type(value) is float or type(value) is int:
+            found = self._scalars.get(value)
+            if found is None or value == 0.0:  # 0.0 and -0.0 are equal as keys
+                found = self._scalars[value] = TracedArray(self, np.asarray(value), None)
+            return found
         if isinstance(value, np.ndarray):
-            return self.adopted(value) or TracedArray(self, value, None)
+            if value.dtype.kind not in "fiub":
+                value = self._as_float(value)
+            adopted = self.adopted(value)
+            return TracedArray(self, value, None, foreign=True) if adopted is None else adopted
         if isinstance(value, (list, tuple)) and has_traced(value):
             return self._known.stack(self, value)
         array = np.asarray(value)
@@ -208,29 +234,30 @@ class Recording:
 
     def adopt(self, array: NDArray[Any]) -> TracedArray:
         """Returns a plain array as a traced view of the same memory, so that traced values can be written into it."""
-        found = self.adopted(array)
-        if found is not None:
-            return found
-        block = array
-        while isinstance(block.base, np.ndarray):
-            block = block.base
-        if block.dtype != np.float64 or not (block.flags.c_contiguous or block.flags.f_contiguous):
+        storage = self._adopted.add(array)
+        if storage is None:
             raise self.untraceable(
                 f"a value that depends on the parameters is written into an array of {array.dtype}",
                 "an array of float64 that the function makes itself by np.zeros",
             )
-        storage = self._adopted[id(block)] = Storage(self, block, None)
         return TracedArray(self, array, None, storage)
 
     def adopted(self, array: NDArray[Any]) -> TracedArray | None:
         """Returns the traced view of a plain array's memory, if traced values have been written into that."""
-        if not self._adopted:
-            return None
-        block = array
-        while isinstance(block.base, np.ndarray):
-            block = block.base
-        storage = self._adopted.get(id(block))
+        storage = self._adopted.get(array)
         return TracedArray(self, array, None, storage) if storage is not None else None
+
+    def into(self, out: Any, result: Any) -> Any:
+        """Returns a result, or, if an array `out` was given for it, writes it there and returns that."""
+        if isinstance(out, tuple):
+            (out,) = out
+        if out is None or out is np._NoValue:  # type: ignore[attr-defined]
+            return result
+        target = out if type(out) is TracedArray else self.adopt(out)
+        if np.shape(result) != target.shape:
+            raise ValueError(f"output array has the shape {target.shape} instead of {np.shape(result)}")
+        target._assign(..., result)
+        return target
 
     def key(self, key: Any, array: TracedArray) -> tuple[Any, bool]:
         """Returns a key as NumPy takes it, and whether it makes a view."""
@@ -238,12 +265,14 @@ class Recording:
         if kind is int or kind is slice or key is None or key is Ellipsis:
             return key, True
         if kind is tuple:
-            parts = [self.key(part, array) for part in key]
+            parts = [self.key(list(part) if type(part) is tuple else part, array) for part in key]
             return tuple(part for part, _ in parts), all(basic for _, basic in parts)
         if kind is TracedArray:
-            if key._view.dtype != np.bool_:
+            if key._view.dtype == np.bool_:
+                return key._view, False
+            if key._view.shape:
                 raise IndexError("arrays used as indices must be of integer (or boolean) type")
-            return key._view, False
+            return key.__index__(), True
         if isinstance(key, (list, tuple)) and has_traced(key):
             return np.array([self.key(part, array)[0] for part in key]), False
         if isinstance(key, (np.integer, np.bool_, bool)):
@@ -254,11 +283,12 @@ class Recording:
 
     def set_item(self, array: TracedArray, key: Any, value: Any) -> None:
         """Does ``array[key] = value``."""
+        self._require_open()
         mask = key if type(key) is TracedArray and key._view.dtype == np.bool_ and key._step() is not None else None
         if isinstance(value, (list, tuple)) and has_traced(value):
             value = self.traced(value)
-        elif isinstance(value, np.ndarray) and type(value) is np.ndarray:
-            value = self.adopted(value) if self.adopted(value) is not None else value
+        elif type(value) is np.ndarray and self._adopted:
+            value = value if self.adopted(value) is None else self.adopted(value)
         if mask is not None and np.size(value) == 1 and mask.shape == array.shape:
             # where the mask is depends on the parameters: it is computed again under a difference
             array._assign(..., np.where(mask, np.reshape(value, ()), array))
@@ -290,10 +320,10 @@ class Recording:
         """Does ``array.astype(dtype)``."""
         if dtype.kind == "f":
             if dtype.itemsize < 8:
-                self.note(f"a cast to {dtype} is left out: it is a plateau at every number, and has no slope")
+                self.note_rounding(dtype, f"a cast to {dtype} is left out: it is a plateau at every number, and has no slope")
             return array.copy() if array._view.dtype == np.float64 else self.as_numbers(array)
         if dtype.kind == "b":
-            return array != 0.0 if array._view.dtype != np.bool_ else array.copy()
+            return array.copy() if array._view.dtype == np.bool_ else self.mask(array)
         if array._step() is None or array._view.dtype == np.bool_:
             if array._step() is not None:
                 return self.as_numbers(array)
@@ -308,6 +338,14 @@ class Recording:
         if mask._view.dtype != np.bool_:
             return mask
         return TracedArray(self, mask._view.astype(np.float64), mask._step())
+
+    def mask(self, array: TracedArray) -> TracedArray:
+        """Returns where an array is not zero."""
+        return array if array._view.dtype == np.bool_ else self._known.ufunc(self, np.not_equal, "__call__", (array, 0), {})  # type: ignore[no-any-return]
+
+    def as_mask(self, numbers: TracedArray) -> TracedArray:
+        """Returns numbers 0.0 and 1.0 as a mask."""
+        return TracedArray(self, numbers._view.astype(np.bool_), numbers._step())
 
     # ---- NumPy's protocols
 
@@ -333,6 +371,11 @@ class Recording:
     def note(self, text: str) -> None:
         """Notes what the report should say about this trace."""
         self.notes.setdefault(text, self.source())
+
+    def note_rounding(self, dtype: np.dtype[Any], text: str) -> None:
+        """Notes that the function rounds to a coarser dtype than float64, which the trace does not do."""
+        self.note(text)
+        self.rounding = max(self.rounding, float(np.finfo(dtype).eps))
 
     def leak(self, construct: str, advice: str = "") -> None:
         """Notes that a plain number was made of a traced one: what it is used for is not recorded.

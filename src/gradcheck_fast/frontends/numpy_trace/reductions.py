@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
-from gradcheck_fast.frontends.numpy_trace.recording import has_traced
 from gradcheck_fast.frontends.numpy_trace.registry import implements
 
 if TYPE_CHECKING:
@@ -29,19 +27,18 @@ def axes_of(x: TracedArray, axis: Any) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _given(value: Any) -> bool:
-    return value is not None and value is not np._NoValue  # type: ignore[attr-defined]  # NumPy's own default
+def given(value: Any) -> bool:
+    """Whether an argument was given: NumPy's own default stands for one that was not."""
+    return value is not None and value is not np._NoValue  # type: ignore[attr-defined]
+
+
+def _some(where: Any) -> bool:
+    """Whether an argument `where` leaves anything out."""
+    return where is not True and given(where)
 
 
 def _finish(recording: Recording, result: Any, out: Any, dtype: Any = None) -> Any:
-    if _given(dtype):
-        result = recording.cast(result, np.dtype(dtype))
-    if not _given(out):
-        return result
-    target = out[0] if isinstance(out, tuple) else out
-    target = target if type(target) is TracedArray else recording.adopt(target)
-    target._assign(..., result)
-    return target
+    return recording.into(out, recording.cast(result, np.dtype(dtype)) if given(dtype) else result)
 
 
 def _reduced(name: str, function: Any, neutral: float, combine: Any) -> Any:
@@ -50,14 +47,17 @@ def _reduced(name: str, function: Any, neutral: float, combine: Any) -> Any:
         initial: Any = None, where: Any = True,
     ) -> Any:  # fmt: skip
         x = recording.as_numbers(recording.traced(a))
-        if where is not True and _given(where):
-            x = np.where(where, x, neutral)
-        axes, keep = axes_of(x, axis), bool(keepdims) if _given(keepdims) else False
-        result = x
+        if _some(where):
+            x = np.where(where, x, neutral)  # type: ignore[assignment]
+        axes, keep = axes_of(x, axis), bool(keepdims) if given(keepdims) else False
+        if given(initial) and not x.size:
+            return _finish(recording, np.full(function(x._view, axes, keepdims=keep, initial=0.0).shape, initial), out)
         if axes or not x.ndim:
             value = function(x._view, axis=axes if x.ndim else None, keepdims=keep)
             result = recording.step(name, [x], value, axis=axes, keepdims=keep)
-        if _given(initial):
+        else:
+            result = x.copy()
+        if given(initial):
             result = combine(result, initial)
         return _finish(recording, result, out, dtype)
 
@@ -65,12 +65,12 @@ def _reduced(name: str, function: Any, neutral: float, combine: Any) -> Any:
 
 
 sum_of = implements(np.sum)(_reduced("sum", np.sum, 0.0, np.add))
-implements(np.prod)(_reduced("prod", np.prod, 1.0, np.multiply))
+product_of = implements(np.prod)(_reduced("prod", np.prod, 1.0, np.multiply))
 _largest = _reduced("max", np.max, -np.inf, np.maximum)
 _least = _reduced("min", np.min, np.inf, np.minimum)
 
 
-@implements(np.max, np.amax, np.nanmax)
+@implements(np.max, np.amax)
 def largest(
     recording: Recording, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None,
     where: Any = True,
@@ -79,7 +79,7 @@ def largest(
     return _largest(recording, a, axis, None, out, keepdims, initial, where)
 
 
-@implements(np.min, np.amin, np.nanmin)
+@implements(np.min, np.amin)
 def least(
     recording: Recording, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None,
     where: Any = True,
@@ -88,53 +88,58 @@ def least(
     return _least(recording, a, axis, None, out, keepdims, initial, where)
 
 
-def _count(x: TracedArray, axis: Any) -> int:
+def _count(x: TracedArray, axis: Any, where: Any, keepdims: Any) -> Any:
+    """Returns over how many entries an average is taken: a number, or, with `where`, an array."""
+    if _some(where):
+        counted = np.broadcast_to(where, x.shape)
+        return np.sum(counted, axis=axis, keepdims=bool(keepdims) if given(keepdims) else False)
     count = 1
     for place in axes_of(x, axis):
         count *= x.shape[place]
     return count
 
 
-@implements(np.mean, np.nanmean)
+@implements(np.mean)
 def mean(
     recording: Recording, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False,
     where: Any = True,
 ) -> Any:  # fmt: skip
     """``np.mean``."""
     x = recording.traced(a)
-    if where is not True and _given(where):
-        counted = np.broadcast_to(where, x.shape)
-        total = sum_of(recording, x, axis, keepdims=keepdims, where=where)
-        return _finish(recording, total / np.sum(counted, axis=axis, keepdims=bool(keepdims)), out, dtype)
-    return _finish(recording, sum_of(recording, x, axis, keepdims=keepdims) / _count(x, axis), out, dtype)
+    total = sum_of(recording, x, axis, keepdims=keepdims, where=where)
+    return _finish(recording, total / _count(x, axis, where, keepdims), out, dtype)
 
 
-@implements(np.var, np.nanvar)
+@implements(np.var)
 def variance(
     recording: Recording, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0,
-    keepdims: Any = False, **others: Any,
+    keepdims: Any = False, where: Any = True, mean: Any = None, correction: Any = None,
 ) -> Any:  # fmt: skip
     """``np.var``."""
     x = recording.as_numbers(recording.traced(a))
-    ddof = others.get("correction", ddof)
-    deviation = x - mean(recording, x, axis, keepdims=True)
-    total = sum_of(recording, np.square(deviation), axis, keepdims=keepdims)
-    return _finish(recording, total / max(_count(x, axis) - ddof, 0), out, dtype)
+    centre = mean if given(mean) else _mean(recording, x, axis, keepdims=True, where=where)
+    squares = np.square(x - centre)
+    total = sum_of(recording, squares, axis, keepdims=keepdims, where=where)
+    count = _count(x, axis, where, keepdims) - (correction if given(correction) else ddof)
+    return _finish(recording, total / np.maximum(count, 0), out, dtype)
 
 
-@implements(np.std, np.nanstd)
-def deviation(recording: Recording, a: Any, *args: Any, **kwargs: Any) -> Any:
+_mean = mean
+
+
+@implements(np.std)
+def deviation(
+    recording: Recording, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, *args: Any, **kwargs: Any
+) -> Any:
     """``np.std``."""
-    return np.sqrt(variance(recording, a, *args, **kwargs))
-
-
-implements(np.nansum)(sum_of)
+    return _finish(recording, np.sqrt(variance(recording, a, axis, None, None, *args, **kwargs)), out, dtype)
 
 
 @implements(np.ptp)
 def peak_to_peak(recording: Recording, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
     """``np.ptp``."""
-    return largest(recording, a, axis, None, keepdims) - least(recording, a, axis, None, keepdims)
+    top = largest(recording, a, axis, None, keepdims)
+    return recording.into(out, top - least(recording, a, axis, None, keepdims))
 
 
 @implements(np.average)
@@ -145,12 +150,14 @@ def average(
     x = recording.traced(a)
     if weights is None:
         found = mean(recording, x, axis, keepdims=keepdims)
-        return (found, np.full(found.shape, float(_count(x, axis)))) if returned else found
+        return (found, np.full(found.shape, float(_count(x, axis, True, False)))) if returned else found
     w = recording.traced(weights)
     if w.shape != x.shape and axis is not None:
-        (place,) = axes_of(x, axis)
-        w = w.reshape([-1 if k == place else 1 for k in range(x.ndim)])
-    w = np.broadcast_to(w, x.shape)
+        places = axes_of(x, axis)
+        w = np.transpose(w, np.argsort(places).tolist()).reshape(  # type: ignore[assignment]
+            [n if k in places else 1 for k, n in enumerate(x.shape)]
+        )
+    w = np.broadcast_to(w, x.shape)  # type: ignore[assignment]
     total = sum_of(recording, w, axis, keepdims=keepdims)
     found = sum_of(recording, x * w, axis, keepdims=keepdims) / total
     return (found, total) if returned else found
@@ -160,212 +167,120 @@ def _running(name: str, function: Any) -> Any:
     def run(recording: Recording, a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         x = recording.as_numbers(recording.traced(a))
         if axis is None:
-            x, axis = np.ravel(x), 0
+            x, axis = np.ravel(x), 0  # type: ignore[assignment]
         (place,) = axes_of(x, axis)
         return _finish(recording, recording.step(name, [x], function(x._view, axis=place), axis=place), out, dtype)
 
     return run
 
 
-implements(np.cumsum, np.nancumsum)(_running("cumsum", np.cumsum))
-implements(np.cumprod, np.nancumprod)(_running("cumprod", np.cumprod))
+running_sum = implements(np.cumsum)(_running("cumsum", np.cumsum))
+running_product = implements(np.cumprod)(_running("cumprod", np.cumprod))
 
 
-@implements(scipy="logsumexp")
-def logsumexp(
-    recording: Recording, a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False
-) -> Any:
-    """``scipy.special.logsumexp``."""
+def _cumulative(run: Any, first: float) -> Any:
+    def cumulative(
+        recording: Recording, x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None,
+        include_initial: bool = False,
+    ) -> Any:  # fmt: skip
+        array = recording.traced(x)
+        place = axes_of(array, 0 if axis is None and array.ndim == 1 else axis)[0]
+        found = run(recording, array, place)
+        if include_initial:
+            begin = np.full([1 if k == place else n for k, n in enumerate(found.shape)], first)
+            found = np.concatenate([begin, found], axis=place)
+        return _finish(recording, found, out, dtype)
+
+    return cumulative
+
+
+implements(getattr(np, "cumulative_sum", None))(_cumulative(running_sum, 0.0))
+implements(getattr(np, "cumulative_prod", None))(_cumulative(running_product, 1.0))
+
+
+@implements(np.apply_over_axes)
+def apply_over_axes(recording: Recording, func: Any, a: Any, axes: Any) -> Any:
+    """``np.apply_over_axes``."""
+    x = recording.traced(a)
+    for axis in np.atleast_1d(axes).tolist():
+        found = func(x, axis)
+        x = found if found.ndim == x.ndim else np.expand_dims(found, axis)
+    return x
+
+
+# ---- NaN left out
+
+
+def _holes(x: TracedArray) -> Any:
+    """Returns which entries are numbers, or True if all are."""
+    bad = np.isnan(x._view)
+    return ~bad if bad.any() else True
+
+
+def without_nan(recording: Recording, a: Any, fill: float) -> TracedArray:
+    """Returns an array with a number in place of each NaN."""
     x = recording.as_numbers(recording.traced(a))
-    if b is not None:
-        x = x + np.log(recording.traced(b))
-    if return_sign:
-        raise recording.untraceable("logsumexp(..., return_sign=True)", "it without the sign")
-    axes = axes_of(x, axis)
-    top = x._view.max(axis=axes, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        value = np.log(np.exp(x._view - top).sum(axis=axes, keepdims=True)) + top
-    value = value if keepdims else value.reshape([n for k, n in enumerate(x.shape) if k not in axes])
-    return recording.step("logsumexp", [x], value, axis=axes, keepdims=bool(keepdims))
+    numbers = _holes(x)
+    return x if numbers is True else np.where(numbers, x, fill)  # type: ignore[return-value]
 
 
-@implements(scipy="log_softmax")
-def log_softmax(recording: Recording, x: Any, axis: Any = None) -> Any:
-    """``scipy.special.log_softmax``."""
-    x = recording.traced(x)
-    return x - logsumexp(recording, x, axis, keepdims=True)
-
-
-@implements(scipy="softmax")
-def softmax(recording: Recording, x: Any, axis: Any = None) -> Any:
-    """``scipy.special.softmax``."""
-    return np.exp(log_softmax(recording, x, axis))
-
-
-def _logical(function: Any) -> Any:
-    def reduce(recording: Recording, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, **_: Any) -> Any:
-        x = recording.traced(a)
-        if x._view.dtype != np.bool_:
-            x = x != 0.0
-        return function(x._view, axis=axis, keepdims=bool(keepdims) if _given(keepdims) else False)
+def _filled(function: Any, fill: float) -> Any:
+    def reduce(recording: Recording, a: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(recording, without_nan(recording, a, fill), *args, **kwargs)
 
     return reduce
 
 
-implements(np.any)(_logical(np.any))
-implements(np.all)(_logical(np.all))
+def _skipping(function: Any) -> Any:
+    def reduce(recording: Recording, a: Any, *args: Any, **kwargs: Any) -> Any:
+        x = recording.as_numbers(recording.traced(a))
+        numbers = _holes(x)
+        if numbers is True:
+            return function(recording, x, *args, **kwargs)
+        return function(recording, np.where(numbers, x, 0.0), *args, where=numbers, **kwargs)
+
+    return reduce
+
+
+implements(np.nansum)(_filled(sum_of, 0.0))
+implements(np.nanprod)(_filled(product_of, 1.0))
+implements(np.nancumsum)(_filled(running_sum, 0.0))
+implements(np.nancumprod)(_filled(running_product, 1.0))
+implements(np.nanmax)(_filled(largest, -np.inf))
+implements(np.nanmin)(_filled(least, np.inf))
+implements(np.nanmean)(_skipping(mean))
+implements(np.nanvar)(_skipping(variance))
+implements(np.nanstd)(_skipping(deviation))
+
+
+# ---- masks
+
+
+def _logical(plainly: Any, function: Any, name: str, neutral: float) -> Any:
+    reduced = _reduced(name, function, neutral, None)
+
+    def reduce(
+        recording: Recording, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True
+    ) -> Any:
+        mask = recording.mask(recording.traced(a))
+        if mask._step() is None and not _some(where):
+            return plainly(mask._view, axis=axis, keepdims=bool(keepdims) if given(keepdims) else False)
+        if not mask.size:
+            return plainly(mask._view, axis=axis)
+        found = reduced(recording, mask, axis, None, None, keepdims, None, where)
+        return recording.into(out, recording.as_mask(found))
+
+    return reduce
+
+
+implements(np.any)(_logical(np.any, np.max, "max", 0.0))
+implements(np.all)(_logical(np.all, np.min, "min", 1.0))
 
 
 @implements(np.count_nonzero)
 def count_nonzero(recording: Recording, a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    """``np.count_nonzero``: a number that does not change as long as no entry crosses 0."""
-    x = recording.traced(a)
-    return np.count_nonzero((x if x._view.dtype == np.bool_ else x != 0.0)._view, axis=axis, keepdims=keepdims)
-
-
-# ---- places, and order
-
-
-def _look_at_gaps(recording: Recording, ordered: TracedArray, axis: int) -> None:
-    """Adds the comparison of neighbours along an axis: where two are equal, their order is a kink."""
-    count = ordered.shape[axis]
-    if count > 1 and ordered._step() is not None:
-        _ = np.take(ordered, range(1, count), axis=axis) > np.take(ordered, range(count - 1), axis=axis)
-
-
-def _extreme(function: Any) -> Any:
-    def find(recording: Recording, a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
-        x = recording.as_numbers(recording.traced(a))
-        places = function(x._view, axis=axis, keepdims=bool(keepdims) if _given(keepdims) else False)
-        if x._step() is not None and x.size > 1:
-            flat = np.ravel(x) if axis is None else x
-            (along,) = axes_of(flat, 0 if axis is None else axis)
-            if flat.shape[along] > 1:
-                order = np.argsort(flat._view if function is np.argmin else -flat._view, axis=along, kind="stable")
-                _look_at_gaps(recording, take_along_axis(recording, flat, np.take(order, [1, 0], along), along), along)
-        if _given(out):
-            out[...] = places
-        return places
-
-    return find
-
-
-implements(np.argmax, np.nanargmax)(_extreme(np.argmax))
-implements(np.argmin, np.nanargmin)(_extreme(np.argmin))
-
-
-@implements(np.take_along_axis)
-def take_along_axis(recording: Recording, arr: Any, indices: Any, axis: int | None = -1) -> Any:
-    """``np.take_along_axis``."""
-    x = recording.traced(arr)
-    if axis is None:
-        x, axis = np.ravel(x), 0
-    index = np.take_along_axis(np.arange(x.size).reshape(x.shape), np.asarray(indices), axis)
-    return np.ravel(x)[index]
-
-
-@implements(np.argsort)
-def argsort(recording: Recording, a: Any, axis: Any = -1, kind: Any = None, **_: Any) -> Any:
-    """``np.argsort``."""
-    x = recording.as_numbers(recording.traced(a))
-    if axis is None:
-        x, axis = np.ravel(x), 0
-    order = np.argsort(x._view, axis=axis, kind=kind or "stable")
-    if x._step() is not None:
-        _look_at_gaps(recording, take_along_axis(recording, x, order, axis), axes_of(x, axis)[0])
-    return order
-
-
-@implements(np.sort, np.partition)
-def sort(recording: Recording, a: Any, *args: Any, axis: Any = -1, **_: Any) -> Any:
-    """``np.sort``; a partition is sorted throughout."""
-    x = recording.as_numbers(recording.traced(a))
-    if args and isinstance(args[0], Sequence):
-        args = args[1:]
-    if axis is None:
-        x, axis = np.ravel(x), 0
-    return take_along_axis(recording, x, argsort(recording, x, axis), axis)
-
-
-@implements(np.median, np.nanmedian)
-def median(recording: Recording, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, **_: Any) -> Any:
-    """``np.median``."""
-    x = recording.traced(a)
-    places = axes_of(x, axis)
-    kept = [k for k in range(x.ndim) if k not in places]
-    flat = np.transpose(x, [*kept, *places]).reshape([*(x.shape[k] for k in kept), -1])
-    ordered = sort(recording, flat)
-    count = ordered.shape[-1]
-    middle = (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) * 0.5
-    if _given(keepdims) and keepdims:
-        middle = middle.reshape([1 if k in places else n for k, n in enumerate(x.shape)])
-    return middle
-
-
-def _quantiles(function: Any, whole: float) -> Any:
-    def find(
-        recording: Recording, a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
-        method: str = "linear", keepdims: bool = False, **others: Any,
-    ) -> Any:  # fmt: skip
-        x = recording.traced(a)
-        if method != "linear" or has_traced(q) or keepdims or (axis is not None and np.ndim(axis)):
-            return recording.opaque(function, (a, q, axis), {"method": method, "keepdims": keepdims, **others})
-        flat = np.ravel(x) if axis is None else np.moveaxis(x, axis, -1)
-        ordered = sort(recording, flat)
-        place = np.asarray(q, np.float64) / whole * (ordered.shape[-1] - 1)
-        below = np.minimum(np.floor(place).astype(int), ordered.shape[-1] - 1)
-        above = np.minimum(below + 1, ordered.shape[-1] - 1)
-        low, high = ordered[..., below], ordered[..., above]
-        found = low + (high - low) * (place - below)
-        return found if not np.ndim(q) else np.moveaxis(found, -1, 0)
-
-    return find
-
-
-implements(np.quantile, np.nanquantile)(_quantiles(np.quantile, 1.0))
-implements(np.percentile, np.nanpercentile)(_quantiles(np.percentile, 100.0))
-
-
-@implements(np.searchsorted)
-def searchsorted(recording: Recording, a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
-    """``np.searchsorted``: places that do not change as long as no entry crosses another."""
-    edges, x = recording.traced(a), recording.traced(v)
-    _ = x.reshape((*x.shape, 1)) > edges
-    return np.searchsorted(edges._view, x._view, side, sorter)
-
-
-def _nonzero(function: Any) -> Any:
-    def find(recording: Recording, a: Any) -> Any:
-        x = recording.traced(a)
-        return function((x if x._view.dtype == np.bool_ else x != 0.0)._view)
-
-    return find
-
-
-for _function in (np.nonzero, np.flatnonzero, np.argwhere):
-    implements(_function)(_nonzero(_function))
-
-
-@implements(np.cov)
-def cov(
-    recording: Recording, m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None,
-    **weights: Any,
-) -> Any:  # fmt: skip
-    """``np.cov`` without weights."""
-    x = np.atleast_2d(recording.traced(m))
-    if y is not None or any(weight is not None for weight in weights.values()):
-        return recording.opaque(np.cov, (m, y, rowvar, bias, ddof), weights)
-    x = x if rowvar or x.shape[0] == 1 else x.T
-    centred = x - np.mean(x, axis=1, keepdims=True)
-    return np.squeeze(centred @ centred.T / (x.shape[1] - (ddof if ddof is not None else 0 if bias else 1)))
-
-
-@implements(np.corrcoef)
-def corrcoef(recording: Recording, x: Any, y: Any = None, rowvar: bool = True, **_: Any) -> Any:
-    """``np.corrcoef``."""
-    if y is not None:
-        return recording.opaque(np.corrcoef, (x, y, rowvar), {})
-    covariance = np.atleast_2d(cov(recording, x, rowvar=rowvar))
-    scale = np.sqrt(np.diagonal(covariance))
-    return np.squeeze(covariance / scale[:, np.newaxis] / scale)
+    """``np.count_nonzero``: the sum of a mask."""
+    mask = recording.mask(recording.traced(a))
+    if mask._step() is None:
+        return np.count_nonzero(mask._view, axis=axis, keepdims=keepdims)
+    return sum_of(recording, mask, axis, keepdims=keepdims)

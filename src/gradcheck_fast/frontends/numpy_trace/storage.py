@@ -11,7 +11,6 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +47,9 @@ class Recorder(Protocol):
 
     def set_item(self, array: Any, key: Any, value: Any) -> None:
         """Does ``array[key] = value``."""
+
+    def adopt(self, array: NDArray[Any]) -> Any:
+        """Returns a plain array as a traced view of the same memory."""
 
     def check_cast(self, into: NDArray[Any], value: Any) -> None:
         """Raises an error if numbers would be cut off when they are written into an array."""
@@ -89,7 +91,7 @@ class Storage:
         The step whose value it holds, in C order; None: constants.
     """
 
-    __slots__ = ("_address", "_parts", "array", "node", "origin", "pieces", "recorder", "starts", "total", "version")
+    __slots__ = ("_address", "_parts", "array", "is_foreign", "moved_to", "node", "origin", "pieces", "recorder", "starts", "total", "version")
 
     def __init__(self, recorder: Recorder, array: NDArray[Any], node: int | None) -> None:
         self.recorder, self.array, self.node = recorder, array, node
@@ -99,6 +101,9 @@ class Storage:
         self.starts: list[int] = []
         self.total = 0
         self.version = 0
+        #: Whether the memory is that of a plain array, of which no account is kept; `moved_to` keeps it from then on.
+        self.is_foreign = False
+        self.moved_to: Storage | None = None
         self._address = -1
         self._parts: dict[Any, int] = {}
 
@@ -117,8 +122,15 @@ class Storage:
 
     def _like(self, block: NDArray[np.int64], view: NDArray[Any]) -> NDArray[np.int64]:
         """Returns the view of a block of as many integers that lies as `view` does."""
+        if view is self.array:
+            return block.reshape(view.shape) if view.flags.c_contiguous else self._strided(block, view)
+        if not view.size:
+            return np.empty(view.shape, np.int64)
+        return self._strided(block, view)
+
+    def _strided(self, block: NDArray[np.int64], view: NDArray[Any]) -> NDArray[np.int64]:
         offset, strides = self.place(view)
-        return as_strided(block[offset:], view.shape, tuple(8 * stride for stride in strides))
+        return np.ndarray(view.shape, np.int64, block, 8 * offset, tuple(8 * stride for stride in strides))
 
     # ---- reading
 
@@ -127,6 +139,8 @@ class Storage:
         if self.origin is None:
             if self.node is None or view is self.array:
                 return self.node
+            if not view.size:
+                return None
             return self._part(self.node, view)
         return self.assembled(self._like(self.origin, view), view)
 
@@ -191,6 +205,8 @@ class Storage:
         The memory itself is written by the caller.
         """
         self.version += 1
+        if not view.size:
+            return
         whole = key is Ellipsis and view.size == self.array.size and view.flags.c_contiguous
         if whole and self.array.flags.c_contiguous and (node is None or shape == view.shape):
             self.node, self.origin, self.pieces, self.starts, self.total = node, None, [], [], 0

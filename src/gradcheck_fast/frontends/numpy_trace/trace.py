@@ -12,6 +12,7 @@ from gradcheck_fast.frontends.numpy_trace.calls import Calls
 from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
 from gradcheck_fast.frontends.numpy_trace.recording import Leak, Recording, Untraceable
 from gradcheck_fast.inputs.users_files import is_users_file
+from gradcheck_fast.losses.tree_function import Product
 from gradcheck_fast.program.program import Source
 from gradcheck_fast.program.steps.opaque import OPAQUE
 
@@ -39,6 +40,8 @@ class Traced(NamedTuple):
         Where plain numbers were made of values that depend on the parameters.
     draws : bool
         Whether random numbers were drawn.
+    rounding : float
+        To which part of their size the function rounds numbers where it does so most coarsely. The program does not.
     """
 
     program: Program
@@ -46,6 +49,7 @@ class Traced(NamedTuple):
     notes: dict[str, Source]
     leaks: list[Leak]
     draws: bool
+    rounding: float
 
 
 def record(function: Callable[[Any], Any], params: Packed) -> Traced:
@@ -65,10 +69,10 @@ def record(function: Callable[[Any], Any], params: Packed) -> Traced:
         What the function raises.
     """
     recording = Recording(is_users_file, KNOWN)
-    calls = Calls(recording)
+    calls = Calls(recording, function)
     try:
         arrays = [recording.parameter(array) for _, array in params.arrays(params.flat)]
-        found = calls.convert(function)(params.unpack.of(arrays))
+        found = _converted(function, calls)(params.unpack.of(arrays))
         value = _as_cost(recording, found)
     except Exception as error:
         if recording.failure is not None and error is not recording.failure:
@@ -76,9 +80,17 @@ def record(function: Callable[[Any], Any], params: Packed) -> Traced:
         raise
     finally:
         recording.is_open = False
+        calls.close()
     if recording.failure is not None:
         raise recording.failure
-    return Traced(recording.program, value, recording.notes, recording.leaks, recording.draws)
+    return Traced(recording.program, value, recording.notes, recording.leaks, recording.draws, recording.rounding)
+
+
+def _converted(function: Callable[[Any], Any], calls: Calls) -> Callable[[Any], Any]:
+    """Returns the version of a function whose calls are recorded; of a product, with that of the user's function."""
+    if isinstance(function, Product):
+        return function.with_function(calls.convert(function.users_function))
+    return calls.convert(function)
 
 
 def _as_cost(recording: Recording, found: Any) -> float:

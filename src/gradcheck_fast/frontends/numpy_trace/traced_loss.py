@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from math import isclose
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from gradcheck_fast.frontends.numpy_trace.verification import Verification, firs
 from gradcheck_fast.inputs.arrays import same_bits
 from gradcheck_fast.inputs.state import Frozen, State, arrays_like
 from gradcheck_fast.inputs.users_files import is_users_file
-from gradcheck_fast.losses.function_loss import FunctionLoss
+from gradcheck_fast.losses.function_loss import LAST_BITS, FunctionLoss
 from gradcheck_fast.losses.program_loss import ProgramLoss
-from gradcheck_fast.numerical.evaluate import PythonCosts, cost_beside, real_number
+from gradcheck_fast.numerical.evaluate import PythonCosts, real_number
+from gradcheck_fast.numerical.gradient import COARSE_JITTER, EPSILON, jitter
 from gradcheck_fast.program.program import Source
 
 if TYPE_CHECKING:
@@ -108,6 +110,10 @@ class TracedLoss(ProgramLoss):
             if number in found
         ]
 
+    def value(self) -> float:
+        """Returns the value of the function itself where it was traced; what it keeps is left as it was."""
+        return self._verification(self._params.flat).cost(self._params.flat)
+
     def disagreement(self, theta: NDArray[np.float64] | None = None) -> str:
         """Returns where the trace and the function part, at some parameters or beside them; "" if they do not.
 
@@ -129,7 +135,26 @@ class TracedLoss(ProgramLoss):
         said = self._verification(params.flat).of_entries(self._zeros(found.gradient))
         if said:
             return f"the trace is not used, for where its gradient is zero, {said}"
-        return found._replace(doubted=partial(self._second_look, params, runner, found))
+        coarse = partial(self._coarse_roundings, params.flat, runner, found.gradient)
+        if self._found.rounding > EPSILON:  # so does the user's gradient
+            found = found._replace(roundings=partial(self._own_roundings, found, coarse))
+        return found._replace(doubted=partial(self._second_look, params, runner, found), coarse_roundings=coarse)
+
+    def _own_roundings(self, found: Numerical, coarse: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Finds how much the gradient changes by the roundings of the function, in those of float64."""
+        size = np.abs(found.gradient)
+        for begin, count in zip(np.cumsum([0, *self.engine.sizes]), self.engine.sizes, strict=False):
+            part = size[begin : begin + count]
+            part[...] = np.maximum(part, np.sqrt(np.mean(np.square(part))) if count else 0.0)
+        return np.maximum(found.roundings(), np.maximum(coarse(), size) * (self._found.rounding / EPSILON))
+
+    def _coarse_roundings(
+        self, theta: NDArray[np.float64], runner: Runner, gradient: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Finds how much the gradient changes if the parameters are rounded to few digits."""
+        with self.engine.at(jitter(theta, COARSE_JITTER), runner.n_threads) as point:
+            change = np.abs(self._chained(point, runner.quietly()).gradient - gradient) / COARSE_JITTER
+        return np.where(np.isfinite(change), change, 0.0)
 
     def _second_look(
         self, params: Packed, runner: Runner, found: Numerical, errors: NDArray[np.float64]
@@ -148,7 +173,7 @@ class TracedLoss(ProgramLoss):
         else:
             plain = super().central_differences(params, method="direct", step=None, runner=runner, kinks=True)
             found, gradient = plain, plain.gradient
-            note = "the trace is not used, for differences of the function itself side with your gradient against it"
+            note = "the trace is not used, for differences of the function itself do not side with it against your gradient"
         finish = found.finish
         return found._replace(gradient=gradient, doubted=None, finish=lambda: (*finish(), note))
 
@@ -173,7 +198,7 @@ class TracedLoss(ProgramLoss):
             finally:
                 state.restore()
 
-        return Verification(cost, self.engine, theta)
+        return Verification(cost, self.engine, theta, self._found.rounding)
 
     def __str__(self) -> str:
         """A table by line: the line, its operations, and the shape of what comes out."""
@@ -205,22 +230,18 @@ def traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
         found.notes[RANDOM] = Source()
         function = Frozen(function, state)
     loss = TracedLoss(function, found, params)
+    first, second = loss.value(), loss.value()
+    if not isclose(first, second, rel_tol=LAST_BITS) and first == first:
+        raise Changing(f"two calls at the same parameters gave {first!r} and {second!r}")
     said = loss.disagreement()
     if not said:
         return loss
-    values = [_value(function, params) for _ in range(2)]
-    state.restore()
-    if values[0] != values[1]:
-        raise Changing(f"two calls at the same parameters gave {values[0]!r} and {values[1]!r}")
     theta = params.flat * (1.0 + 1e-3 * np.random.default_rng(0).standard_normal(params.flat.size))
     line = first_parting(function, params, found, theta)
     state.restore()
     noticed = "; ".join(f"{text} ({source})" for text, source in found.notes.items())
-    raise Disagreement(f"{line or noticed or 'the function does something that was not recorded'}; {said}")
+    raise Disagreement(f"{line or noticed or 'the trace is not confirmed'}; {said}")
 
-
-def _value(function: Callable[[Any], Any], params: Packed) -> float:
-    return cost_beside(PythonCosts(function, params).cost, params.flat)
 
 
 def _is_repeatable(function: Callable[[Any], Any], params: Packed, state: State) -> bool:
@@ -244,7 +265,8 @@ def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], param
     except Changing:  # which is said when it is differenced
         return loss
     except Unused:
-        read = arrays_like(function, [array for _, array in params.arrays(params.flat)])
+        users = getattr(function, "users_function", function)
+        read = arrays_like(users, [array for _, array in params.arrays(params.flat)])
         if read:
             loss.notes = (f"the loss did not change with its argument; it seems to read {read}",)
         return loss

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
-from gradcheck_fast.frontends.numpy_trace.reductions import logsumexp
+from gradcheck_fast.frontends.numpy_trace import special
+from gradcheck_fast.frontends.numpy_trace.special import logsumexp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,13 +30,22 @@ PRIMITIVE_OF = {
 } | {"true_divide": "divide", "float_power": "power", "fabs": "absolute", "fmax": "maximum", "fmin": "minimum",
      "expit": "sigmoid"}  # fmt: skip
 
+
+def _floor_divide(x: Any, y: Any) -> Any:
+    """Returns the floor of a quotient, as if that was not rounded before."""
+    found = np.floor(x / y)
+    off = np.floor_divide(x._view, y._view) - found._view
+    return found + off if (np.isfinite(off) & (off != 0.0)).any() else found
+
+
 #: What a ufunc of this name does, said by others.
 COMPOSITE: Mapping[str, Callable[..., Any]] = {
     "positive": lambda x: x.copy(),
     "conjugate": lambda x: x.copy(),
-    "remainder": lambda x, y: x - np.floor(x / y) * y,
+    "remainder": lambda x, y: x - _floor_divide(x, y) * y,
+    "divmod": lambda x, y: (_floor_divide(x, y), x - _floor_divide(x, y) * y),
     "fmod": lambda x, y: x - np.trunc(x / y) * y,
-    "floor_divide": lambda x, y: np.floor(x / y),
+    "floor_divide": lambda x, y: _floor_divide(x, y),
     "degrees": lambda x: x * (180.0 / math.pi),
     "rad2deg": lambda x: x * (180.0 / math.pi),
     "radians": lambda x: x * (math.pi / 180.0),
@@ -43,13 +53,12 @@ COMPOSITE: Mapping[str, Callable[..., Any]] = {
     "heaviside": lambda x, y: np.where(x == 0.0, y, (x > 0.0) * 1.0),
     "copysign": lambda x, y: np.where((y >= 0.0) == (x >= 0.0), x, -x),
     "logaddexp2": lambda x, y: np.logaddexp(x * math.log(2.0), y * math.log(2.0)) / math.log(2.0),
-    "logit": lambda x: np.log(x) - np.log1p(-x),
-    "log_expit": lambda x: -np.logaddexp(0.0, -x),
-    "softplus": lambda x: np.logaddexp(0.0, x),
-    "xlog1py": lambda x, y: np.where(x == 0.0, 0.0, x * np.log1p(y)),
-    "entr": lambda x: np.where(x > 0.0, -x * np.log(np.where(x > 0.0, x, 1.0)), np.where(x == 0.0, 0.0, -np.inf)),
-    "rel_entr": lambda x, y: x * (np.log(x) - np.log(y)),
-    "kl_div": lambda x, y: x * (np.log(x) - np.log(y)) - x + y,
+    "modf": lambda x: (x - np.trunc(x), np.trunc(x)),
+    "ldexp": lambda x, n: x * np.ldexp(1.0, n._view),
+    "vecdot": lambda x, y: np.sum(x * y, axis=-1),
+    "matvec": lambda x, y: np.squeeze(x @ y[..., np.newaxis], axis=-1),
+    "vecmat": lambda x, y: np.squeeze(x[..., np.newaxis, :] @ y, axis=-2),
+    **special.COMPOSITE,
 }
 #: Ufuncs of truth values, by their name, as the same function of numbers 0 and 1.
 _LOGICAL: Mapping[str, Callable[..., Any]] = {
@@ -78,6 +87,8 @@ _ACCUMULATIONS = {"add": np.cumsum, "multiply": np.cumprod}
 
 def apply(recording: Recording, ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Does what a method of a ufunc does with inputs of which at least one, or the output, is traced."""
+    if not kwargs and method == "__call__":
+        return call(recording, ufunc, inputs)
     out, where = kwargs.pop("out", None), kwargs.pop("where", True)
     kwargs.pop("casting", None), kwargs.pop("order", None), kwargs.pop("subok", None)
     dtype = kwargs.pop("dtype", None)
@@ -86,23 +97,33 @@ def apply(recording: Recording, ufunc: Any, method: str, inputs: Sequence[Any], 
     if method == "__call__":
         result = call(recording, ufunc, inputs)
     elif method == "reduce":
-        result = _reduce(recording, ufunc, inputs[0], where=where, **kwargs)
+        result = _reduce(recording, ufunc, *inputs, where=where, **kwargs)
         where = True
     elif method == "accumulate":
         result = _accumulate(recording, ufunc, *inputs, **kwargs)
+    elif method == "reduceat":
+        result = _reduceat(ufunc, *inputs, **kwargs)
     elif method == "outer":
         first, second = (recording.traced(x) for x in inputs)
         result = ufunc(first.reshape(first.shape + (1,) * second.ndim), second)
     else:
         result = recording.opaque(getattr(ufunc, method), inputs, kwargs)
+    if isinstance(result, tuple):
+        outs = out if isinstance(out, tuple) else (out,) * len(result)
+        return tuple(_finish(recording, *pair, where, dtype) for pair in zip(result, outs, strict=True))
+    return _finish(recording, result, out[0] if isinstance(out, tuple) else out, where, dtype)
+
+
+def _finish(recording: Recording, result: Any, out: Any, where: Any, dtype: Any) -> Any:
     if dtype is not None and isinstance(result, TracedArray):
         result = result.astype(dtype)
     if out is None:
         return result if where is True else np.where(where, result, np.zeros(np.shape(result)))
-    (target,) = out if isinstance(out, tuple) else (out,)
-    if type(target) is not TracedArray:
-        target = recording.adopt(target)
-    target._assign(..., result if where is True else np.where(where, result, target.copy()))
+    target = out if type(out) is TracedArray else recording.adopt(out)
+    if where is not True:
+        result = np.where(where, result, target.copy())
+    np.broadcast_to(result._view if type(result) is TracedArray else result, target.shape)  # or raises an error
+    target._assign(..., result)
     return target
 
 
@@ -149,13 +170,34 @@ def _logical(recording: Recording, ufunc: Any, x: Sequence[TracedArray]) -> Any:
     return TracedArray(recording, value.astype(bool), numbers._step())
 
 
-def _reduce(recording: Recording, ufunc: Any, x: Any, axis: Any = 0, keepdims: bool = False, **kwargs: Any) -> Any:
-    name = ufunc.__name__
+def _reduce(
+    recording: Recording, ufunc: Any, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None,
+    keepdims: bool = False, initial: Any = None, where: Any = True,
+) -> Any:  # fmt: skip
+    name, x = ufunc.__name__, recording.traced(array)
+    more = {} if initial is None or initial is np._NoValue else {"initial": initial}  # type: ignore[attr-defined]
     if name in _REDUCTIONS:
-        return _REDUCTIONS[name](recording.traced(x), axis=axis, keepdims=keepdims, **kwargs)  # type: ignore[operator]
+        if where is not True:
+            more["where"] = where
+        return _REDUCTIONS[name](x, axis=axis, keepdims=keepdims, **more)  # type: ignore[operator]
+    if where is not True or more or not isinstance(axis, (int, np.integer)):
+        return recording.opaque(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims, "where": where, **more})
     if name == "logaddexp":
         return logsumexp(recording, x, axis=axis, keepdims=keepdims)
-    return recording.opaque(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims})
+    parts = np.moveaxis(x, axis, 0)  # type: ignore[call-overload]
+    result = parts[0]
+    for part in parts[1:]:
+        result = ufunc(result, part)
+    return np.expand_dims(result, axis) if keepdims else result
+
+
+def _reduceat(ufunc: Any, x: Any, indices: Any, axis: int = 0) -> Any:
+    parts, begins = np.moveaxis(x, axis, 0), np.asarray(indices).tolist()
+    found = [
+        ufunc.reduce(parts[begin:end], axis=0) if end is None or begin < end else parts[begin]
+        for begin, end in zip(begins, [*begins[1:], None], strict=True)
+    ]
+    return np.moveaxis(np.stack(found), 0, axis)
 
 
 def _accumulate(recording: Recording, ufunc: Any, x: Any, axis: int = 0, **kwargs: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, record
 from gradcheck_fast.numerical.evaluate import cost_beside
-from gradcheck_fast.numerical.gradient import EPSILON, jitter
+from gradcheck_fast.numerical.gradient import COARSE_JITTER, EPSILON, JITTER, jitter
 from gradcheck_fast.program.steps.leaves import PARAMETER
 
 if TYPE_CHECKING:
@@ -20,19 +20,24 @@ if TYPE_CHECKING:
     from gradcheck_fast.engine.rules import RulesEngine
     from gradcheck_fast.inputs.trees import Packed
 
-#: The parameters are moved by these sizes, in root mean squares of each array; if the trace does not hold there, also in
-#: sizes of each entry. If the largest crosses a branch, the trace holds only in between.
+#: The parameters are moved by these sizes, in root mean squares of each array; if the trace does not hold there, also
+#: in sizes of each entry. If the largest crosses a branch, the trace holds only in between.
 SIZES = (2.0**-16, 2.0**-26)
+#: The same for a function that rounds to fewer digits than those of float64, such as one that fills arrays of float32.
+COARSE_SIZES = (2.0**-6, 2.0**-10)
 #: The steps with which the function is asked which of two gradients is right; larger ones show smaller errors.
-LOOKS = (2.0**-8, 2.0**-14, 2.0**-20)
+LOOKS = (2.0**-2, 2.0**-8, 2.0**-14, 2.0**-20)
 #: An error shows if it changes the cost by this many times what may be rounding.
 FEWEST_NOISES = 2.0
 #: A gradient explains a change of the cost if it gives it to this part of the error that it is said to have.
 EXPLAINED = 0.1
 #: Along this many random directions, along the first of them to both sides.
 DIRECTIONS = 2
+SIDES = np.array([1.0, -1.0])
 #: The costs may have this many roundings.
 ROUNDINGS = 256.0
+#: And so many where it rounds to fewer digits, for then nothing smaller would show.
+COARSE_ROUNDINGS = 16.0
 #: How many times what some roundings of the parameters change in the cost it may be off.
 CONDITION = 16.0
 
@@ -48,12 +53,15 @@ class Verification:
         Of the program that was traced.
     theta : ndarray of float64, shape (size,)
         The parameters.
+    rounding : float
+        To which part of their size the function rounds numbers.
     """
 
     def __init__(
-        self, cost: Callable[[NDArray[np.float64]], float], engine: RulesEngine, theta: NDArray[np.float64]
-    ) -> None:
-        self._cost, self._engine, self._theta = cost, engine, theta
+        self, cost: Callable[[NDArray[np.float64]], float], engine: RulesEngine, theta: NDArray[np.float64],
+        rounding: float = EPSILON,
+    ) -> None:  # fmt: skip
+        self.cost, self._engine, self._theta, self._rounding = cost, engine, theta, rounding
 
     def disagreement(self, alone: NDArray[np.bool_]) -> str:
         """Returns where the trace and the function part; an empty string if they do not.
@@ -63,7 +71,7 @@ class Verification:
         alone : ndarray of bool, shape (size,)
             Entries that are moved once more by themselves, so that nothing hides what they do.
         """
-        base = self._cost(self._theta)
+        base = self.cost(self._theta)
         value = self._other_cost(self._theta, base)
         if value is not None:
             return f"its value is {value!r} where the function's is {base!r}"
@@ -76,7 +84,7 @@ class Verification:
         if not alone.any():
             return ""
         direction = np.random.default_rng(1).standard_normal(self._theta.size)
-        return self._first_of([np.where(alone, direction, 0.0)], self._cost(self._theta) if base is None else base)
+        return self._first_of([np.where(alone, direction, 0.0)], self.cost(self._theta) if base is None else base)
 
     def sides_with_trace(self, gradient: NDArray[np.float64], errors: NDArray[np.float64]) -> bool | None:
         """Tells whether the function itself says that a gradient which differs from the trace's by `errors` is wrong.
@@ -94,28 +102,31 @@ class Verification:
         largest = np.abs(errors).max()
         norm = float(np.linalg.norm(errors / largest))
         direction, norm = errors / largest / norm, float(largest * norm)
-        moving, seen = direction != 0.0, False
+        moving, seen, base = direction != 0.0, False, self.cost(self._theta)
         slope = float(gradient[moving] @ direction[moving])
         for sizes in (self._sizes(), self._own_sizes()):
             with np.errstate(over="ignore"):
                 farthest = float((sizes[moving] / np.abs(direction[moving])).min())
             for size in LOOKS:
                 h = size * farthest
-                right, left = (cost_beside(self._cost, self._theta + sign * h * direction) for sign in (1.0, -1.0))
-                if not FEWEST_NOISES * self._allowed(right, left) <= h * norm:
+                costs = np.array([cost_beside(self.cost, self._theta + sign * h * direction) for sign in SIDES])
+                defined = np.isfinite(costs)  # if it is defined to one side only, that has to do
+                largest = np.abs(costs[defined]).max(initial=0.0)
+                if not defined.any() or not FEWEST_NOISES * self._allowed(largest, base) <= h * norm:
                     continue
                 seen = True
                 with self._engine.at(self._theta, 1) as point:
-                    plus, minus = point.along(direction, (h, -h)).tolist()
-                change = 0.5 * (right - left)
+                    traced = point.along(direction, (h, -h))
+                change, own = (float(np.mean((of * SIDES)[defined])) for of in (costs - base, traced))
                 is_explained = abs(change - h * (slope + norm)) <= EXPLAINED * h * norm
-                if abs(change - 0.5 * (plus - minus)) <= 0.5 * h * norm and not is_explained:
+                if abs(change - own) <= 0.5 * h * norm and not is_explained:
                     return True
         return False if seen else None
 
     def _first_of(self, directions: Sequence[NDArray[np.float64]], base: float) -> str:
-        moves = [size * sizes for sizes in (self._sizes(), self._own_sizes()) for size in SIZES]
-        signs = (1.0, -1.0)  # to both sides along the first direction
+        steps = SIZES if self._rounding == EPSILON else COARSE_SIZES
+        moves = [size * sizes for sizes in (self._sizes(), self._own_sizes()) for size in steps]
+        signs: tuple[float, ...] = (1.0, -1.0)  # to both sides along the first direction
         for direction in directions:
             said = ""
             for move in moves:
@@ -146,7 +157,7 @@ class Verification:
         """Compares the costs of the function and of its trace where the parameters are moved."""
         moved = self._theta + move
         try:
-            found = self._cost(moved)
+            found = self.cost(moved)
         except Exception as error:
             return f"beside the parameters {type(error).__name__} is raised: {str(error).partition(chr(10))[0]}"
         traced = self._other_cost(moved, found)
@@ -162,12 +173,12 @@ class Verification:
         off, allowed = abs(traced - cost), self._allowed(cost, cost)
         if off <= allowed or (np.isnan(traced) and np.isnan(cost)):
             return None
-        beside = cost_beside(self._cost, jitter(theta))
+        beside = cost_beside(self.cost, jitter(theta, JITTER if self._rounding == EPSILON else COARSE_JITTER))
         return None if off <= allowed + CONDITION * abs(beside - cost) else traced
 
-    @staticmethod
-    def _allowed(found: float, base: float) -> float:
-        return ROUNDINGS * EPSILON * max(abs(found), abs(base), 1e-300)
+    def _allowed(self, found: float, base: float) -> float:
+        roundings = ROUNDINGS if self._rounding == EPSILON else COARSE_ROUNDINGS
+        return roundings * self._rounding * max(abs(found), abs(base), 1e-300)
 
 
 def first_parting(function: Callable[[Any], Any], params: Packed, traced: Traced, theta: NDArray[np.float64]) -> str:

@@ -26,6 +26,7 @@ from gradcheck_fast.program.primitive import (
     slopes,
     smooth_spread,
     sum_to_shape,
+    without_warnings,
 )
 from gradcheck_fast.program.steps.functions import reciprocal_difference, two_sum
 
@@ -99,16 +100,7 @@ def binary(
         The estimated number of operations for one entry.
     """
 
-    def of_value(x: Sequence[Reals]) -> Reals:
-        with np.errstate(all="ignore"):
-            return np.asarray(value(*x))
-
-    change = rule(difference)
-
-    def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
-        with np.errstate(all="ignore"):
-            return change(x, d)
-
+    of_all = rule(difference)
     of_kinks = no_kinks if kinks is None else lambda x: np.asarray(kinks(*x))[np.newaxis]
     if spread is None:
         spread = (
@@ -117,9 +109,9 @@ def binary(
             else partial(entrywise_spread, of_all, of_kinks)
         )
     return Primitive(
-        name, written, broadcast_shape(2), of_value, of_all,
-        back or partial(entrywise_slope, of_all, distance=distance), same_entry, of_kinks, spread,
-        lambda shapes: work * size(shapes),
+        name, written, broadcast_shape(2), without_warnings(lambda x: np.asarray(value(*x))), without_warnings(of_all),
+        without_warnings(back or partial(entrywise_slope, of_all, distance=distance)), same_entry, of_kinks,
+        without_warnings(spread), lambda shapes: work * size(shapes),
     )  # fmt: skip
 
 
@@ -164,10 +156,9 @@ def _divide_difference(a: Reals, b: Reals, da: Reals | None, db: Reals | None) -
 def _divide_back(x: Sequence[Reals], k: int, up: Reals) -> Reals:
     """Multiplies by 1/b, or by a and the slope of 1/b, which is found in the shape of b."""
     a, b = x
-    with np.errstate(all="ignore"):
-        if k == 0:
-            return sum_to_shape(np.asarray(up / b), a.shape)
-        return np.asarray(sum_to_shape(np.asarray(up * a), b.shape) * slopes(_reciprocal, [b], 0, _from_zero))
+    if k == 0:
+        return sum_to_shape(np.asarray(up / b), a.shape)
+    return np.asarray(sum_to_shape(np.asarray(up * a), b.shape) * slopes(_reciprocal, [b], 0, _from_zero))
 
 
 def _divide_spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float) -> Reals:

@@ -17,6 +17,7 @@ from gradcheck_fast.program.primitive import (
     linear_spread,
     same_entry,
     sum_to_shape,
+    without_warnings,
 )
 from gradcheck_fast.program.steps.arithmetic import as_output, binary, gap_of, no_kinks, size
 from gradcheck_fast.program.steps.functions import FEW, three_sum, two_sum
@@ -54,9 +55,8 @@ def _back(sign: float) -> Callable[[Sequence[Reals], int, Reals], Reals]:
     """
 
     def back(x: Sequence[Reals], k: int, up: Reals) -> Reals:
-        with np.errstate(all="ignore"):
-            gap = (x[k] - x[1 - k]) * (sign / (2.0 * SLOPE_STEP))
-            return sum_to_shape(up * np.minimum(np.maximum(gap + 0.5, 0.0), 1.0), x[k].shape)
+        gap = (x[k] - x[1 - k]) * (sign / (2.0 * SLOPE_STEP))
+        return sum_to_shape(up * np.minimum(np.maximum(gap + 0.5, 0.0), 1.0), x[k].shape)
 
     return back
 
@@ -101,9 +101,8 @@ def _select_difference(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
     change = np.where(first, da, db)
     if d[0] is not None:
         now = mask + d[0] != 0.0
-        with np.errstate(all="ignore"):
-            gap, low = two_sum(a, -b)
-            entered, left = three_sum(gap, low, da), three_sum(-gap, -low, db)
+        gap, low = two_sum(a, -b)
+        entered, left = three_sum(gap, low, da), three_sum(-gap, -low, db)
         change = np.where(now == first, change, np.where(now, entered, left))
     return as_output(change, x)
 
@@ -118,7 +117,7 @@ def _select_back(x: Sequence[Reals], k: int, up: Reals) -> Reals:
 #: The choice: the second input where the first is not 0, and the third elsewhere.
 SELECT = Primitive(
     "select", "({1} where {0} else {2})", broadcast_shape(3), lambda x: np.where(x[0] != 0.0, x[1], x[2]),
-    _select_difference, _select_back, same_entry, no_kinks, linear_spread(_select_back), size,
+    without_warnings(_select_difference), _select_back, same_entry, no_kinks, linear_spread(_select_back), size,
 )  # fmt: skip
 
 PRIMITIVES = (

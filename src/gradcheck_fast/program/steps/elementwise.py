@@ -17,7 +17,7 @@ import numpy as np
 from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.program.primitive import (
     Primitive,
-    changes,
+    change_of,
     entrywise_slope,
     entrywise_spread,
     one_shape,
@@ -63,7 +63,7 @@ def unary(name: str, value: Callable[[Reals], Reals], difference: Callable[[Real
     jumps = np.array(_kernels.ELEMENTWISE[name].kinks)
 
     def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
-        return difference(x[0], changes(x, d)[0])
+        return difference(x[0], change_of(x, d))
 
     def kinks(x: Sequence[Reals]) -> Reals:
         margins: Reals = x[0] - jumps.reshape(-1, *(1,) * np.ndim(x[0]))

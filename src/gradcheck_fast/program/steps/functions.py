@@ -16,7 +16,7 @@ import numpy as np
 from gradcheck_fast.program.primitive import (
     SLOPE_STEP,
     Primitive,
-    changes,
+    change_of,
     entrywise_slope,
     entrywise_spread,
     linear_spread,
@@ -24,6 +24,7 @@ from gradcheck_fast.program.primitive import (
     same_entry,
     smooth,
     smooth_spread,
+    without_warnings,
 )
 from gradcheck_fast.program.steps.elementwise import WORK
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 FEW = 3.0
 #: From this d on, e^(z + d) - e^z is subtracted as it stands; e^d might overflow.
 LARGE_EXPONENT = 30.0
-#: At 0 the slopes of powers, which are 0, are found with so much smaller steps than elsewhere.
+#: The slopes of whole powers may be found with any step. One so much smaller than others suits them at 0, too.
 AT_ZERO = 2.0**-200
 _LOG_2 = math.log(2.0)
 
@@ -87,8 +88,7 @@ def function(
     """
 
     def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
-        with np.errstate(all="ignore"):
-            return np.asarray(difference(x[0], changes(x, d)[0]))
+        return np.asarray(difference(x[0], change_of(x, d)))
 
     far = None if distance is None else lambda x, k: distance(x[0])
     spread = (
@@ -97,20 +97,15 @@ def function(
         else partial(entrywise_spread, of_all, margins(kinks))
     )
     return Primitive(
-        name, f"{name}({{0}})", one_shape(1), without_warnings(value), of_all,
-        back or partial(entrywise_slope, of_all, distance=far), same_entry, margins(kinks) if kinks else smooth,
-        spread, work_of(work),
+        name, f"{name}({{0}})", one_shape(1), of_value(value), without_warnings(of_all),
+        without_warnings(back or partial(entrywise_slope, of_all, distance=far)), same_entry,
+        margins(kinks) if kinks else smooth, without_warnings(spread), work_of(work),
     )  # fmt: skip
 
 
-def without_warnings(value: Function) -> Callable[[Sequence[Reals]], Reals]:
-    """Returns the rule `value`. A pass that leaves the domain warns when the user runs it, and not once more here."""
-
-    def of_all(x: Sequence[Reals]) -> Reals:
-        with np.errstate(all="ignore"):
-            return np.asarray(value(x[0]))
-
-    return of_all
+def of_value(value: Function) -> Callable[[Sequence[Reals]], Reals]:
+    """Returns the rule `value` of a function of one number."""
+    return without_warnings(lambda x: np.asarray(value(x[0])))
 
 
 def margins(kinks: Function) -> Callable[[Sequence[Reals]], Reals]:
@@ -306,22 +301,19 @@ def _negative_back(x: Sequence[Reals], k: int, up: Reals) -> Reals:
 
 def _absolute_back(x: Sequence[Reals], k: int, up: Reals) -> Reals:
     """Multiplies by the central difference (|z + h| - |z - h|) / 2h, which is z / h, but no more than 1 in size."""
-    with np.errstate(over="ignore"):
-        return np.asarray(up * np.minimum(np.maximum(x[0] / SLOPE_STEP, -1.0), 1.0))
+    return np.asarray(up * np.minimum(np.maximum(x[0] / SLOPE_STEP, -1.0), 1.0))
 
 
 NEGATIVE = Primitive(
     "negative", "-{0}", one_shape(1), lambda x: np.asarray(np.negative(x[0])),
-    lambda x, d: np.asarray(np.negative(changes(x, d)[0])), _negative_back, same_entry, smooth,
+    lambda x, d: np.asarray(np.negative(change_of(x, d))), _negative_back, same_entry, smooth,
     linear_spread(_negative_back), work_of(1.0),
 )  # fmt: skip
 
 PRIMITIVES = (
     NEGATIVE,
     function("absolute", np.abs, absolute_difference, back=_absolute_back, kinks=lambda z: z, work=FEW),
-    function(
-        "square", np.square, square_difference, distance=lambda z: np.where(z == 0.0, AT_ZERO, np.abs(z)), work=FEW
-    ),
+    function("square", np.square, square_difference, distance=lambda z: np.asarray(AT_ZERO), work=FEW),
     function("reciprocal", np.reciprocal, reciprocal_difference, distance=np.abs, work=FEW),
     function("sqrt", np.sqrt, sqrt_difference, distance=np.abs),
     function("cbrt", np.cbrt, cbrt_difference, distance=np.abs),

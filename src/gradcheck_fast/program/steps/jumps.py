@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import Primitive, changes, one_shape, same_entry
-from gradcheck_fast.program.steps.functions import FEW, margins, two_sum, without_warnings, work_of
+from gradcheck_fast.program.primitive import Primitive, change_of, one_shape, same_entry, without_warnings
+from gradcheck_fast.program.steps.functions import FEW, margins, of_value, two_sum, work_of
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Reals
@@ -27,12 +27,11 @@ def steps(name: str, value: Function, difference: Rule, kinks: Function) -> Prim
     """
 
     def of_all(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
-        with np.errstate(invalid="ignore"):  # infinities have no rounding error
-            return np.asarray(difference(x[0], changes(x, d)[0]))
+        return np.asarray(difference(x[0], change_of(x, d)))
 
     return Primitive(
-        name, f"{name}({{0}})", one_shape(1), without_warnings(value), of_all, nothing_back, same_entry,
-        margins(kinks), nothing_back, work_of(FEW),
+        name, f"{name}({{0}})", one_shape(1), of_value(value), without_warnings(of_all), nothing_back,
+        same_entry, margins(kinks), nothing_back, work_of(FEW),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import Primitive, Shape, changes, require_inputs, smooth, sum_to_shape
+from gradcheck_fast.program.primitive import Primitive, Shape, change_of, require_inputs, smooth, sum_to_shape
 from gradcheck_fast.program.steps.product import transposed
 from gradcheck_fast.program.steps.reduction import others
 
@@ -51,7 +51,7 @@ def _of_one(name: str, written: str, scalar: bool, value: Callable[[Reals], Any]
 
     return Primitive(
         name, written, shape, lambda x: np.asarray(value(x[0])),
-        lambda x, d: np.asarray(difference(x[0], changes(x, d)[0])), lambda x, k, up: back(x[0], up),
+        lambda x, d: np.asarray(difference(x[0], change_of(x, d))), lambda x, k, up: back(x[0], up),
         lambda masks: reach(masks[0]), smooth, lambda x, k, up, half, h: bound(x[0], half),
         lambda shapes: 4.0 * math.prod(shapes[0]) * shapes[0][-1],
     )  # fmt: skip

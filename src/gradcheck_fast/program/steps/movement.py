@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import Primitive, Shape, changes, linear_spread, require_inputs, smooth
+from gradcheck_fast.program.primitive import Primitive, Shape, change_of, linear_spread, require_inputs, smooth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ def _slice_value(x: Sequence[Reals], *, ranges: Ranges) -> Reals:
 
 
 def _slice_difference(x: Sequence[Reals], d: Sequence[Reals | None], *, ranges: Ranges) -> Reals:
-    return changes(x, d)[0][_cut(ranges)]
+    return change_of(x, d)[_cut(ranges)]
 
 
 def _slice_back(x: Sequence[Reals], k: int, up: Reals, *, ranges: Ranges) -> Reals:
@@ -86,7 +86,7 @@ def _reshape_back(x: Sequence[Reals], k: int, up: Reals, *, shape: Shape) -> Rea
 #: The same numbers, in C order, in another shape. Its attribute is shape.
 RESHAPE = Primitive(
     "reshape", "{0}.reshape(...)", _reshape_shape, lambda x, *, shape: x[0].reshape(shape),
-    lambda x, d, *, shape: changes(x, d)[0].reshape(shape), _reshape_back,
+    lambda x, d, *, shape: change_of(x, d).reshape(shape), _reshape_back,
     lambda masks, *, shape: masks[0].reshape(shape), smooth, linear_spread(_reshape_back), _no_work,
 )  # fmt: skip
 
@@ -120,7 +120,7 @@ def _strided_value(x: Sequence[Reals], *, offset: int, strides: tuple[int, ...],
 def _strided_difference(
     x: Sequence[Reals], d: Sequence[Reals | None], *, offset: int, strides: tuple[int, ...], shape: Shape
 ) -> Reals:
-    return np.asarray(_view(changes(x, d)[0], offset, strides, shape), order="C")
+    return np.asarray(_view(change_of(x, d), offset, strides, shape), order="C")
 
 
 def _strided_back(
@@ -134,6 +134,10 @@ def _strided_back(
     if 0 in shape:
         return np.zeros_like(x[0])
     still, others, kept = _axes_of(strides, shape)
+    if up.size == x[0].size and not still and not others:  # each entry was read once
+        back = np.empty(up.size)
+        _view(back, offset, strides, shape)[...] = up
+        return back.reshape(x[0].shape)
     up = up.transpose(*still, *others, *kept)
     if still:
         up = up.sum(axis=tuple(range(len(still))))
@@ -267,7 +271,7 @@ def _scatter_value(x: Sequence[Reals], *, index: Index, shape: Shape) -> Reals:
 
 
 def _scatter_difference(x: Sequence[Reals], d: Sequence[Reals | None], *, index: Index, shape: Shape) -> Reals:
-    return _scatter_value(changes(x, d), index=index, shape=shape)
+    return _scatter_value([change_of(x, d)], index=index, shape=shape)
 
 
 def _scatter_back(x: Sequence[Reals], k: int, up: Reals, *, index: Index, shape: Shape) -> Reals:

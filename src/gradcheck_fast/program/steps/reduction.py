@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from gradcheck_fast.program.primitive import (
     SLOPE_STEP,
     Primitive,
     Shape,
-    changes,
+    change_of,
     linear_spread,
     require_inputs,
     smooth,
     spread_of_slopes,
+    without_warnings,
 )
 from gradcheck_fast.program.steps.elementwise import WORK
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
 
 Axes = tuple[int, ...]
+#: Along axes of no more entries than SHORT, arrays of at least MANY are added up part by part.
+SHORT, MANY = 8, 4096
 
 
 # ---- axes
@@ -108,7 +112,7 @@ def _along(
         return np.asarray(value(x[0], axis=axis, keepdims=keepdims))
 
     def difference_of(x: Sequence[Reals], d: Sequence[Reals | None], *, axis: Axes, keepdims: bool) -> Reals:
-        found = difference(_last(x[0], axis), _last(changes(x, d)[0], axis))
+        found = difference(_last(x[0], axis), _last(change_of(x, d), axis))
         return np.asarray(found).reshape(_shape([x[0].shape], axis=axis, keepdims=keepdims))
 
     def back(x: Sequence[Reals], k: int, up: Reals, *, axis: Axes, keepdims: bool) -> Reals:
@@ -121,7 +125,8 @@ def _along(
         return np.asarray(np.abs(back(x, k, half, axis=axis, keepdims=keepdims)))
 
     return Primitive(
-        name, f"{name}({{0}})", shape, value_of, difference_of, back, _reach, kinks, spread or smooth_spread,
+        name, f"{name}({{0}})", shape, *map(without_warnings, (value_of, difference_of, back)), _reach,
+        without_warnings(kinks), without_warnings(spread or smooth_spread),
         lambda shapes, **attributes: work * math.prod(shapes[0]),
     )  # fmt: skip
 
@@ -129,8 +134,17 @@ def _along(
 # ---- sums
 
 
+def total(x: Reals, axis: Axes, keepdims: bool) -> Reals:
+    """Returns the sum along some axes. Where they are short, parts of the array are added up, not entry by entry."""
+    if x.size < MANY or not axis or max(x.shape[k] for k in axis) > SHORT or not all(x.shape[k] for k in axis):
+        return np.asarray(x.sum(axis=axis, keepdims=keepdims))
+    for k in sorted(axis, reverse=True):
+        x = reduce(np.add, np.moveaxis(x, k, 0))
+    return np.asarray(np.expand_dims(x, axis) if keepdims else x)
+
+
 def _sum_difference(x: Sequence[Reals], d: Sequence[Reals | None], *, axis: Axes, keepdims: bool) -> Reals:
-    return np.asarray(changes(x, d)[0].sum(axis=axis, keepdims=keepdims))
+    return total(change_of(x, d), axis, keepdims)
 
 
 def _sum_back(x: Sequence[Reals], k: int, up: Reals, *, axis: Axes, keepdims: bool) -> Reals:
@@ -141,8 +155,8 @@ def _sum_back(x: Sequence[Reals], k: int, up: Reals, *, axis: Axes, keepdims: bo
 
 #: The sum along some axes.
 SUM = Primitive(
-    "sum", "sum({0})", _shape, lambda x, *, axis, keepdims: np.asarray(x[0].sum(axis=axis, keepdims=keepdims)),
-    _sum_difference, _sum_back, _reach, smooth, linear_spread(_sum_back), _work,
+    "sum", "sum({0})", _shape, lambda x, *, axis, keepdims: total(x[0], axis, keepdims), _sum_difference, _sum_back,
+    _reach, smooth, linear_spread(_sum_back), _work,
 )  # fmt: skip
 
 
@@ -158,7 +172,7 @@ def _running_reach(masks: Sequence[Mask], *, axis: int) -> Mask:
 
 
 def _cumsum_difference(x: Sequence[Reals], d: Sequence[Reals | None], *, axis: int) -> Reals:
-    return np.cumsum(changes(x, d)[0], axis=axis)
+    return np.cumsum(change_of(x, d), axis=axis)
 
 
 def _cumsum_back(x: Sequence[Reals], k: int, up: Reals, *, axis: int) -> Reals:
@@ -175,14 +189,19 @@ CUMSUM = Primitive(
 # ---- extremes
 
 
+def _winners(rows: Reals, top: Reals, distance: float) -> Mask | None:
+    """Marks the largest entry of each row, if in no row another one may be within a distance of it; else None."""
+    near: Mask = rows >= top - 4.0 * distance  # this may be rounded
+    return near if np.count_nonzero(near) == top.size and not np.isnan(top).any() else None
+
+
 def _over_others(rows: Reals) -> Reals:
     """Returns the largest of all other entries of the row minus each entry; -inf if there is no other."""
     top = rows.max(axis=-1, keepdims=True)
     wins = rows == top
     second = np.where(wins, -np.inf, rows).max(axis=-1, keepdims=True)
     second = np.where(wins.sum(axis=-1, keepdims=True) > 1, top, second)
-    with np.errstate(invalid="ignore"):  # -inf minus itself
-        return np.asarray(np.where(wins, second, top) - rows)
+    return np.asarray(np.where(wins, second, top) - rows)
 
 
 def _max_difference(rows: Reals, d: Reals) -> Reals:
@@ -192,10 +211,12 @@ def _max_difference(rows: Reals, d: Reals) -> Reals:
     the winner or overtakes it loses no digits either (Knuth, The Art of Computer Programming, 4.2.2, theorem B).
     """
     top = rows.max(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # infinity minus itself
-        gap = top - rows
-        part = gap - top
-        lost = (top - (gap - part)) - (rows + part)
+    wins = _winners(rows, top, float(np.ptp(d)))
+    if wins is not None:
+        return d[wins].reshape(top.shape)
+    gap = top - rows
+    part = gap - top
+    lost = (top - (gap - part)) - (rows + part)
     found: Reals = ((d - gap) - np.where(np.isfinite(gap), lost, 0.0)).max(axis=-1)
     return found
 
@@ -205,6 +226,9 @@ def _max_slopes(rows: Reals) -> Reals:
 
     That is 1 for the winner and 0 for the others, and 1/2 each for winners that tie.
     """
+    wins = _winners(rows, rows.max(axis=-1, keepdims=True), SLOPE_STEP)
+    if wins is not None:
+        return wins.astype(np.float64)
     return 0.5 - 0.5 * np.clip(_over_others(rows) / SLOPE_STEP, -1.0, 1.0)
 
 
@@ -283,7 +307,7 @@ PROD = _along("prod", np.prod, _product_difference, others, shape=_shape)
 
 
 def _cumprod_difference(x: Sequence[Reals], d: Sequence[Reals | None], *, axis: int) -> Reals:
-    old, change = (np.moveaxis(array, axis, -1) for array in (x[0], changes(x, d)[0]))
+    old, change = (np.moveaxis(array, axis, -1) for array in (x[0], change_of(x, d)))
     return np.ascontiguousarray(np.moveaxis(_running_products(old, old + change, change), -1, axis))
 
 
@@ -317,8 +341,7 @@ def logsumexp(x: Reals, axis: Axes, keepdims: bool) -> Reals:
     """Returns the logarithm of the sum of e^x, without overflow."""
     top = x.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):  # the logarithm of 0 is -inf
-        found = top + np.log(np.exp(x - top).sum(axis=axis, keepdims=True))
+    found = top + np.log(np.exp(x - top).sum(axis=axis, keepdims=True))
     return np.asarray(found if keepdims else np.squeeze(found, axis))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.program.primitive import SLOPE_STEP, Primitive, changes, one_shape, smooth
+from gradcheck_fast.program.primitive import SLOPE_STEP, Primitive, change_of, one_shape, smooth
 from gradcheck_fast.program.steps.elementwise import WORK
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def softmax_back(p: Reals, up: Reals) -> Reals:
 
 
 def _difference(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
-    return softmax_difference(softmax(x[0]), changes(x, d)[0])
+    return softmax_difference(softmax(x[0]), change_of(x, d))
 
 
 def _spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float) -> Reals:

@@ -1,0 +1,87 @@
+"""Before a traced function's gradient makes anything wrong, the function itself is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gradcheck_fast as gf
+
+X = np.array([0.3, -1.2, 2.0])
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("scale", [1.0, 1e-8, 1e8])
+def test_an_error_of_one_entry_is_found(offset, scale):
+    wrong = np.cos(X)
+    wrong[1] *= 1.0 + 1e-5
+    report = gf.gradcheck(lambda p: np.sum(np.sin(p / scale)) + offset, wrong / scale, scale * X)
+    assert (report.wrong, report.method) == (1, "chain")
+
+
+def test_an_error_of_one_entry_is_found_however_the_entries_differ_in_size():
+    x = 10.0 ** np.arange(-8.0, 9.0, 2.0)
+    for entry in range(4):
+        wrong = 1 / x
+        wrong[entry] *= 1.0 + 1e-5
+        report = gf.gradcheck(lambda p: np.sum(np.log(p)), wrong, x)
+        assert (report.wrong, report.worst()[0].index) == (1, (entry,))
+
+
+def test_an_error_that_no_difference_shows_is_undecided():
+    report = gf.gradcheck(lambda p: np.sum(np.sin(p)) + 1e6, np.cos(X) * (1 + 1e-10), X)
+    assert report.verdict == "INCONCLUSIVE"
+    assert report.reason.startswith("too little is known to decide: differences of the loss do not tell")
+    assert "differ by so little" in report.notes[0]
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e150])
+def test_gradients_whose_squares_are_no_numbers(size):
+    wrong = size * np.cos(X)
+    wrong[2] *= 1.01
+    assert gf.gradcheck(lambda p: size * np.sum(np.sin(p)), size * np.cos(X), X).ok
+    assert gf.gradcheck(lambda p: size * np.sum(np.sin(p)), wrong, X).wrong == 1
+
+
+def test_the_slope_of_small_stairs_is_not_that_of_their_treads():
+    stairs = lambda p: np.sum(np.floor(1e9 * np.sin(p))) / 1e9
+    report = gf.gradcheck(stairs, np.cos(X), X)
+    assert report.verdict != "FAIL"
+    assert any("do not side with it against your gradient" in note for note in report.notes)
+    assert gf.gradcheck(lambda p: np.sum(np.floor(p) + p), np.ones(3), X).ok
+    assert gf.gradcheck(lambda p: np.sum(np.floor(p) + p), np.zeros(3), X).verdict == "FAIL"
+
+
+def test_a_rounded_loss_is_differenced_as_it_is():
+    report = gf.gradcheck(lambda p: np.round(np.sum(np.sin(p)), 9), np.cos(X), X)
+    assert report.verdict == "PASS"
+    assert [note for note in report.notes if "is rounded" in note and "could not be traced" in note]
+
+
+def test_a_function_that_raises_close_by_is_traced_all_the_same():
+    x = np.array([1e-9, 0.5, 2.0])
+
+    def entropy(p):
+        if p.min() <= 0.0:
+            raise ValueError("no logarithm")
+        return np.sum(p * np.log(p))
+
+    report = gf.gradcheck(entropy, np.log(x) + 1.0, x)
+    assert (report.verdict, report.method, report.notes) == ("PASS", "chain", ())
+
+
+def test_a_function_that_is_defined_to_one_side_only_is_asked_there():
+    def one_sided(p):
+        if p[0] > 2.0:
+            raise ValueError("beyond the end")
+        return p[0] ** 2
+
+    x = np.array([2.0 - 1e-7])
+    assert gf.gradcheck(one_sided, 2 * x, x).ok
+    assert gf.gradcheck(one_sided, 2.02 * x, x).verdict == "FAIL"
+
+
+def test_a_function_that_changes_from_call_to_call_has_no_trace():
+    numbers = iter(range(1000))
+    with pytest.raises(ValueError, match=r"two calls at the same parameters gave \d+\.\d+ and"):
+        gf.trace(lambda p: np.sum(p**2) + next(numbers), X)
