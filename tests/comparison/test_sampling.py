@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import networks
 import numpy as np
@@ -310,11 +310,11 @@ def test_a_float32_gradient_of_a_function_is_judged_by_its_rounding(case):
 
 def test_complex_steps_for_a_sample():
     x = np.linspace(0.0, 1.0, 1000)
-    seen = deque()  # of a list complex steps would leave no trace
-    loss = lambda p: seen.append(p.dtype.kind) or np.sum(np.sin(p))
+    seen = count()  # complex steps leave lists as they were
+    loss = lambda p: np.sum(np.sin(p)) + 0.0 * (p.dtype.kind == "c" and next(seen))
     report = gf.gradcheck(loss, np.cos(x), x, method="complex", sample=50)
     assert (report.ok, report.method, report.checked) == (True, "complex", 50)
-    assert seen.count("c") == 50
+    assert next(seen) == 50
 
 
 def test_a_step_that_is_lost_is_lost_in_a_parameter_with_a_name():

@@ -47,9 +47,19 @@ def test_the_slope_of_small_stairs_is_not_that_of_their_treads():
     stairs = lambda p: np.sum(np.floor(1e9 * np.sin(p))) / 1e9
     report = gf.gradcheck(stairs, np.cos(X), X)
     assert report.verdict != "FAIL"
-    assert any("do not side with it against your gradient" in note for note in report.notes)
+    assert any("does not side with it against your gradient" in note for note in report.notes)
     assert gf.gradcheck(lambda p: np.sum(np.floor(p) + p), np.ones(3), X).ok
     assert gf.gradcheck(lambda p: np.sum(np.floor(p) + p), np.zeros(3), X).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("slope", [0.01, 0.5, 1.0])
+def test_every_slope_at_a_kink_passes_and_no_other(slope):
+    x = np.array([0.0, 0.7, 0.0, -0.4])
+    loss = lambda p: np.sum(np.where(p > 0, np.sin(p), 0.01 * p))
+    gradient = lambda at_0: np.where(x == 0.0, at_0, np.where(x > 0.0, np.cos(x), 0.01))
+    assert gf.gradcheck(loss, gradient(slope), x).verdict == "PASS"
+    assert gf.gradcheck(loss, gradient(slope) * [1.0, 1.01, 1.0, 1.0], x).verdict == "FAIL"
+    assert gf.gradcheck(loss, gradient(slope - 1.2), x).verdict == "FAIL"
 
 
 def test_a_rounded_loss_is_differenced_as_it_is():

@@ -59,8 +59,8 @@ def traced_by(options: Options, problem: Problem, params: Tree) -> Problem:
     from gradcheck_fast.frontends.numpy_trace.traced_loss import traced_if_possible
 
     found = traced_if_possible(problem, problem.function, problem.pack(params))
-    if found is problem and options.method == "chain":
-        raise ValueError(f"method: 'chain' needs a trace of the function. {problem.notes[-1]}")
+    if found is problem and options.method in ("chain", "incremental"):
+        raise ValueError(f"method: {options.method!r} needs a trace of the function. {problem.notes[-1]}")
     return found
 
 

@@ -202,7 +202,7 @@ def _pilot(
     probe: Probe, table: Table, accuracy: float, step: float | None, add: Callable[[int, float], Line]
 ) -> tuple[Line, float]:
     """Returns a first line, and the h that it should have had. If that is too far off, another first line is taken."""
-    h = probe.step(accuracy, table.scale) if step is None else step
+    h = probe.step(accuracy, probe.unit(table)) if step is None else step
     while True:
         pilot = add(table.axes[0] if table.axes else table.new_direction(), h)
         if step is not None:

@@ -239,7 +239,7 @@ class _Localiser:
 
     def _find(self, part: Part, direction: Direction, sought: float) -> float:
         accuracy = _FINE * abs(sought)
-        step = self._step or self._probe.step(accuracy, self._table.scale)
+        step = self._step or self._probe.step(accuracy, self._probe.unit(self._table))
         line, bar = self._measure(part, direction, step, accuracy)
         return line.residual if abs(line.residual) > bar + self._tolerance.of_part(self._table, part) else 0.0
 

@@ -29,6 +29,8 @@ SMALLEST = 2.0**-32
 LARGEST = 2.0**-4
 #: Another step is taken if the error of a line is more than this many times that of the best step.
 _BALANCED = 8.0
+#: The unit of exact steps is at least this part of the root mean square of the parameters, far above underflow.
+SMALLEST_UNIT = 1e-100
 #: The factor by which a step may change at most.
 _LARGEST_CHANGE = 256.0
 #: How accurately exact differences are to give slopes, relative to ‖g‖.
@@ -95,6 +97,12 @@ class Table:
     def largest(self) -> float:
         """The largest h to which a step may grow."""
         return max(self.scale, LARGEST)
+
+    @cached_property
+    def least(self) -> float:
+        """The size of the smallest parameter that is not zero; `scale` if there is none."""
+        sizes = np.abs(self.theta)
+        return float(sizes.min(initial=self.scale, where=sizes > 0.0))
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -203,6 +211,10 @@ class Probe:
         self.noise = noise
         return True
 
+    def unit(self, table: Table) -> float:
+        """Returns the unit of the steps for a table."""
+        return table.scale
+
     def step(self, accuracy: float, scale: float) -> float:
         """Returns the smallest h at which rounding makes no wider bar than `accuracy`, from `SMALLEST` to `LARGEST`."""
         wanted = BAR * self.noise / (2.0 * accuracy) if accuracy > 0.0 else inf
@@ -260,6 +272,10 @@ class ExactProbe(Probe):
     def learns(self, noise: float) -> bool:
         """Returns that no other steps follow: what third differences show is not made by a rounded cost."""
         return False
+
+    def unit(self, table: Table) -> float:
+        """Returns the size of the smallest parameter: a step that suits it loses nothing in the others."""
+        return max(table.least, SMALLEST_UNIT * table.scale)
 
     def step(self, accuracy: float, scale: float) -> float:
         """Returns the step of difference arithmetic, in units of `scale`."""

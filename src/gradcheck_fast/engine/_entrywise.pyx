@@ -3,7 +3,7 @@
 """Runs the kernels of functions of one number over whole arrays, as rules of their primitives."""
 import numpy as np
 
-from gradcheck_fast.kernels._kernels import ELEMENTWISE
+from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.kernels._kernels cimport kernels_for
 from gf_kernels cimport gf_elementwise
 
@@ -20,10 +20,10 @@ cdef class Entrywise:
     cdef double h
 
     def __init__(self, str name, double h, str isa):
-        self.kernel = &kernels_for(isa).elementwise[<Py_ssize_t>ELEMENTWISE[name].number]
+        self.kernel = &kernels_for(isa).elementwise[<Py_ssize_t>_kernels.ELEMENTWISE[name].number]
         self.h = h
 
-    def difference(self, list x, list d) -> NDArray[np.float64]:
+    def difference(self, object x, object d) -> NDArray[np.float64]:
         """Returns the exact difference when the only input x changes by d."""
         at, change = x[0], d[0]
         found = np.empty(at.shape)
@@ -33,7 +33,7 @@ cdef class Entrywise:
             self.fill(at.ravel(), change.ravel(), found.ravel(), False)
         return found
 
-    def back(self, list x, Py_ssize_t k, object up) -> NDArray[np.float64]:
+    def back(self, object x, Py_ssize_t k, object up) -> NDArray[np.float64]:
         """Returns `up` times the slope."""
         at = x[0]
         found = np.empty(at.shape)

@@ -33,6 +33,9 @@ PRODUCTS = frozenset(("affine", "matmul", "solve", "inv", "det", "logdet", "chol
 SATURATED = 2.0**-7
 #: A sum of more terms than this may lose more digits, added up one after the other: equal terms lose N/20 roundings.
 LONG_SUM = 200.0
+#: The size of what cancels is at most this many times that of the terms of a single step: in a long iteration sizes
+#: would be multiplied from step to step, and what is rounded is not.
+MOST_CANCELLED = 1e4
 
 
 def roundings(point: RulesPoint) -> Reals:
@@ -50,11 +53,16 @@ def roundings(point: RulesPoint) -> Reals:
     program, plan, values = point.engine.program, point.engine.plan, point.values
     up, below, readers = point.sensitivities(), _before_products(point), _readers(point)
     sizes: dict[int, Any] = {number: np.ones_like(values[number]) for number in plan.costs}
+    terms_of_one: dict[int, Any] = dict(sizes)  # the sizes of the sensitivities that a step's own is added up from
     functions: dict[int, _Function] = {}
     terms = dict.fromkeys(program.parameters, 0.0)
     with np.errstate(all="ignore"):
         for number, back, _, inputs, attributes, targets in plan.backs:
-            step, own, x = program.steps[number], sizes.pop(number), [values[k] for k in inputs]
+            step, x, size_of_up = program.steps[number], [values[k] for k in inputs], np.abs(up[number])
+            own = np.minimum(sizes.pop(number), MOST_CANCELLED * terms_of_one.pop(number))
+            singly = spread_of_all(step, x, targets, np.zeros_like(own), size_of_up, SLOPE_STEP)
+            for (_, source), size in zip(targets, singly, strict=True):
+                terms_of_one[source] = terms_of_one[source] + size if source in terms_of_one else size
             link = functions.pop(number, None) or _Function(np.ones_like(own), own, values[number])
             if _is_function(point, step, targets):
                 ((_, source),) = targets
@@ -97,9 +105,10 @@ class _Function(NamedTuple):
     value: Reals
 
     def rounded(self) -> Reals:
-        """The size of what is rounded if the slope is small beside the value."""
+        """The size of what is rounded if the slope is small beside the value; a slope of exactly 0 has no rounding."""
         value = np.abs(self.value)
-        return np.where(self.slope < SATURATED * np.minimum(1.0, value), value * self.size, 0.0)
+        saturated = (self.slope > 0.0) & (self.slope < SATURATED * np.minimum(1.0, value))
+        return np.where(saturated, value * self.size, 0.0)
 
 
 def _through(

@@ -1,7 +1,11 @@
-"""Perturbs every parameter of any program by itself, by +h and -h, in difference arithmetic.
+"""Perturbs every parameter of any program by itself, in difference arithmetic.
 
 No two values are subtracted, and nothing is chained: each step computes by how much it changes, from by how much its
 inputs do. What does not change is not computed. Many perturbations are run side by side, as rows of arrays.
+
+An entry moves by +h and by -h where any value lies on a kink. Elsewhere one row is enough: the difference to one side
+is E' h + E'' h²/2 + …, and h may be so small that all but E' is far below rounding, because exact differences lose
+nothing to cancellation.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,10 +21,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradcheck_fast.engine.entries_batches import Batch, Estimate, batches
-from gradcheck_fast.engine.entries_places import MOST_KEPT, Book, Change, Single
+from gradcheck_fast.engine.entries_places import Book, Change, Single
 from gradcheck_fast.engine.entries_rules import OfSingle, Planner, kind_of
 from gradcheck_fast.engine.entries_step import BoundStep, Plan
 from gradcheck_fast.engine.rules import UNDEFINED
+from gradcheck_fast.numerical.gradient import CHAIN_STEPS, NEAR_KINK
 from gradcheck_fast.program.primitive import smooth
 from gradcheck_fast.program.twin import on_parameters
 from gradcheck_fast.running.jobs import Job
@@ -35,10 +40,22 @@ if TYPE_CHECKING:
 
     Reals = NDArray[np.float64]
 
+#: The number of a step, its inputs, itself, and the steps that no later one reads.
+Row: TypeAlias = tuple[int, tuple[int, ...], BoundStep, list[int]]
 Key: TypeAlias = "tuple[int, tuple[Places | None, ...]]"
 
-#: How each entry is moved, in units of the step.
-SIGNS = (1.0, -1.0)
+#: What is known of places is forgotten once it takes this many numbers, or so many times those of all steps.
+MOST_KEPT, KEPT_OF_STEPS = 2**23, 4
+#: How an entry is moved, in units of the step, where values lie on kinks.
+BOTH_SIDES = (1.0, -1.0)
+#: The step to one side. That of log p is then right to rounding for all p that are not below 1e-24.
+ONE_SIDED_STEP = CHAIN_STEPS[1]
+#: A slope that is smaller may be nothing but the truncation of a difference to one side.
+TINY = 2.0**-60
+
+
+class Stopped(Exception):
+    """The work of a thread is not wanted any more."""
 
 
 class Entries:
@@ -51,29 +68,43 @@ class Entries:
         The parameters.
     wanted : ndarray of int, optional
         The entries that are to be moved; None: all.
+    sides : tuple of float
+        How each entry is moved, in units of the step; by default to both sides if a value lies on a kink, or if values
+        are subtracted.
+
+    Attributes
+    ----------
+    batches : list of Batch
     """
 
-    def __init__(self, engine: RulesEngine, theta: Reals, wanted: Index | None = None) -> None:
+    def __init__(
+        self, engine: RulesEngine, theta: Reals, wanted: Index | None = None, sides: tuple[float, ...] = ()
+    ) -> None:
         self.engine, self.theta, self.wanted = engine, theta, wanted
         program, self._book = engine.program, Book()
         with engine.at(theta, 1) as point:
             values = point.values
-            kinked = {number for number, _ in point.margins()}
+            margins = dict(point.margins())
+        near = any((np.abs(margin) <= NEAR_KINK).any() for margin in margins.values())
+        self.sides = sides or (BOTH_SIDES if near or not engine.is_exact else BOTH_SIDES[:1])
         depends, steps = on_parameters(program), program.steps
         moved = [number for number in engine.computed if number in depends]
         last = {source: number for number in moved for source in steps[number].inputs}
         costs = [number for number in program.costs if number in depends]
         self._costs = costs
-        self._steps: list[tuple[int, tuple[int, ...], BoundStep, list[int]]] = []
+        self._steps: list[Row] = []
         self._kinds: dict[int, tuple[Planner, OfSingle | None]] = {}
         for number in moved:
             step = steps[number]
-            may_stop = number in kinked or (step.primitive.kinks is not smooth and step.name in _MAY_STOP)
+            may_stop = number in margins or (step.primitive.kinks is not smooth and step.name in _MAY_STOP)
             bound = BoundStep(step, [values[k] for k in step.inputs], self._book, engine.isa, may_stop)
             over = [k for k in set(step.inputs) if last[k] == number and k in depends and k not in costs]
             self._kinds[number] = kind_of(bound)
             self._steps.append((number, step.inputs, bound, over))
         self._plans: dict[Key, Plan | None] = {}
+        self._reached: dict[int, list[Row]] = {}
+        self._most_kept = max(MOST_KEPT, KEPT_OF_STEPS * sum(step.size for _, _, step, _ in self._steps))
+        self._stopped = Event()
         self.batches = list(self._batches())
 
     def _batches(self) -> Iterator[Batch]:
@@ -84,7 +115,8 @@ class Entries:
             wanted = None
             if self.wanted is not None:
                 wanted = self.wanted[(self.wanted >= begin) & (self.wanted < end)] - begin
-            yield from batches(number, shape, begin, wanted, len(SIGNS), partial(self._estimate, number, end - begin))
+            estimate = partial(self._estimate, number, end - begin)
+            yield from batches(number, shape, begin, wanted, len(self.sides), estimate)
             begin = end
 
     def _estimate(self, parameter: int, size: int, group: Index) -> Estimate:
@@ -94,7 +126,7 @@ class Entries:
             parameter: self._book.every(size) if len(index) == size else self._book.some(size, index)
         }
         count, largest, work = 0, 1, 0.0
-        for number, inputs, step, _ in self._steps:
+        for number, inputs, step, _ in self._steps_of(parameter):
             own = tuple(forms.get(k) for k in inputs)
             if all(form is None for form in own):
                 continue
@@ -103,6 +135,17 @@ class Entries:
                 forms[number] = plan.places
                 count, largest, work = count + 1, max(largest, plan.places.count), work + plan.work
         return Estimate(count, largest, work)
+
+    def _steps_of(self, parameter: int) -> list[Row]:
+        """Returns the steps that depend on one parameter."""
+        if parameter not in self._reached:
+            depends, found = {parameter}, list[Row]()
+            for row in self._steps:
+                if not depends.isdisjoint(row[1]):
+                    depends.add(row[0])
+                    found.append(row)
+            self._reached[parameter] = found
+        return self._reached[parameter]
 
     def _plan(self, number: int, step: BoundStep, forms: tuple[Places | None, ...]) -> Plan | None:
         key = number, forms
@@ -124,14 +167,16 @@ class Entries:
         -------
         ndarray of float64, shape (moves, entries)
         """
-        if self._book.kept > MOST_KEPT:
+        if self._book.kept > self._most_kept:
             self._plans.clear()
             self._book.forget()
-        rows = len(moves) * len(batch.index)
-        start = Single(np.repeat(moves, len(batch.index)), np.tile(batch.index, len(moves)))
+        rows = len(moves) * len(batch.places)
+        start = Single(np.repeat(moves, len(batch.places)), np.tile(batch.places, len(moves)))
         d: dict[int, Change | Single] = {batch.parameter: start}
         with np.errstate(all="ignore"):
-            for number, inputs, step, over in self._steps:
+            for number, inputs, step, over in self._steps_of(batch.parameter):
+                if self._stopped.is_set():
+                    raise Stopped
                 own = [d.get(k) for k in inputs]
                 moved = [k for k, change in enumerate(own) if change is not None]
                 if moved:
@@ -145,7 +190,7 @@ class Entries:
                 change = d.get(number)
                 if change is not None:
                     total += change.values if isinstance(change, Single) else change.values.sum(axis=1)
-        return total.reshape(len(moves), len(batch.index))
+        return total.reshape(len(moves), len(batch.places))
 
     def _change(
         self, number: int, step: BoundStep, d: list[Change | Single | None], moved: list[int]
@@ -168,19 +213,38 @@ class Entries:
         return None if step.may_stop and not found.any() else Change(found, plan.places)
 
     def slopes(self, number: int, h: float) -> Reals:
-        """Returns the central differences of the entries of a batch, given by its number; NaN if a rule fails."""
+        """Returns the slopes by the entries of a batch, given by its number; NaN if a rule fails."""
         batch = self.batches[number]
         try:
-            plus, minus = self.changes(batch, h * np.array(SIGNS))
+            changes = self.changes(batch, h * np.array(self.sides))
         except UNDEFINED:
-            return np.full(len(batch.index), np.nan)
-        return (plus - minus) / (2.0 * h)
+            return np.full(len(batch.places), np.nan)
+        found: Reals = changes[0] / h if len(changes) == 1 else (changes[0] - changes[1]) / (2.0 * h)
+        return found
+
+    @contextmanager
+    def workers(self, n_threads: int) -> Iterator[Callable[[Callable[[int], Reals], range], list[Reals]]]:
+        """A context that gives a function which applies another one to numbers, on some threads.
+
+        They share the work by batches, so that BLAS has one thread. If the context is left by an error, they stop
+        after the step that they are at.
+        """
+        with limited(1):
+            if n_threads == 1:
+                yield lambda function, numbers: list(map(function, numbers))
+                return
+            with ThreadPoolExecutor(n_threads) as pool:
+                try:
+                    yield lambda function, numbers: list(pool.map(function, numbers))
+                except BaseException:
+                    self._stopped.set()
+                    raise
 
     def gradient(self, h: float, runner: Runner) -> Reals:
-        """Returns the central differences of the wanted entries with the step h, at their places; others are 0."""
+        """Returns the slopes by the wanted entries with the step h, at their places; the others are 0."""
         gradient = np.zeros(self.engine.program.size)
         every = np.arange(gradient.size) if self.wanted is None else self.wanted
-        with _workers(runner.n_threads) as each, limited(1):
+        with self.workers(runner.n_threads) as each:
 
             def put(begin: int, end: int, found: list[Reals]) -> None:
                 for batch, slopes in zip(self.batches[begin:end], found, strict=True):
@@ -188,13 +252,53 @@ class Entries:
 
             runner.run(
                 Job(
-                    ("entries", self.theta, h, every), len(self.batches), (gradient,),
+                    ("entries", self.theta, h, every, *self.sides), len(self.batches), (gradient,),
                     lambda begin, end: put(begin, end, each(partial(self.slopes, h=h), range(begin, end))),
-                    partial(_share, self.engine, self.theta, self.wanted, h, runner.n_threads), put,
+                    partial(_share, self.engine, self.theta, self.wanted, self.sides, h, runner.n_threads), put,
                     smallest=runner.n_threads, work=np.cumsum([batch.work for batch in self.batches]),
                 )
             )  # fmt: skip
         return gradient
+
+
+def differences_of_entries(
+    engine: RulesEngine, theta: Reals, runner: Runner, wanted: Index | None = None
+) -> tuple[Reals, float]:
+    """Finds the derivatives by moving each entry alone.
+
+    Where the cost is then not finite, it is moved less. Where it is moved to one side, and the slope is so small that it
+    may be nothing but truncation, it is moved to both sides.
+
+    Parameters
+    ----------
+    engine : RulesEngine
+    theta : ndarray of float64, shape (size,)
+    runner : Runner
+    wanted : ndarray of int, optional
+        The entries that are moved; None: all. The others get 0.
+
+    Returns
+    -------
+    gradient : ndarray of float64, shape (size,)
+    step : float
+        The first step.
+    """
+    entries = Entries(engine, theta, wanted)
+    if len(entries.sides) == 1:
+        gradient = entries.gradient(ONE_SIDED_STEP, runner)
+        tiny = np.flatnonzero((np.abs(gradient) < TINY) & (gradient != 0.0))
+        if len(tiny):
+            both = Entries(engine, theta, tiny, BOTH_SIDES)
+            gradient[tiny] = both.gradient(ONE_SIDED_STEP, runner.quietly())[tiny]
+        return gradient, ONE_SIDED_STEP
+    steps = CHAIN_STEPS if engine.is_exact else (engine.smallest_step,)
+    gradient = entries.gradient(steps[0], runner)
+    for step in steps[1:]:
+        missing = np.flatnonzero(~np.isfinite(gradient))
+        if not len(missing):
+            break
+        gradient[missing] = Entries(engine, theta, missing).gradient(step, runner)[missing]
+    return gradient, steps[0]
 
 
 #: The functions whose slope is 0 beyond a kink or between jumps: changes often end there.
@@ -205,31 +309,10 @@ _MAY_STOP = frozenset(
 
 
 def _share(
-    engine: RulesEngine, theta: Reals, wanted: Index | None, h: float, n_threads: int, begin: int, end: int
-) -> list[Reals]:
+    engine: RulesEngine, theta: Reals, wanted: Index | None, sides: tuple[float, ...], h: float, n_threads: int,
+    begin: int, end: int,
+) -> list[Reals]:  # fmt: skip
     """Returns what some batches give; another process calls this."""
-    entries = Entries(engine, theta, wanted)
-    with _workers(resolve(n_threads)) as each, limited(1):
+    entries = Entries(engine, theta, wanted, sides)
+    with entries.workers(resolve(n_threads)) as each:
         return each(partial(entries.slopes, h=h), range(begin, end))
-
-
-@contextmanager
-def _workers(n_threads: int) -> Iterator[Callable[[Callable[[int], Reals], range], list[Reals]]]:
-    """A context that gives a function which applies another one to numbers, on some threads."""
-    if n_threads == 1:
-        yield lambda function, numbers: list(map(function, numbers))
-        return
-    stopped = Event()
-
-    def each(function: Callable[[int], Reals], numbers: range) -> list[Reals]:
-        def one(number: int) -> Reals:
-            return np.zeros(0) if stopped.is_set() else function(number)
-
-        return list(pool.map(one, numbers))
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        try:
-            yield each
-        except BaseException:
-            stopped.set()
-            raise

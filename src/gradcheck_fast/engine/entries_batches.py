@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Index = NDArray[np.intp]
 
 #: A batch has as many perturbations as fit the largest difference of a step into so many numbers.
-NUMBERS = 2**18
+NUMBERS = 2**19
 #: And no more than this many entries.
 MOST_ENTRIES = 1024
 #: To run a step for a batch takes as long as this many operations, besides those that it does.
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
     ----------
     parameter : int
         The number of the step that is their array.
-    index : ndarray of int
+    places : ndarray of int
         The entries, as places of the flat array.
     begin : int
         Where the array begins in the flat vector of all parameters.
@@ -61,14 +61,14 @@ class Batch(NamedTuple):
     """
 
     parameter: int
-    index: Index
+    places: Index
     begin: int
     work: float
 
     @property
     def entries(self) -> Index:
         """The entries, as places of the flat vector of all parameters."""
-        return self.index + self.begin
+        return self.places + self.begin
 
 
 def batches(
@@ -94,9 +94,10 @@ def batches(
     size = math.prod(shape)
     if not size or (wanted is not None and not len(wanted)):
         return
-    best, found, limit = math.inf, list[list["Index"]](), 1
+    best, limit = math.inf, 1
+    found: list[Index] = []
     for groups in _groupings(shape):
-        probes = [estimate(group) for group in (groups[0], groups[len(groups) // 2])]
+        probes = [estimate(groups[k]) for k in {0, len(groups) // 2}]
         steps, largest, work = (max(each) for each in zip(*probes, strict=True))
         most = int(min(MOST_ENTRIES, max(1, NUMBERS // (rows * max(1, largest)))))
         count = math.ceil(len(groups[0]) / most) * len(groups)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: A difference with at least this part of the entries of its tensor is kept as a dense one.
 FILLED = 0.5
-#: What is known of places is forgotten once it takes this many numbers.
-MOST_KEPT = 2**24
 
 
 class Places:
@@ -85,11 +83,11 @@ class Single(NamedTuple):
     Attributes
     ----------
     values : ndarray of float64, shape (perturbations,)
-    index : ndarray of int, shape (perturbations,)
+    where : ndarray of int, shape (perturbations,)
     """
 
     values: Reals
-    index: Index
+    where: Index
 
 
 class Book:
@@ -124,8 +122,8 @@ class Book:
 
     def spread(self, single: Single, size: int) -> Change:
         """Returns the change of one entry in each perturbation as one in the places of all of them."""
-        index, numbers = np.unique(single.index, return_inverse=True)
-        values = np.zeros((len(single.index), len(index)))
+        index, numbers = np.unique(single.where, return_inverse=True)
+        values = np.zeros((len(single.where), len(index)))
         values[np.arange(len(values)), numbers] = single.values
         return Change(values, self.some(size, index))
 

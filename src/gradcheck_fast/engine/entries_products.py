@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from gradcheck_fast.engine.entries_step import BoundStep, Forms, Plan, Shape, de
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.engine.entries_places import Index, Mask
+    from gradcheck_fast.engine.entries_places import Index
 
     Reals = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def multiplied(step: BoundStep, forms: Forms) -> Plan | None:
+    """Plans a matrix product, in the way that is least work for what changes."""
     left, right = forms
     a, b = step.factors
     if b.ndim == 2 and left is not None and right is None:
@@ -37,7 +38,8 @@ def _block(step: BoundStep, rows: Index, columns: Index, width: int) -> Places:
     return step.book.some(step.size, (rows[:, np.newaxis] * width + columns).ravel())
 
 
-def _some(reached: Mask) -> Index:
+def _some(reached: Any) -> Index:
+    """Returns the numbers of what is reached, or of all, if that is much of it."""
     index = np.flatnonzero(reached)
     return np.arange(len(reached)) if len(index) >= FILLED * len(reached) else index
 
@@ -54,8 +56,8 @@ def _rows_times(step: BoundStep, form: Places) -> Plan:
     def run(values: Sequence[Reals | None]) -> Reals:
         v = taken(given(values), chosen)
         if len(columns) == 1:
-            return (v.reshape(len(v), n, 1) * matrix[0]).reshape(len(v), n * width)
-        return (v.reshape(len(v) * n, len(columns)) @ matrix).reshape(len(v), n * width)
+            return np.asarray(v.reshape(len(v), n, 1) * matrix[0]).reshape(len(v), n * width)
+        return np.asarray(v.reshape(len(v) * n, len(columns)) @ matrix).reshape(len(v), n * width)
 
     places = _block(step, rows, np.arange(width), width)
     return Plan(places, run, n * (len(columns) + 0.1 * width * len(columns)))
@@ -109,14 +111,15 @@ def _stacks(step: BoundStep, left: Places | None, right: Places | None) -> Plan:
 def _block_of(chosen: Index, stack: Reals) -> Index:
     """Returns the places of some matrices of a stack."""
     size = stack.shape[-2] * stack.shape[-1]
-    return (chosen[:, np.newaxis] * size + np.arange(size)).ravel()
+    return np.asarray(chosen[:, np.newaxis] * size + np.arange(size)).ravel()
 
 
 def _product_difference(a: Reals, b: Reals, da: Reals | None, db: Reals | None) -> Reals:
     """Returns the exact difference da (b + db) + a db."""
     if db is None:
+        assert da is not None
         return np.asarray(da @ b)
-    return a @ db if da is None else da @ (b + db) + a @ db
+    return np.asarray(a @ db if da is None else da @ (b + db) + a @ db)
 
 
 def _of_stacks(step: BoundStep, forms: Forms) -> Plan:
@@ -142,7 +145,7 @@ def single_multiplied(step: BoundStep, k: int, change: Single) -> Change | None:
     if b.ndim != 2 or (k == 0 and a.ndim != 2):
         return None
     width, of_width = b.shape[1], b.shape[1] if k else a.shape[1]
-    row, column = np.divmod(change.index, of_width)
+    row, column = np.divmod(change.where, of_width)
     lines, inner = (column, row) if k else (row, column)  # which column (or row) of the product moves, and by what
     moved, numbers = np.unique(lines, return_inverse=True)
     values = (step.columns_of_left if k else b)[inner] * change.values[:, np.newaxis]
@@ -163,6 +166,7 @@ def single_multiplied(step: BoundStep, k: int, change: Single) -> Change | None:
 
 
 def of_matrices(step: BoundStep, forms: Forms) -> Plan | None:
+    """Plans a function of each matrix of a stack, which the perturbations make longer."""
     (form,) = forms
     whole = dense(step, 0, form)
 
@@ -195,7 +199,6 @@ def solved(step: BoundStep, forms: Forms) -> Plan:
 def one_by_one(step: BoundStep, forms: Forms) -> Plan:
     """Runs the rule for one perturbation after the other: what is of no kind that is known here."""
     whole = [dense(step, k, form) for k, form in enumerate(forms)]
-    attributes: Mapping[str, Any] = step.attributes
 
     def run(values: Sequence[Reals | None]) -> Reals:
         d = [of(v) for of, v in zip(whole, values, strict=True)]
@@ -203,8 +206,7 @@ def one_by_one(step: BoundStep, forms: Forms) -> Plan:
         found = np.empty((rows, step.size))
         for row in range(rows):
             own = [None if each is None else each[row] for each in d]
-            found[row] = step.primitive.difference(step.x, own, **attributes).ravel()
+            found[row] = step.primitive.difference(step.x, own, **step.attributes).ravel()
         return found
 
-    shapes = step.shapes
-    return Plan(step.book.every(step.size), run, 1000.0 + 4.0 * step.primitive.work(shapes, **attributes))
+    return Plan(step.book.every(step.size), run, 1000.0 + 4.0 * step.primitive.work(step.shapes, **step.attributes))

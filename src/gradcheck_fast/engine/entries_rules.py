@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -48,7 +49,7 @@ def kind_of(step: BoundStep) -> tuple[Planner, OfSingle | None]:
     if step.name in MOVEMENT:
         return _moved, _single_moved
     if step.name in SUMS:
-        return _summed, lambda step, k, change: Single(change.values, step.targets[change.index])
+        return _summed, lambda step, k, change: Single(change.values, step.targets[change.where])
     if step.name in ("max", "min"):
         return _extreme, None
     if step.name in REDUCTIONS or step.name in RUNNING or step.name == "softmax":
@@ -78,34 +79,61 @@ def _entrywise(step: BoundStep, forms: Forms) -> Plan | None:
         where = places.of(np.broadcast_to(numbered(shape), step.shape))
         x.append(at.ravel()[where][np.newaxis])
         columns.append(None if form is None else selection(form.numbers(where), form.count))
-    kernel, (flat, *_) = step.kernel, x
+    if _is_handed_on(step, forms) and columns[_only(forms)] is None:
+        return Plan(places, given, 0.0)
+    kernel, full, (flat, *_) = step.kernel, _repeated(x, forms), x
 
     def run(values: Sequence[Reals | None]) -> Reals:
         d = [None if v is None else taken(v, some) for v, some in zip(values, columns, strict=True)]
         if kernel is not None and d[0] is not None:
             return _by_kernel(kernel, flat[0], d[0])
         rows = len(given(values))
-        full = [at if v is None else np.broadcast_to(at, (rows, places.count)) for at, v in zip(x, d, strict=True)]
-        return _whole(step.difference(full, d), (rows, places.count))
+        return _whole(step.difference(full(rows), d), (rows, places.count))
 
     return Plan(places, run, 4.0 * places.count)
 
 
 def _all_entrywise(step: BoundStep, forms: Forms) -> Plan:
     """Plans a step of whose inputs each changes in all places or in none; they are broadcast as they are."""
-    axes, kernel = len(step.shape), step.kernel
+    places, axes, kernel = step.book.every(step.size), len(step.shape), step.kernel
+    if _is_handed_on(step, forms) and step.shapes[_only(forms)] == step.shape:
+        return Plan(places, given, 0.0)
     shapes = [(1,) * (axes - len(shape)) + shape for shape in step.shapes]
     x = [at.reshape(1, *shape) for at, shape in zip(step.x, shapes, strict=True)]
+    full = _repeated(x, forms)
 
     def run(values: Sequence[Reals | None]) -> Reals:
         if kernel is not None and values[0] is not None:
             return _by_kernel(kernel, x[0].ravel(), values[0])
         rows = len(given(values))
         d = [None if v is None else v.reshape(rows, *shape) for v, shape in zip(values, shapes, strict=True)]
-        full = [at if v is None else np.broadcast_to(at, v.shape) for at, v in zip(x, d, strict=True)]
-        return _whole(step.difference(full, d), (rows, *step.shape)).reshape(rows, step.size)
+        return _whole(step.difference(full(rows), d), (rows, *step.shape)).reshape(rows, step.size)
 
-    return Plan(step.book.every(step.size), run, 4.0 * step.size)
+    return Plan(places, run, 4.0 * step.size)
+
+
+def _only(forms: Forms) -> int:
+    """Returns the number of the first input that changes."""
+    return next(k for k, form in enumerate(forms) if form is not None)
+
+
+def _is_handed_on(step: BoundStep, forms: Forms) -> bool:
+    """Whether the change of the output is that of one input: of a sum of which one number changes."""
+    moved = [k for k, form in enumerate(forms) if form is not None]
+    return len(moved) == 1 and (step.name == "add" or (step.name == "subtract" and moved == [0]))
+
+
+def _repeated(x: Sequence[Reals], forms: Forms) -> Callable[[int], list[Reals]]:
+    """Returns what repeats the inputs that change as rows, for some number of rows; the rules see them in full."""
+
+    @lru_cache(maxsize=4)
+    def full(rows: int) -> list[Reals]:
+        return [
+            at if form is None else np.broadcast_to(at, (rows, *at.shape[1:]))
+            for at, form in zip(x, forms, strict=True)
+        ]
+
+    return full
 
 
 def _by_kernel(kernel: Rows, z: Reals, d: Reals) -> Reals:
@@ -121,7 +149,7 @@ def _whole(found: Reals, shape: Shape) -> Reals:
 def _single_entrywise(step: BoundStep, k: int, change: Single) -> Single | None:
     if step.shapes[k] != step.shape:
         return None
-    at = np.unravel_index(change.index, step.shape) if step.shape else ()
+    at = np.unravel_index(change.where, step.shape) if step.shape else ()
     x = [
         each.reshape(1) if each.size == 1 and k != j else np.broadcast_to(each, step.shape)[at].reshape(-1)
         for j, each in enumerate(step.x)
@@ -129,7 +157,7 @@ def _single_entrywise(step: BoundStep, k: int, change: Single) -> Single | None:
     x[k] = np.broadcast_to(x[k], change.values.shape)
     d: list[Reals | None] = [None] * len(x)
     d[k] = change.values
-    return Single(_whole(step.difference(x, d), change.values.shape), change.index)
+    return Single(_whole(step.difference(x, d), change.values.shape), change.where)
 
 
 # ---- movement and sums
@@ -166,7 +194,7 @@ def _moved(step: BoundStep, forms: Forms) -> Plan | None:
 def _single_moved(step: BoundStep, k: int, change: Single) -> Single | None:
     """Moves the entry, or its change ends; where it is taken more than once, it is spread first."""
     ends, counts = step.ends
-    index = change.index + sum(map(math.prod, step.shapes[:k]))
+    index = change.where + sum(map(math.prod, step.shapes[:k]))
     times = counts[index]
     if times.max(initial=0) > 1:
         return None
@@ -206,10 +234,11 @@ def _along(step: BoundStep, forms: Forms) -> Plan | None:
         index, order = where.ravel()[ascending], selection(ascending, where.size)
         attributes = {"axis": 2} if step.name in RUNNING else {}
 
+    full = _repeated([x[np.newaxis]], forms)
+
     def run(values: Sequence[Reals | None]) -> Reals:
         v = taken(given(values), columns)
-        d = v.reshape(len(v), *where.shape)
-        found = rule([np.broadcast_to(x, d.shape)], [d], **attributes)
+        found = rule(full(len(v)), [v.reshape(len(v), *where.shape)], **attributes)
         return taken(np.ascontiguousarray(found.reshape(len(v), -1)), order)
 
     return Plan(step.book.some(step.size, index), run, 10.0 * where.size)

@@ -1,4 +1,7 @@
-"""A Python function of which a program is known: its gradient is chained, with the certificate of the whole cost."""
+"""A Python function of which a program is known: its gradient is chained, with the certificate of the whole cost.
+
+Or every entry is moved by itself (`incremental`); the trace is looked at in the same way before.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.engine.cancellation import roundings
-from gradcheck_fast.engine.certificate import DIRECTIONS
+from gradcheck_fast.engine.certificate import DIRECTIONS, certified
+from gradcheck_fast.engine.entries import differences_of_entries
 from gradcheck_fast.engine.open_slopes import STEP, sides, spreads
 from gradcheck_fast.engine.rules import RulesEngine
 from gradcheck_fast.inputs.arrays import digest
@@ -38,6 +42,8 @@ TINY = 2.0**-60
 SAME_VALUE = 1e-10
 #: And by this many times what some roundings of the parameters change in the function.
 CONDITION = 8.0
+#: Two gradients are the same if those of each array differ by less than this part of them.
+SAME_GRADIENT = 1e-12
 
 
 class ProgramLoss(FunctionLoss):
@@ -63,7 +69,7 @@ class ProgramLoss(FunctionLoss):
         Along how many random directions a chained gradient is compared with differences of the cost.
     """
 
-    methods: tuple[str, ...] = ("chain", "direct", "complex")
+    methods: tuple[str, ...] = ("chain", "incremental", "direct", "complex")
     directions = DIRECTIONS
 
     def __init__(
@@ -101,7 +107,7 @@ class ProgramLoss(FunctionLoss):
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """Says what would take less than these seconds."""
-        if method in ("direct", "complex"):
+        if method in ("incremental", "direct", "complex"):
             return "method='chain' takes far less"
         return "with fewer samples it takes less, and gf.gradcheck(..., method='directional') takes less"
 
@@ -114,18 +120,22 @@ class ProgramLoss(FunctionLoss):
         Raises
         ------
         TypeError, ValueError
-            As `FunctionLoss` does; also if a chain is asked for with a step of the user's.
+            As `FunctionLoss` does; also if a method of the trace is asked for with a step of the user's.
         """
         require_one_of(self.methods, method)
-        if method == "chain" and step is not None:
+        if method in ("chain", "incremental") and step is not None:
             raise ValueError("step: the slopes of a traced function have steps of their own; leave it out")
         plain = partial(
             super().central_differences, params, step=step, runner=runner, kinks=kinks, entries=entries,
         )  # fmt: skip
-        if method not in ("auto", "chain") or step is not None or not params.flat.size:
+        if step is not None or not params.flat.size:
+            return plain(method="auto" if method == "incremental" else method)
+        if method not in ("auto", "chain", "incremental"):
             return plain(method=method)
         found = self._by_chain(params, runner)
         if isinstance(found, Numerical):
+            if method == "incremental":
+                return self._by_entries(params.flat, found, runner, entries)
             return found if entries is None else found.of(entries)
         differences, note = plain(method="auto"), f"{found}; plain differences of the function are used"
         finish_plainly = differences.finish
@@ -165,6 +175,40 @@ class ProgramLoss(FunctionLoss):
             roundings=partial(self._roundings, theta, runner), kinks=open_slopes,
             finish=lambda: (*self.notes, *finish(costs, theta, base)), certificate=certificate,
         )  # fmt: skip
+
+    def _by_entries(
+        self, theta: NDArray[np.float64], chain: Numerical, runner: Runner, entries: NDArray[np.intp] | None
+    ) -> Numerical:
+        """Finds the gradient, or some entries, by moving each entry alone; the chain gives error bars and kinks.
+
+        What is certified is the chain, and the gradient if it is not the same; then, if its certificate does not hold,
+        the chain is returned with a note.
+        """
+        gradient, step = differences_of_entries(self.engine, theta, runner, entries)
+        found = chain._replace(gradient=gradient, method="incremental", step=step)
+        if chain.kinks is not None:  # the slopes are told from the gradient, which is another one now
+            where, off = chain.kinks.where, chain.gradient - gradient
+            low, high = (np.where(where, side + off, 0.0) for side in (chain.kinks.low, chain.kinks.high))
+            found = found._replace(kinks=chain.kinks._replace(low=low, high=high))
+        if entries is not None:
+            return found._replace(certificate=None).of(entries)
+        if chain.kinks is not None or self._are_same(gradient, chain.gradient):
+            return found
+        with self.engine.at(theta, runner.n_threads) as point:
+            certificate = certified(point, gradient, 0, self.engine.smallest_step, self.directions)
+        if certificate.holds:
+            return found._replace(certificate=certificate)
+        note = (
+            f"the differences of single entries are not used, for {certificate.disagreement}. This is a fault of "
+            "gradcheck_fast: please report it, with the function. The gradient is chained"
+        )
+        return chain._replace(finish=lambda: (*chain.finish(), note))
+
+    def _are_same(self, gradient: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+        """Whether two gradients are the same, array by array, but for roundings."""
+        ends = np.cumsum(self.engine.sizes)[:-1]
+        parts = zip(np.split(gradient - other, ends), np.split(other, ends), strict=True)
+        return all(bool(np.linalg.norm(off) <= SAME_GRADIENT * np.linalg.norm(size)) for off, size in parts)
 
     def _has_value(self, costs: Costs, theta: NDArray[np.float64], traced: float, base: float) -> bool:
         off, allowed = abs(traced - base), SAME_VALUE * abs(base)

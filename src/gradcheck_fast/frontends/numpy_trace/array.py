@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.storage import Recorder, Storage
+from gradcheck_fast.frontends.numpy_trace.flat import Flat, Missing
+from gradcheck_fast.frontends.numpy_trace.storage import Storage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,10 +26,11 @@ class TracedArray:
     __hash__ = None  # type: ignore[assignment]  # as ndarray has none
 
     def __init__(
-        self, recording: Recorder, view: NDArray[Any], node: int | None, storage: Storage | None = None, *,
+        self, recording: Any, view: NDArray[Any], node: int | None, storage: Storage | None = None, *,
         foreign: bool = False,
     ) -> None:  # fmt: skip
-        self._recording, self._view, self._node = recording, view, node
+        self._recording: Any = recording
+        self._view, self._node = view, node
         self._storage, self._version, self._foreign = storage, -1, foreign  # a storage of its own is made when needed
 
     # ---- what the recording asks for
@@ -104,7 +105,7 @@ class TracedArray:
             raise self._recording.escaped()
         return np.array(self._view, dtype)
 
-    @property
+    @property  # type: ignore[misc]  # it may not be set, either
     def __class__(self) -> Any:  # isinstance(x, np.ndarray) is true, as for the array that it stands for
         return np.ndarray if not self._is_scalar() else np.float64 if self._view.dtype != bool else np.bool_
 
@@ -131,11 +132,10 @@ class TracedArray:
     T = property(lambda self: self._seen(self._view.T))
     mT = property(lambda self: self._seen(self._view.swapaxes(-1, -2)))
     real = property(lambda self: self)
-    base = property(lambda self: None if self._storage is None or self._view is self._storage.array else self._storage.array)
-
-    @property
-    def device(self) -> str:
-        return "cpu"
+    device = property(lambda self: "cpu")
+    base = property(
+        lambda self: None if self._storage is None or self._view is self._storage.array else self._storage.array
+    )
 
     @property
     def imag(self) -> NDArray[np.float64]:
@@ -192,7 +192,7 @@ class TracedArray:
     # ---- as a number
 
     def __bool__(self) -> bool:
-        return self._recording.truth(self)
+        return bool(self._recording.truth(self))
 
     def __float__(self) -> float:
         return float(self._recording.plain_number(self, "float(x)", "x"))
@@ -209,7 +209,7 @@ class TracedArray:
         return complex(self.__float__())
 
     def __round__(self, digits: int | None = None) -> Any:
-        return np.round(self, digits or 0)  # type: ignore[call-overload]
+        return np.round(self, digits or 0)
 
     def __format__(self, spec: str) -> str:
         number = self._printed()
@@ -228,11 +228,10 @@ class TracedArray:
             self._recording.leak("a text is made of a value that depends on the parameters", "the value itself")
         return self._view[()]
 
-    def __copy__(self) -> TracedArray:
+    def __copy__(self, memo: Any = None) -> TracedArray:
         return self.copy()
 
-    def __deepcopy__(self, memo: Any) -> TracedArray:
-        return self.copy()
+    __deepcopy__ = __copy__
 
     def __reduce__(self) -> Any:
         if not self._recording.is_open:
@@ -245,26 +244,27 @@ class TracedArray:
         if place:
             if len(place) == 1:
                 (place,) = place
-            return self[place] if isinstance(place, tuple) else np.ravel(self)[place]  # type: ignore[no-any-return]
+            return self[place] if isinstance(place, tuple) else np.ravel(self)[place]
         return self.reshape(()).copy()
 
     def copy(self, order: str = "C") -> TracedArray:
         return TracedArray(self._recording, self._view.copy(), self._step())
 
-    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._recording.cast(self, np.dtype(dtype))
+    def astype(self, dtype: Any, *args: Any, copy: bool = True, **kwargs: Any) -> Any:
+        return self if not copy and self._view.dtype == dtype else self._recording.cast(self, np.dtype(dtype))
 
     def reshape(self, *shape: Any, order: str = "C", **kwargs: Any) -> TracedArray:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **kwargs)  # type: ignore[call-overload,no-any-return]
 
     def partition(self, kth: Any, axis: int = -1, **kwargs: Any) -> None:
-        self[...] = np.partition(self, kth, axis)  # type: ignore[call-overload]
+        self[...] = np.partition(self, kth, axis)
 
     def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
-        np.put(self, indices, values, mode)  # type: ignore[call-overload]
+        function: Any = np.put
+        function(self, indices, values, mode)
 
     def compress(self, condition: Any, axis: int | None = None, out: Any = None) -> Any:
-        return np.compress(condition, self, axis, out)  # type: ignore[call-overload]
+        return np.compress(condition, self, axis, out)
 
     def transpose(self, *axes: Any) -> TracedArray:
         return self._seen(self._view.transpose(*axes))
@@ -284,7 +284,7 @@ class TracedArray:
         return [part.tolist() for part in self] if self._view.ndim else self
 
     def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:
-        self[...] = np.sort(self, axis=axis)  # type: ignore[call-overload]
+        self[...] = np.sort(self, axis=axis)
 
     def setflags(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: traced arrays can always be written to."""
@@ -299,7 +299,7 @@ class TracedArray:
         if not name.startswith("_") and (hasattr(np.ndarray, name) or hasattr(np.float64, name)):
             error = f".{name} of a value that depends on the parameters"
             if callable(getattr(np.ndarray, name, None)):
-                return _Missing(self._recording, error)
+                return Missing(self._recording, error)
             raise self._recording.untraceable(error)
         raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
 
@@ -309,58 +309,6 @@ class TracedArray:
             return result
         self._assign(..., result)
         return self
-
-
-class _Missing:
-    """A method that is not known: it may be looked at, but not called."""
-
-    def __init__(self, recording: Recorder, error: str) -> None:
-        self._recording, self._error = recording, error
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise self._recording.untraceable(self._error)
-
-
-class Flat:
-    """``x.flat``: all entries of an array, one after the other, as they are in it."""
-
-    def __init__(self, array: TracedArray) -> None:
-        self.base, self._next = array, 0
-
-    def _places(self, key: Any) -> Any:
-        key = self.base._recording.key(key, self.base)[0]
-        return np.unravel_index(np.arange(self.base.size)[key], self.base.shape)
-
-    def __getitem__(self, key: Any) -> TracedArray:
-        return self.base[self._places(key)]
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        places = self._places(key)
-        count = np.size(places[0]) if places else 1
-        if np.size(value) not in (1, count):  # it is repeated, or cut off
-            value = np.resize(value, count)
-        self.base[places] = np.reshape(value, np.shape(places[0])) if np.size(value) == count else value
-
-    def __len__(self) -> int:
-        return self.base.size
-
-    def __iter__(self) -> Iterator[TracedArray]:
-        return iter(np.ravel(self.base))
-
-    def __next__(self) -> TracedArray:
-        if self._next == len(self):
-            raise StopIteration
-        self._next += 1
-        return self[self._next - 1]
-
-    def copy(self) -> TracedArray:
-        return self.base.flatten()
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return getattr(ufunc, method)(*(np.ravel(x.base) if type(x) is Flat else x for x in inputs), **kwargs)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
-        return np.ravel(self.base).__array__(dtype)
 
 
 def _same_place(first: Any, second: NDArray[Any]) -> bool:
@@ -448,5 +396,3 @@ def _methods() -> None:
 
 _operators()
 _methods()
-#: The operators of Python by their names, as the rewriting of ``x[i] += v`` gives them.
-IN_PLACE = {name: getattr(operator, f"i{name}") for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")}

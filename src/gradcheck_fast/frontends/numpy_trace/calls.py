@@ -41,7 +41,9 @@ class Calls:
         self._recording, self._function = recording, function
         self._rewriter = Rewriter(self)
         self._kept: State | None = None
-        self._places: dict[int, list[tuple[Callable[[Any], object], np.ndarray[Any, Any]]]] = {}  # by the memory's owner
+        self._places: dict[
+            int, list[tuple[Callable[[Any], object], np.ndarray[Any, Any]]]
+        ] = {}  # by the memory's owner
 
     def close(self) -> None:
         """Puts the plain arrays back where traced ones have taken their place."""
@@ -226,7 +228,7 @@ def _mathematical(ufunc: Any) -> Any:
     def compute(calls: Calls, function: Any, /, *args: Any) -> Any:
         if not has_traced(args):
             return function(*args)
-        numbers = [x if type(x) is TracedArray else float(x) for x in args]
+        numbers: list[Any] = [x if type(x) is TracedArray else float(x) for x in args]
         return functools.reduce(ufunc, numbers) if ufunc is np.hypot else ufunc(*numbers)
 
     return compute
@@ -255,6 +257,14 @@ def _apply(calls: Calls, function: Any, /, func1d: Any, *args: Any, **kwargs: An
     return _of_numpy(calls, function, functools.partial(calls.call, func1d), *args, **kwargs)
 
 
+def _iterator(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Gives the entries of an array in turn, as arrays without axes that can be written to."""
+    array = args[0] if args else None
+    if type(array) is not TracedArray or len(args) > 1 or kwargs.get("flags") or kwargs.keys() - {"flags", "op_flags"}:
+        return calls._foreign(function, args, kwargs)
+    return (array[(*place, ...)] for place in np.ndindex(array.shape))
+
+
 _MATHEMATICAL = {
     "exp": np.exp, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh, "sinh": np.sinh,
     "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
@@ -279,6 +289,7 @@ def _stand_ins() -> dict[Any, Callable[..., Any]]:
     found[max], found[min] = _extreme(np.maximum), _extreme(np.minimum)
     found[map] = found[filter] = found[functools.reduce] = _map
     found[type] = _type
+    found[np.nditer] = _iterator
     return found
 
 

@@ -24,7 +24,7 @@ def where(recording: Recording, condition: Any, *choices: Any) -> Any:
         return np.nonzero(mask)
     first, second = (recording.traced(choice) for choice in choices)
     if mask._view.dtype != np.bool_:
-        mask = mask != 0.0  # type: ignore[assignment]
+        mask = mask != 0.0
     both = first._view.dtype == second._view.dtype == np.bool_
     value = np.where(mask._view, first._view, second._view)
     found = recording.step("select", [mask, first, second], value)
@@ -78,11 +78,9 @@ def piecewise(recording: Recording, x: Any, condlist: Any, funclist: Sequence[An
 def rounded(recording: Recording, a: Any, decimals: int = 0, out: Any = None) -> Any:
     """``np.round``."""
     x, power = recording.traced(a), 10.0 ** abs(decimals)
-    if decimals > 0:
-        found = np.rint(x * power) / power
-    else:
-        found = np.rint(x / power) * power if decimals else np.rint(x)
-    return recording.into(out, found)
+    if not decimals:
+        return recording.into(out, np.rint(x))
+    return recording.into(out, np.rint(x * power) / power if decimals > 0 else np.rint(x / power) * power)
 
 
 @implements(np.fix)
@@ -112,7 +110,8 @@ def choose(recording: Recording, a: Any, choices: Any, out: Any = None, mode: st
     parts = recording.traced(choices) if type(choices) is TracedArray else choices
     number = np.asarray(plain(recording.traced(a)) if type(a) is TracedArray else a).astype(int)
     x = [recording.as_numbers(recording.traced(part)) for part in parts]
-    return recording.into(out, moved(recording, x, lambda *numbers: np.choose(number, numbers, mode=mode)))  # type: ignore[call-overload]
+    find: Any = np.choose
+    return recording.into(out, moved(recording, x, lambda *numbers: find(number, numbers, mode=mode)))
 
 
 @implements(np.apply_along_axis)

@@ -40,13 +40,16 @@ def rewritten_code(code: CodeType, global_names: dict[str, Any]) -> CodeType | N
     source = _source(code, global_names)
     if not source:
         return None
-    try:
-        pairs = _pairs(code.co_filename, source, code.co_flags & _INHERITED)
-    except (RecursionError, MemoryError):
-        return None
-    candidates = pairs.get((code.co_name, code.co_firstlineno), [])
-    wanted = _contents(code)
-    equal = [pair for pair in candidates if wanted in (_contents(pair[0]), _contents(pair[1]))]
+    wanted, equal = _contents(code), []
+    for has_imports in (True, False):
+        try:
+            pairs = _pairs(code.co_filename, source, code.co_flags & _INHERITED, has_imports)
+        except (RecursionError, MemoryError):
+            return None
+        candidates = pairs.get((code.co_name, code.co_firstlineno), [])
+        equal = [pair for pair in candidates if wanted in (_contents(pair[0]), _contents(pair[1]))]
+        if equal or not candidates:
+            break
     if not equal and _is_of_pytest(code):
         equal = [pair for pair in candidates if _may_be(pair[0], code)]
         equal = equal if len(equal) == 1 else []
@@ -86,13 +89,18 @@ def _source(code: CodeType, global_names: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _pairs(filename: str, source: str, flags: int) -> _Pairs:
+def _pairs(filename: str, source: str, flags: int, has_imports: bool) -> _Pairs:
+    """Pairs the codes of a file as it is, or as it is without its imports.
+
+    Methods of what a file imports are called by other bytecode. So a definition that was compiled by itself, and not
+    with the rest of its file, differs.
+    """
     pairs: _Pairs = {}
     try:
         with _lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(source, filename)
-            original = _compiled(tree, filename, flags)
+            original = _compiled(tree if has_imports else _WithoutImports().visit(tree), filename, flags)
             rewritten = _compiled(Rewriting().visit(tree), filename, flags)
     except (SyntaxError, ValueError):
         return pairs
@@ -106,6 +114,25 @@ def _pairs(filename: str, source: str, flags: int) -> _Pairs:
             pending.append((was, now))
             pairs.setdefault((was.co_name, was.co_firstlineno), []).append((was, now))
     return pairs
+
+
+class _WithoutImports(ast.NodeTransformer):
+    """Leaves out the imports of a module, but not those of its functions and classes."""
+
+    def visit_Import(self, node: ast.Import) -> ast.stmt:
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt:
+        return ast.copy_location(ast.Pass(), node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.stmt:
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
+        return node
 
 
 def _compiled(tree: ast.Module, filename: str, flags: int) -> CodeType:

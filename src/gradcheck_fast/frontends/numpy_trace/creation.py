@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
 
 #: The functions that make a new array that is filled later.
-MAKERS = (
+MAKERS: tuple[Any, ...] = (
     np.zeros, np.ones, np.empty, np.full, np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.eye,
     np.identity, np.linspace, np.copy, np.array, np.asarray, np.ascontiguousarray, np.asfortranarray, np.asanyarray,
     np.pad, np.fromiter, np.tile, np.diag,
@@ -35,7 +35,15 @@ def make(recording: Recording, function: Any, args: Sequence[Any], kwargs: dict[
     if made.dtype == np.float32 or made.dtype == np.float16:
         recording.note_rounding(made.dtype, f"arrays of {made.dtype} that the function makes are kept in float64")
         made = made.astype(np.float64)
-    return recording.buffer(made)
+    return _boxed(recording.buffer(made))
+
+
+def _boxed(made: Any) -> Any:
+    """Returns a scalar as an array without axes, which ``isinstance(x, np.ndarray)`` tells from it."""
+    if type(made) is not TracedArray or not made._is_scalar():
+        return made
+    box = made.reshape(1).copy()
+    return box._seen(box._view.reshape(()))
 
 
 def _like(function: Any) -> Any:
@@ -74,7 +82,7 @@ def array(recording: Recording, object: Any, dtype: Any = None, *, copy: Any = T
     made = made.copy() if copy or made is not object else made
     while made.ndim < ndmin:
         made = made[np.newaxis]
-    return made if dtype is None else made.astype(dtype)
+    return _boxed(made if dtype is None else made.astype(dtype))
 
 
 def objects(values: Any) -> Any:
@@ -91,7 +99,7 @@ def asarray(recording: Recording, a: Any, dtype: Any = None, *args: Any, **kwarg
     if dtype is not None and np.dtype(dtype).kind == "O":
         return objects(a)
     made = recording.traced(a)
-    return made if dtype is None or made._view.dtype == dtype else made.astype(dtype)
+    return _boxed(made if dtype is None or made._view.dtype == dtype else made.astype(dtype))
 
 
 @implements(np.fromiter)

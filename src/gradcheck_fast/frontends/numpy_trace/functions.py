@@ -17,8 +17,7 @@ from gradcheck_fast.frontends.numpy_trace import (
     writing,
 )
 from gradcheck_fast.frontends.numpy_trace.opaque import call_opaque
-from gradcheck_fast.frontends.numpy_trace.recording import Known
-from gradcheck_fast.frontends.numpy_trace.registry import FUNCTIONS, SCIPY
+from gradcheck_fast.frontends.numpy_trace.registry import FUNCTIONS, SCIPY, Known
 
 #: The families, each of which registers its functions when it is imported.
 FAMILIES = (

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.products import trace
 from gradcheck_fast.frontends.numpy_trace.reductions import axes_of
 from gradcheck_fast.frontends.numpy_trace.registry import implements
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
 
 
-def _numbers(recording: Recording, *values: Any) -> list[TracedArray]:
+def _numbers(recording: Recording, *values: Any) -> list[Any]:
     return [recording.as_numbers(recording.traced(value)) for value in values]
 
 

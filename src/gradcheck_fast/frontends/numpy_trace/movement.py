@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FILL = 0
 
 
-def moved(recording: Recording, x: Sequence[TracedArray], function: Callable[..., Any], fill: float = 0.0) -> Any:
+def moved(recording: Recording, x: Sequence[Any], function: Callable[..., Any], fill: float = 0.0) -> Any:
     """Returns what a function that only moves entries makes of some arrays.
 
     Parameters
@@ -50,7 +50,7 @@ def moved(recording: Recording, x: Sequence[TracedArray], function: Callable[...
     return _of_numbers(recording, x, found, fill)
 
 
-def _of_numbers(recording: Recording, x: Sequence[TracedArray], numbers: Any, fill: float) -> TracedArray:
+def _of_numbers(recording: Recording, x: Sequence[Any], numbers: Any, fill: float) -> Any:
     numbers = np.asarray(numbers)
     is_mask = all(part._view.dtype == np.bool_ for part in x) and bool(x)
     entries = np.concatenate([[fill], *(np.ravel(part._view) for part in x)])
@@ -90,7 +90,7 @@ def _is_view(found: Any, x: TracedArray) -> bool:
     return (
         isinstance(found, np.ndarray)
         and found.dtype == x._view.dtype
-        and (found is x._view or np.may_share_memory(found, x._view))
+        and (not found.size or np.may_share_memory(found, x._view))
     )
 
 
@@ -119,7 +119,7 @@ def extract(recording: Recording, condition: Any, arr: Any) -> Any:
     return moved(recording, [recording.traced(arr)], lambda x: np.extract(mask, x))
 
 
-def _as_one(recording: Recording, arrays: Any) -> list[TracedArray]:
+def _as_one(recording: Recording, arrays: Any) -> list[Any]:
     parts = [recording.traced(part) for part in arrays]
     return parts if all(part._view.dtype == np.bool_ for part in parts) else [recording.as_numbers(p) for p in parts]
 
@@ -155,7 +155,7 @@ def stack_nested(recording: Recording, values: Sequence[Any]) -> TracedArray:
 @implements(np.block)
 def block(recording: Recording, arrays: Any) -> Any:
     """``np.block``."""
-    x: list[TracedArray] = []
+    x: list[Any] = []
 
     def collect(nested: Any) -> Any:
         if isinstance(nested, list):
@@ -191,8 +191,8 @@ def pad(recording: Recording, array: Any, pad_width: Any, mode: Any = "constant"
     x = recording.traced(array)
     if mode == "constant":
         fill = kwargs.get("constant_values", 0.0)
-        if np.ndim(fill) == 0 and not has_traced(fill):
-            return moved(recording, [x], lambda numbers: np.pad(numbers, pad_width), float(fill))
+        if np.size(fill) == 1 and not has_traced(fill):
+            return moved(recording, [x], lambda numbers: np.pad(numbers, pad_width), float(np.ravel(fill)[0]))
     elif mode in ("edge", "reflect", "symmetric", "wrap") and kwargs.get("reflect_type", "even") == "even":
         return moved(recording, [x], lambda numbers: np.pad(numbers, pad_width, mode))
     return recording.opaque(np.pad, (x, pad_width, mode), kwargs)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.looking import plain
 from gradcheck_fast.frontends.numpy_trace.recording import has_traced
 from gradcheck_fast.frontends.numpy_trace.reductions import axes_of, given
@@ -56,7 +55,7 @@ def gradient(recording: Recording, f: Any, *varargs: Any, axis: Any = None, edge
         return recording.opaque(np.gradient, (f, *varargs), {"axis": axis, "edge_order": edge_order})
     found = []
     for place, step in zip(places, spacings, strict=True):
-        a = np.moveaxis(x, place, -1)  # type: ignore[call-overload]
+        a = np.moveaxis(x, place, -1)
         inner = (a[..., 2:] - a[..., :-2]) / (2.0 * step)
         ends = (a[..., 1:2] - a[..., :1]) / step, (a[..., -1:] - a[..., -2:-1]) / step
         found.append(np.moveaxis(np.concatenate([ends[0], inner, ends[1]], axis=-1), -1, place))
@@ -66,8 +65,8 @@ def gradient(recording: Recording, f: Any, *varargs: Any, axis: Any = None, edge
 @implements(getattr(np, "trapezoid", None), getattr(np, "trapz", None))
 def trapezoid(recording: Recording, y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     """``np.trapezoid``."""
-    a = np.moveaxis(recording.traced(y), axis, -1)  # type: ignore[call-overload]
-    width = dx if x is None else diff(recording, np.moveaxis(recording.traced(x), axis if np.ndim(x) > 1 else 0, -1))  # type: ignore[call-overload]
+    a = np.moveaxis(recording.traced(y), axis, -1)
+    width = dx if x is None else diff(recording, np.moveaxis(recording.traced(x), axis if np.ndim(x) > 1 else 0, -1))
     return np.sum(width * (a[..., 1:] + a[..., :-1]) * 0.5, axis=-1)
 
 
@@ -126,7 +125,7 @@ implements(np.polysub)(_added(np.subtract))
 @implements(np.polymul)
 def polymul(recording: Recording, a1: Any, a2: Any) -> Any:
     """``np.polymul``."""
-    return np.convolve(recording.traced(a1), recording.traced(a2))  # type: ignore[arg-type]
+    return np.convolve(recording.traced(a1), recording.traced(a2))
 
 
 @implements(np.polyder)

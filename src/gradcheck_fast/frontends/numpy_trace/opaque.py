@@ -67,7 +67,7 @@ def call_opaque(recording: Recording, function: Any, args: Sequence[Any], kwargs
     Untraceable
         If it returns something else than arrays and numbers, or complex ones, or if it writes into its arguments.
     """
-    x: list[TracedArray] = []
+    x: list[Any] = []
 
     def with_holes(value: Any) -> Any:
         if type(value) is TracedArray:

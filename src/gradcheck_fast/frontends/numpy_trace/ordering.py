@@ -31,10 +31,10 @@ def _extreme(function: Any) -> Any:
         x = recording.as_numbers(recording.traced(a))
         places = function(x._view, axis=axis, keepdims=bool(keepdims) if given(keepdims) else False)
         if x._step() is not None and x.size > 1:
-            flat = np.ravel(x) if axis is None else x
-            (along,) = axes_of(flat, 0 if axis is None else axis)  # type: ignore[arg-type]
+            flat: Any = np.ravel(x) if axis is None else x
+            (along,) = axes_of(flat, 0 if axis is None else axis)
             if flat.shape[along] > 1:
-                order = np.argsort(flat._view if function is np.argmin else -flat._view, axis=along, kind="stable")  # type: ignore[union-attr]
+                order = np.argsort(flat._view if function is np.argmin else -flat._view, axis=along, kind="stable")
                 _look_at_gaps(recording, take_along_axis(recording, flat, np.take(order, [1, 0], along), along), along)
         if given(out):
             out[...] = places
@@ -63,7 +63,7 @@ def take_along_axis(recording: Recording, arr: Any, indices: Any, axis: int | No
     """``np.take_along_axis``."""
     x = recording.traced(arr)
     if axis is None:
-        x, axis = np.ravel(x), 0  # type: ignore[assignment]
+        x, axis = np.ravel(x), 0
     index = np.take_along_axis(np.arange(x.size).reshape(x.shape), np.asarray(indices), axis)
     return np.ravel(x)[index]
 
@@ -76,7 +76,7 @@ def _order(function: Any) -> Any:
         elif len(args) > 1:
             axis, args = args[1], args[:1]
         if axis is None:
-            x, axis = np.ravel(x), 0  # type: ignore[assignment]
+            x, axis = np.ravel(x), 0
         if function is np.argsort:
             kwargs = {"kind": kind or "stable"}
         found = function(x._view, *args, axis=axis, **kwargs)
@@ -99,7 +99,7 @@ def _sorted(order: Any) -> Any:
         if len(args) > (order is _argpartition):
             axis, args = args[-1], args[:-1]
         if axis is None:
-            x, axis = np.ravel(x), 0  # type: ignore[assignment]
+            x, axis = np.ravel(x), 0
         kwargs = {name: value for name, value in kwargs.items() if name == "kth"}
         return take_along_axis(recording, x, order(recording, x, *args, axis=axis, **kwargs), axis)
 
@@ -148,7 +148,7 @@ def _quantiles(function: Any, whole: float) -> Any:
         if method != "linear" or has_traced(q) or weights or (axis is not None and np.ndim(axis)):
             found = recording.opaque(function, (a, q, axis), {"method": method, "keepdims": keep, **others})
             return recording.into(out, found)
-        flat = np.ravel(x) if axis is None else np.moveaxis(x, axis, -1)  # type: ignore[call-overload]
+        flat = np.ravel(x) if axis is None else np.moveaxis(x, axis, -1)
         ordered = sort(recording, flat)
         place = np.asarray(q, np.float64) / whole * (ordered.shape[-1] - 1)
         below = np.minimum(np.floor(place).astype(int), ordered.shape[-1] - 1)
@@ -227,9 +227,10 @@ def unique(
 ) -> Any:  # fmt: skip
     """``np.unique``: each entry comes from the place where it occurs first."""
     x = recording.traced(ar)
-    _, index, *more = np.unique(x._view, True, return_inverse, return_counts, axis, **others)
+    find: Any = np.unique
+    _, index, *more = find(x._view, True, return_inverse, return_counts, axis, **others)
     found = np.take(np.ravel(x) if axis is None else x, index, axis=axis or 0)
     if axis is None:
-        _look_at_gaps(recording, recording.as_numbers(found), 0)  # type: ignore[arg-type]
+        _look_at_gaps(recording, recording.as_numbers(found), 0)
     rest = ([index] if return_index else []) + more
     return (found, *rest) if rest else found

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.reductions import axes_of
 from gradcheck_fast.frontends.numpy_trace.registry import implements
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
 
 
-def _numbers(recording: Recording, *values: Any) -> list[TracedArray]:
+def _numbers(recording: Recording, *values: Any) -> list[Any]:
     return [recording.as_numbers(recording.traced(value)) for value in values]
 
 
@@ -83,7 +82,9 @@ def kron(recording: Recording, a: Any, b: Any) -> Any:
 
 
 @implements(np.cross, getattr(np.linalg, "cross", None))
-def cross(recording: Recording, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None):
+def cross(
+    recording: Recording, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
+) -> Any:
     """``np.cross`` of vectors in three dimensions."""
     x, y = _numbers(recording, a, b)
     if axis is not None:
@@ -108,7 +109,7 @@ def trace(
 def einsum(recording: Recording, *operands: Any, **kwargs: Any) -> Any:
     """``np.einsum``: two operands after the other, each pair as one batched product of matrices."""
     if not isinstance(operands[0], str):
-        operands = _with_letters(operands)
+        operands = tuple(_with_letters(operands))
     formula, arrays = operands[0].replace(" ", ""), _numbers(recording, *operands[1:])
     left, _, output = formula.partition("->")
     inputs = left.split(",")
@@ -143,7 +144,7 @@ def _with_letters(operands: Sequence[Any]) -> Sequence[Any]:
     return (formula, *pairs[::2])
 
 
-def _without_dots(inputs: Sequence[str], output: str | None, arrays: Sequence[TracedArray]) -> tuple[list[str], str]:
+def _without_dots(inputs: Sequence[str], output: str | None, arrays: Sequence[Any]) -> tuple[list[str], str]:
     free = [c for c in _LETTERS if not any(c in part for part in inputs)]
     most = max(x.ndim - len(part.replace("...", "")) for part, x in zip(inputs, arrays, strict=True) if "..." in part)
     dots = free[:most]
@@ -157,7 +158,7 @@ def _without_dots(inputs: Sequence[str], output: str | None, arrays: Sequence[Tr
     return found, output.replace("...", "".join(dots))
 
 
-def _diagonals(labels: str, x: TracedArray) -> tuple[str, TracedArray]:
+def _diagonals(labels: str, x: Any) -> tuple[str, Any]:
     """Takes the diagonal of axes with the same label."""
     for label in sorted(set(labels)):
         while labels.count(label) > 1:
@@ -168,7 +169,7 @@ def _diagonals(labels: str, x: TracedArray) -> tuple[str, TracedArray]:
     return labels, x
 
 
-def _pair(a: str, x: TracedArray, b: str, y: TracedArray, kept: set[str]) -> tuple[str, TracedArray]:
+def _pair(a: str, x: Any, b: str, y: Any, kept: set[str]) -> tuple[str, Any]:
     for only, other in ((0, b), (1, a)):  # a label that nothing else has is summed first
         labels, part = ((a, x), (b, y))[only]
         alone = tuple(k for k, c in enumerate(labels) if c not in other and c not in kept)
@@ -190,7 +191,7 @@ def _pair(a: str, x: TracedArray, b: str, y: TracedArray, kept: set[str]) -> tup
     def lengths(labels: Sequence[str]) -> list[int]:
         return [size[c] for c in labels]
 
-    def ordered(labels: str, part: TracedArray, first: list[str], second: list[str]) -> TracedArray:
+    def ordered(labels: str, part: Any, first: list[str], second: list[str]) -> Any:
         part = np.transpose(part, [labels.index(c) for c in (*batch, *first, *second)])
         part = np.broadcast_to(part, lengths([*batch, *first, *second]))  # axes of length 1 stretch, as in einsum
         return part.reshape([*lengths(batch), math.prod(lengths(first)), math.prod(lengths(second))])

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.adoption import Adopted
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+from gradcheck_fast.frontends.numpy_trace.registry import Known
 from gradcheck_fast.numerical.gradient import EPSILON
 from gradcheck_fast.program.program import Program, Source, Step
 
@@ -54,28 +55,6 @@ class Leak(NamedTuple):
 
     steps: int
     error: Untraceable
-
-
-class Known(NamedTuple):
-    """What is known of NumPy. Each is a function of a recording and of the arguments that NumPy's own has.
-
-    Attributes
-    ----------
-    ufunc : callable
-        ``ufunc(recording, ufunc, method, inputs, kwargs)`` does what a ufunc does.
-    functions : mapping
-        What each function of NumPy's does, by that function.
-    opaque : callable
-        ``opaque(recording, function, args, kwargs)`` calls any other function with plain arrays, and makes steps of
-        what it returns.
-    stack : callable
-        ``stack(recording, values)`` makes an array of nested lists.
-    """
-
-    ufunc: Callable[..., Any]
-    functions: Mapping[Any, Callable[..., Any]]
-    opaque: Callable[..., Any]
-    stack: Callable[..., TracedArray]
 
 
 class Recording:
@@ -146,7 +125,9 @@ class Recording:
         """Adds a step whose value is known to have this shape."""
         self._require_open()
         if len(self._steps) >= MOST_STEPS:
-            raise self.untraceable(f"the function takes more than {MOST_STEPS:,} steps", "whole arrays in place of loops")
+            raise self.untraceable(
+                f"the function takes more than {MOST_STEPS:,} steps", "whole arrays in place of loops"
+            )
         self._steps.append(Step(name, inputs, shape, attributes, self.source()))
         return len(self._steps) - 1
 
@@ -182,7 +163,7 @@ class Recording:
         self._steps.append(Step("parameter", (), value.shape, {"shape": value.shape}, _NOWHERE))
         return TracedArray(self, np.array(value, np.float64, order="C"), len(self._steps) - 1)
 
-    def step(self, name: str, inputs: Sequence[TracedArray], value: Any, /, **attributes: Any) -> TracedArray:
+    def step(self, name: str, inputs: Sequence[TracedArray], value: Any, /, **attributes: Any) -> Any:
         """Returns what a primitive makes of some arrays, whose value is known; it is constant if they all are."""
         nodes = [x._step() for x in inputs]
         if not isinstance(value, np.ndarray):
@@ -205,7 +186,7 @@ class Recording:
 
     # ---- what is handed in
 
-    def traced(self, value: Any) -> TracedArray:
+    def traced(self, value: Any) -> Any:
         """Returns anything that NumPy takes for an array as a traced one."""
         if type(value) is TracedArray:
             if value._recording is not self:
@@ -251,7 +232,7 @@ class Recording:
         """Returns a result, or, if an array `out` was given for it, writes it there and returns that."""
         if isinstance(out, tuple):
             (out,) = out
-        if out is None or out is np._NoValue:  # type: ignore[attr-defined]
+        if out is None or out is np._NoValue:
             return result
         target = out if type(out) is TracedArray else self.adopt(out)
         if np.shape(result) != target.shape:
@@ -306,7 +287,7 @@ class Recording:
         """Returns the truth value on which the function branches; the comparison is a step that knows its margin."""
         self._require_open()
         if array._view.dtype != np.bool_ and array._step() is not None:
-            array = array != 0.0  # type: ignore[assignment]
+            array = self.mask(array)
         return bool(array._view)
 
     def plain_number(self, array: TracedArray, construct: str, advice: str) -> Any:
@@ -320,7 +301,8 @@ class Recording:
         """Does ``array.astype(dtype)``."""
         if dtype.kind == "f":
             if dtype.itemsize < 8:
-                self.note_rounding(dtype, f"a cast to {dtype} is left out: it is a plateau at every number, and has no slope")
+                said = f"a cast to {dtype} is left out: it is a plateau at every number, and has no slope"
+                self.note_rounding(dtype, said)
             return array.copy() if array._view.dtype == np.float64 else self.as_numbers(array)
         if dtype.kind == "b":
             return array.copy() if array._view.dtype == np.bool_ else self.mask(array)
@@ -333,15 +315,19 @@ class Recording:
             return array._view.astype(dtype)
         raise self.untraceable(f"a cast to {dtype}")
 
-    def as_numbers(self, mask: TracedArray) -> TracedArray:
+    def as_numbers(self, mask: TracedArray) -> Any:
         """Returns a mask as the numbers 0.0 and 1.0."""
         if mask._view.dtype != np.bool_:
             return mask
         return TracedArray(self, mask._view.astype(np.float64), mask._step())
 
-    def mask(self, array: TracedArray) -> TracedArray:
+    def mask(self, array: TracedArray) -> Any:
         """Returns where an array is not zero."""
-        return array if array._view.dtype == np.bool_ else self._known.ufunc(self, np.not_equal, "__call__", (array, 0), {})  # type: ignore[no-any-return]
+        return (
+            array
+            if array._view.dtype == np.bool_
+            else self._known.ufunc(self, np.not_equal, "__call__", (array, 0), {})
+        )
 
     def as_mask(self, numbers: TracedArray) -> TracedArray:
         """Returns numbers 0.0 and 1.0 as a mask."""

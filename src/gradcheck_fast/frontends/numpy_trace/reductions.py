@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.registry import implements
 
 if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
 
 
-def axes_of(x: TracedArray, axis: Any) -> tuple[int, ...]:
+def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
     """Returns the axes that `axis` means, from 0 up."""
     if axis is None:
         return tuple(range(x.ndim))
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     found = []
     for one in given:
-        place = one.__index__()
+        place = operator.index(one)
         if not -x.ndim <= place < x.ndim:
             raise np.exceptions.AxisError(place, x.ndim) if hasattr(np, "exceptions") else ValueError(f"axis {place}")
         found.append(place % x.ndim)
@@ -29,7 +29,7 @@ def axes_of(x: TracedArray, axis: Any) -> tuple[int, ...]:
 
 def given(value: Any) -> bool:
     """Whether an argument was given: NumPy's own default stands for one that was not."""
-    return value is not None and value is not np._NoValue  # type: ignore[attr-defined]
+    return value is not None and value is not np._NoValue
 
 
 def _some(where: Any) -> bool:
@@ -48,7 +48,7 @@ def _reduced(name: str, function: Any, neutral: float, combine: Any) -> Any:
     ) -> Any:  # fmt: skip
         x = recording.as_numbers(recording.traced(a))
         if _some(where):
-            x = np.where(where, x, neutral)  # type: ignore[assignment]
+            x = np.where(where, x, neutral)
         axes, keep = axes_of(x, axis), bool(keepdims) if given(keepdims) else False
         if given(initial) and not x.size:
             return _finish(recording, np.full(function(x._view, axes, keepdims=keep, initial=0.0).shape, initial), out)
@@ -88,7 +88,7 @@ def least(
     return _least(recording, a, axis, None, out, keepdims, initial, where)
 
 
-def _count(x: TracedArray, axis: Any, where: Any, keepdims: Any) -> Any:
+def _count(x: Any, axis: Any, where: Any, keepdims: Any) -> Any:
     """Returns over how many entries an average is taken: a number, or, with `where`, an array."""
     if _some(where):
         counted = np.broadcast_to(where, x.shape)
@@ -154,10 +154,10 @@ def average(
     w = recording.traced(weights)
     if w.shape != x.shape and axis is not None:
         places = axes_of(x, axis)
-        w = np.transpose(w, np.argsort(places).tolist()).reshape(  # type: ignore[assignment]
+        w = np.transpose(w, np.argsort(places).tolist()).reshape(
             [n if k in places else 1 for k, n in enumerate(x.shape)]
         )
-    w = np.broadcast_to(w, x.shape)  # type: ignore[assignment]
+    w = np.broadcast_to(w, x.shape)
     total = sum_of(recording, w, axis, keepdims=keepdims)
     found = sum_of(recording, x * w, axis, keepdims=keepdims) / total
     return (found, total) if returned else found
@@ -167,7 +167,7 @@ def _running(name: str, function: Any) -> Any:
     def run(recording: Recording, a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
         x = recording.as_numbers(recording.traced(a))
         if axis is None:
-            x, axis = np.ravel(x), 0  # type: ignore[assignment]
+            x, axis = np.ravel(x), 0
         (place,) = axes_of(x, axis)
         return _finish(recording, recording.step(name, [x], function(x._view, axis=place), axis=place), out, dtype)
 
@@ -211,17 +211,17 @@ def apply_over_axes(recording: Recording, func: Any, a: Any, axes: Any) -> Any:
 # ---- NaN left out
 
 
-def _holes(x: TracedArray) -> Any:
+def _holes(x: Any) -> Any:
     """Returns which entries are numbers, or True if all are."""
     bad = np.isnan(x._view)
     return ~bad if bad.any() else True
 
 
-def without_nan(recording: Recording, a: Any, fill: float) -> TracedArray:
+def without_nan(recording: Recording, a: Any, fill: float) -> Any:
     """Returns an array with a number in place of each NaN."""
     x = recording.as_numbers(recording.traced(a))
     numbers = _holes(x)
-    return x if numbers is True else np.where(numbers, x, fill)  # type: ignore[return-value]
+    return x if numbers is True else np.where(numbers, x, fill)
 
 
 def _filled(function: Any, fill: float) -> Any:

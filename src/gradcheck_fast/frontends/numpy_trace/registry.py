@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 #: What a function of NumPy's, or another that is called in a trace, does with traced arrays. It is called with the
 #: recording and then with the arguments of the call.
@@ -24,3 +24,25 @@ def implements(*functions: Any, scipy: str = "") -> Callable[[Callable[..., Any]
         return implementation
 
     return register
+
+
+class Known(NamedTuple):
+    """What is known of NumPy. Each is a function of a recording and of the arguments that NumPy's own has.
+
+    Attributes
+    ----------
+    ufunc : callable
+        ``ufunc(recording, ufunc, method, inputs, kwargs)`` does what a ufunc does.
+    functions : mapping
+        What each function of NumPy's does, by that function.
+    opaque : callable
+        ``opaque(recording, function, args, kwargs)`` calls any other function with plain arrays, and makes steps of
+        what it returns.
+    stack : callable
+        ``stack(recording, values)`` makes an array of nested lists.
+    """
+
+    ufunc: Callable[..., Any]
+    functions: Mapping[Any, Callable[..., Any]]
+    opaque: Callable[..., Any]
+    stack: Callable[..., Any]

@@ -27,7 +27,7 @@ def logsumexp(
         weights = recording.traced(b)
         if return_sign or (weights._view < 0.0).any():
             raise recording.untraceable("logsumexp with a sign", "the logarithm of a sum of exponentials")
-        x = x + np.log(weights)  # type: ignore[call-overload]
+        x = x + np.log(weights)
     axes = axes_of(x, axis)
     if not axes:
         found = x.copy()
@@ -54,7 +54,13 @@ def softmax(recording: Recording, x: Any, axis: Any = None) -> Any:
     return np.exp(log_softmax(recording, x, axis))
 
 
-def _step(name: str, x: TracedArray) -> TracedArray:
+@implements(scipy="softplus")
+def softplus(recording: Recording, x: Any, **_: Any) -> Any:
+    """``scipy.special.softplus``."""
+    return np.logaddexp(0.0, recording.traced(x))
+
+
+def _step(name: str, x: TracedArray) -> Any:
     return x._recording.step(name, [x], PRIMITIVES[name].value([x._view]))
 
 
@@ -84,7 +90,6 @@ def _huber(delta: Any, r: Any) -> Any:
 COMPOSITE: Mapping[str, Callable[..., Any]] = {
     "logit": lambda x: np.log(x) - np.log1p(-x),
     "log_expit": lambda x: -np.logaddexp(0.0, -x),
-    "softplus": lambda x: np.logaddexp(0.0, x),
     "xlog1py": lambda x, y: np.where(x == 0.0, 0.0, x * np.log1p(y)),
     "entr": _entropy,
     "rel_entr": _relative_entropy,

@@ -91,7 +91,20 @@ class Storage:
         The step whose value it holds, in C order; None: constants.
     """
 
-    __slots__ = ("_address", "_parts", "array", "is_foreign", "moved_to", "node", "origin", "pieces", "recorder", "starts", "total", "version")
+    __slots__ = (
+        "_address",
+        "_parts",
+        "array",
+        "is_foreign",
+        "moved_to",
+        "node",
+        "origin",
+        "pieces",
+        "recorder",
+        "starts",
+        "total",
+        "version",
+    )
 
     def __init__(self, recorder: Recorder, array: NDArray[Any], node: int | None) -> None:
         self.recorder, self.array, self.node = recorder, array, node

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, Unused, record
-from gradcheck_fast.frontends.numpy_trace.verification import Verification, first_parting
+from gradcheck_fast.frontends.numpy_trace.verification import COARSE_ROUNDINGS, Verification, first_parting
 from gradcheck_fast.inputs.arrays import same_bits
 from gradcheck_fast.inputs.state import Frozen, State, arrays_like
 from gradcheck_fast.inputs.users_files import is_users_file
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.inputs.trees import Packed, Tree
+    from gradcheck_fast.numerical.evaluate import Costs
     from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.running.runner import Runner
 
@@ -136,17 +137,26 @@ class TracedLoss(ProgramLoss):
         if said:
             return f"the trace is not used, for where its gradient is zero, {said}"
         coarse = partial(self._coarse_roundings, params.flat, runner, found.gradient)
-        if self._found.rounding > EPSILON:  # so does the user's gradient
-            found = found._replace(roundings=partial(self._own_roundings, found, coarse))
         return found._replace(doubted=partial(self._second_look, params, runner, found), coarse_roundings=coarse)
 
-    def _own_roundings(self, found: Numerical, coarse: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Finds how much the gradient changes by the roundings of the function, in those of float64."""
-        size = np.abs(found.gradient)
-        for begin, count in zip(np.cumsum([0, *self.engine.sizes]), self.engine.sizes, strict=False):
+    def _has_value(self, costs: Costs, theta: NDArray[np.float64], traced: float, base: float) -> bool:
+        if self._found.rounding > EPSILON:
+            return self._verification(theta).has_value(base)
+        return super()._has_value(costs, theta, traced, base)
+
+    def _are_rounding(
+        self, theta: NDArray[np.float64], runner: Runner, found: Numerical, errors: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Marks errors that a gradient may well have where it rounds as the function does, and the trace does not."""
+        size, begin = np.abs(found.gradient), 0
+        for count in self.engine.sizes:
             part = size[begin : begin + count]
             part[...] = np.maximum(part, np.sqrt(np.mean(np.square(part))) if count else 0.0)
-        return np.maximum(found.roundings(), np.maximum(coarse(), size) * (self._found.rounding / EPSILON))
+            begin += count
+        size = np.maximum(size, self._coarse_roundings(theta, runner, found.gradient))
+        rounded: NDArray[np.bool_] = np.abs(errors) <= COARSE_ROUNDINGS * self._found.rounding * size
+        rounded &= errors != 0.0
+        return rounded
 
     def _coarse_roundings(
         self, theta: NDArray[np.float64], runner: Runner, gradient: NDArray[np.float64]
@@ -160,6 +170,11 @@ class TracedLoss(ProgramLoss):
         self, params: Packed, runner: Runner, found: Numerical, errors: NDArray[np.float64]
     ) -> Numerical | None:
         """Asks the function itself whether a given gradient is wrong by these errors; see `Numerical.doubted`."""
+        if self._found.rounding > EPSILON:
+            rounded = self._are_rounding(params.flat, runner, found, errors)
+            if rounded.any():
+                found = found._replace(gradient=np.where(rounded, found.gradient + errors, found.gradient))
+                return found._replace(doubted=partial(self._second_look, params, runner, found))
         looked = self._verification(params.flat)
         stands = looked.sides_with_trace(found.gradient, errors) if errors.any() else True
         if stands:
@@ -173,7 +188,7 @@ class TracedLoss(ProgramLoss):
         else:
             plain = super().central_differences(params, method="direct", step=None, runner=runner, kinks=True)
             found, gradient = plain, plain.gradient
-            note = "the trace is not used, for differences of the function itself do not side with it against your gradient"
+            note = "the trace is not used, for the function itself does not side with it against your gradient"
         finish = found.finish
         return found._replace(gradient=gradient, doubted=None, finish=lambda: (*finish(), note))
 
@@ -241,7 +256,6 @@ def traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
     state.restore()
     noticed = "; ".join(f"{text} ({source})" for text, source in found.notes.items())
     raise Disagreement(f"{line or noticed or 'the trace is not confirmed'}; {said}")
-
 
 
 def _is_repeatable(function: Callable[[Any], Any], params: Packed, state: State) -> bool:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace import special
+from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.special import logsumexp
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ PRIMITIVE_OF = {
     name: name
     for name in (
         "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "arctan2", "hypot", "logaddexp",
-        "xlogy", "negative", "exp", "log", "log1p", "expm1", "exp2", "log2", "log10", "sqrt", "cbrt", "square", "reciprocal",
-        "absolute", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh",
-        "arctanh", "erf", "erfc", "gammaln", "sign", "floor", "ceil", "rint", "trunc", "greater", "greater_equal",
-        "less", "less_equal", "equal", "not_equal", "matmul",
+        "xlogy", "negative", "exp", "log", "log1p", "expm1", "exp2", "log2", "log10", "sqrt", "cbrt",
+        "square", "reciprocal", "absolute", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
+        "arcsinh", "arccosh", "arctanh", "erf", "erfc", "gammaln", "sign", "floor", "ceil", "rint", "trunc", "greater",
+        "greater_equal", "less", "less_equal", "equal", "not_equal", "matmul",
     )
 } | {"true_divide": "divide", "float_power": "power", "fabs": "absolute", "fmax": "maximum", "fmin": "minimum",
      "expit": "sigmoid"}  # fmt: skip
@@ -78,11 +78,11 @@ _LOGICAL: Mapping[str, Callable[..., Any]] = {
 #: Ufuncs whose result does not depend on the parameters, as long as no branch flips.
 _PLAIN = {"isnan", "isfinite", "isinf", "signbit"}
 #: The function that reduces by a ufunc of this name.
-_REDUCTIONS = {
+_REDUCTIONS: Mapping[str, Any] = {
     "add": np.sum, "multiply": np.prod, "maximum": np.max, "minimum": np.min, "fmax": np.max, "fmin": np.min,
     "logical_or": np.any, "logical_and": np.all,
 }  # fmt: skip
-_ACCUMULATIONS = {"add": np.cumsum, "multiply": np.cumprod}
+_ACCUMULATIONS: Mapping[str, Any] = {"add": np.cumsum, "multiply": np.cumprod}
 
 
 def apply(recording: Recording, ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -97,7 +97,8 @@ def apply(recording: Recording, ufunc: Any, method: str, inputs: Sequence[Any], 
     if method == "__call__":
         result = call(recording, ufunc, inputs)
     elif method == "reduce":
-        result = _reduce(recording, ufunc, *inputs, where=where, **kwargs)
+        kwargs["where"] = where
+        result = _reduce(recording, ufunc, *inputs, **kwargs)
         where = True
     elif method == "accumulate":
         result = _accumulate(recording, ufunc, *inputs, **kwargs)
@@ -135,6 +136,8 @@ def call(recording: Recording, ufunc: Any, inputs: Sequence[Any]) -> Any:
     if name in _LOGICAL and (name.startswith("logical") or all(at.dtype == np.bool_ for at in plain)):
         return _logical(recording, ufunc, x)
     if name in PRIMITIVE_OF:
+        if name in ("fmax", "fmin"):
+            x = _without_nan(*x)
         if name == "matmul":
             x = [recording.as_numbers(at) for at in x]
         if name == "power" and plain[1].ndim == 0 and x[1]._step() is None and float(plain[1]) in _POWERS:
@@ -161,7 +164,13 @@ _POWERS: Mapping[float, Callable[[TracedArray, Any], Any]] = {
 }
 
 
-def _logical(recording: Recording, ufunc: Any, x: Sequence[TracedArray]) -> Any:
+def _without_nan(x: Any, y: Any) -> list[Any]:
+    """Returns two arrays, each with the entries of the other in place of NaN."""
+    bad = [np.isnan(at._view) for at in (x, y)]
+    return [np.where(bad[0], y, x) if bad[0].any() else x, np.where(bad[1], x, y) if bad[1].any() else y]
+
+
+def _logical(recording: Recording, ufunc: Any, x: Sequence[Any]) -> Any:
     masks = [at if at._view.dtype == np.bool_ else at != 0.0 for at in x]
     value = np.asarray(ufunc(*(at._view for at in x)))
     if all(mask._step() is None for mask in masks):
@@ -175,16 +184,16 @@ def _reduce(
     keepdims: bool = False, initial: Any = None, where: Any = True,
 ) -> Any:  # fmt: skip
     name, x = ufunc.__name__, recording.traced(array)
-    more = {} if initial is None or initial is np._NoValue else {"initial": initial}  # type: ignore[attr-defined]
+    more = {} if initial is None or initial is np._NoValue else {"initial": initial}
     if name in _REDUCTIONS:
         if where is not True:
             more["where"] = where
-        return _REDUCTIONS[name](x, axis=axis, keepdims=keepdims, **more)  # type: ignore[operator]
+        return _REDUCTIONS[name](x, axis=axis, keepdims=keepdims, **more)
     if where is not True or more or not isinstance(axis, (int, np.integer)):
         return recording.opaque(ufunc.reduce, (x,), {"axis": axis, "keepdims": keepdims, "where": where, **more})
     if name == "logaddexp":
         return logsumexp(recording, x, axis=axis, keepdims=keepdims)
-    parts = np.moveaxis(x, axis, 0)  # type: ignore[call-overload]
+    parts = np.moveaxis(x, axis, 0)
     result = parts[0]
     for part in parts[1:]:
         result = ufunc(result, part)
@@ -217,13 +226,13 @@ def _at(recording: Recording, ufunc: Any, target: Any, index: Any, value: Any = 
     index = recording.key(index, target)[0]
     places = np.arange(target.size).reshape(target.shape)[index]
     if ufunc.__name__ in ("add", "subtract"):
-        added = np.broadcast_to(recording.traced(value), places.shape)
+        added: Any = np.broadcast_to(recording.traced(value), places.shape)
         summed = np.zeros(target.shape)
         np.add.at(summed.reshape(-1), places, added._view)
         sums = recording.step("scatter_add", [added], summed, index=np.asarray(places), shape=target.shape)
         target._assign(..., ufunc(target, sums))
         return
-    flat = np.ravel(target)
+    flat: Any = np.ravel(target)
     more = () if value is None else (np.ravel(np.broadcast_to(recording.traced(value), np.shape(places))),)
     for turn in _turns(np.ravel(places)):  # an index that occurs twice has its second turn after the first
         at = np.ravel(places)[turn]

@@ -79,6 +79,10 @@ class Verification:
         directions = [random.standard_normal(self._theta.size) for _ in range(DIRECTIONS)]
         return self._first_of(directions, base) or self.of_entries(alone, base)
 
+    def has_value(self, base: float) -> bool:
+        """Whether the trace has the value of the function at the parameters, which is `base`."""
+        return self._other_cost(self._theta, base) is None
+
     def of_entries(self, alone: NDArray[np.bool_], base: float | None = None) -> str:
         """Returns where the trace and the function part if only some entries are moved; "" if they do not."""
         if not alone.any():
@@ -92,7 +96,8 @@ class Verification:
         The parameters are moved along the errors. The trace says exactly by how much the cost then changes, and the
         other gradient says something else, by the size of the errors. The trace is right where its change is that of
         the function, unless the other gradient explains that change, too: then the function goes in small stairs, and
-        its slope is not that of their treads. Returns None if rounding hides the difference.
+        its slope is not that of their treads. Nor does the trace decide if the other slope lies between those to both
+        sides of a kink. Returns None if rounding hides the difference.
 
         Parameters
         ----------
@@ -104,6 +109,8 @@ class Verification:
         direction, norm = errors / largest / norm, float(largest * norm)
         moving, seen, base = direction != 0.0, False, self.cost(self._theta)
         slope = float(gradient[moving] @ direction[moving])
+        if self._is_between(direction, slope + norm, EXPLAINED * norm):
+            return False
         for sizes in (self._sizes(), self._own_sizes()):
             with np.errstate(over="ignore"):
                 farthest = float((sizes[moving] / np.abs(direction[moving])).min())
@@ -122,6 +129,15 @@ class Verification:
                 if abs(change - own) <= 0.5 * h * norm and not is_explained:
                     return True
         return False if seen else None
+
+    def _is_between(self, direction: NDArray[np.float64], slope: float, unit: float) -> bool:
+        """Tells whether the slopes to both sides differ by more than a unit, and a slope is one of these or between."""
+        moving = direction != 0.0
+        with np.errstate(over="ignore"):
+            h = self._engine.smallest_step * float((self._own_sizes()[moving] / np.abs(direction[moving])).min())
+        with self._engine.at(self._theta, 1) as point:
+            low, high = sorted((point.along(direction, (h, -h)) * SIDES / h).tolist())
+        return bool(high - low > unit and low - unit <= slope <= high + unit)
 
     def _first_of(self, directions: Sequence[NDArray[np.float64]], base: float) -> str:
         steps = SIZES if self._rounding == EPSILON else COARSE_SIZES

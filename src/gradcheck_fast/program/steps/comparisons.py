@@ -5,6 +5,7 @@ All act entry by entry and broadcast their inputs by NumPy's rules. Comparisons 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ def maximum_difference(a: Reals, b: Reals, da: Reals | float | None, db: Reals |
     Where a is the greater one, it is the greater of da and db - (a - b): b may catch up. So ties are exact.
     """
     da, db = 0.0 if da is None else da, 0.0 if db is None else db
+    plain, largest = a - b, float(np.abs(da).max(initial=0.0)) + float(np.abs(db).max(initial=0.0))
+    if np.abs(plain).min(initial=math.inf) > 2.0 * largest:  # none catches up
+        return np.where(plain > 0.0, da, db)
     gap, low = gap_of(a, b)
     return np.where(gap >= 0.0, np.maximum(da, (db - gap) - low), np.maximum(db, (da + gap) + low))
 

@@ -40,6 +40,8 @@ FEW = 3.0
 LARGE_EXPONENT = 30.0
 #: The slopes of whole powers may be found with any step. One so much smaller than others suits them at 0, too.
 AT_ZERO = 2.0**-200
+#: The cosine of a smaller number is 1, but for less than a rounding.
+TINY_ANGLE = 2.0**-27
 _LOG_2 = math.log(2.0)
 
 
@@ -203,11 +205,18 @@ def _middle(z: Reals, d: Reals) -> tuple[Reals, Reals]:
 
 def _cos(a: Reals, low: Reals) -> Reals:
     """Returns cos(a + low), where `low` is a rounding error of a."""
-    return np.asarray(np.subtract(np.cos(a) * np.cos(low), np.sin(a) * np.sin(low)))
+    cos, sin = _of_rounding_error(low)
+    return np.asarray(np.subtract(np.cos(a) * cos, np.sin(a) * sin))
 
 
 def _sin(a: Reals, low: Reals) -> Reals:
-    return np.asarray(np.add(np.sin(a) * np.cos(low), np.cos(a) * np.sin(low)))
+    cos, sin = _of_rounding_error(low)
+    return np.asarray(np.add(np.sin(a) * cos, np.cos(a) * sin))
+
+
+def _of_rounding_error(low: Reals) -> tuple[Reals | float, Reals]:
+    """Returns the cosine and the sine, which are 1 and the number itself where that is small."""
+    return (1.0, low) if np.abs(low).max(initial=0.0) < TINY_ANGLE else (np.cos(low), np.sin(low))
 
 
 def sin_difference(z: Reals, d: Reals) -> Reals:

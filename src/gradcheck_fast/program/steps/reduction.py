@@ -125,8 +125,8 @@ def _along(
         return np.asarray(np.abs(back(x, k, half, axis=axis, keepdims=keepdims)))
 
     return Primitive(
-        name, f"{name}({{0}})", shape, *map(without_warnings, (value_of, difference_of, back)), _reach,
-        without_warnings(kinks), without_warnings(spread or smooth_spread),
+        name, f"{name}({{0}})", shape, without_warnings(value_of), without_warnings(difference_of),
+        without_warnings(back), _reach, without_warnings(kinks), without_warnings(spread or smooth_spread),
         lambda shapes, **attributes: work * math.prod(shapes[0]),
     )  # fmt: skip
 
