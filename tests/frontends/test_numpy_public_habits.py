@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
+from gradcheck_fast.inputs.state import Frozen, State
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 PARAMS = {"W": np.random.default_rng(1).standard_normal((3, 2)), "b": np.array([0.3, -0.2])}
@@ -262,3 +263,16 @@ def test_a_generator_of_its_own_gives_the_same_numbers_in_each_call():
     report = gf.gradcheck(loss, gf.numerical_gradient(loss, PARAMS), PARAMS)
     assert report.method == "chain"
     assert report.certificate.holds
+
+
+def _of_random_numbers(p):
+    mask = np.random.rand(4, 2)  # noqa: NPY002
+    return float(np.sum(mask * np.tanh(X @ p["W"] + p["b"])))
+
+
+def test_frozen_random_numbers_are_the_same_in_a_copy():
+    here = Frozen(_of_random_numbers, State(_of_random_numbers))
+    there = pickle.loads(pickle.dumps(here))
+    first = here(PARAMS)
+    np.random.rand(3)  # noqa: NPY002
+    assert here(PARAMS) == there(PARAMS) == first

@@ -55,14 +55,14 @@ def numerical_gradient(
         ``chain``, central differences of single steps, chained from the last to the first, in the time of about three
         forward passes, and certified by differences of the whole cost along random directions. ``auto`` is ``units`` or
         ``incremental``, whichever does less work, if that takes less than about 50 ms, and else ``chain``. For other
-        functions: ``chain``, if they can be traced; ``direct``, two calls per parameter;
+        functions: ``chain`` and ``incremental``, if they can be traced; ``direct``, two calls per parameter;
         ``complex``, one call per parameter with a complex step: if the function is analytic, and takes complex arrays,
         this has no error but rounding. ``auto`` is ``chain`` for functions that can be traced, unless a step
         is given; for others it is ``direct``, but takes complex steps where a difference of real values agrees with
         them.
     step : float, optional
-        h. The default is 2**-40 in difference arithmetic, 2**-60 in a chain, and ∛ε max(1, \\|p\\|) in plain
-        arithmetic.
+        h. The default is 2**-40 in difference arithmetic (2**-130 of a traced function, whose entries are moved to one
+        side), 2**-60 in a chain, and ∛ε max(1, \\|p\\|) in plain arithmetic.
     n_threads : int, optional
         How many threads are used; by default one for each CPU that this process may use. With an executor, it is the
         number of threads in each worker, by default 1; it then holds also for the threads of PyTorch and, where

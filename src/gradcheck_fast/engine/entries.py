@@ -105,7 +105,8 @@ class Entries:
         self._reached: dict[int, list[Row]] = {}
         self._most_kept = max(MOST_KEPT, KEPT_OF_STEPS * sum(step.size for _, _, step, _ in self._steps))
         self._stopped = Event()
-        self.batches = list(self._batches())
+        with np.errstate(all="ignore"):
+            self.batches = list(self._batches())
 
     def _batches(self) -> Iterator[Batch]:
         begin, steps = 0, self.engine.program.steps
@@ -266,8 +267,8 @@ def differences_of_entries(
 ) -> tuple[Reals, float]:
     """Finds the derivatives by moving each entry alone.
 
-    Where the cost is then not finite, it is moved less. Where it is moved to one side, and the slope is so small that it
-    may be nothing but truncation, it is moved to both sides.
+    Where the cost is then not finite, the entry is moved less. Where it is moved to one side, and the slope is so small
+    that it may be nothing but truncation, it is moved to both sides.
 
     Parameters
     ----------

@@ -206,7 +206,7 @@ def one_by_one(step: BoundStep, forms: Forms) -> Plan:
         found = np.empty((rows, step.size))
         for row in range(rows):
             own = [None if each is None else each[row] for each in d]
-            found[row] = step.primitive.difference(step.x, own, **step.attributes).ravel()
+            found[row] = step.difference(step.x, own).ravel()
         return found
 
     return Plan(step.book.every(step.size), run, 1000.0 + 4.0 * step.primitive.work(step.shapes, **step.attributes))

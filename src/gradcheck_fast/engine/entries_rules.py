@@ -225,7 +225,7 @@ def _along(step: BoundStep, forms: Forms) -> Plan | None:
         return None
     rows, columns = _rows_reached(step, form)
     where = step.table[rows]
-    x, rule, order = step.x[0].ravel()[where], step.primitive.difference, None
+    x, rule, order = step.x[0].ravel()[where], step.rule, None
     attributes: dict[str, Any] = {}
     if step.name in REDUCTIONS:
         index, attributes = rows, {"axis": (2,), "keepdims": False}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -65,11 +66,12 @@ class BoundStep:
         self.x, self.shape, self.book, self.may_stop = x, step.shape, book, may_stop
         self.shapes: list[Shape] = [at.shape for at in x]
         self.size = math.prod(step.shape)
+        self.rule: Callable[..., Reals] = unwrap(step.primitive.difference)  # warnings are turned off once
         self._isa = isa
 
-    def difference(self, x: Sequence[Reals], d: Sequence[Reals | None], **attributes: Any) -> Reals:
+    def difference(self, x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
         """Applies the primitive's own rule."""
-        return self.primitive.difference(x, d, **(attributes or self.attributes))
+        return self.rule(x, d, **self.attributes)
 
     def reached(self, forms: Forms) -> Places | None:
         """Returns the places of the output that are reached, by the primitive's own rule."""

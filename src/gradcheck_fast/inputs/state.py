@@ -42,13 +42,15 @@ class State:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._generators: list[tuple[Callable[[Any], object], Any]] = [
-            (random.setstate, random.getstate()),
-            (np.random.set_state, np.random.get_state()),  # noqa: NPY002  # users draw from the old generator
-        ]
+        self._random = random.getstate(), np.random.get_state()  # noqa: NPY002  # users draw from the old generator
+        self._generators: list[tuple[Callable[[Any], object], Any]] = []
         self._others: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
         self._seen: set[int] = set()
         self._look(getattr(function, "users_function", function), 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Gives what a worker needs, which has objects of its own: the random numbers."""
+        return {"_random": self._random, "_generators": self._generators, "_others": []}
 
     def restore(self) -> None:
         """Puts everything back as it was."""
@@ -71,6 +73,8 @@ class State:
 
     def restore_random_numbers(self) -> None:
         """Puts the random number generators back, so that the next call draws what the last one drew."""
+        random.setstate(self._random[0])
+        np.random.set_state(self._random[1])  # noqa: NPY002
         for set_state, before in self._generators:
             set_state(before)
 
