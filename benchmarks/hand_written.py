@@ -90,7 +90,9 @@ class GPT:
                   "W2": (4 * d, d), "b2": (d,)}  # fmt: skip
         for k in range(self.blocks):
             for name, shape in shapes.items():
-                self.params[f"{name}_{k}"] = random.standard_normal(shape) / np.sqrt(shape[0] if len(shape) > 1 else 100)
+                self.params[f"{name}_{k}"] = random.standard_normal(shape) / np.sqrt(
+                    shape[0] if len(shape) > 1 else 100
+                )
             for norm in ("1", "2"):
                 self.params[f"g{norm}_{k}"] = 1.0 + 0.1 * random.standard_normal(d)
                 self.params[f"s{norm}_{k}"] = 0.1 * random.standard_normal(d)

@@ -48,6 +48,8 @@ def listed():
             x[0] = np.array([[1.0], [0.0], [1.0], [1.0]])
         return pytest.param(name, x, attributes, id=f"{name} {shapes}")
 
+    yield drawn("matmul", (5, 2, 3), (5, 3, 4))
+    yield drawn("matmul", (2, 3, 2, 3), (2, 3, 3, 2))
     tensors = {case.name for case in TENSOR_CASES}
     for name, primitive in PRIMITIVES.items():
         if name in tensors or name in ("input", "parameter"):

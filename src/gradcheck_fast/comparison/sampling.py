@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import ceil, floor, inf, nan, prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.comparison.results import ArrayResult
-    from gradcheck_fast.inputs.trees import Shape
+    from gradcheck_fast.inputs.trees import Shape, Tree
 
 #: The share of wrong entries in an array of which the report says with what probability it would have been seen.
 SHARE = 0.01
@@ -50,7 +50,20 @@ class Sample(NamedTuple):
             for name, shape in packed.shapes.items()
         }
         flat = packed.flat[self.entries]
-        return Packed(lambda: flat, shapes, packed.dtypes, lambda flat: dict(split(flat, shapes)))
+        return Packed(lambda: flat, shapes, packed.dtypes, _ByName(shapes))
+
+
+class _ByName:
+    """Makes dicts of arrays, by their names."""
+
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self._shapes = shapes
+
+    def __call__(self, vector: NDArray[np.float64]) -> Tree:
+        return dict(split(vector, self._shapes))
+
+    def of(self, leaves: list[Any]) -> Tree:
+        return dict(zip(self._shapes, leaves, strict=True))
 
 
 def read_sample(sample: object) -> int | float:

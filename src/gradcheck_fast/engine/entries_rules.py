@@ -67,20 +67,24 @@ def kind_of(step: BoundStep) -> tuple[Planner, OfSingle | None]:
 def _entrywise(step: BoundStep, forms: Forms) -> Plan | None:
     if all(form is None or form.index is None for form in forms):
         return _all_entrywise(step, forms)
-    places = step.reached(forms)
+    moved = [k for k, form in enumerate(forms) if form is not None]
+    alone = forms[moved[0]] if len(moved) == 1 and step.shapes[moved[0]] == step.shape else None
+    places = alone or step.reached(forms)
     if places is None:
         return None
+    if alone and _is_handed_on(step, moved[0]):
+        return Plan(places, given, 0.0)
     x, columns = list[Any](), list[Any]()
     for at, shape, form in zip(step.x, step.shapes, forms, strict=True):
         if form is None and at.size == 1:
             x.append(at.reshape(1, 1))
+        else:
+            x.append(places.of(np.broadcast_to(at, step.shape))[np.newaxis])
+        if form is None or form is alone:
             columns.append(None)
-            continue
-        where = places.of(np.broadcast_to(numbered(shape), step.shape))
-        x.append(at.ravel()[where][np.newaxis])
-        columns.append(None if form is None else selection(form.numbers(where), form.count))
-    if _is_handed_on(step, forms) and columns[_only(forms)] is None:
-        return Plan(places, given, 0.0)
+        else:
+            where = places.of(np.broadcast_to(numbered(shape), step.shape))
+            columns.append(selection(form.numbers(where), form.count))
     kernel, full, (flat, *_) = step.kernel, _repeated(x, forms), x
 
     def run(values: Sequence[Reals | None]) -> Reals:
@@ -96,7 +100,8 @@ def _entrywise(step: BoundStep, forms: Forms) -> Plan | None:
 def _all_entrywise(step: BoundStep, forms: Forms) -> Plan:
     """Plans a step of whose inputs each changes in all places or in none; they are broadcast as they are."""
     places, axes, kernel = step.book.every(step.size), len(step.shape), step.kernel
-    if _is_handed_on(step, forms) and step.shapes[_only(forms)] == step.shape:
+    moved = [k for k, form in enumerate(forms) if form is not None]
+    if len(moved) == 1 and step.shapes[moved[0]] == step.shape and _is_handed_on(step, moved[0]):
         return Plan(places, given, 0.0)
     shapes = [(1,) * (axes - len(shape)) + shape for shape in step.shapes]
     x = [at.reshape(1, *shape) for at, shape in zip(step.x, shapes, strict=True)]
@@ -112,15 +117,9 @@ def _all_entrywise(step: BoundStep, forms: Forms) -> Plan:
     return Plan(places, run, 4.0 * step.size)
 
 
-def _only(forms: Forms) -> int:
-    """Returns the number of the first input that changes."""
-    return next(k for k, form in enumerate(forms) if form is not None)
-
-
-def _is_handed_on(step: BoundStep, forms: Forms) -> bool:
-    """Whether the change of the output is that of one input: of a sum of which one number changes."""
-    moved = [k for k, form in enumerate(forms) if form is not None]
-    return len(moved) == 1 and (step.name == "add" or (step.name == "subtract" and moved == [0]))
+def _is_handed_on(step: BoundStep, k: int) -> bool:
+    """Whether the change of input k alone is that of the output: of a sum of which one number changes."""
+    return step.name == "add" or (step.name == "subtract" and k == 0)
 
 
 def _repeated(x: Sequence[Reals], forms: Forms) -> Callable[[int], list[Reals]]:

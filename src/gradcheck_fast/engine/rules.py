@@ -233,13 +233,15 @@ class RulesPoint:
 
         They are chained from central differences of single steps, each with a step of its own, so that h is not used.
         """
-        gradient = np.zeros(self.engine.program.size)
+        gradient, parameters = np.zeros(self.engine.program.size), self.engine.plan.parameters
         try:
             backs = self._back(keep=False)
+            if not all(backs[number] is None or np.isfinite(backs[number]).all() for number, *_ in parameters):
+                backs = self._back(keep=False, only_defined=True)
         except UNDEFINED:
             gradient.fill(np.nan)
             return gradient
-        for number, begin, end, _ in self.engine.plan.parameters:
+        for number, begin, end, _ in parameters:
             if backs[number] is not None:
                 gradient[begin:end] = np.ravel(backs[number])
         return gradient
@@ -301,8 +303,12 @@ class RulesPoint:
             return np.nan
         return sum(float(d[number].sum()) for number in self.engine.plan.costs)
 
-    def _back(self, keep: bool) -> list[Any]:
-        """Returns what goes back to each step; unless `keep`, only to the parameters."""
+    def _back(self, keep: bool, only_defined: bool = False) -> list[Any]:
+        """Returns what goes back to each step; unless `keep`, only to the parameters.
+
+        With `only_defined`, nothing goes back through entries that are not finite: where the cost is, it does not
+        depend on them, as on those that a choice has left out.
+        """
         values, plan = self.values, self.engine.plan
         found: list[Any] = [None] * len(values)
         for number in plan.costs:
@@ -314,9 +320,14 @@ class RulesPoint:
                 if not keep:
                     found[number] = None
                 x = [values[k] for k in inputs]
+                defined = np.isfinite(values[number]) if only_defined else None
+                if defined is not None:
+                    up = np.where(defined, up, 0.0)
                 backs = None if rule_of_all is None else rule_of_all(x, up, **attributes)
                 for k, source in targets:
                     back = rule(x, k, up, **attributes) if backs is None else backs[k]
+                    if defined is not None and defined.shape == np.shape(back):
+                        back = np.where(defined, back, 0.0)
                     before = found[source]
                     if before is None:
                         found[source] = back

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import repeat
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,16 @@ Tree: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
 #: How many names an error lists, at most: with more, the message would be too long to read.
 _MOST_LISTED = 6
+
+
+class Unpack(Protocol):
+    """Makes trees like one that was packed."""
+
+    def __call__(self, vector: NDArray[np.float64], /) -> Tree:
+        """Makes the tree of a flat vector, of which its arrays are views."""
+
+    def of(self, leaves: list[Any]) -> Tree:
+        """Makes the tree of leaves in the order of the shapes; they need not be arrays."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +62,7 @@ class Packed:
     join: Callable[[], NDArray[np.float64]]
     shapes: dict[str, Shape]
     dtypes: dict[str, np.dtype[Any]]
-    unpack: Callable[[NDArray[np.float64]], Tree]
+    unpack: Unpack
     paths: tuple[str, ...] = ()
     computed_in: Precision = DOUBLE
     notes: tuple[str, ...] = ()
@@ -396,11 +406,17 @@ def _pack_vector(vector: Any, shapes: Mapping[str, Shape], what: str, finite: bo
             require_finite(f"{what}: {name}", part)
     dtypes = dict.fromkeys(shapes, array.dtype)
     join: Callable[[], NDArray[np.float64]] = partial(array.astype, np.float64)
-    return Packed(join if late else partial(np.asarray, join()), dict(shapes), dtypes, _as_it_is, notes=notes)
+    return Packed(join if late else partial(np.asarray, join()), dict(shapes), dtypes, _AsItIs(), notes=notes)
 
 
-def _as_it_is(flat: NDArray[np.float64]) -> Tree:
-    return flat
+class _AsItIs:
+    """The tree is the flat vector itself."""
+
+    def __call__(self, vector: NDArray[np.float64]) -> Tree:
+        return vector
+
+    def of(self, leaves: list[Any]) -> Tree:
+        return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
 
 def _name_differences(what: str, got: list[str], expected: list[str]) -> str:
