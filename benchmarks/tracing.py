@@ -2,10 +2,11 @@
 
     python benchmarks/tracing.py
 
-The loop is two calls of the function for each parameter; its time is that of one call. Every row is timed in turns with
-the others, round by round.
+The loop is two calls of the function for each parameter; its time is that of one call. All are timed in turns, round by
+round.
 """
 
+from functools import partial
 from statistics import median
 
 from common import median_time, parse, parser, report
@@ -15,6 +16,38 @@ import gradcheck_fast as gf
 
 CASES = (LeNet, GPT, Tutorial)
 ROUNDS = 5
+#: Perturbing every parameter by itself is timed for functions of no more parameters than this.
+MOST_PERTURBED = 50_000
+
+
+def calls(problem, threads):
+    """What is timed, by name."""
+    run = problem.torch_pass()
+    gradient, loss, params = run(), problem.loss, problem.params
+    assert gf.gradcheck(loss, gradient, params, n_threads=threads).ok
+    return {
+        "call": partial(loss, params),
+        "PyTorch's pass": run,
+        "trace": partial(gf.trace, loss, params),
+        "gradcheck": partial(gf.gradcheck, loss, gradient, params, n_threads=threads),
+    }
+
+
+def row(problem, threads):
+    """The medians of some rounds, and their ratios."""
+    timed, size = calls(problem, threads), sum(array.size for array in problem.params.values())
+    rounds = [{name: median_time(function, 5) for name, function in timed.items()} for _ in range(ROUNDS)]
+    seconds = {name: median(times[name] for times in rounds) for name in timed}
+    loop, perturbed = 2 * size * seconds["call"], float("nan")
+    if size <= MOST_PERTURBED:
+        numerical = partial(gf.numerical_gradient, problem.loss, problem.params, n_threads=threads)
+        perturbed = median_time(partial(numerical, method="incremental"), 3)
+    return (
+        {"function": problem.name, "parameters": f"{size:,}"}
+        | {f"{name}, ms": f"{1e3 * time:.2f}" for name, time in seconds.items()}
+        | {"incremental, ms": f"{1e3 * perturbed:.1f}", "loop, s": f"{loop:.3g}"}
+        | {"loop / gradcheck": f"{loop / seconds['gradcheck']:,.1f}", "loop / incremental": f"{loop / perturbed:,.1f}"}
+    )
 
 
 def main():
@@ -22,29 +55,7 @@ def main():
     import torch
 
     torch.set_num_threads(given.threads)
-    rows = []
-    for case in CASES:
-        problem = case()
-        run = problem.torch_pass()
-        gradient = run()
-        size = sum(array.size for array in problem.params.values())
-        timed = {
-            "call": lambda: problem.loss(problem.params),
-            "PyTorch's pass": run,
-            "trace": lambda: gf.trace(problem.loss, problem.params),
-            "gradcheck": lambda: gf.gradcheck(problem.loss, gradient, problem.params, n_threads=given.threads),
-        }
-        assert timed["gradcheck"]().ok
-        rounds = [{name: median_time(function, 5) for name, function in timed.items()} for _ in range(ROUNDS)]
-        seconds = {name: median(times[name] for times in rounds) for name in timed}
-        loop = 2 * size * seconds["call"]
-        rows.append(
-            {"function": case.name, "parameters": f"{size:,}"}
-            | {f"{name}, ms": f"{1e3 * time:.2f}" for name, time in seconds.items()}
-            | {"trace / call": f"{seconds['trace'] / seconds['call']:.1f}"}
-            | {"loop, s": f"{loop:.2f}", "loop / gradcheck": f"{loop / seconds['gradcheck']:,.0f}"}
-        )
-    report("Traced functions", rows, given)
+    report("Traced functions", [row(case(), given.threads) for case in CASES], given)
 
 
 if __name__ == "__main__":

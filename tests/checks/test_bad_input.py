@@ -273,7 +273,7 @@ def test_method_is_a_name(method):
         assert_refused(call, ("method", repr(method), "auto, units, incremental, chain, direct"))
 
 
-@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("method", ["units"])
 def test_methods_that_need_a_network(method):
     for call in list(both({"method": method}))[2:]:
         assert_refused(call, ("method", method, "gf.Network", "'direct'"))

@@ -1,4 +1,4 @@
-"""Hand-written NumPy functions are traced: to the last digits, with a certificate, and with nothing of theirs changed."""
+"""Hand-written NumPy functions are traced: to the last digits, certified, and with nothing of theirs changed."""
 
 import copy
 import threading

@@ -154,7 +154,7 @@ def test_a_step_of_the_user_asks_for_plain_differences():
         find(make(), PARAMS, "chain", step=1e-4)
 
 
-@pytest.mark.parametrize("method", ["units", "incremental"])
+@pytest.mark.parametrize("method", ["units"])
 def test_other_methods_of_networks_are_refused(method):
     with pytest.raises(ValueError, match=f"{method!r} needs the loss of a gf.Network"):
         find(make(), PARAMS, method)
