@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +100,10 @@ class State:
         elif isinstance(value, (list, deque)):
             self._others.append((_put_back_members, value, list(value)))
             self._look_at_all(value, depth + 1)
-        elif isinstance(value, (tuple, set, frozenset)):
+        elif isinstance(value, set):
+            self._others.append((_put_back_set, value, set(value)))
+            self._look_at_all(value, depth + 1)
+        elif isinstance(value, (tuple, frozenset)):
             self._look_at_all(value, depth + 1)
         elif kind is FunctionType:
             self._look_at_function(value, depth)
@@ -112,7 +115,7 @@ class State:
             self._look_at_all((value.func, *value.args, *value.keywords.values()), depth + 1)
         elif isinstance(value, type):
             self._look_at_class(value, depth)
-        if _is_of_user(kind):
+        if kind is SimpleNamespace or _is_of_user(kind):
             self._look_at_attributes(value, depth)
 
     def _look_at_all(self, values: Iterable[Any], depth: int) -> None:
@@ -124,10 +127,10 @@ class State:
         if isinstance(attributes, dict):
             self._look(attributes, depth + 1)
         for base in type(value).__mro__:
-            for name, slot in vars(base).items():
+            for slot in vars(base).values():
                 if type(slot) is MemberDescriptorType:
-                    before = getattr(value, name, _MISSING)
-                    self._others.append((partial(_put_back_attribute, name=name), value, before))
+                    before = _in_slot(value, slot)
+                    self._others.append((partial(_put_back_slot, slot=slot), value, before))
                     self._look(before, depth + 1)
         self._look(type(value), depth + 1)
 
@@ -142,9 +145,9 @@ class State:
         if not is_users_file(function.__code__.co_filename):
             return
         for cell in function.__closure__ or ():
-            if _is_filled(cell):
-                self._others.append((_put_back_cell, cell, cell.cell_contents))
-                self._look(cell.cell_contents, depth + 1)
+            before = _contents(cell)
+            self._others.append((_put_back_cell, cell, before))
+            self._look(before, depth + 1)
         self._look_at_all((*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()), depth + 1)
         names = _names(function.__code__)
         self._look_at_names(function.__globals__, names, depth + 1)
@@ -203,21 +206,50 @@ def _put_back_names(variables: dict[str, Any], before: dict[str, Any]) -> None:
             variables[name] = value
 
 
+def _put_back_set(target: set[Any], before: set[Any]) -> None:
+    if target != before:
+        target.clear()
+        target.update(before)
+
+
 def _put_back_class(kind: type, before: dict[str, Any]) -> None:
     for name, value in before.items():
         if vars(kind).get(name) is not value:
             setattr(kind, name, value)
+    for name in vars(kind).keys() - before.keys():
+        if not name.startswith("__"):  # Python itself adds such, as the annotations that were asked for
+            delattr(kind, name)
 
 
-def _put_back_attribute(target: Any, before: Any, *, name: str) -> None:
-    if before is not _MISSING:
-        setattr(target, name, before)
-    elif hasattr(target, name):
-        delattr(target, name)
+def _in_slot(value: Any, slot: MemberDescriptorType) -> Any:
+    try:
+        return slot.__get__(value)
+    except AttributeError:
+        return _MISSING
+
+
+def _put_back_slot(target: Any, before: Any, *, slot: MemberDescriptorType) -> None:
+    # by the slot itself: an object that is frozen refuses to have its attributes set
+    if _in_slot(target, slot) is before:
+        return
+    if before is _MISSING:
+        slot.__delete__(target)
+    else:
+        slot.__set__(target, before)
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return _MISSING
 
 
 def _put_back_cell(cell: CellType, before: Any) -> None:
-    cell.cell_contents = before
+    if before is not _MISSING:
+        cell.cell_contents = before
+    elif _contents(cell) is not _MISSING:
+        del cell.cell_contents
 
 
 class Frozen:
@@ -226,14 +258,22 @@ class Frozen:
     Parameters
     ----------
     function : callable
+    state : State
+        What is kept of the random number generators.
     """
 
     def __init__(self, function: Callable[..., Any], state: State) -> None:
         self.function, self._state = function, state
+        self.users_function = getattr(function, "users_function", function)
 
     def __call__(self, params: Any) -> Any:
         self._state.restore_random_numbers()
         return self.function(params)
+
+    def with_function(self, function: Callable[..., Any]) -> Frozen:
+        """Returns the same of another version of the user's function."""
+        replaced = getattr(self.function, "with_function", lambda own: own)
+        return Frozen(replaced(function), self._state)
 
 
 def arrays_like(function: Callable[..., Any], arrays: list[np.ndarray[Any, Any]]) -> str:
@@ -245,8 +285,7 @@ def arrays_like(function: Callable[..., Any], arrays: list[np.ndarray[Any, Any]]
     if isinstance(function, MethodType):
         start["self"], function = function.__self__, function.__func__
     if isinstance(function, FunctionType):
-        names, cells = function.__code__.co_freevars, function.__closure__ or ()
-        start |= {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if _is_filled(cell)}
+        start |= dict(zip(function.__code__.co_freevars, map(_contents, function.__closure__ or ()), strict=True))
         start |= {
             name: function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__
         }
@@ -267,10 +306,3 @@ def arrays_like(function: Callable[..., Any], arrays: list[np.ndarray[Any, Any]]
         elif isinstance(getattr(value, "__dict__", None), dict) and _is_of_user(type(value)):
             pending += [(f"{path}.{name}", part) for name, part in vars(value).items()]
     return ""
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False

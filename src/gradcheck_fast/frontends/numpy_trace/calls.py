@@ -8,7 +8,7 @@ import operator
 import random
 from collections.abc import Callable
 from types import BuiltinFunctionType, MethodType, MethodWrapperType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from gradcheck_fast.frontends.numpy_trace.recording import Recording, has_traced
 from gradcheck_fast.frontends.numpy_trace.rewrite import Rewriter
 from gradcheck_fast.inputs.state import State
 
-_MAKERS = frozenset(MAKERS)
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _RANDOM = (random.Random, np.random.RandomState, np.random.Generator)
 
 
@@ -41,9 +43,8 @@ class Calls:
         self._recording, self._function = recording, function
         self._rewriter = Rewriter(self)
         self._kept: State | None = None
-        self._places: dict[
-            int, list[tuple[Callable[[Any], object], np.ndarray[Any, Any]]]
-        ] = {}  # by the memory's owner
+        #: Where arrays are kept, by the identity of the array that owns the memory.
+        self._places: dict[int, list[tuple[Callable[[Any], object], NDArray[Any]]]] = {}
 
     def close(self) -> None:
         """Puts the plain arrays back where traced ones have taken their place."""
@@ -146,7 +147,7 @@ class Calls:
             return {name: self._lifted(part) for name, part in value.items()}
         return recording.traced(value) if _is_adopted(recording, value) else value
 
-    def _adopt(self, array: np.ndarray[Any, Any]) -> TracedArray:
+    def _adopt(self, array: NDArray[Any]) -> TracedArray:
         """Returns a plain array as a traced one, which takes its place in all that the function keeps.
 
         What operators do with plain arrays alone is not seen.
@@ -195,7 +196,9 @@ def _maker(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def _number(calls: Calls, function: Any, /, *args: Any) -> Any:
     if args and type(args[0]) is TracedArray:
-        if args[0].ndim and args[0].size != 1:
+        if args[0].ndim and function is np.float64:  # which takes arrays, too
+            return calls._recording.as_numbers(args[0]).copy()
+        if args[0].size != 1:
             raise TypeError("only length-1 arrays can be converted to Python scalars")
         return number(calls._recording, calls._recording.as_numbers(args[0]).reshape(()))
     return function(*args)
@@ -208,7 +211,8 @@ def _coarse_number(calls: Calls, function: Any, /, *args: Any) -> Any:
 def _integer(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
     if args and type(args[0]) is TracedArray:
         calls._recording.leak(
-            "int(x) of a value that depends on the parameters", "np.floor(x) if its slope of 0 is meant"
+            f"{function.__name__}(x) of a value that depends on the parameters",
+            "np.floor(x) if its slope of 0 is meant",
         )
         return function(args[0]._view)
     return function(*args, **kwargs)
@@ -234,6 +238,15 @@ def _mathematical(ufunc: Any) -> Any:
     return compute
 
 
+def _special(primitive: str) -> Any:
+    def compute(calls: Calls, function: Any, /, x: Any) -> Any:
+        return (
+            calls._recording.step(primitive, [x], function(float(x._view))) if type(x) is TracedArray else function(x)
+        )
+
+    return compute
+
+
 def _fsum(calls: Calls, function: Any, /, values: Any) -> Any:
     values = list(values)
     return np.sum(calls._recording.traced(values)) if has_traced(values) else function(values)
@@ -246,7 +259,7 @@ def _logarithm(calls: Calls, function: Any, /, x: Any, *base: Any) -> Any:
 
 
 def _map(calls: Calls, function: Any, /, mapped: Any, *iterables: Any) -> Any:
-    return function(functools.partial(calls.call, mapped), *iterables)
+    return function(mapped and functools.partial(calls.call, mapped), *iterables)  # filter may be given None
 
 
 def _type(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -278,10 +291,10 @@ _MATHEMATICAL = {
 def _stand_ins() -> dict[Any, Callable[..., Any]]:
     found: dict[Any, Callable[..., Any]] = dict.fromkeys(FUNCTIONS, _of_numpy)
     found.update(dict.fromkeys(MAKERS, _maker))
-    found.update(dict.fromkeys((np.apply_along_axis, np.piecewise), _of_numpy))
     found[np.apply_along_axis] = _apply
     found.update({getattr(math, name): _mathematical(f) for name, f in _MATHEMATICAL.items() if hasattr(math, name)})
     found[math.log], found[math.fsum] = _logarithm, _fsum
+    found[math.erf], found[math.erfc], found[math.lgamma] = map(_special, ("erf", "erfc", "gammaln"))
     found[math.floor], found[math.ceil], found[math.trunc] = _integer, _integer, _integer
     found[float] = found[np.float64] = _number
     found.update(dict.fromkeys((np.float32, np.float16, np.longdouble), _coarse_number))
@@ -294,10 +307,3 @@ def _stand_ins() -> dict[Any, Callable[..., Any]]:
 
 
 _STANDS_IN = _stand_ins()
-# SciPy's special functions compute by the same erf as ours; `math` has them, too
-for _name in ("erf", "erfc", "lgamma"):
-    _STANDS_IN[getattr(math, _name)] = lambda calls, function, /, x, name=_name: (
-        calls._recording.step({"lgamma": "gammaln"}.get(name, name), [x], np.asarray(function(float(x._view))))
-        if type(x) is TracedArray
-        else function(x)
-    )

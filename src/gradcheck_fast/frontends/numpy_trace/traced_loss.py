@@ -111,29 +111,21 @@ class TracedLoss(ProgramLoss):
             if number in found
         ]
 
-    def value(self) -> float:
-        """Returns the value of the function itself where it was traced; what it keeps is left as it was."""
-        return self._verification(self._params.flat).cost(self._params.flat)
-
-    def disagreement(self, theta: NDArray[np.float64] | None = None) -> str:
-        """Returns where the trace and the function part, at some parameters or beside them; "" if they do not.
-
-        Without parameters it is at those at which the function was traced.
-        """
+    def disagreement(self, verification: Verification) -> str:
+        """Returns where the trace and the function part, at some parameters or beside them; "" if they do not."""
         needed, steps = set(self.program.needed), self.program.steps
         unreached = [np.full(steps[k].shape, k not in needed) for k in self.program.parameters]
-        verification = self._verification(self._params.flat if theta is None else theta)
         return verification.disagreement(np.concatenate([part.ravel() for part in unreached]))
 
     def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
         if not same_bits(params.flat, self._params.flat):  # it may branch in other ways there
-            said = self.disagreement(params.flat)
+            said = self.disagreement(self.verification(params.flat))
             if said:
                 return f"the trace is not used, for it was made at other parameters: {said}"
         found = super()._by_chain(params, runner)
         if isinstance(found, str):
             return found
-        said = self._verification(params.flat).of_entries(self._zeros(found.gradient))
+        said = self.verification(params.flat).of_entries(self._zeros(found.gradient))
         if said:
             return f"the trace is not used, for where its gradient is zero, {said}"
         coarse = partial(self._coarse_roundings, params.flat, runner, found.gradient)
@@ -141,7 +133,7 @@ class TracedLoss(ProgramLoss):
 
     def _has_value(self, costs: Costs, theta: NDArray[np.float64], traced: float, base: float) -> bool:
         if self._found.rounding > EPSILON:
-            return self._verification(theta).has_value(base)
+            return self.verification(theta).has_value(base)
         return super()._has_value(costs, theta, traced, base)
 
     def _are_rounding(
@@ -175,7 +167,7 @@ class TracedLoss(ProgramLoss):
             if rounded.any():
                 found = found._replace(gradient=np.where(rounded, found.gradient + errors, found.gradient))
                 return found._replace(doubted=partial(self._second_look, params, runner, found))
-        looked = self._verification(params.flat)
+        looked = self.verification(params.flat)
         stands = looked.sides_with_trace(found.gradient, errors) if errors.any() else True
         if stands:
             return None
@@ -202,11 +194,16 @@ class TracedLoss(ProgramLoss):
             begin += count
         return alone
 
-    def _verification(self, theta: NDArray[np.float64]) -> Verification:
-        """Returns what compares the trace with the function, and leaves what the function keeps as it was."""
-        function, unpack, state = self._called, self._params.unpack, State(self._called)
+    def verification(self, theta: NDArray[np.float64], state: State | None = None) -> Verification:
+        """Returns what compares the trace with the function at some parameters.
+
+        What the function keeps is put back after every call: to `state`, or to what it is before the first of them.
+        """
+        function, unpack = self._called, self._params.unpack
 
         def cost(at: NDArray[np.float64]) -> float:
+            nonlocal state
+            state = state or State(function)
             try:
                 with np.errstate(all="ignore"):
                     return float(real_number(function(unpack(at.copy()))))
@@ -245,10 +242,11 @@ def traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
         found.notes[RANDOM] = Source()
         function = Frozen(function, state)
     loss = TracedLoss(function, found, params)
-    first, second = loss.value(), loss.value()
+    verification = loss.verification(params.flat, state)
+    first, second = verification.base, verification.cost(params.flat)
     if not isclose(first, second, rel_tol=LAST_BITS) and first == first:
         raise Changing(f"two calls at the same parameters gave {first!r} and {second!r}")
-    said = loss.disagreement()
+    said = loss.disagreement(verification)
     if not said:
         return loss
     theta = params.flat * (1.0 + 1e-3 * np.random.default_rng(0).standard_normal(params.flat.size))

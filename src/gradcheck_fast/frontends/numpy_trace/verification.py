@@ -62,6 +62,7 @@ class Verification:
         rounding: float = EPSILON,
     ) -> None:  # fmt: skip
         self.cost, self._engine, self._theta, self._rounding = cost, engine, theta, rounding
+        self._base: float | None = None
 
     def disagreement(self, alone: NDArray[np.bool_]) -> str:
         """Returns where the trace and the function part; an empty string if they do not.
@@ -71,24 +72,31 @@ class Verification:
         alone : ndarray of bool, shape (size,)
             Entries that are moved once more by themselves, so that nothing hides what they do.
         """
-        base = self.cost(self._theta)
+        base = self.base
         value = self._other_cost(self._theta, base)
         if value is not None:
             return f"its value is {value!r} where the function's is {base!r}"
         random = np.random.default_rng(0)
         directions = [random.standard_normal(self._theta.size) for _ in range(DIRECTIONS)]
-        return self._first_of(directions, base) or self.of_entries(alone, base)
+        return self._first_of(directions, base) or self.of_entries(alone)
+
+    @property
+    def base(self) -> float:
+        """The cost of the function at the parameters."""
+        if self._base is None:
+            self._base = self.cost(self._theta)
+        return self._base
 
     def has_value(self, base: float) -> bool:
         """Whether the trace has the value of the function at the parameters, which is `base`."""
         return self._other_cost(self._theta, base) is None
 
-    def of_entries(self, alone: NDArray[np.bool_], base: float | None = None) -> str:
+    def of_entries(self, alone: NDArray[np.bool_]) -> str:
         """Returns where the trace and the function part if only some entries are moved; "" if they do not."""
         if not alone.any():
             return ""
         direction = np.random.default_rng(1).standard_normal(self._theta.size)
-        return self._first_of([np.where(alone, direction, 0.0)], self.cost(self._theta) if base is None else base)
+        return self._first_of([np.where(alone, direction, 0.0)], self.base)
 
     def sides_with_trace(self, gradient: NDArray[np.float64], errors: NDArray[np.float64]) -> bool | None:
         """Tells whether the function itself says that a gradient which differs from the trace's by `errors` is wrong.
@@ -107,7 +115,7 @@ class Verification:
         largest = np.abs(errors).max()
         norm = float(np.linalg.norm(errors / largest))
         direction, norm = errors / largest / norm, float(largest * norm)
-        moving, seen, base = direction != 0.0, False, self.cost(self._theta)
+        moving, seen, base = direction != 0.0, False, self.base
         slope = float(gradient[moving] @ direction[moving])
         if self._is_between(direction, slope + norm, EXPLAINED * norm):
             return False
