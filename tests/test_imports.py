@@ -12,6 +12,7 @@ pytestmark = pytest.mark.skipif(not SOURCES.exists(), reason="the sources are no
 #: The only imports of this package inside of functions: (module, what it imports).
 WAIT = {
     ("checks/as_problem.py", "gradcheck_fast.frontends.numpy_trace.traced_loss"),
+    ("checks/jacobian_products.py", "gradcheck_fast.frontends.numpy_trace.traced_outputs"),
     ("checks/gradcheck.py", "gradcheck_fast.diagnosis.diagnose"),
     ("checks/step_sweep.py", "gradcheck_fast.report.plots"),
     ("report/report.py", "gradcheck_fast.report.html"),

@@ -235,6 +235,29 @@ def test_trace_false_gives_plain_differences():
         gf.gradcheck(loss, 3.0 * np.ones(2), np.ones(2), trace="no")
 
 
+def test_what_numpy_warns_of_is_said_with_the_users_line_alone():
+    def loss(w):
+        return np.where(w > 0.0, np.log(w), w).sum()
+
+    w = np.array([1.0, -1.0])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert gf.gradcheck(loss, np.ones(2), w).method == "chain"
+    assert {warning.filename for warning in said} == {__file__}
+
+
+def test_another_name_of_an_array_that_is_written_into_is_the_same_array():
+    buffer = np.zeros(2)
+
+    def loss(w):
+        before = buffer[:]
+        buffer[:] = w**2
+        return np.copy(before).sum() + np.array(before).sum()
+
+    w = np.array([2.0, 3.0])
+    np.testing.assert_array_equal(gf.numerical_gradient(loss, w), 4.0 * w)
+
+
 def test_a_function_that_reads_a_model_instead_of_its_argument_is_told_so():
     model = Model()
     model.w = np.array([0.2, 0.4])

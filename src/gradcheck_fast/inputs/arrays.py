@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -148,6 +148,14 @@ def require_finite(what: str, array: NDArray[Any]) -> None:
 def same_bits(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
     """Whether two arrays agree bit by bit; 0.0 and -0.0 differ, and so do two NaNs with different bits."""
     return np.array_equal(a.ravel().view(np.int64), b.ravel().view(np.int64))
+
+
+def by_arrays(
+    vector: NDArray[np.float64], sizes: Sequence[int], measure: Callable[[NDArray[np.float64]], float]
+) -> NDArray[np.float64]:
+    """Gives each entry of a flat vector of arrays of these sizes what `measure` finds for its whole array."""
+    found = [measure(part) for part in np.split(vector, np.cumsum(sizes)[:-1])]
+    return np.repeat(np.array(found, np.float64), sizes)
 
 
 def format_index(index: tuple[int, ...]) -> str:

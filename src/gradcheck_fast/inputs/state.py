@@ -126,7 +126,7 @@ class State:
         attributes = getattr(value, "__dict__", None)
         if isinstance(attributes, dict):
             self._look(attributes, depth + 1)
-        for base in type(value).__mro__:
+        for base in filter(_is_of_user, type(value).__mro__):  # members of others, such as `type`, may be read-only
             for slot in vars(base).values():
                 if type(slot) is MemberDescriptorType:
                     before = _in_slot(value, slot)

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.inputs.arguments import nearest
 from gradcheck_fast.inputs.arrays import DOUBLE, Precision, format_index, real_array, require_finite
+from gradcheck_fast.inputs.mismatches import listed, name_differences, shape_hint, shape_notes, without_units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Tree: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
-#: How many names an error lists, at most: with more, the message would be too long to read.
-_MOST_LISTED = 6
 
 
 class Unpack(Protocol):
@@ -187,9 +185,9 @@ def pack_as(
     elif paths and set(leaves) == set(paths):
         order = list(paths)
     elif isinstance(tree, Mapping) and all(map(_is_leaf, tree.values())):
-        raise ValueError(_name_differences(what, list(leaves), list(shapes)))
+        raise ValueError(name_differences(what, list(leaves), list(shapes)))
     elif len(leaves) != len(shapes):
-        counts = f"expected {len(shapes)} arrays ({_list(shapes)}), got {len(leaves)} ({_list(leaves)})"
+        counts = f"expected {len(shapes)} arrays ({listed(shapes)}), got {len(leaves)} ({listed(leaves)})"
         hint = "; lists are trees of arrays, make a matrix of numbers by np.array" if _has_numbers(leaves) else ""
         raise ValueError(f"{what}: {counts}{hint}")
     else:
@@ -197,16 +195,16 @@ def pack_as(
     other = {}
     for name, own in zip(shapes, order, strict=True):
         got, expected = leaves[own].shape, shapes[name]
-        if unit_axes and got != expected and _without_units(got) == _without_units(expected):
+        if unit_axes and got != expected and without_units(got) == without_units(expected):
             other[name] = got
         elif got != expected:
             label = f"{what}: {name}" if own in (name, what) else f"{what}: {name} (at {own})"
             label = what if _is_leaf(tree) and list(shapes) == ["params"] else label
             given = {name: leaves[own].shape for name, own in zip(shapes, order, strict=True)}
-            hint = _shape_hint(name if name in label else "it", name, given, shapes, samples)
+            hint = shape_hint(name if name in label else "it", name, given, shapes, samples)
             raise ValueError(f"{label}: expected the shape {expected}, got {got}{hint}")
     placed = {own: (name, shape) for own, (name, shape) in zip(order, shapes.items(), strict=True)}
-    return _pack(tree, leaves, placed, what, finite, _shape_notes(what, other, shapes), late)
+    return _pack(tree, leaves, placed, what, finite, shape_notes(what, other, shapes), late)
 
 
 def _is_as_expected(tree: dict[Any, Any], shapes: Mapping[str, Shape]) -> bool:
@@ -217,51 +215,12 @@ def _is_as_expected(tree: dict[Any, Any], shapes: Mapping[str, Shape]) -> bool:
     )
 
 
-def _without_units(shape: Shape) -> Shape:
-    return tuple(length for length in shape if length != 1)
-
-
 def _is_flat(shape: Shape, shapes: Mapping[str, Shape], unit_axes: bool) -> bool:
     """Whether an array of that shape is read as one vector of all entries, not as the one array that is expected."""
     if len(shape) == 1:
         return list(shapes.values()) != [shape]
-    known = len(shapes) == 1 and _without_units(shape) == _without_units(*shapes.values())
-    return unit_axes and len(shape) > 1 and len(_without_units(shape)) <= 1 and not known
-
-
-def _shape_notes(what: str, given: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-    """Returns a sentence on the arrays that were accepted with another shape; none if there are none."""
-    if not given:
-        return ()
-    if len(given) > 1:
-        forms = _list({f"{shape} for {shapes[name]}": name for name, shape in given.items()})
-        said = f"the {what}s of {_list(given)} have other shapes than their parameters, {forms}"
-    else:
-        ((name, shape),) = given.items()
-        said = f"the {what} of {name} has the shape {shape}, its parameter {shapes[name]}"
-        if list(shapes) == ["params"]:
-            said = f"the {what} has the shape {shape}, the parameters {shapes[name]}"
-    return (f"{said}: taken as the same entries",)
-
-
-def _shape_hint(
-    called: str, name: str, given: Mapping[str, Shape], shapes: Mapping[str, Shape], samples: int | None
-) -> str:
-    """Returns a hint at the mistake that would give an array this shape; an empty string if none is known."""
-    got, expected = given[name], shapes[name]
-    other = next((o for o in shapes if got == shapes[o] and given[o] == expected), None)
-    if other is not None:
-        both = ", or both transposed" if got == expected[::-1] else ""
-        return f"; {name} and {other} look exchanged{both}"
-    if got == expected[::-1]:
-        return f"; {called} looks transposed"
-    if samples is not None and len(expected) == 1 and got == (samples,):
-        return f"; {called} has one entry per sample: summed over the wrong axis"
-    if samples is not None and got == (samples, *expected):
-        return f"; {called} is not summed over the {samples} samples"
-    if sorted(got) == sorted((1, *expected)):
-        return f"; {called} has one axis of length 1 too many"
-    return ""
+    known = len(shapes) == 1 and without_units(shape) == without_units(*shapes.values())
+    return unit_axes and len(shape) > 1 and len(without_units(shape)) <= 1 and not known
 
 
 def walk(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -396,7 +355,7 @@ def _pack_vector(vector: Any, shapes: Mapping[str, Shape], what: str, finite: bo
     total = sum(prod(shape) for shape in shapes.values())
     if array.size != total:
         raise ValueError(
-            f"{what}: expected a flat vector of {total} entries ({_list(shapes)}), got the shape {array.shape}"
+            f"{what}: expected a flat vector of {total} entries ({listed(shapes)}), got the shape {array.shape}"
         )
     note = f"the {what} has the shape {array.shape}: taken as one flat vector of {total} entries"
     notes = (note,) if array.ndim > 1 else ()
@@ -417,19 +376,3 @@ class _AsItIs:
 
     def of(self, leaves: list[Any]) -> Tree:
         return np.concatenate([np.ravel(leaf) for leaf in leaves])
-
-
-def _name_differences(what: str, got: list[str], expected: list[str]) -> str:
-    missing = [name for name in expected if name not in got]
-    extra = [name for name in got if name not in expected]
-    parts = []
-    if missing:
-        parts.append(f"missing {', '.join(missing)}")
-    if extra:
-        parts.append(f"unexpected {', '.join(name + nearest(name, missing) for name in extra)}")
-    return f"{what}: {'; '.join(parts)}; expected {', '.join(expected)}"
-
-
-def _list(names: Mapping[str, Any]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_MOST_LISTED] + ["…"] * (len(listed) > _MOST_LISTED)) or "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from gradcheck_fast.inputs.trees import Packed, Tree, pack, parts
 from gradcheck_fast.losses.function_loss import require_one_of
 from gradcheck_fast.numerical.evaluate import OwnCost
 from gradcheck_fast.numerical.gradient import (
+    JITTER,
     PLAIN_STEP,
     SMALLER_STEP,
+    Kinks,
     Numerical,
     Refined,
     find_kinks,
@@ -32,6 +34,19 @@ if TYPE_CHECKING:
     from gradcheck_fast.losses.tree_function import TreeFunction
 
 
+#: The step of exact differences: they lose nothing however small it is, and parameters may be small, too.
+EXACT_STEP = 2.0**-130
+#: The slopes to both sides of an output are two if they differ by more than this part of them: curvature makes less.
+OTHER_SLOPE = 1e-9
+
+
+class ExactChanges(Protocol):
+    """What knows how the outputs of a function change."""
+
+    def changes(self, theta: NDArray[np.float64], direction: NDArray[np.float64], h: float) -> NDArray[np.float64]:
+        """Gives by how much all outputs change, in one vector, when the parameters move by h times a direction."""
+
+
 class Along:
     """A function of trees as a problem whose "gradient" is the derivative of each output along one direction.
 
@@ -42,12 +57,16 @@ class Along:
     function : TreeFunction
     direction : ndarray, shape (size,)
         How far each of the function's parameters is moved for a step of 1.
+    exact : ExactChanges, optional
+        What knows the exact changes of all outputs, as a trace of the function does.
     """
 
     methods = ("direct",)
 
-    def __init__(self, function: TreeFunction, direction: NDArray[np.float64]) -> None:
-        self._function, self._direction = function, direction
+    def __init__(
+        self, function: TreeFunction, direction: NDArray[np.float64], exact: ExactChanges | None = None
+    ) -> None:
+        self._function, self._direction, self._exact = function, direction, exact
 
     def pack(self, params: Tree) -> Packed:
         return pack(params)
@@ -69,6 +88,9 @@ class Along:
         entries: NDArray[np.intp] | None = None, **_: Any,
     ) -> Numerical:  # fmt: skip
         require_one_of(self.methods, method)
+        if method == "auto" and step is None and self._exact is not None:
+            found = self._exactly(self._exact, params, kinks)
+            return found if entries is None else found.of(entries)
         h, here, theta = PLAIN_STEP if step is None else step, params.flat, self._function.at.flat
         with np.errstate(invalid="ignore", over="ignore"):
             plus, minus = self._values(theta, h)
@@ -97,6 +119,39 @@ class Along:
             return found
         refine = None if step is not None else lambda some, enough: self._refined(entries[some], enough)
         return found.of(entries)._replace(refine=refine)
+
+    def _exactly(self, exact: ExactChanges, params: Packed, kinks: bool) -> Numerical:
+        """Finds the derivatives by exact differences, to both sides; before any is called wrong, plain ones are asked."""
+        theta = self._function.at.flat
+
+        def slopes(at: NDArray[np.float64], h: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            return exact.changes(at, self._direction, h) / h, exact.changes(at, self._direction, -h) / -h
+
+        right, left = slopes(theta, EXACT_STEP)
+        gradient, met = 0.5 * (right + left), None
+        is_kink = np.abs(right - left) > OTHER_SLOPE * np.maximum(np.abs(right), np.abs(left))
+        if kinks and is_kink.any():
+            half = np.where(is_kink, 0.5 * np.abs(right - left), 0.0)
+            met = Kinks(int(is_kink.sum()), -half, half)
+
+        def again(times: float) -> NDArray[np.float64]:
+            above, below = slopes(jitter(theta), times * EXACT_STEP)
+            return 0.5 * (above + below)
+
+        def roundings() -> NDArray[np.float64]:
+            size = np.abs(gradient)
+            for _, part, _ in parts(self._function.outputs.shapes):
+                size[part] = np.maximum(size[part], root_mean_square(size[part]))
+            return np.asarray(size + np.abs(again(1.0) - gradient) / JITTER)
+
+        def doubted(errors: NDArray[np.float64]) -> Numerical | None:
+            plain = self.central_differences(params, method="direct", step=None, kinks=kinks)
+            apart, seen = np.abs(plain.gradient - gradient), errors != 0.0
+            return None if (apart[seen] <= 0.5 * np.abs(errors[seen])).all() else plain
+
+        return Numerical(
+            gradient, "direct", True, EXACT_STEP, again, roundings=roundings, kinks=met, doubted=doubted
+        )  # fmt: skip
 
     def _refined(self, some: NDArray[np.intp], enough: NDArray[np.float64]) -> Refined:
         """Finds the derivatives of some outputs, each with the step that suits it.

@@ -216,6 +216,30 @@ class Product:
         return lambda params: self._products.of_arrays(self._name, f, params)
 
 
+class Outputs:
+    """All outputs of a function, as a list of arrays, or of what stands for arrays in a version of the function.
+
+    Parameters
+    ----------
+    function : TreeFunction
+
+    Attributes
+    ----------
+    users_function : callable
+        The function itself.
+    """
+
+    def __init__(self, function: TreeFunction) -> None:
+        self._function, self.users_function = function, function.users_function
+
+    def __call__(self, params: Trees) -> list[Any]:
+        return self.with_function(self.users_function)(params)
+
+    def with_function(self, f: Callable[..., Any]) -> Callable[[Trees], list[Any]]:
+        """Gives the outputs of another version of the user's function, as one that records what it does."""
+        return lambda params: [leaf for _, leaf in walk({"output": f(*self._function.arguments(params))})]
+
+
 def _differ(before: Any, after: Any) -> bool:
     """Tells whether two arrays of numbers differ in some bit. Anything else is taken to be unchanged."""
     is_known = isinstance(before, np.ndarray) and before.dtype.kind in "biufc"

@@ -137,6 +137,12 @@ PYTHON = {
         lambda s: math.log(s, 2) + math.hypot(s, 2.0),
         lambda s: math.erf(s) + math.erfc(s) + math.lgamma(s),
     ],
+    "numbers": [
+        lambda a: np.float64(a) * a,
+        lambda s: float(s) * np.float64(s),
+        lambda a: a * len(list(filter(None, [1, 0, 2]))),
+        lambda v: sum(filter(lambda x: x > 0.0, v)),
+    ],
     "lists of arrays": [
         lambda a, b: [x * 2 for x in [a, b]],
         lambda a, b: sum([a, b]),

@@ -174,13 +174,9 @@ class Calls:
 
 
 def _of_numpy(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-    recording = calls._recording
+    args, kwargs = calls._lifted(args), calls._lifted(kwargs)
     if has_traced(args) or has_traced(kwargs):
-        return FUNCTIONS[function](recording, *args, **kwargs)
-    if recording._adopted:
-        args, kwargs = calls._lifted(args), calls._lifted(kwargs)
-        if has_traced(args) or has_traced(kwargs):
-            return FUNCTIONS[function](recording, *args, **kwargs)
+        return FUNCTIONS[function](calls._recording, *args, **kwargs)
     return function(*args, **kwargs)
 
 
@@ -189,6 +185,7 @@ def _is_adopted(recording: Recording, value: Any) -> bool:
 
 
 def _maker(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    args, kwargs = calls._lifted(args), calls._lifted(kwargs)
     if function in FUNCTIONS and (has_traced(args) or has_traced(kwargs)):
         return FUNCTIONS[function](calls._recording, *args, **kwargs)
     return make(calls._recording, function, args, kwargs)
@@ -240,9 +237,10 @@ def _mathematical(ufunc: Any) -> Any:
 
 def _special(primitive: str) -> Any:
     def compute(calls: Calls, function: Any, /, x: Any) -> Any:
-        return (
-            calls._recording.step(primitive, [x], function(float(x._view))) if type(x) is TracedArray else function(x)
-        )
+        if type(x) is not TracedArray:
+            return function(x)
+        scalar = number(calls._recording, x)
+        return calls._recording.step(primitive, [scalar], function(scalar._view.item()))
 
     return compute
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,13 +12,15 @@ from gradcheck_fast.frontends.numpy_trace.calls import Calls
 from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
 from gradcheck_fast.frontends.numpy_trace.recording import Leak, Recording, Untraceable
 from gradcheck_fast.inputs.users_files import is_users_file
-from gradcheck_fast.losses.tree_function import Product
 from gradcheck_fast.program.program import Source
 from gradcheck_fast.program.steps.opaque import OPAQUE
 
 if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.program.program import Program
+
+
+Result = TypeVar("Result")
 
 
 class Unused(Untraceable):
@@ -68,12 +70,23 @@ def record(function: Callable[[Any], Any], params: Packed) -> Traced:
     Exception
         What the function raises.
     """
+    recording, value = run(function, params, _as_cost)
+    return Traced(recording.program, value, recording.notes, recording.leaks, recording.draws, recording.rounding)
+
+
+def run(
+    function: Callable[[Any], Any], params: Packed, read: Callable[[Recording, Any], Result]
+) -> tuple[Recording, Result]:
+    """Runs a function once with arrays that record; `read` takes what it returns, while the recording is open."""
     recording = Recording(is_users_file, KNOWN)
+    # what NumPy warns of, it warns of with the user's line when the function is called as it is
+    quiet: Any = {kind: "ignore" for kind, done in np.geterr().items() if done == "warn"}
     calls = Calls(recording, function)
     try:
         arrays = [recording.parameter(array) for _, array in params.arrays(params.flat)]
-        found = _converted(function, calls)(params.unpack.of(arrays))
-        value = _as_cost(recording, found)
+        with np.errstate(**quiet):
+            found = _converted(function, calls)(params.unpack.of(arrays))
+        result = read(recording, found)
     except Exception as error:
         if recording.failure is not None and error is not recording.failure:
             raise recording.failure from error
@@ -83,14 +96,13 @@ def record(function: Callable[[Any], Any], params: Packed) -> Traced:
         calls.close()
     if recording.failure is not None:
         raise recording.failure
-    return Traced(recording.program, value, recording.notes, recording.leaks, recording.draws, recording.rounding)
+    return recording, result
 
 
 def _converted(function: Callable[[Any], Any], calls: Calls) -> Callable[[Any], Any]:
-    """Returns the version of a function whose calls are recorded; of a product, with that of the user's function."""
-    if isinstance(function, Product):
-        return function.with_function(calls.convert(function.users_function))
-    return calls.convert(function)
+    """Returns the version of a function whose calls are recorded; of one around a user's, with the version of that."""
+    around = getattr(function, "with_function", None)
+    return around(calls.convert(function.users_function)) if around else calls.convert(function)  # type: ignore[attr-defined]
 
 
 def _as_cost(recording: Recording, found: Any) -> float:

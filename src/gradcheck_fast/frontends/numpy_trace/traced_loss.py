@@ -13,7 +13,8 @@ import numpy as np
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, Unused, record
 from gradcheck_fast.frontends.numpy_trace.verification import COARSE_ROUNDINGS, Verification, first_parting
-from gradcheck_fast.inputs.arrays import same_bits
+from gradcheck_fast.inputs._norms import root_mean_square
+from gradcheck_fast.inputs.arrays import by_arrays, same_bits
 from gradcheck_fast.inputs.state import Frozen, State, arrays_like
 from gradcheck_fast.inputs.users_files import is_users_file
 from gradcheck_fast.losses.function_loss import LAST_BITS, FunctionLoss
@@ -84,7 +85,7 @@ class TracedLoss(ProgramLoss):
     def __init__(self, function: Callable[[Any], Any], found: Traced, params: Packed) -> None:
         notes = tuple(f"{text} ({source})" if any(source) else text for text, source in found.notes.items())
         super().__init__(partial(PythonCosts, function), function, found.program, notes)
-        self._called, self._found, self._params = function, found, params
+        self._found, self._params = found, params
 
     def __call__(self, params: Tree) -> float:
         """Gives the cost at these parameters, by a call of the function itself."""
@@ -113,9 +114,9 @@ class TracedLoss(ProgramLoss):
 
     def disagreement(self, verification: Verification) -> str:
         """Returns where the trace and the function part, at some parameters or beside them; "" if they do not."""
-        needed, steps = set(self.program.needed), self.program.steps
-        unreached = [np.full(steps[k].shape, k not in needed) for k in self.program.parameters]
-        return verification.disagreement(np.concatenate([part.ravel() for part in unreached]))
+        needed = set(self.program.needed)
+        unreached = [number not in needed for number in self.program.parameters]
+        return verification.disagreement(np.repeat(unreached, self.engine.sizes))
 
     def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
         if not same_bits(params.flat, self._params.flat):  # it may branch in other ways there
@@ -140,11 +141,7 @@ class TracedLoss(ProgramLoss):
         self, theta: NDArray[np.float64], runner: Runner, found: Numerical, errors: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
         """Marks errors that a gradient may well have where it rounds as the function does, and the trace does not."""
-        size, begin = np.abs(found.gradient), 0
-        for count in self.engine.sizes:
-            part = size[begin : begin + count]
-            part[...] = np.maximum(part, np.sqrt(np.mean(np.square(part))) if count else 0.0)
-            begin += count
+        size = np.maximum(np.abs(found.gradient), by_arrays(found.gradient, self.engine.sizes, root_mean_square))
         size = np.maximum(size, self._coarse_roundings(theta, runner, found.gradient))
         rounded: NDArray[np.bool_] = np.abs(errors) <= COARSE_ROUNDINGS * self._found.rounding * size
         rounded &= errors != 0.0
@@ -187,19 +184,15 @@ class TracedLoss(ProgramLoss):
     def _zeros(self, gradient: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Marks the arrays whose gradient is zero, or nothing beside that of the others."""
         size = np.abs(gradient)
-        largest, begin, alone = float(size.max(initial=0.0)), 0, np.zeros(len(gradient), bool)
-        for count in self.engine.sizes:
-            part = slice(begin, begin + count)
-            alone[part] = float(size[part].max(initial=0.0)) <= UNREACHED * largest
-            begin += count
-        return alone
+        largest = by_arrays(size, self.engine.sizes, partial(np.max, initial=0.0))
+        return np.asarray(largest <= UNREACHED * size.max(initial=0.0))
 
     def verification(self, theta: NDArray[np.float64], state: State | None = None) -> Verification:
         """Returns what compares the trace with the function at some parameters.
 
         What the function keeps is put back after every call: to `state`, or to what it is before the first of them.
         """
-        function, unpack = self._called, self._params.unpack
+        unpack = self._params.unpack
 
         def cost(at: NDArray[np.float64]) -> float:
             nonlocal state
@@ -210,7 +203,7 @@ class TracedLoss(ProgramLoss):
             finally:
                 state.restore()
 
-        return Verification(cost, self.engine, theta, self._found.rounding)
+        return Verification(cost, self.engine, theta, self._found.rounding, bool(self._found.leaks))
 
     def __str__(self) -> str:
         """A table by line: the line, its operations, and the shape of what comes out."""
@@ -228,7 +221,7 @@ class TracedLoss(ProgramLoss):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<trace of {getattr(self._called, '__name__', 'a function')}: {len(self.program.steps)} steps>"
+        return f"<trace of {getattr(self.function, '__name__', 'a function')}: {len(self.program.steps)} steps>"
 
 
 def traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, record
+from gradcheck_fast.inputs._norms import root_mean_square
+from gradcheck_fast.inputs.arrays import by_arrays
 from gradcheck_fast.numerical.evaluate import cost_beside
 from gradcheck_fast.numerical.gradient import COARSE_JITTER, EPSILON, JITTER, jitter
 from gradcheck_fast.program.steps.leaves import PARAMETER
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 #: The parameters are moved by these sizes, in root mean squares of each array; if the trace does not hold there, also
 #: in sizes of each entry. If the largest crosses a branch, the trace holds only in between.
 SIZES = (2.0**-16, 2.0**-26)
+#: Where plain numbers were made of traced ones, the trace may lack what is computed from them: agreement counts if the
+#: move changes the cost by this many times what may be rounding, and larger moves are tried until one does.
+POWER = 2.0**20
+LARGER_SIZES = (2.0**-10, 2.0**-6, 2.0**-2)
+#: Then every array is moved alone, too, if there are no more arrays than this.
+MOST_ARRAYS = 64
 #: The same for a function that rounds to fewer digits than those of float64, such as one that fills arrays of float32.
 COARSE_SIZES = (2.0**-6, 2.0**-10)
 #: The steps with which the function is asked which of two gradients is right; larger ones show smaller errors.
@@ -55,13 +64,16 @@ class Verification:
         The parameters.
     rounding : float
         To which part of their size the function rounds numbers.
+    has_leaks : bool
+        Whether plain numbers were made of values that depend on the parameters: these may matter.
     """
 
     def __init__(
         self, cost: Callable[[NDArray[np.float64]], float], engine: RulesEngine, theta: NDArray[np.float64],
-        rounding: float = EPSILON,
+        rounding: float = EPSILON, has_leaks: bool = False,
     ) -> None:  # fmt: skip
         self.cost, self._engine, self._theta, self._rounding = cost, engine, theta, rounding
+        self._has_leaks = has_leaks and rounding == EPSILON
         self._base: float | None = None
 
     def disagreement(self, alone: NDArray[np.bool_]) -> str:
@@ -78,6 +90,9 @@ class Verification:
             return f"its value is {value!r} where the function's is {base!r}"
         random = np.random.default_rng(0)
         directions = [random.standard_normal(self._theta.size) for _ in range(DIRECTIONS)]
+        if self._has_leaks and 1 < len(self._engine.sizes) <= MOST_ARRAYS:
+            array_of = np.repeat(np.arange(len(self._engine.sizes)), self._engine.sizes)
+            directions += [np.where(array_of == number, directions[0], 0.0) for number in np.unique(array_of)]
         return self._first_of(directions, base) or self.of_entries(alone)
 
     @property
@@ -149,12 +164,17 @@ class Verification:
 
     def _first_of(self, directions: Sequence[NDArray[np.float64]], base: float) -> str:
         steps = SIZES if self._rounding == EPSILON else COARSE_SIZES
-        moves = [size * sizes for sizes in (self._sizes(), self._own_sizes()) for size in steps]
+        if self._has_leaks:
+            steps += LARGER_SIZES
+        scales = self._sizes(), self._own_sizes()
         signs: tuple[float, ...] = (1.0, -1.0)  # to both sides along the first direction
         for direction in directions:
             said = ""
-            for move in moves:
-                said = next(filter(None, (self._beside(sign * move * direction, base) for sign in signs)), "")
+            for scale, size in itertools.product(scales, steps):
+                moves = [sign * size * scale * direction for sign in signs]
+                said = next(filter(None, (self._beside(move, base) for move in moves)), "")
+                if not said and self._has_leaks and not self._shows(moves[0], base):
+                    said = "its value is rounded so much that nothing confirms it"
                 if not said:
                     break
             if said:
@@ -162,16 +182,16 @@ class Verification:
             signs = (1.0,)
         return ""
 
+    def _shows(self, move: NDArray[np.float64], base: float) -> bool:
+        """Tells whether the cost changes so much that what the trace lacks would show; also if it does not change."""
+        with self._engine.at(self._theta, 1) as point:
+            change = abs(float(point.along(move, (1.0,))[0]))
+        return change == 0.0 or change >= POWER * self._allowed(base, base)
+
     def _sizes(self) -> NDArray[np.float64]:
         """Returns for each entry the root mean square of its array, or 1 where that is zero."""
-        sizes = np.empty_like(self._theta)
-        begin = 0
-        for count in self._engine.sizes:
-            part = self._theta[begin : begin + count]
-            root = float(np.sqrt(np.mean(np.square(part)))) if count else 0.0
-            sizes[begin : begin + count] = root or 1.0
-            begin += count
-        return sizes
+        sizes = by_arrays(self._theta, self._engine.sizes, root_mean_square)
+        return np.where(sizes == 0.0, 1.0, sizes)
 
     def _own_sizes(self) -> NDArray[np.float64]:
         """Returns the size of each entry; where that is zero, the root mean square of its array."""
