@@ -1,7 +1,9 @@
 """Hand-written NumPy functions are traced: to the last digits, certified, and with nothing of theirs changed."""
 
 import copy
+import runpy
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -182,6 +184,27 @@ def test_traces_in_several_threads_do_not_meet():
     assert max(found.values()) <= 1e-14
 
 
+def test_traces_of_one_object_in_several_threads_wait_for_each_other():
+    model, found = Model(), []
+
+    def loss(w):
+        model.w = w
+        model.hidden = np.tanh(model.w)
+        time.sleep(1e-3)  # the others have their turn
+        return (model.hidden * model.w).sum()
+
+    def work():
+        found.append(gf.trace(loss, np.array([0.2, 0.4])))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert not hasattr(model, "hidden")
+
+
 def test_the_table_has_a_row_for_each_line():
     def loss(w):
         h = np.tanh(w)
@@ -191,6 +214,18 @@ def test_the_table_has_a_row_for_each_line():
     assert rows[0].split() == ["line", "steps", "shape", "operations"]
     assert [row.split()[-1] for row in rows[1:]] == ["tanh", "sum"]
     assert [row.split()[1] for row in rows[1:]] == ["1", "2"]
+
+
+def test_the_table_names_the_files_if_there_are_several(tmp_path):
+    other = tmp_path / "layers.py"
+    other.write_text("import numpy as np\n\n\ndef layer(w):\n    return np.tanh(w)\n")
+    layer = runpy.run_path(str(other))["layer"]
+
+    def loss(w):
+        return layer(w * w).sum()
+
+    rows = str(gf.trace(loss, np.ones(3))).splitlines()
+    assert [row.split()[-1] for row in rows[1:]] == [__file__, "sum", str(other), "tanh"]
 
 
 def test_sensitivities_are_the_derivatives_by_intermediates():
@@ -268,6 +303,17 @@ def test_a_function_that_reads_a_model_instead_of_its_argument_is_told_so():
     report = gf.gradcheck(loss, 2.0 * model.w, model.w.copy())
     assert not report.ok
     assert "it seems to read model.w" in " ".join(report.notes)
+
+
+def test_the_line_that_parts_is_named_at_zero_too():
+    def loss(w):
+        if w[0] == 0.0:
+            return w.sum()
+        return 2.0 * w.sum()
+
+    w = np.zeros(3)
+    with pytest.warns(UserWarning, match=rf"line {loss.__code__.co_firstlineno + 3}: another way is taken"):
+        gf.numerical_gradient(loss, w)
 
 
 def test_the_line_that_cannot_be_traced_is_named():

@@ -31,9 +31,11 @@ def _ratio(case: Case, left: Arrays, right: Arrays) -> float:
     dot, square = 0.0, 0.0
     for name, array in right.items():
         size = case.tolerance(name) * float(np.abs(case.numerical[name]).max(initial=0.0))
-        weight = 1.0 / size**2 if size else 0.0
-        dot += weight * float((left[name] * array).sum())
-        square += weight * float((array * array).sum())
+        if size:  # divided first: squares of large or small numbers would over- or underflow
+            with np.errstate(over="ignore", invalid="ignore"):
+                one, other = left[name] / size, array / size
+                dot += float((one * other).sum())
+                square += float((other * other).sum())
     return dot / square if square else 0.0
 
 

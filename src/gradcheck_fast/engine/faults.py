@@ -98,9 +98,12 @@ def _is_wrong(part: Part, step: Step, x: list[Reals], d: list[Reals | None], own
 
     moved = [at if change is None else at + change for at, change in zip(x, d, strict=True)]
     before, after = value(x), value(moved)
-    rounded = [value([jitter(np.ravel(at)).reshape(np.shape(at)) for at in both]) for both in (x, moved)]
     off, sizes = np.abs((after - before) - own), np.maximum(np.abs(before), np.abs(after))
-    allowed = CONDITION * (np.abs(rounded[0] - before) + np.abs(rounded[1] - after))
+    allowed = np.zeros_like(off)
+    for both, there in ((x, before), (moved, after)):
+        for k, at in enumerate(both):  # one input after the other: what is rounded alike may cancel
+            rounded = [*both[:k], jitter(np.ravel(at)).reshape(np.shape(at)), *both[k + 1 :]]
+            allowed = allowed + CONDITION * np.abs(value(rounded) - there)
     known = np.isfinite(off) & np.isfinite(allowed)
     wrong = off[known] > allowed[known] + CLEARLY_OTHER * np.max(sizes[known], initial=0.0)
     return bool(wrong.any())

@@ -45,16 +45,19 @@ class State:
         self._random = random.getstate(), np.random.get_state()  # noqa: NPY002  # users draw from the old generator
         self._generators: list[tuple[Callable[[Any], object], Any]] = []
         self._others: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
+        #: Whether random numbers may be drawn, so that their generators have to be put back; that takes a while.
+        self.draws = True
         self._seen: set[int] = set()
         self._look(getattr(function, "users_function", function), 0)
 
     def __getstate__(self) -> dict[str, Any]:
         """Gives what a worker needs, which has objects of its own: the random numbers."""
-        return {"_random": self._random, "_generators": self._generators, "_others": []}
+        return {"_random": self._random, "_generators": self._generators, "_others": [], "draws": self.draws}
 
     def restore(self) -> None:
         """Puts everything back as it was."""
-        self.restore_random_numbers()
+        if self.draws:
+            self.restore_random_numbers()
         for put_back, target, before in self._others:
             put_back(target, before)
 

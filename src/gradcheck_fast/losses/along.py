@@ -121,7 +121,7 @@ class Along:
         return found.of(entries)._replace(refine=refine)
 
     def _exactly(self, exact: ExactChanges, params: Packed, kinks: bool) -> Numerical:
-        """Finds the derivatives by exact differences, to both sides; before any is called wrong, plain ones are asked."""
+        """Finds derivatives by exact differences, to both sides; before any is called wrong, plain ones are asked."""
         theta = self._function.at.flat
 
         def slopes(at: NDArray[np.float64], h: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

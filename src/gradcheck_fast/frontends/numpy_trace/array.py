@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.flat import Flat, Missing
-from gradcheck_fast.frontends.numpy_trace.storage import Storage
+from gradcheck_fast.frontends.numpy_trace.storage import Recorder, Storage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,10 +26,10 @@ class TracedArray:
     __hash__ = None  # type: ignore[assignment]  # as ndarray has none
 
     def __init__(
-        self, recording: Any, view: NDArray[Any], node: int | None, storage: Storage | None = None, *,
+        self, recording: Recorder, view: NDArray[Any], node: int | None, storage: Storage | None = None, *,
         foreign: bool = False,
     ) -> None:  # fmt: skip
-        self._recording: Any = recording
+        self._recording = recording
         self._view, self._node = view, node
         self._storage, self._version, self._foreign = storage, -1, foreign  # a storage of its own is made when needed
 

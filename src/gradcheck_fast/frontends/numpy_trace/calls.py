@@ -100,6 +100,7 @@ class Calls:
     def _foreign(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Calls a function of an installed library, or a compiled one."""
         recording = self._recording
+        recording.may_draw |= not str(getattr(function, "__module__", "")).startswith("numpy")
         if not (has_traced(args) or has_traced(kwargs)):
             return function(*args, **kwargs)
         if str(getattr(function, "__module__", "")).startswith("scipy."):

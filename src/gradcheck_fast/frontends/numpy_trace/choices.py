@@ -1,4 +1,4 @@
-"""Functions that choose between traced arrays, look at them, or compute entry by entry without being ufuncs."""
+"""Functions that choose between traced arrays, or compute entry by entry without being ufuncs."""
 
 from __future__ import annotations
 

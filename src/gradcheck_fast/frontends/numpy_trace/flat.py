@@ -10,11 +10,13 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.frontends.numpy_trace.storage import Recorder
+
 
 class Missing:
     """A method that is not known: it may be looked at, but not called."""
 
-    def __init__(self, recording: Any, error: str) -> None:
+    def __init__(self, recording: Recorder, error: str) -> None:
         self._recording, self._error = recording, error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.products import trace
+from gradcheck_fast.frontends.numpy_trace.products import numbers_of, trace
 from gradcheck_fast.frontends.numpy_trace.reductions import axes_of
 from gradcheck_fast.frontends.numpy_trace.registry import implements
 
@@ -14,14 +14,10 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
 
 
-def _numbers(recording: Recording, *values: Any) -> list[Any]:
-    return [recording.as_numbers(recording.traced(value)) for value in values]
-
-
 @implements(np.linalg.norm)
 def norm(recording: Recording, x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """``np.linalg.norm``: of vectors, and the Frobenius norm of matrices."""
-    (a,) = _numbers(recording, x)
+    (a,) = numbers_of(recording, x)
     axes = axes_of(a, axis)
     if ord is None or (ord == 2 and len(axes) == 1) or ord == "fro":
         return np.sqrt(np.sum(np.square(a), axis=axes, keepdims=keepdims))
@@ -42,7 +38,7 @@ def norm(recording: Recording, x: Any, ord: Any = None, axis: Any = None, keepdi
 @implements(getattr(np.linalg, "vector_norm", None))
 def vector_norm(recording: Recording, x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """``np.linalg.vector_norm``."""
-    (a,) = _numbers(recording, x)
+    (a,) = numbers_of(recording, x)
     if ord == 2:
         return norm(recording, a, None, axis, keepdims)
     if axis is None and not keepdims:
@@ -74,12 +70,6 @@ def matmul(recording: Recording, x1: Any, x2: Any, /) -> Any:
     return np.matmul(recording.traced(x1), x2)
 
 
-@implements(getattr(np.linalg, "outer", None))
-def outer(recording: Recording, x1: Any, x2: Any, /) -> Any:
-    """``np.linalg.outer``."""
-    return np.outer(recording.traced(x1), x2)
-
-
 @implements(getattr(np.linalg, "vecdot", None))
 def vecdot(recording: Recording, x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """``np.linalg.vecdot``."""
@@ -102,7 +92,7 @@ for _function in (np.linalg.pinv, np.linalg.eigvalsh, np.linalg.svd):
 
 def _of_matrix(name: str, function: Any) -> Any:
     def apply(recording: Recording, *arrays: Any) -> Any:
-        x = _numbers(recording, *arrays)
+        x = numbers_of(recording, *arrays)
         return recording.step(name, x, function(*(part._view for part in x)))
 
     return apply
@@ -123,7 +113,7 @@ def cholesky(recording: Recording, a: Any, *, upper: bool = False) -> Any:
 @implements(np.linalg.slogdet)
 def slogdet(recording: Recording, a: Any) -> Any:
     """``np.linalg.slogdet``."""
-    (x,) = _numbers(recording, a)
+    (x,) = numbers_of(recording, a)
     found = np.linalg.slogdet(x._view)
     logarithm = recording.step("logdet", [x], found[1])
     return type(found)(found[0], logarithm) if hasattr(found, "_fields") else (found[0], logarithm)
@@ -132,7 +122,7 @@ def slogdet(recording: Recording, a: Any) -> Any:
 @implements(np.linalg.matrix_power)
 def matrix_power(recording: Recording, a: Any, n: int) -> Any:
     """``np.linalg.matrix_power``."""
-    (x,) = _numbers(recording, a)
+    (x,) = numbers_of(recording, a)
     if n < 0:
         x, n = np.linalg.inv(x), -n
     if not n:
@@ -146,7 +136,7 @@ def matrix_power(recording: Recording, a: Any, n: int) -> Any:
 @implements(np.linalg.multi_dot)
 def multi_dot(recording: Recording, arrays: Any, *, out: Any = None) -> Any:
     """``np.linalg.multi_dot``."""
-    first, *rest = _numbers(recording, *arrays)
+    first, *rest = numbers_of(recording, *arrays)
     for part in rest:
         first = first @ part
     return recording.into(out, first)

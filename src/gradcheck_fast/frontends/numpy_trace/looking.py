@@ -30,11 +30,25 @@ def _looks(function: Any) -> Any:
     return look
 
 
+def _tells(function: Any) -> Any:
+    look = _looks(function)
+
+    def tell(recording: Recording, *args: Any, **kwargs: Any) -> Any:
+        recording.leak(f"numpy.{function.__name__} of a value that depends on the parameters")
+        return look(recording, *args, **kwargs)
+
+    return tell
+
+
+#: What these return is made of the values.
+for _telling in (np.array2string, np.array_repr, np.array_str, np.histogram_bin_edges):
+    implements(_telling)(_tells(_telling))
+
 for _function in (
     np.shape, np.ndim, np.size, np.isclose, np.allclose, np.array_equal, np.array_equiv, np.may_share_memory,
-    np.shares_memory, np.array2string, np.array_repr, np.array_str, np.result_type, np.can_cast, np.isrealobj,
+    np.shares_memory, np.result_type, np.can_cast, np.isrealobj,
     np.iscomplexobj, np.isreal, np.iscomplex, np.min_scalar_type, np.common_type, np.isposinf, np.isneginf,
-    np.histogram_bin_edges, np.isin, np.ix_, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from,
+    np.isin, np.ix_, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from,
     getattr(np, "in1d", None),
 ):  # fmt: skip
     implements(_function)(_looks(_function))

@@ -201,6 +201,8 @@ def histogram(
     recording: Recording, a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
 ) -> Any:
     """``np.histogram``: counts, which do not change as long as no entry crosses an edge, or sums of weights."""
+    if has_traced((a, bins)) and np.ndim(plain(bins)) == 0:
+        recording.leak("where the bins of np.histogram lie", "an array of edges as its bins")
     x, bins = np.ravel(plain(recording.traced(a))), plain(bins)
     if not has_traced(weights):
         return np.histogram(x, bins, range, density, weights)

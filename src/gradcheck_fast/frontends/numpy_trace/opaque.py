@@ -46,13 +46,14 @@ class OpaqueCall:
         return str(getattr(self.function, "__name__", self.function))
 
     def __call__(self, *x: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = self.function(*_filled(self.args, x), **_filled(self.kwargs, x))
+        given = [np.array(array) for array in x]  # the function may write into them
+        found = self.function(*_filled(self.args, given), **_filled(self.kwargs, given))
         return np.array(found if self.part is None else found[self.part], np.float64)
 
 
 def _filled(value: Any, x: Sequence[Any]) -> Any:
     if isinstance(value, Hole):
-        return np.array(x[value.number])  # a copy: the function may write into it
+        return x[value.number]
     if isinstance(value, (list, tuple)):
         parts = [_filled(part, x) for part in value]
         return parts if isinstance(value, list) else tuple(parts)
@@ -82,7 +83,7 @@ def call_opaque(recording: Recording, function: Any, args: Sequence[Any], kwargs
     name = getattr(function, "__name__", repr(function))
     before = [at._view.copy() for at in x]
     given = [at._view.copy() for at in x]
-    found = function(*_filled_in_place(call.args, given), **_filled_in_place(call.kwargs, given))
+    found = function(*_filled(call.args, given), **_filled(call.kwargs, given))
     if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(before, given, strict=True)):
         raise recording.untraceable(f"{name} writes into an array that depends on the parameters")
     if all(at._step() is None for at in x):
@@ -95,6 +96,8 @@ def call_opaque(recording: Recording, function: Any, args: Sequence[Any], kwargs
         if array.dtype.kind == "c":
             raise recording.untraceable(f"{name} returns complex numbers")
         if array.dtype.kind != "f":
+            if array.dtype.kind not in "biu":
+                recording.leak(f"an array of {array.dtype} is made by {name} of a value that depends on the parameters")
             return value
         recording.note(f"{getattr(function, '__module__', '') or 'numpy'}.{name} is differenced by itself, not exactly")
         own = OpaqueCall(function, call.args, call.kwargs, part)
@@ -104,12 +107,3 @@ def call_opaque(recording: Recording, function: Any, args: Sequence[Any], kwargs
         parts = [one(value, k) for k, value in enumerate(found)]
         return type(found)(*parts) if hasattr(found, "_fields") else type(found)(parts)
     return one(found, None)
-
-
-def _filled_in_place(value: Any, x: Sequence[Any]) -> Any:
-    if isinstance(value, Hole):
-        return x[value.number]
-    if isinstance(value, (list, tuple)):
-        parts = [_filled_in_place(part, x) for part in value]
-        return parts if isinstance(value, list) else tuple(parts)
-    return {key: _filled_in_place(part, x) for key, part in value.items()} if isinstance(value, dict) else value

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
 
 
-def _numbers(recording: Recording, *values: Any) -> list[Any]:
+def numbers_of(recording: Recording, *values: Any) -> list[Any]:
+    """Returns anything that NumPy takes for arrays as traced arrays of numbers."""
     return [recording.as_numbers(recording.traced(value)) for value in values]
 
 
 @implements(np.dot)
 def dot(recording: Recording, a: Any, b: Any, out: Any = None) -> Any:
     """``np.dot``: over the last axis of a and the last but one of b."""
-    x, y = _numbers(recording, a, b)
+    x, y = numbers_of(recording, a, b)
     if not x.ndim or not y.ndim:
         result = x * y
     elif y.ndim <= 2:
@@ -35,28 +36,28 @@ def dot(recording: Recording, a: Any, b: Any, out: Any = None) -> Any:
 @implements(np.inner)
 def inner(recording: Recording, a: Any, b: Any) -> Any:
     """``np.inner``."""
-    x, y = _numbers(recording, a, b)
+    x, y = numbers_of(recording, a, b)
     return x * y if not x.ndim or not y.ndim else tensordot(recording, x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 
 @implements(np.vdot)
 def vdot(recording: Recording, a: Any, b: Any) -> Any:
     """``np.vdot``."""
-    x, y = _numbers(recording, a, b)
+    x, y = numbers_of(recording, a, b)
     return np.ravel(x) @ np.ravel(y)
 
 
 @implements(np.outer, getattr(np.linalg, "outer", None))
 def outer(recording: Recording, a: Any, b: Any, out: Any = None) -> Any:
     """``np.outer``."""
-    x, y = _numbers(recording, a, b)
+    x, y = numbers_of(recording, a, b)
     return recording.into(out, np.ravel(x)[:, np.newaxis] * np.ravel(y))
 
 
 @implements(np.tensordot, getattr(np.linalg, "tensordot", None))
 def tensordot(recording: Recording, a: Any, b: Any, axes: Any = 2) -> Any:
     """``np.tensordot``."""
-    x, y = _numbers(recording, a, b)
+    x, y = numbers_of(recording, a, b)
     if isinstance(axes, (int, np.integer)):
         first, second = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
     else:
@@ -72,7 +73,7 @@ def tensordot(recording: Recording, a: Any, b: Any, axes: Any = 2) -> Any:
 @implements(np.kron)
 def kron(recording: Recording, a: Any, b: Any) -> Any:
     """``np.kron``."""
-    x, y = _numbers(recording, a, b)
+    x, y = numbers_of(recording, a, b)
     axes = max(x.ndim, y.ndim)
     x, y = (part.reshape((1,) * (axes - part.ndim) + part.shape) for part in (x, y))
     product = x.reshape([n for pair in zip(x.shape, (1,) * axes, strict=True) for n in pair]) * y.reshape(
@@ -86,7 +87,7 @@ def cross(
     recording: Recording, a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
 ) -> Any:
     """``np.cross`` of vectors in three dimensions."""
-    x, y = _numbers(recording, a, b)
+    x, y = numbers_of(recording, a, b)
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = np.moveaxis(x, axisa, -1), np.moveaxis(y, axisb, -1)
@@ -110,7 +111,7 @@ def einsum(recording: Recording, *operands: Any, **kwargs: Any) -> Any:
     """``np.einsum``: two operands after the other, each pair as one batched product of matrices."""
     if not isinstance(operands[0], str):
         operands = tuple(_with_letters(operands))
-    formula, arrays = operands[0].replace(" ", ""), _numbers(recording, *operands[1:])
+    formula, arrays = operands[0].replace(" ", ""), numbers_of(recording, *operands[1:])
     left, _, output = formula.partition("->")
     inputs = left.split(",")
     if "..." in formula:

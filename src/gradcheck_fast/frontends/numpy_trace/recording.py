@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: A function of more steps is not traced: its program would take gigabytes.
-MOST_STEPS = 500_000
+MOST_STEPS, MOST_LEAKS = 500_000, 1000
 _NOWHERE = Source()
 
 
@@ -78,8 +78,8 @@ class Recording:
     notes : dict of str to Source
         What the report says about the trace, with the line at which it was noticed first.
     leaks : list of Leak
-    draws : bool
-        Whether random numbers were drawn.
+    draws, may_draw : bool
+        Whether random numbers were drawn; and whether functions were called that may draw some without being seen.
     rounding : float
         To which part of their size the function rounds numbers where it does so most coarsely.
     """
@@ -90,7 +90,7 @@ class Recording:
         self.failure: Untraceable | None = None
         self.notes: dict[str, Source] = {}
         self.leaks: list[Leak] = []
-        self.draws = False
+        self.draws = self.may_draw = False
         self.rounding = EPSILON
         self._steps = self.program.steps
         self._is_users, self._known = is_users, known
@@ -364,11 +364,9 @@ class Recording:
         self.rounding = max(self.rounding, float(np.finfo(dtype).eps))
 
     def leak(self, construct: str, advice: str = "") -> None:
-        """Notes that a plain number was made of a traced one: what it is used for is not recorded.
-
-        Most are printed. If one matters, the trace does not agree with the function, and this is the line to name.
-        """
-        self.leaks.append(Leak(len(self._steps), Untraceable(self.source(), construct, advice)))
+        """Notes that a plain number was made of a traced one. If it matters, the trace is wrong: this line is named."""
+        if len(self.leaks) < MOST_LEAKS:
+            self.leaks.append(Leak(len(self._steps), Untraceable(self.source(), construct, advice)))
 
     def untraceable(self, construct: str, advice: str = "") -> Untraceable:
         """Returns the error that ends this trace, also if the function catches it."""

@@ -27,6 +27,9 @@ class Recorder(Protocol):
     def add(self, name: str, inputs: tuple[int, ...], shape: tuple[int, ...], /, **attributes: Any) -> int:
         """Adds a step and returns its number."""
 
+    def step(self, name: str, inputs: Any, value: Any, /, **attributes: Any) -> Any:
+        """Returns what a primitive makes of some arrays, whose value is known."""
+
     def constant(self, value: Any) -> int:
         """Adds a leaf with this value, which is copied, and returns its number."""
 
@@ -56,6 +59,9 @@ class Recorder(Protocol):
 
     def cast(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """Does ``array.astype(dtype)``."""
+
+    def as_numbers(self, mask: Any) -> Any:
+        """Returns a mask as the numbers 0.0 and 1.0."""
 
     def truth(self, array: Any) -> bool:
         """Returns the truth value of an array, on which the function branches."""

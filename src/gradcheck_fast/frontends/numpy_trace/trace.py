@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -12,6 +13,7 @@ from gradcheck_fast.frontends.numpy_trace.calls import Calls
 from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
 from gradcheck_fast.frontends.numpy_trace.recording import Leak, Recording, Untraceable
 from gradcheck_fast.inputs.users_files import is_users_file
+from gradcheck_fast.losses.tree_function import Outputs, Product
 from gradcheck_fast.program.program import Source
 from gradcheck_fast.program.steps.opaque import OPAQUE
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+#: A second trace waits for the first: what the functions keep may be the same, and holds traced arrays meanwhile.
+ONE_AT_A_TIME = threading.RLock()
 
 
 class Unused(Untraceable):
@@ -40,8 +44,8 @@ class Traced(NamedTuple):
         What the report says about the trace.
     leaks : list of Leak
         Where plain numbers were made of values that depend on the parameters.
-    draws : bool
-        Whether random numbers were drawn.
+    draws, may_draw : bool
+        As in `Recording`.
     rounding : float
         To which part of their size the function rounds numbers where it does so most coarsely. The program does not.
     """
@@ -51,6 +55,7 @@ class Traced(NamedTuple):
     notes: dict[str, Source]
     leaks: list[Leak]
     draws: bool
+    may_draw: bool
     rounding: float
 
 
@@ -71,38 +76,48 @@ def record(function: Callable[[Any], Any], params: Packed) -> Traced:
         What the function raises.
     """
     recording, value = run(function, params, _as_cost)
-    return Traced(recording.program, value, recording.notes, recording.leaks, recording.draws, recording.rounding)
+    return Traced(
+        recording.program,
+        value,
+        recording.notes,
+        recording.leaks,
+        recording.draws,
+        recording.may_draw,
+        recording.rounding,
+    )
 
 
 def run(
     function: Callable[[Any], Any], params: Packed, read: Callable[[Recording, Any], Result]
 ) -> tuple[Recording, Result]:
     """Runs a function once with arrays that record; `read` takes what it returns, while the recording is open."""
-    recording = Recording(is_users_file, KNOWN)
     # what NumPy warns of, it warns of with the user's line when the function is called as it is
     quiet: Any = {kind: "ignore" for kind, done in np.geterr().items() if done == "warn"}
-    calls = Calls(recording, function)
-    try:
-        arrays = [recording.parameter(array) for _, array in params.arrays(params.flat)]
-        with np.errstate(**quiet):
-            found = _converted(function, calls)(params.unpack.of(arrays))
-        result = read(recording, found)
-    except Exception as error:
-        if recording.failure is not None and error is not recording.failure:
-            raise recording.failure from error
-        raise
-    finally:
-        recording.is_open = False
-        calls.close()
-    if recording.failure is not None:
-        raise recording.failure
+    with ONE_AT_A_TIME:
+        recording = Recording(is_users_file, KNOWN)
+        calls = Calls(recording, function)
+        try:
+            arrays = [recording.parameter(array) for _, array in params.arrays(params.flat)]
+            with np.errstate(**quiet):
+                found = _converted(function, calls)(params.unpack.of(arrays))
+            result = read(recording, found)
+        except Exception as error:
+            if recording.failure is not None and error is not recording.failure:
+                raise recording.failure from error
+            raise
+        finally:
+            recording.is_open = False
+            calls.close()
+        if recording.failure is not None:
+            raise recording.failure
     return recording, result
 
 
 def _converted(function: Callable[[Any], Any], calls: Calls) -> Callable[[Any], Any]:
     """Returns the version of a function whose calls are recorded; of one around a user's, with the version of that."""
-    around = getattr(function, "with_function", None)
-    return around(calls.convert(function.users_function)) if around else calls.convert(function)  # type: ignore[attr-defined]
+    if isinstance(function, (Product, Outputs)):
+        return function.with_function(calls.convert(function.users_function))
+    return calls.convert(function)
 
 
 def _as_cost(recording: Recording, found: Any) -> float:

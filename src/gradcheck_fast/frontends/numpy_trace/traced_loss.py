@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
-from gradcheck_fast.frontends.numpy_trace.trace import Traced, Unused, record
+from gradcheck_fast.frontends.numpy_trace.trace import ONE_AT_A_TIME, Traced, Unused, record
 from gradcheck_fast.frontends.numpy_trace.verification import COARSE_ROUNDINGS, Verification, first_parting
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import by_arrays, same_bits
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.numerical.evaluate import Costs
     from gradcheck_fast.numerical.gradient import Numerical
+    from gradcheck_fast.program.program import Step
     from gradcheck_fast.running.runner import Runner
 
 #: What is noted of a function whose value depends on random numbers.
 RANDOM = "the loss draws random numbers: each call of it gets the same ones"
 #: `print` shows this many lines at most.
 _MOST_LINES = 200
+#: To find where they part, the function is traced where the parameters are moved by about this part of themselves.
+PARTED = 1e-3
 #: The parameters of an array are moved alone if its gradient has no entry above this part of the largest of all.
 UNREACHED = 1e-9
 
@@ -81,6 +84,8 @@ class TracedLoss(ProgramLoss):
     params : Packed
         Where it was traced.
     """
+
+    function: Callable[[Any], Any]  # there always is one
 
     def __init__(self, function: Callable[[Any], Any], found: Traced, params: Packed) -> None:
         notes = tuple(f"{text} ({source})" if any(source) else text for text, source in found.notes.items())
@@ -192,11 +197,13 @@ class TracedLoss(ProgramLoss):
 
         What the function keeps is put back after every call: to `state`, or to what it is before the first of them.
         """
-        unpack = self._params.unpack
+        function, unpack = self.function, self._params.unpack
 
         def cost(at: NDArray[np.float64]) -> float:
             nonlocal state
-            state = state or State(function)
+            if state is None:
+                state = State(function)
+                state.draws = self._found.draws or self._found.may_draw
             try:
                 with np.errstate(all="ignore"):
                     return float(real_number(function(unpack(at.copy()))))
@@ -206,13 +213,17 @@ class TracedLoss(ProgramLoss):
         return Verification(cost, self.engine, theta, self._found.rounding, bool(self._found.leaks))
 
     def __str__(self) -> str:
-        """A table by line: the line, its operations, and the shape of what comes out."""
-        rows: dict[tuple[str, int], list[Any]] = {}
+        """A table by line: the line, its operations, and the shape of what comes out; by file, if there are several."""
+        rows: dict[tuple[str, int], list[Step]] = {}
         for step in self.program.steps:
             if step.name not in ("parameter", "constant"):
                 rows.setdefault((step.source.file, step.source.line), []).append(step)
         lines = [f"{'line':>6}  {'steps':>6}  {'shape':<16}  operations"]
-        for (_, line), steps in list(rows.items())[:_MOST_LINES]:
+        has_several_files, shown = len({file for file, _ in rows}) > 1, ""
+        for (file, line), steps in list(rows.items())[:_MOST_LINES]:
+            if has_several_files and file != shown:
+                lines.append(file)
+                shown = file
             names = Counter(step.name for step in steps)
             said = ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in names.items())
             lines.append(f"{line:>6}  {len(steps):>6}  {steps[-1].shape!s:<16}  {said}")
@@ -226,24 +237,30 @@ class TracedLoss(ProgramLoss):
 
 def traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
     """Traces a function of packed parameters, and compares the trace with it; see `checks.as_problem.trace`."""
+    with ONE_AT_A_TIME:
+        return _traced(function, params)
+
+
+def _traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
     state = State(function)
     try:
         found = record(function, params)
     finally:
         state.restore()
+    state.draws = found.draws or found.may_draw
     if found.draws and not _is_repeatable(function, params, state):
         found.notes[RANDOM] = Source()
         function = Frozen(function, state)
     loss = TracedLoss(function, found, params)
     verification = loss.verification(params.flat, state)
-    first, second = verification.base, verification.cost(params.flat)
-    if not isclose(first, second, rel_tol=LAST_BITS) and first == first:
-        raise Changing(f"two calls at the same parameters gave {first!r} and {second!r}")
     said = loss.disagreement(verification)
+    if said or verification.has_jittered:  # are these roundings, or does it change from call to call?
+        first, second = verification.base, verification.cost(params.flat)
+        if not isclose(first, second, rel_tol=LAST_BITS) and first == first:
+            raise Changing(f"two calls at the same parameters gave {first!r} and {second!r}")
     if not said:
         return loss
-    theta = params.flat * (1.0 + 1e-3 * np.random.default_rng(0).standard_normal(params.flat.size))
-    line = first_parting(function, params, found, theta)
+    line = first_parting(function, params, found, verification.moved(PARTED))
     state.restore()
     noticed = "; ".join(f"{text} ({source})" for text, source in found.notes.items())
     raise Disagreement(f"{line or noticed or 'the trace is not confirmed'}; {said}")

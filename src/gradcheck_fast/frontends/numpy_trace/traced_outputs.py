@@ -105,7 +105,7 @@ def traced_outputs(function: TreeFunction) -> TracedOutputs | None:
     for step in dict.fromkeys(out.step for out in outputs if out.step is not None):
         program.total(step)
     inexact = {OPAQUE.name, "rint"}.intersection(program.steps[number].name for number in program.needed)
-    if recording.draws or recording.rounding > EPSILON or inexact or not program.costs:
+    if recording.draws or recording.leaks or recording.rounding > EPSILON or inexact or not program.costs:
         return None
     return TracedOutputs(program, outputs, function)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 #: The parameters are moved by these sizes, in root mean squares of each array; if the trace does not hold there, also
 #: in sizes of each entry. If the largest crosses a branch, the trace holds only in between.
 SIZES = (2.0**-16, 2.0**-26)
-#: Where plain numbers were made of traced ones, the trace may lack what is computed from them: agreement counts if the
-#: move changes the cost by this many times what may be rounding, and larger moves are tried until one does.
+#: What a trace lacks may hide beside a large constant: agreement counts if the move changes the cost by this many times
+#: what may be rounding, and larger moves are tried until one does.
 POWER = 2.0**20
 LARGER_SIZES = (2.0**-10, 2.0**-6, 2.0**-2)
-#: Then every array is moved alone, too, if there are no more arrays than this.
+#: Where plain numbers were made of traced ones, what is computed from them may be lacking: every array is then moved
+#: alone, too, if there are no more arrays than this.
 MOST_ARRAYS = 64
+_COMPARISONS = {"greater", "greater_equal", "less", "less_equal", "equal", "not_equal"}
 #: The same for a function that rounds to fewer digits than those of float64, such as one that fills arrays of float32.
 COARSE_SIZES = (2.0**-6, 2.0**-10)
 #: The steps with which the function is asked which of two gradients is right; larger ones show smaller errors.
@@ -75,6 +77,8 @@ class Verification:
         self.cost, self._engine, self._theta, self._rounding = cost, engine, theta, rounding
         self._has_leaks = has_leaks and rounding == EPSILON
         self._base: float | None = None
+        #: Whether the function had to be called at parameters that are moved by some roundings, to see what these do.
+        self.has_jittered = False
 
     def disagreement(self, alone: NDArray[np.bool_]) -> str:
         """Returns where the trace and the function part; an empty string if they do not.
@@ -101,6 +105,10 @@ class Verification:
         if self._base is None:
             self._base = self.cost(self._theta)
         return self._base
+
+    def moved(self, size: float) -> NDArray[np.float64]:
+        """Returns the parameters, each moved at random by about this part of its size."""
+        return self._theta + size * self._own_sizes() * np.random.default_rng(0).standard_normal(self._theta.size)
 
     def has_value(self, base: float) -> bool:
         """Whether the trace has the value of the function at the parameters, which is `base`."""
@@ -163,30 +171,46 @@ class Verification:
         return bool(high - low > unit and low - unit <= slope <= high + unit)
 
     def _first_of(self, directions: Sequence[NDArray[np.float64]], base: float) -> str:
-        steps = SIZES if self._rounding == EPSILON else COARSE_SIZES
-        if self._has_leaks:
-            steps += LARGER_SIZES
-        scales = self._sizes(), self._own_sizes()
         signs: tuple[float, ...] = (1.0, -1.0)  # to both sides along the first direction
         for direction in directions:
-            said = ""
-            for scale, size in itertools.product(scales, steps):
-                moves = [sign * size * scale * direction for sign in signs]
-                said = next(filter(None, (self._beside(move, base) for move in moves)), "")
-                if not said and self._has_leaks and not self._shows(moves[0], base):
-                    said = "its value is rounded so much that nothing confirms it"
-                if not said:
-                    break
+            said = self._along(direction, signs, base)
             if said:
                 return said
             signs = (1.0,)
         return ""
 
-    def _shows(self, move: NDArray[np.float64], base: float) -> bool:
-        """Tells whether the cost changes so much that what the trace lacks would show; also if it does not change."""
-        with self._engine.at(self._theta, 1) as point:
-            change = abs(float(point.along(move, (1.0,))[0]))
-        return change == 0.0 or change >= POWER * self._allowed(base, base)
+    def _along(self, direction: NDArray[np.float64], signs: tuple[float, ...], base: float) -> str:
+        steps, scales = SIZES if self._rounding == EPSILON else COARSE_SIZES, (self._sizes(), self._own_sizes())
+        for scale, size in itertools.product(scales, steps):
+            said, change = self._beside(size * scale * direction, signs, base)
+            if said:
+                continue
+            if self._rounding > EPSILON or self._shows(change, base):
+                return ""
+            if size == steps[0] or self._has_leaks or not self._has_branches():
+                return self._farther(scale * direction, base)
+            return ""  # a branch lies in between
+        return said
+
+    def _farther(self, direction: NDArray[np.float64], base: float) -> str:
+        """Compares the costs where they change more, for what changed was too little to show what the trace lacks."""
+        change = 0.0
+        for size in LARGER_SIZES:
+            said, change = self._beside(size * direction, SIDES[:1], base)
+            if said or self._shows(change, base):
+                return said
+        if self._has_leaks and change > self._allowed(base, base):
+            return "its value is rounded so much that nothing confirms it"
+        return ""
+
+    def _has_branches(self) -> bool:
+        """Tells whether the function compares values to branch on what it finds: no step needs that."""
+        steps, needed = self._engine.program.steps, set(self._engine.program.needed)
+        return any(step.name in _COMPARISONS and number not in needed for number, step in enumerate(steps))
+
+    def _shows(self, change: float, base: float) -> bool:
+        """Tells whether the cost changes so much that what the trace lacks would show."""
+        return change >= POWER * self._allowed(base, base)
 
     def _sizes(self) -> NDArray[np.float64]:
         """Returns for each entry the root mean square of its array, or 1 where that is zero."""
@@ -197,26 +221,34 @@ class Verification:
         """Returns the size of each entry; where that is zero, the root mean square of its array."""
         return np.where(self._theta == 0.0, self._sizes(), np.abs(self._theta))
 
-    def _beside(self, move: NDArray[np.float64], base: float) -> str:
-        """Compares the costs of the function and of its trace where the parameters are moved."""
-        moved = self._theta + move
-        try:
-            found = self.cost(moved)
-        except Exception as error:
-            return f"beside the parameters {type(error).__name__} is raised: {str(error).partition(chr(10))[0]}"
-        traced = self._other_cost(moved, found)
-        if traced is None:
-            return ""
-        changes = f"the cost changes by {found - base:.6g}, and the trace says {traced - base:.6g}"
-        return f"beside the parameters {changes}"
+    def _beside(self, move: NDArray[np.float64], signs: Iterable[float], base: float) -> tuple[str, float]:
+        """Compares the costs of the function and of its trace where the parameters are moved, to one side or to both.
+
+        Returns where they part, and by how much the cost changes.
+        """
+        change = 0.0
+        for sign in signs:
+            moved = self._theta + sign * move
+            try:
+                found = self.cost(moved)
+            except Exception as error:
+                said = f"{type(error).__name__} is raised: {str(error).partition(chr(10))[0]}"
+                return f"beside the parameters {said}", change
+            traced, change = self._other_cost(moved, found), abs(found - base)
+            if traced is not None:
+                changes = f"the cost changes by {found - base:.6g}, and the trace says {traced - base:.6g}"
+                return f"beside the parameters {changes}", change
+        return "", change
 
     def _other_cost(self, theta: NDArray[np.float64], cost: float) -> float | None:
         """Returns the cost that the trace gives; None if that is the function's, but for rounding."""
         with self._engine.at(theta, 1) as point:
             traced = point.cost()
-        off, allowed = abs(traced - cost), self._allowed(cost, cost)
-        if off <= allowed or (np.isnan(traced) and np.isnan(cost)):
+        with np.errstate(invalid="ignore"):
+            off, allowed = abs(traced - cost), self._allowed(cost, cost)
+        if off <= allowed or traced == cost or (np.isnan(traced) and np.isnan(cost)):  # infinities, too
             return None
+        self.has_jittered = True
         beside = cost_beside(self.cost, jitter(theta, JITTER if self._rounding == EPSILON else COARSE_JITTER))
         return None if off <= allowed + CONDITION * abs(beside - cost) else traced
 
