@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from numpy_calls.reducing import HOLES, LABELS, MASK, filled, into, with_aliases
 
 TRAPEZOID = getattr(np, "trapezoid", None) or getattr(np, "trapz")  # noqa: B009

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
+
 from numpy_calls.elementwise import DATA
 from numpy_calls.reducing import filled, into
 

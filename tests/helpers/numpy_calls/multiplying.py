@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from numpy_calls.elementwise import DATA
 from numpy_calls.reducing import into
 

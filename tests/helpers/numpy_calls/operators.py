@@ -6,6 +6,7 @@ import copy
 import operator
 
 import numpy as np
+
 from numpy_calls.elementwise import DATA, MASK, WHOLE
 
 

@@ -282,8 +282,6 @@ def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], param
     """
     try:
         return traced(function, params)
-    except MemoryError:
-        raise
     except Changing:  # which is said when it is differenced
         return loss
     except Unused:

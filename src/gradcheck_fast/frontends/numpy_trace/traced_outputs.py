@@ -72,10 +72,7 @@ class TracedOutputs:
         if len(found) != sum(part.size for part in traced):
             return False
         own = np.split(found, np.cumsum([part.size for part in traced])[:-1])
-        return all(
-            np.abs(a - np.ravel(b)).max(initial=0.0) <= SAME_VALUES * np.abs(a).max(initial=0.0)
-            for a, b in zip(own, traced, strict=True)
-        )
+        return all(_are_same(a, np.ravel(b)) for a, b in zip(own, traced, strict=True))
 
     def changes(self, theta: NDArray[np.float64], direction: NDArray[np.float64], h: float) -> NDArray[np.float64]:
         """Returns by how much all outputs change, in one vector, when the parameters move by h times a direction."""
@@ -88,6 +85,14 @@ class TracedOutputs:
                 for out, change in zip(self._outputs, changed, strict=True)
             ]
         )
+
+
+def _are_same(own: NDArray[np.float64], traced: NDArray[np.float64]) -> bool:
+    """Whether two arrays agree but for rounding; numbers that are not finite must be the same."""
+    same = (own == traced) | (np.isnan(own) & np.isnan(traced))
+    with np.errstate(invalid="ignore"):
+        off = float(np.abs(own - traced)[~same].max(initial=0.0))
+    return off <= SAME_VALUES * float(np.abs(own[np.isfinite(own)]).max(initial=0.0))
 
 
 def traced_outputs(function: TreeFunction) -> TracedOutputs | None:
