@@ -71,7 +71,9 @@ class RoundedGradient:
 
         def roundings() -> float | NDArray[np.float64]:
             in_double = exact()
-            return found.roundings() if in_double is None else self._roundings(params, in_double)[some]
+            if in_double is None or not self._is_coarse(params):  # float64 does not show its own rounding
+                return found.roundings()
+            return self._roundings(params, in_double)[some]
 
         def in_plain_arithmetic() -> NDArray[np.float64] | None:
             in_double = exact()
@@ -85,6 +87,10 @@ class RoundedGradient:
         return found._replace(
             roundings=roundings, coarse_roundings=in_plain_arithmetic, doubted=doubted if found.doubted else None
         )
+
+    def _is_coarse(self, params: Packed) -> bool:
+        own = pack_as(self._gradient, params.shapes, finite=False, unit_axes=True)
+        return coarsest((*params.precisions, *own.precisions)).is_coarse
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """Gives how far each entry is from itself in float64, in units of one rounding of its dtype."""

@@ -173,18 +173,23 @@ class TracedLoss(ProgramLoss):
         stands = looked.sides_with_trace(found.gradient, errors) if errors.any() else True
         if stands:
             return None
+        finish = found.finish
         if stands is None:
-            gradient = np.where(errors != 0.0, np.nan, found.gradient)
             note = (
                 "your gradient and that of the trace differ by so little that differences of the function do not show "
                 "which of them is right"
             )
-        else:
-            plain = super().central_differences(params, method="direct", step=None, runner=runner, kinks=True)
-            found, gradient = plain, plain.gradient
-            note = "the trace is not used, for the function itself does not side with it against your gradient"
-        finish = found.finish
-        return found._replace(gradient=gradient, doubted=None, finish=lambda: (*finish(), note))
+            left = found._replace(
+                gradient=np.where(errors != 0.0, np.nan, found.gradient),
+                finish=lambda: tuple(dict.fromkeys((*finish(), note))),
+            )  # without these, others may seem wrong
+            return left._replace(doubted=partial(self._second_look, params, runner, left))
+        plain = super().central_differences(params, method="direct", step=None, runner=runner, kinks=True)
+        note, finish = (
+            "the trace is not used, for the function itself does not side with it against your gradient",
+            plain.finish,
+        )
+        return plain._replace(finish=lambda: (*finish(), note))
 
     def _zeros(self, gradient: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Marks the arrays whose gradient is zero, or nothing beside that of the others."""
