@@ -3,7 +3,7 @@
 """Moves the differences of many perturbations at once: each is a row of numbers, all in the same places."""
 from libc.string cimport memset
 
-from gradcheck_fast.kernels._kernels import ELEMENTWISE
+from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.kernels._kernels cimport kernels_for
 from gf_kernels cimport gf_elementwise
 
@@ -16,7 +16,7 @@ cdef class Rows:
     cdef const gf_elementwise *kernel
 
     def __init__(self, str name, str isa):
-        self.kernel = &kernels_for(isa).elementwise[<Py_ssize_t>ELEMENTWISE[name].number]
+        self.kernel = &kernels_for(isa).elementwise[<Py_ssize_t>_kernels.ELEMENTWISE[name].number]
 
     def change(self, const double[::1] z, const double[:, ::1] d, double[:, ::1] out) -> None:
         """Writes into each row of `out` by how much the function changes when z changes by that row of `d`."""
