@@ -85,8 +85,7 @@ class TensorEngine:
     @cached_property
     def sizes(self) -> list[int]:
         """The number of entries of each array of the parameters."""
-        steps = self.program.steps
-        return [int(np.prod(steps[number].shape, dtype=np.intp)) for number in self.program.parameters]
+        return self.program.sizes
 
     @cached_property
     def work(self) -> float:

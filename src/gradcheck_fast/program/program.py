@@ -261,9 +261,14 @@ class Program:
         return [number for number, is_needed in enumerate(needed) if is_needed]
 
     @property
+    def sizes(self) -> list[int]:
+        """The number of entries of each array of the parameters."""
+        return [int(np.prod(self.steps[number].shape, dtype=np.intp)) for number in self.parameters]
+
+    @property
     def size(self) -> int:
         """The number of parameters, counted entry by entry."""
-        return sum(int(np.prod(self.steps[number].shape, dtype=np.intp)) for number in self.parameters)
+        return sum(self.sizes)
 
     @property
     def work(self) -> list[float]:
