@@ -27,6 +27,8 @@ from gradcheck_fast.losses.problem import samples_of
 
 if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import Comparison
+    from gradcheck_fast.diagnosis.graph.search import Search
+    from gradcheck_fast.diagnosis.hypotheses import Arrays
     from gradcheck_fast.diagnosis.patterns import Pattern
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
@@ -133,11 +135,34 @@ def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
     if not case.wrong:
         return ()
     found: list[_Explanation] = []
-    for hypotheses in (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case), _by_patterns(case, patterns.VAGUE)):
+    for hypotheses in _stages(case):
         found += _holding(case, hypotheses)
         if any(set(case.wrong) <= set(explanation.misfits) for explanation in found):
             break
     return (*_cover(case, found), *_entrance(case))
+
+
+def _stages(case: Case) -> Iterator[Iterator[Hypothesis]]:
+    """Yields the hypotheses in stages; the next is for what the last has not explained.
+
+    A line of the user's says more than a factor of an array, so the search of a program comes before that.
+    """
+    if case.search is None:
+        yield from (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case))
+    else:
+        yield from (_by_patterns(case, patterns.REORDERED), _by_search(case, case.search))
+        yield _by_patterns(case, [pattern for pattern in patterns.SPECIFIC if pattern not in patterns.REORDERED])
+    yield _by_patterns(case, patterns.VAGUE)
+
+
+def _by_search(case: Case, search: Search) -> Iterator[Hypothesis]:
+    """Yields the hypotheses that are mistakes on the way back through a program."""
+
+    def as_arrays(changes: Arrays) -> Arrays:
+        return {name: case.numerical[name] + change for name, change in changes.items()}
+
+    for found in search.found(lambda changes: case.explained(as_arrays(changes))):
+        yield Hypothesis(found.cause.replace("{", "{{").replace("}", "}}"), as_arrays(found.changes))
 
 
 def _by_patterns(case: Case, chosen: Iterable[Pattern]) -> Iterator[Hypothesis]:

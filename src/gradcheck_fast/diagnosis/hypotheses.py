@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from gradcheck_fast.diagnosis.adjoint import Tape, sweep_seconds
+from gradcheck_fast.diagnosis.graph.search import search_of
 from gradcheck_fast.diagnosis.unrolled import unroll
 from gradcheck_fast.frontends.network.recurrent import Recurrent
 from gradcheck_fast.inputs.arrays import DOUBLE, SINGLE, Precision, coarsest, is_float32
 from gradcheck_fast.inputs.trees import parts, split
 from gradcheck_fast.losses.network_loss import NetworkLoss
+from gradcheck_fast.losses.program_loss import ProgramLoss
+from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 from gradcheck_fast.numerical.gradient import EPSILON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.comparison.results import Comparison
+    from gradcheck_fast.diagnosis.graph.search import Search
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.numerical.gradient import Numerical
@@ -42,6 +46,10 @@ _MUTANTS = 25
 _DIFFERS = 10.0
 #: An array whose numerical gradient has more noise than this, relative to its largest entry, is no evidence.
 _MOST_NOISE = 0.1
+#: A hypothesis agrees only if it is as near as this part of its difference from the right gradient.
+_OF_CHANGE = 1e-3
+#: The same for gradients with few digits.
+_OF_COARSE_CHANGE = 0.1
 #: The decimal digits that agree, added up over all entries that a hypothesis explains, must be at least this many.
 _DIGITS = 9.0
 
@@ -86,6 +94,9 @@ class Case:
         The letters of the gates that an array of a recurrent layer has side by side.
     tape : Tape, optional
         The network's steps; None if nothing is known of them, or if going through them would take too long.
+    search : Search, optional
+        The search for mistakes in a program, as that of a traced function; None if the loss is no program, or if not
+        all of its gradient is finite.
     """
 
     params: Arrays
@@ -101,6 +112,7 @@ class Case:
     decay: Mapping[str, float] = field(default_factory=dict)
     gates: Mapping[str, str] = field(default_factory=dict)
     tape: Tape | None = None
+    search: Search | None = None
 
     @property
     def informative(self) -> list[str]:
@@ -130,13 +142,19 @@ class Case:
         There are none unless the analytic gradient of each of them is as the hypothesis says, and enough digits agree.
         """
         changed = [name for name, values in arrays.items() if name in self.analytic and self.is_changed(name, values)]
-        found = {}
+        found, digits = {}, 0.0
         for name in changed:
             found[name] = self.misfit(name, arrays[name], self.analytic[name])
-            if not found[name] <= self.tolerance(name):
+            change = self.misfit(name, arrays[name], self.numerical[name])
+            if not found[name] <= min(self.tolerance(name), self._part_of_change * change):
                 return {}
-        digits = sum(-np.log10(max(misfit, EPSILON)) * self.analytic[name].size for name, misfit in found.items())
+            digits -= np.log10(max(found[name] / change, EPSILON)) * self.analytic[name].size
         return found if digits >= _DIGITS else {}
+
+    @property
+    def _part_of_change(self) -> float:
+        """To which part of what a hypothesis changes it must agree: nearly right gradients are near to any of them."""
+        return _OF_CHANGE if self.fits <= FITS["float64"] else _OF_COARSE_CHANGE
 
 
 def make_case(
@@ -154,7 +172,12 @@ def make_case(
         noise={} if numerical.exact else _noise(analytic, numerical, comparison),
         unclear=frozenset(array.name for array in comparison.arrays if array.status not in ("right", "wrong")),
     )
-    return _with_network(case, problem, params.flat) if isinstance(problem, NetworkLoss) else case
+    loss = problem.problem if isinstance(problem, RoundedGradient) else problem
+    if isinstance(loss, NetworkLoss):
+        return _with_network(case, loss, params.flat)
+    if isinstance(loss, ProgramLoss) and numerical.exact and len(finite) == len(a):
+        return _with_program(case, loss, params.flat)
+    return case
 
 
 def _noise(analytic: Packed, numerical: Numerical, comparison: Comparison) -> dict[str, float]:
@@ -204,6 +227,12 @@ def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
         gates=gates,
         tape=Tape(unrolled, theta) if affordable else None,
     )
+
+
+def _with_program(case: Case, loss: ProgramLoss, theta: Values) -> Case:
+    wrong = [name for name in case.wrong if case.is_changed(name, case.analytic[name])]
+    search = search_of(loss.engine, theta, case.analytic, case.numerical, wrong, case.fits)
+    return case if search is None else replace(case, sizes=search.view.sizes, search=search)
 
 
 def _precision(analytic: Packed) -> Precision:

@@ -344,6 +344,8 @@ SPECIFIC: tuple[Pattern, ...] = (
     penalty,
     array_scaled,
 )
+#: Those of them in which the numbers are right, but stand elsewhere, or are missing.
+REORDERED: tuple[Pattern, ...] = (zero, exchanged, turned, flattened_in_another_order, gates_in_another_order)
 #: The patterns that show in any entries of an array.
 FACTORS: tuple[Pattern, ...] = (everything_scaled, zero, array_scaled, scaled_anyhow)
 #: The patterns that are tried last, because they say less about the mistake.

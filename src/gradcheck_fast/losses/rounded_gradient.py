@@ -41,7 +41,7 @@ class RoundedGradient:
     """
 
     def __init__(self, problem: Problem, gradient: Tree | Packed, in_double: Callable[[], Tree | None]) -> None:
-        self._problem = problem
+        self.problem = problem
         self._gradient = gradient
         self._in_double = in_double
         self.methods = problem.methods
@@ -58,7 +58,7 @@ class RoundedGradient:
     def central_differences(
         self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any
     ) -> Numerical:
-        found = self._problem.central_differences(params, entries=entries, **options)
+        found = self.problem.central_differences(params, entries=entries, **options)
         return self._with_roundings(found, params, slice(None) if entries is None else entries)
 
     def _with_roundings(self, found: Numerical, params: Packed, some: slice | NDArray[np.intp]) -> Numerical:
@@ -67,7 +67,7 @@ class RoundedGradient:
         @cache
         def exact() -> Packed | None:
             given = self._in_double()
-            return None if given is None else pack_as(given, params.shapes, finite=False, unit_axes=True)
+            return None if given is None else pack_as(given, params.shapes, finite=False, gradient=True)
 
         def roundings() -> float | NDArray[np.float64]:
             in_double = exact()
@@ -89,12 +89,12 @@ class RoundedGradient:
         )
 
     def _is_coarse(self, params: Packed) -> bool:
-        own = pack_as(self._gradient, params.shapes, finite=False, unit_axes=True)
+        own = pack_as(self._gradient, params.shapes, finite=False, gradient=True)
         return coarsest((*params.precisions, *own.precisions)).is_coarse
 
     def _roundings(self, params: Packed, exact: Packed) -> NDArray[np.float64]:
         """Gives how far each entry is from itself in float64, in units of one rounding of its dtype."""
-        own = pack_as(self._gradient, params.shapes, finite=False, unit_axes=True)
+        own = pack_as(self._gradient, params.shapes, finite=False, gradient=True)
         own = replace(own, computed_in=coarsest((*params.precisions, own.computed_in)))
         with np.errstate(invalid="ignore", over="ignore"):
             roundings = np.abs(own.flat - exact.flat)

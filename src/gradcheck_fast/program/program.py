@@ -22,11 +22,25 @@ from gradcheck_fast.program.steps.movement import SLICE
 
 
 class Source(NamedTuple):
-    """The origin of a step: a place in the user's file, or the layer or node that it is part of."""
+    """The origin of a step: a place in the user's file, or the layer or node that it is part of.
+
+    Attributes
+    ----------
+    name : str
+        The layer or node.
+    file : str
+    line : int
+    instruction : int
+        Where in the compiled code of that line: a loop comes to the same instruction again and again.
+    caller : Source, optional
+        Where the function that the line belongs to was called, if that is in the user's files, too.
+    """
 
     name: str = ""
     file: str = ""
     line: int = 0
+    instruction: int = 0
+    caller: Source | None = None
 
     def __str__(self) -> str:
         place = f"{self.file} line {self.line}" if self.line else self.file

@@ -11,16 +11,18 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.adoption import Adopted
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+from gradcheck_fast.frontends.numpy_trace.instructions import NOWHERE, Instructions
 from gradcheck_fast.frontends.numpy_trace.registry import Known
 from gradcheck_fast.numerical.gradient import EPSILON
-from gradcheck_fast.program.program import Program, Source, Step
+from gradcheck_fast.program.program import Program, Step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.program.program import Source
+
 #: A function of more steps is not traced: its program would take gigabytes.
 MOST_STEPS, MOST_LEAKS = 500_000, 1000
-_NOWHERE = Source()
 
 
 class Untraceable(ValueError):
@@ -93,33 +95,16 @@ class Recording:
         self.draws = self.may_draw = False
         self.rounding = EPSILON
         self._steps = self.program.steps
-        self._is_users, self._known = is_users, known
+        #: Returns the instruction of the user's file that is running.
+        self.source = Instructions(is_users, sys._getframe(1).f_code).running
+        self._known = known
         self._thread = threading.get_ident()
         self._numbers: dict[float, int] = {}
         self._arrays: dict[int, tuple[NDArray[Any], NDArray[Any], int]] = {}
         self._adopted = Adopted(self)
         self._scalars: dict[float, TracedArray] = {}
-        self._users: dict[str, bool] = {}
-        self._last = _NOWHERE
 
     # ---- writing down
-
-    def source(self) -> Source:
-        """Returns the line of the user's file that is running."""
-        frame = sys._getframe(1)
-        users, last = self._users, self._last
-        while frame is not None:
-            name = frame.f_code.co_filename
-            is_users = users.get(name)
-            if is_users is None:
-                is_users = users[name] = self._is_users(name)
-            if is_users:
-                line = frame.f_lineno
-                if last.line != line or last.file is not name:
-                    last = self._last = Source("", name, line)
-                return last
-            frame = frame.f_back  # type: ignore[assignment]
-        return _NOWHERE
 
     def add(self, name: str, inputs: tuple[int, ...], shape: tuple[int, ...], /, **attributes: Any) -> int:
         """Adds a step whose value is known to have this shape."""
@@ -160,7 +145,7 @@ class Recording:
 
     def parameter(self, value: NDArray[np.float64]) -> TracedArray:
         """Returns the next array of the parameters."""
-        self._steps.append(Step("parameter", (), value.shape, {"shape": value.shape}, _NOWHERE))
+        self._steps.append(Step("parameter", (), value.shape, {"shape": value.shape}, NOWHERE))
         return TracedArray(self, np.array(value, np.float64, order="C"), len(self._steps) - 1)
 
     def step(self, name: str, inputs: Sequence[TracedArray], value: Any, /, **attributes: Any) -> Any:

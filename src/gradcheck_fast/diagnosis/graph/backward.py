@@ -1,0 +1,273 @@
+"""Goes back through the steps of any program, right or wrong in a known way. It only serves the diagnosis.
+
+Back-propagation is linear: what a mistake changes on the way back can be followed by itself, as the difference between
+the wrong sensitivities and the right ones, from the place of the mistake to the parameters. Most steps are not reached.
+And a mistake at one place can be recognised without going back at all. If it changes what goes back to some steps by
+δ, the gradient changes by Σ Jᵀδ, with J the derivatives of these steps by the parameters; and along any direction r by
+Σ (J r)·δ. The vectors J r of all steps are found by one pass forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from gradcheck_fast.program.primitive import SLOPE_STEP, same_entry, sum_to_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.engine.rules import RulesEngine
+    from gradcheck_fast.program.program import Step
+
+    Reals: TypeAlias = NDArray[np.float64]
+
+#: A function of a step's number: the sensitivity of that step, as the mistakes above have left it.
+Bars: TypeAlias = "Callable[[int], Reals]"
+#: A function of the sensitivities, and of that of the step. It returns what goes back along an edge; None if nothing.
+EdgeRule: TypeAlias = "Callable[[Bars, Reals], Reals | None]"
+#: The same for all that goes back from a step: pairs of a step, which may lie far below, and of what goes back to it.
+BlockRule: TypeAlias = "Callable[[Bars, Reals], Iterable[tuple[int, Reals]]]"
+
+
+class Change(NamedTuple):
+    """The rules that replace the right ones.
+
+    Attributes
+    ----------
+    edges : mapping of (int, int) to callable
+        By the step and the number of its input: what goes back from the step to that input.
+    blocks : mapping of int to callable
+        By the step: all that goes back from it. The steps between it and those that the rule names get nothing from it.
+    """
+
+    edges: Mapping[tuple[int, int], EdgeRule] = {}
+    blocks: Mapping[int, BlockRule] = {}
+
+    @property
+    def steps(self) -> set[int]:
+        """The numbers of the steps from which something else goes back."""
+        return {number for number, _ in self.edges} | set(self.blocks)
+
+
+def merged(changes: Iterable[Change]) -> Change:
+    """Merges changes that do not overlap into one."""
+    found = list(changes)
+    return Change(
+        {place: rule for change in found for place, rule in change.edges.items()},
+        {place: rule for change in found for place, rule in change.blocks.items()},
+    )
+
+
+class Backward:
+    """A program at some parameters, with the right sensitivities of all of its steps.
+
+    Parameters
+    ----------
+    engine : RulesEngine
+    theta : ndarray of float64, shape (size,)
+        The parameters.
+
+    Attributes
+    ----------
+    steps : list of Step
+        Those of the program.
+    values : list of ndarray or None
+        The value of each step; None for those that no cost depends on.
+    bars : dict of int to ndarray
+        The derivatives of the cost by the steps that depend on a parameter, by the numbers of the steps.
+    parameters : list of int
+        The numbers of the steps that are arrays of parameters, in the order of the flat vector.
+    """
+
+    def __init__(self, engine: RulesEngine, theta: Reals) -> None:
+        self.engine, self.theta, self.program = engine, theta, engine.program
+        self.steps: Sequence[Step] = engine.program.steps
+        self.parameters = engine.program.parameters
+        self._point = engine.at(theta, 1)
+        self.values: list[Reals] = self._point.values
+        self.bars: dict[int, Reals] = self._point.sensitivities()
+        self._rules = {row[0]: row for row in engine.plan.backs}
+        self._slopes: dict[tuple[int, int], Reals] = {}
+        self._flows: dict[tuple[int, int], Reals] = {}
+
+    # ---- the right way back
+
+    def x(self, number: int) -> list[Reals]:
+        """Returns the values of the inputs of a step."""
+        return [self.values[k] for k in self.steps[number].inputs]
+
+    def inner(self, number: int) -> list[tuple[int, int]]:
+        """Returns the inputs of a step that depend on parameters: their places among the inputs, and their numbers."""
+        return self._rules[number][5] if number in self._rules else []
+
+    def is_entrywise(self, number: int) -> bool:
+        """Whether a step acts entry by entry, on inputs that may be broadcast."""
+        return self.steps[number].primitive.reach is same_entry
+
+    def slope(self, number: int, k: int) -> Reals:
+        """Returns the slopes of an entrywise step by its input k, of the shape of the step's value."""
+        if (number, k) not in self._slopes:
+            shape = np.shape(self.values[number])
+            x = [np.broadcast_to(at, shape) for at in self.x(number)]
+            self._slopes[number, k] = self._by_rule(number, k, np.ones(shape), x)
+        return self._slopes[number, k]
+
+    def through(self, number: int, k: int, up: Reals) -> Reals:
+        """Returns what goes back from a step to its input k, if `up` is the sensitivity of the step."""
+        if self.is_entrywise(number):
+            return sum_to_shape(up * self.slope(number, k), np.shape(self.x(number)[k]))
+        return self._by_rule(number, k, up, self.x(number))
+
+    def flow(self, number: int, k: int) -> Reals:
+        """Returns what rightly goes back from a step to its input k."""
+        if (number, k) not in self._flows:
+            self._flows[number, k] = self.through(number, k, self.bars[number])
+        return self._flows[number, k]
+
+    def _by_rule(self, number: int, k: int, up: Reals, x: list[Reals]) -> Reals:
+        rule, attributes = self._rules[number][1], self._rules[number][4]
+        with np.errstate(all="ignore"):
+            return np.asarray(rule(x, k, up, **attributes))
+
+    @cached_property
+    def readers(self) -> dict[int, list[tuple[int, int]]]:
+        """The steps that read each step, and through which the cost depends on it: (step, number of the input)."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for number in self.bars:
+            for k, source in self.inner(number):
+                found.setdefault(source, []).append((number, k))
+        return found
+
+    @cached_property
+    def above(self) -> list[int]:
+        """For each step the set of the steps that it depends on, as bits of one integer, itself included."""
+        found = [0] * len(self.steps)
+        for number, step in enumerate(self.steps):
+            bits = 1 << number
+            for source in step.inputs:
+                bits |= found[source]
+            found[number] = bits
+        return found
+
+    def are_in_series(self, numbers: Iterable[int]) -> bool:
+        """Whether one of some steps depends on another, so that a mistake at one of them changes what comes to it."""
+        found = sorted(set(numbers))
+        bits = sum(1 << number for number in found)
+        return any(self.above[number] & bits != 1 << number for number in found)
+
+    def arrays_below(self, numbers: Iterable[int]) -> set[int]:
+        """Returns the arrays of parameters that some steps depend on, as places in `parameters`."""
+        bits = 0
+        for number in numbers:
+            bits |= self.above[number]
+        return {place for place, number in enumerate(self.parameters) if bits >> number & 1}
+
+    # ---- a wrong way back
+
+    def change_of_gradient(self, change: Change) -> dict[int, Reals]:
+        """Returns by how much a mistake changes the gradient, by the numbers of the steps that are parameters."""
+        return {number: found for number, found in self.change_of_bars(change).items() if number in self._is_parameter}
+
+    def change_of_bars(self, change: Change) -> dict[int, Reals]:
+        """Returns by how much a mistake changes the sensitivities, by the numbers of all steps that it reaches."""
+        changed = change.steps
+        off: dict[int, Reals] = {}
+
+        def bars(number: int) -> Reals:
+            right = self.bars.get(number)
+            right = np.zeros_like(self.values[number]) if right is None else right
+            return right + off[number] if number in off else right
+
+        def add(source: int, back: Reals) -> None:
+            off[source] = off[source] + back if source in off else back
+
+        with np.errstate(all="ignore"):
+            for number in range(max(changed, default=-1), -1, -1):
+                own = off.get(number)
+                if number not in changed:
+                    if own is not None:
+                        for k, source in self.inner(number):
+                            add(source, self.through(number, k, own))
+                    continue
+                if number not in self.bars:
+                    continue
+                up = bars(number)
+                if number in change.blocks:
+                    for source, back in change.blocks[number](bars, up):
+                        add(source, back)
+                    for k, source in self.inner(number):
+                        add(source, -self.flow(number, k))
+                    continue
+                for k, source in self.inner(number):
+                    rule = change.edges.get((number, k))
+                    if rule is not None:
+                        back = rule(bars, up)
+                        add(source, -self.flow(number, k) if back is None else back - self.flow(number, k))
+                    elif own is not None:
+                        add(source, self.through(number, k, own))
+        return off
+
+    def local(self, change: Change) -> dict[object, Reals]:
+        """Returns by how much a mistake changes what goes back at its own places, if nothing above is wrong.
+
+        The keys are edges; or, for a block, the step and the one that something goes back to.
+        """
+        found: dict[object, Reals] = {}
+        with np.errstate(all="ignore"):
+            for (number, k), rule in change.edges.items():
+                if number in self.bars:
+                    back = rule(self._right, self.bars[number])
+                    found[number, k] = -self.flow(number, k) if back is None else back - self.flow(number, k)
+            for number, block in change.blocks.items():
+                for source, back in block(self._right, self.bars[number]) if number in self.bars else ():
+                    found["block", number, source] = back
+        return found
+
+    def after(self, change: Change) -> Backward:
+        """Returns the same program, in which a mistake has been made on the way back: its sensitivities are wrong."""
+        other = copy(self)
+        off = self.change_of_bars(change)
+        other.bars = {number: bar + off[number] if number in off else bar for number, bar in self.bars.items()}
+        other._flows = {}
+        return other
+
+    @cached_property
+    def _is_parameter(self) -> set[int]:
+        return set(self.parameters)
+
+    # ---- forward
+
+    def tangents(self, direction: Reals) -> list[Reals | None]:
+        """Returns the derivative of each step along a direction of the parameters; None where there is none."""
+        h = SLOPE_STEP
+        return [None if d is None else d / h for d in self._point.changes(direction, h)]
+
+    def change_along(self, change: Change, tangents: Sequence[Reals | None]) -> float:
+        """Returns by how much a mistake changes the gradient along the direction of the tangents.
+
+        The steps of the change must not be in series. Only the steps themselves are looked at.
+        """
+        total = 0.0
+        with np.errstate(all="ignore"):
+            for (number, k), rule in change.edges.items():
+                source = self.steps[number].inputs[k]
+                if number in self.bars and tangents[source] is not None:
+                    back = rule(self._right, self.bars[number])
+                    off = -self.flow(number, k) if back is None else back - self.flow(number, k)
+                    total += float(np.vdot(tangents[source], off))
+            for number, block in change.blocks.items():
+                if number in self.bars and tangents[number] is not None:
+                    total -= float(np.vdot(tangents[number], self.bars[number]))
+                    for source, back in block(self._right, self.bars[number]):
+                        if tangents[source] is not None:
+                            total += float(np.vdot(tangents[source], back))
+        return total
+
+    def _right(self, number: int) -> Reals:
+        right = self.bars.get(number)
+        return np.zeros_like(self.values[number]) if right is None else right

@@ -1,0 +1,137 @@
+"""Finds out quickly which mutants may explain a wrong gradient: by a few numbers, before anything goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gradcheck_fast.diagnosis.graph.backward import Backward, Change, Reals
+
+#: Arrays are looked at in at most so many groups: each takes a pass forward.
+MOST_GROUPS = 10
+#: What a mutant changes along a direction must be what is seen there, to this part.
+NEAR = 1e-6
+#: Numbers along a direction that are smaller than this part of what they are sums of are nothing.
+NOTHING = 1e-11
+
+
+class Seen(NamedTuple):
+    """What a mutant explains.
+
+    Attributes
+    ----------
+    groups : frozenset of int
+        The groups of arrays that it explains.
+    is_all : bool
+        Whether these are all groups in which something is wrong.
+    contradicts : bool
+        Whether it changes a group in another way than the gradient is wrong there.
+    """
+
+    groups: frozenset[int]
+    is_all: bool
+    contradicts: bool
+
+
+class Screen:
+    """Directions of the parameters, one for each group of arrays, and how wrong the gradient is along each.
+
+    Parameters
+    ----------
+    backward : Backward
+    errors, sizes : sequence of ndarray
+        For each array of the parameters, in order: the analytic gradient minus the numerical one, zero where an array
+        is right; and the sizes of its entries.
+    tolerance : float
+        The precision of the gradient, relative to its size.
+    """
+
+    def __init__(self, backward: Backward, errors: Sequence[Reals], sizes: Sequence[Reals], tolerance: float) -> None:
+        self.backward = backward
+        self.near = max(NEAR, 10.0 * tolerance)
+        self.nothing = max(NOTHING, tolerance)
+        rng = np.random.default_rng(0)
+        groups = _groups([bool(np.any(error)) for error in errors])
+        self.places: list[list[int]] = groups
+        self.tangents: list[Sequence[Reals | None]] = []
+        self.errors, self.sizes = np.zeros(len(groups)), np.zeros(len(groups))
+        ends = np.cumsum([0, *(np.size(error) for error in errors)])
+        for row, group in enumerate(groups):
+            direction = np.zeros(ends[-1])
+            for place in group:
+                r = rng.standard_normal(np.size(errors[place]))
+                direction[ends[place] : ends[place + 1]] = r
+                self.errors[row] += float(r @ np.ravel(errors[place]))
+                self.sizes[row] += float(np.abs(r) @ np.ravel(sizes[place]))
+            self.tangents.append(backward.tangents(direction))
+        self.is_wrong = [any(np.any(errors[place]) for place in group) for group in groups]
+
+    def change(self, change: Change) -> Reals:
+        """Returns by how much a mutant changes the gradient along each direction; its steps are not in series."""
+        return np.array([self.backward.change_along(change, tangents) for tangents in self.tangents])
+
+    def seen(self, change: Reals) -> Seen:
+        """Returns what a change along the directions explains."""
+        groups, contradicts = [], False
+        for row, (predicted, error, size) in enumerate(zip(change, self.errors, self.sizes, strict=True)):
+            is_changed = abs(predicted) > self.nothing * size
+            if not is_changed:
+                continue
+            if self.is_wrong[row] and abs(predicted - error) <= self.near * max(abs(predicted), abs(error)):
+                groups.append(row)
+            else:
+                contradicts = True
+        wrong = {row for row, is_wrong in enumerate(self.is_wrong) if is_wrong}
+        return Seen(frozenset(groups), wrong <= set(groups), contradicts)
+
+    def factor(self, left_out: Reals) -> float | None:
+        """Returns the factor that explains the most, if `left_out` is the change when something is left out; or None.
+
+        With a factor c the change is (1 - c) times that. It must be the same along all directions that are changed.
+        """
+        ratios = [
+            error / predicted
+            for predicted, error, size in zip(left_out, self.errors, self.sizes, strict=True)
+            if abs(predicted) > self.nothing * size
+        ]
+        if not ratios or not np.isfinite(ratios).all() or max(map(abs, ratios)) == 0.0:
+            return None
+        middle = float(np.median(ratios))
+        if any(abs(ratio - middle) > self.near * max(abs(middle), 1e-3) for ratio in ratios):
+            return None
+        return 1.0 - middle
+
+
+#: What the simplest factors do, in words.
+_FACTORS = {
+    0.0: "is left out",
+    -1.0: "has the wrong sign",
+    2.0: "is doubled",
+    0.5: "is halved",
+    -2.0: "is doubled and has the wrong sign",
+}
+
+
+def _groups(is_wrong: Sequence[bool]) -> list[list[int]]:
+    """Returns the arrays in groups: each wrong one by itself, if there are not too many, and all right ones."""
+    wrong = [place for place, of_it in enumerate(is_wrong) if of_it]
+    right = [place for place, of_it in enumerate(is_wrong) if not of_it]
+    each = max(1, -(-len(wrong) // (MOST_GROUPS - 1)))
+    found = [wrong[begin : begin + each] for begin in range(0, len(wrong), each)]
+    return [*found, right] if right else found
+
+
+def in_words(factor: float, sizes: Mapping[str, float], within: float) -> str:
+    """Says what a factor does: "is left out", "is doubled", "has the wrong sign"; "" if it means nothing known."""
+    for value, words in _FACTORS.items():
+        if abs(factor - value) <= within * max(abs(factor), 1.0):
+            return words
+    for what, size in sizes.items():
+        for value, words in ((size, f"is multiplied by {what}"), (1.0 / size, f"is divided by {what}")):
+            for sign, signed in ((1.0, ""), (-1.0, " and has the wrong sign")):
+                if abs(factor - sign * value) <= within * abs(factor):
+                    return words + signed
+    return ""
