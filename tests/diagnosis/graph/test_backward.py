@@ -97,24 +97,53 @@ def _through_the_state(backward, last):
     return -changes[backward.parameters[2]]
 
 
-def test_along_a_direction_a_mistake_at_one_place_needs_no_way_back(backward):
-    r = np.random.default_rng(0).standard_normal(sum(np.size(p) for p in PARAMS.values()))
-    tangents = backward.tangents(r)
-    for number in sorted(backward.bars):
-        for k, _ in backward.inner(number):
-            change = Change({(number, k): lambda bars, up, number=number, k=k: 2.5 * backward.through(number, k, up)})
-            changes = backward.change_of_gradient(change)
-            flat = np.concatenate([np.ravel(changes.get(n, np.zeros(backward.steps[n].shape)))
-                                   for n in backward.parameters])  # fmt: skip
-            assert backward.change_along(change, tangents) == pytest.approx(r @ flat, rel=1e-9, abs=1e-12)
+def flat_change(backward, change):
+    changes = backward.change_of_gradient(change)
+    return np.concatenate([np.ravel(changes.get(n, np.zeros(backward.steps[n].shape))) for n in backward.parameters])
+
+
+def directions(count=2):
+    return np.random.default_rng(0).standard_normal((count, sum(np.size(p) for p in PARAMS.values())))
+
+
+def test_along_directions_a_mistake_at_one_place_needs_no_way_back(backward):
+    mistakes = [
+        Change({(number, k): lambda bars, up, number=number, k=k: 2.5 * backward.through(number, k, up)})
+        for number in sorted(backward.bars)
+        for k, _ in backward.inner(number)
+    ]
+    found = backward.changes_along(mistakes, backward.tangents(directions()))
+    expected = [directions() @ flat_change(backward, mistake) for mistake in mistakes]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_along_directions_mistakes_at_every_turn_of_a_loop_compound(backward):
+    """Slopes that are left out, squared or exchanged at all turns, and a state that is carried back twice."""
+    tanh = [number for number, step in enumerate(backward.steps) if step.name == "tanh"]
+    sums = [backward.steps[number].inputs[0] for number in tanh]
+    mistakes = [
+        Change({(number, 0): lambda bars, up: up for number in tanh}),
+        Change({(number, 0): lambda bars, up, number=number: up * backward.slope(number, 0) ** 2 for number in tanh}),
+        Change({}, {n: lambda bars, up, below=z: [(below, up * 0.5)] for n, z in zip(tanh, sums, strict=True)}),
+        Change({edge: lambda bars, up, edge=edge: 2 * backward.through(*edge, up)
+                for edge in edges_of_the_state(backward)}),
+        Change({edge: lambda bars, up, n=tanh[2]: 0.1 * bars(n)[:3] for edge in edges_of_the_state(backward)[:2]}),
+    ]  # fmt: skip
+    assert backward.is_in_series(mistakes[0])
+    found = backward.changes_along(mistakes, backward.tangents(directions()))
+    expected = [directions() @ flat_change(backward, mistake) for mistake in mistakes]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
 
 
 def test_series_are_known(backward):
     tanh = [number for number, step in enumerate(backward.steps) if step.name == "tanh"]
     squares = [number for number, step in enumerate(backward.steps) if step.name == "multiply"][:1]
-    assert backward.are_in_series(tanh)
-    assert not backward.are_in_series(tanh[:1])
-    assert not backward.are_in_series(squares)
+    slopes, one, apart = (
+        Change({(number, 0): lambda bars, up: up for number in numbers}) for numbers in (tanh, tanh[:1], squares)
+    )
+    assert backward.is_in_series(slopes)
+    assert not backward.is_in_series(one)
+    assert not backward.is_in_series(apart)
 
 
 def test_after_a_mistake_another_one_adds_to_it(backward):

@@ -9,18 +9,20 @@ And a mistake at one place can be recognised without going back at all. If it ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gradcheck_fast.diagnosis.graph.rows import of_rows
 from gradcheck_fast.program.primitive import SLOPE_STEP, same_entry, sum_to_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.diagnosis.graph.rows import OfRows
     from gradcheck_fast.engine.rules import RulesEngine
     from gradcheck_fast.program.program import Step
 
@@ -94,6 +96,7 @@ class Backward:
         self._rules = {row[0]: row for row in engine.plan.backs}
         self._slopes: dict[tuple[int, int], Reals] = {}
         self._flows: dict[tuple[int, int], Reals] = {}
+        self._rows: dict[tuple[int, int], OfRows] = {}
 
     # ---- the right way back
 
@@ -154,11 +157,13 @@ class Backward:
             found[number] = bits
         return found
 
-    def are_in_series(self, numbers: Iterable[int]) -> bool:
-        """Whether one of some steps depends on another, so that a mistake at one of them changes what comes to it."""
-        found = sorted(set(numbers))
-        bits = sum(1 << number for number in found)
-        return any(self.above[number] & bits != 1 << number for number in found)
+    def is_in_series(self, change: Change) -> bool:
+        """Whether a mistake changes what comes to another of its own places, as one that is made at every time does."""
+        bits = sum(1 << number for number in change.steps)
+        sources = (self.steps[number].inputs[k] for number, k in change.edges)
+        return any(self.above[source] & bits for source in sources) or any(
+            self.above[number] & bits != 1 << number for number in change.blocks
+        )
 
     def arrays_below(self, numbers: Iterable[int]) -> set[int]:
         """Returns the arrays of parameters that some steps depend on, as places in `parameters`."""
@@ -175,41 +180,17 @@ class Backward:
 
     def change_of_bars(self, change: Change) -> dict[int, Reals]:
         """Returns by how much a mistake changes the sensitivities, by the numbers of all steps that it reaches."""
-        changed = change.steps
         off: dict[int, Reals] = {}
-
-        def bars(number: int) -> Reals:
-            right = self.bars.get(number)
-            right = np.zeros_like(self.values[number]) if right is None else right
-            return right + off[number] if number in off else right
-
-        def add(source: int, back: Reals) -> None:
-            off[source] = off[source] + back if source in off else back
-
+        bars, changed = _bars_of(self._right, off), change.steps & self.bars.keys()
         with np.errstate(all="ignore"):
             for number in range(max(changed, default=-1), -1, -1):
                 own = off.get(number)
-                if number not in changed:
-                    if own is not None:
-                        for k, source in self.inner(number):
-                            add(source, self.through(number, k, own))
-                    continue
-                if number not in self.bars:
-                    continue
-                up = bars(number)
-                if number in change.blocks:
-                    for source, back in change.blocks[number](bars, up):
-                        add(source, back)
+                for source, back in self._injected(number, change, bars(number), bars) if number in changed else ():
+                    off[source] = off[source] + back if source in off else back
+                if own is not None:
                     for k, source in self.inner(number):
-                        add(source, -self.flow(number, k))
-                    continue
-                for k, source in self.inner(number):
-                    rule = change.edges.get((number, k))
-                    if rule is not None:
-                        back = rule(bars, up)
-                        add(source, -self.flow(number, k) if back is None else back - self.flow(number, k))
-                    elif own is not None:
-                        add(source, self.through(number, k, own))
+                        back = self.through(number, k, own)
+                        off[source] = off[source] + back if source in off else back
         return off
 
     def local(self, change: Change) -> dict[object, Reals]:
@@ -242,32 +223,86 @@ class Backward:
 
     # ---- forward
 
-    def tangents(self, direction: Reals) -> list[Reals | None]:
-        """Returns the derivative of each step along a direction of the parameters; None where there is none."""
-        h = SLOPE_STEP
-        return [None if d is None else d / h for d in self._point.changes(direction, h)]
+    def tangents(self, directions: Reals) -> list[Reals | None]:
+        """Returns the derivatives of each step along directions of the parameters, shape (directions, entries).
 
-    def change_along(self, change: Change, tangents: Sequence[Reals | None]) -> float:
-        """Returns by how much a mistake changes the gradient along the direction of the tangents.
-
-        The steps of the change must not be in series. Only the steps themselves are looked at.
+        `directions` has the shape (directions, size). None stands for a step that does not change.
         """
-        total = 0.0
+        h = SLOPE_STEP
+        each = [self._point.changes(direction, h) for direction in directions]
+        return [None if ds[0] is None else np.stack([np.ravel(d) for d in ds]) / h for ds in zip(*each, strict=True)]
+
+    def changes_along(self, changes: Sequence[Change], tangents: Sequence[Reals | None]) -> Reals:
+        """Returns by how much mistakes change the gradient along the directions, shape (mistakes, directions).
+
+        What a mistake changes is followed only from one of its places to another, as over the turns of a loop; what
+        it makes of the parameters, the tangents of the directions tell.
+        """
+        count = len(changes)
+        found = np.zeros((count, max(len(d) for d in tangents if d is not None)))
+        places: dict[int, list[tuple[int, Change]]] = {}
+        for row, change in enumerate(changes):
+            for number in change.steps & self.bars.keys():
+                places.setdefault(number, []).append((row, change))
+        leads = self._leading_to(places)
+        off: dict[int, Reals] = {}
+
+        def add(row: int, source: int, back: Reals) -> None:
+            along = tangents[source]
+            if along is not None:
+                found[row] += along @ np.ravel(back)
+            if leads[source]:
+                if source not in off:
+                    off[source] = np.zeros((count, *np.shape(self.values[source])))
+                off[source][row] += back
+
         with np.errstate(all="ignore"):
-            for (number, k), rule in change.edges.items():
-                source = self.steps[number].inputs[k]
-                if number in self.bars and tangents[source] is not None:
-                    back = rule(self._right, self.bars[number])
-                    off = -self.flow(number, k) if back is None else back - self.flow(number, k)
-                    total += float(np.vdot(tangents[source], off))
-            for number, block in change.blocks.items():
-                if number in self.bars and tangents[number] is not None:
-                    total -= float(np.vdot(tangents[number], self.bars[number]))
-                    for source, back in block(self._right, self.bars[number]):
-                        if tangents[source] is not None:
-                            total += float(np.vdot(tangents[source], back))
-        return total
+            for number in range(max(places, default=-1), -1, -1):
+                own = off.get(number)
+                for row, change in places.get(number, ()):
+                    up = self.bars[number] if own is None else self.bars[number] + own[row]
+                    for source, back in self._injected(number, change, up, _bars_of(self._right, off, row)):
+                        add(row, source, back)
+                if own is not None:
+                    for k, source in self.inner(number):
+                        if leads[source]:
+                            back = self._of_rows(number, k)(own)
+                            off[source] = off[source] + back if source in off else back
+        return found
+
+    def _leading_to(self, places: Collection[int]) -> list[bool]:
+        """Marks the steps that depend on one of some places, or are one."""
+        bits = sum(1 << number for number in places)
+        return [bool(above & bits) for above in self.above]
+
+    def _injected(self, number: int, change: Change, up: Reals, bars: Bars) -> Iterator[tuple[int, Reals]]:
+        """Yields what a mistake adds to what rightly goes back from a step whose sensitivity is `up`: (step, change)."""
+        block = change.blocks.get(number)
+        if block is not None:
+            yield from block(bars, up)
+        for k, source in self.inner(number):
+            rule = change.edges.get((number, k))
+            if block is not None or rule is not None:
+                right = self.through(number, k, up)
+                back = rule(bars, up) if rule is not None and block is None else None
+                yield source, -right if back is None else back - right
+
+    def _of_rows(self, number: int, k: int) -> OfRows:
+        if (number, k) not in self._rows:
+            self._rows[number, k] = of_rows(self, number, k)
+        return self._rows[number, k]
 
     def _right(self, number: int) -> Reals:
         right = self.bars.get(number)
         return np.zeros_like(self.values[number]) if right is None else right
+
+
+def _bars_of(right: Bars, off: Mapping[int, Reals], row: int | None = None) -> Bars:
+    """Returns the sensitivities by number, as mistakes have left them: the right ones, and by how much they are off."""
+
+    def bars(number: int) -> Reals:
+        if number not in off:
+            return right(number)
+        return right(number) + (off[number] if row is None else off[number][row])
+
+    return bars

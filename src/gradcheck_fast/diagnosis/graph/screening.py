@@ -56,22 +56,21 @@ class Screen:
         rng = np.random.default_rng(0)
         groups = _groups([bool(np.any(error)) for error in errors])
         self.places: list[list[int]] = groups
-        self.tangents: list[Sequence[Reals | None]] = []
         self.errors, self.sizes = np.zeros(len(groups)), np.zeros(len(groups))
         ends = np.cumsum([0, *(np.size(error) for error in errors)])
+        directions = np.zeros((len(groups), ends[-1]))
         for row, group in enumerate(groups):
-            direction = np.zeros(ends[-1])
             for place in group:
                 r = rng.standard_normal(np.size(errors[place]))
-                direction[ends[place] : ends[place + 1]] = r
+                directions[row, ends[place] : ends[place + 1]] = r
                 self.errors[row] += float(r @ np.ravel(errors[place]))
                 self.sizes[row] += float(np.abs(r) @ np.ravel(sizes[place]))
-            self.tangents.append(backward.tangents(direction))
+        self._tangents = backward.tangents(directions)
         self.is_wrong = [any(np.any(errors[place]) for place in group) for group in groups]
 
     def change(self, change: Change) -> Reals:
         """Returns by how much a mutant changes the gradient along each direction; its steps are not in series."""
-        return np.array([self.backward.change_along(change, tangents) for tangents in self.tangents])
+        return self.backward.change_along(change, self.tangents)
 
     def seen(self, change: Reals) -> Seen:
         """Returns what a change along the directions explains."""

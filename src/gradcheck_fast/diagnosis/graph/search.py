@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph import entrywise
-from gradcheck_fast.diagnosis.graph.backward import Backward
-from gradcheck_fast.diagnosis.graph.mutants import View
+from gradcheck_fast.diagnosis.graph.backward import Backward, Change
+from gradcheck_fast.diagnosis.graph.mutants import View, nothing
 from gradcheck_fast.diagnosis.graph.screening import Screen, in_words
 from gradcheck_fast.diagnosis.graph.sizes import sizes_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from gradcheck_fast.diagnosis.graph.backward import Reals
+    from gradcheck_fast.diagnosis.graph.backward import Bars, Reals
     from gradcheck_fast.diagnosis.graph.mutants import Family, Mutant
     from gradcheck_fast.engine.rules import RulesEngine
 
@@ -32,6 +34,10 @@ FAMILIES: tuple[Family, ...] = (*entrywise.FAMILIES,)
 MOST_STEPS = 20_000
 #: At most this many mutants that explain a part of the arrays, but not those below, are tried together with another.
 _BEGINNINGS = 2
+#: At most so many mutants are tried together, and only if their sensitivities have no more numbers than these.
+_MOST_AT_ONCE, _MOST_ENTRIES = 256, 4_000_000
+#: The factors that are tried where a mutant leaves out what goes back in a recurrence.
+FACTORS = (-1.0, 2.0, 0.5)
 #: At most this many mutants of one place are compared with each other.
 _COMPARED = 8
 #: Two mutants do different things if what goes back differs by more than this part of what they change.
@@ -116,6 +122,8 @@ class Search:
         self._wrong = {place for place, error in enumerate(errors) if np.any(error)}
         self._end = perf_counter() + SECONDS
         self._beginnings: list[Mutant] = []
+        entries = sum(np.size(self.backward.values[number]) for number in self.backward.bars)
+        self._at_once = int(np.clip(_MOST_ENTRIES // max(entries, 1), 1, _MOST_AT_ONCE))
 
     def found(self, holds: Holds) -> list[Found]:
         """Returns the mutants that explain all that is wrong, or a part of it, or two mutants that do it together."""
@@ -129,14 +137,38 @@ class Search:
         """Returns the mutants that hold, up to the family in which one explains everything."""
         kept: list[Found] = []
         for family in FAMILIES:
-            for mutant in family(self.view):
-                if perf_counter() > self._end:
-                    self.is_over_time = True
-                    return self._distinct(kept)
-                kept += [found for found in self._tried(mutant) if holds(found.changes)]
-            if any(self.view.wrong <= set(holds(found.changes)) for found in self._distinct(kept)):
+            mutants = self._worth_trying(family(self.view))
+            while some := list(islice(mutants, self._at_once)):
+                kept += [found for found in self._tried(some) if holds(found.changes)]
+            if self.is_over_time or any(self.view.wrong <= set(holds(each.changes)) for each in self._distinct(kept)):
                 break
         return self._distinct(kept)
+
+    def _worth_trying(self, mutants: Iterator[Mutant]) -> Iterator[Mutant]:
+        """Yields those that reach an array in which something is wrong, until the time is over."""
+        for mutant in mutants:
+            if perf_counter() > self._end:
+                self.is_over_time = True
+                return
+            if self.backward.arrays_below(mutant.change.steps) & self._wrong:
+                yield mutant
+                if mutant.scales and self.backward.is_in_series(mutant.change):
+                    yield from self._scaled(mutant)
+
+    def _scaled(self, mutant: Mutant) -> Iterator[Mutant]:
+        """Yields a mutant with some factors in the place of 0, where these are not found by themselves."""
+        for factor in FACTORS:
+            edges = {
+                (number, k): partial(self._times, number, k, factor)
+                for (number, k), rule in mutant.change.edges.items()
+                if rule is nothing
+            }
+            if len(edges) == len(mutant.change.edges) and not mutant.change.blocks:
+                cause = mutant.cause.replace(FACTOR, in_words(factor, {}, 0.0))
+                yield mutant._replace(cause=cause, change=Change(edges), scales=False)
+
+    def _times(self, number: int, k: int, factor: float, bars: Bars, up: Reals) -> Reals:
+        return factor * self.backward.through(number, k, up)
 
     def _pairs(self, holds: Holds) -> list[Found]:
         """Returns pairs of mutants: one that explains some arrays but not those below it, and one for the rest."""
@@ -166,25 +198,20 @@ class Search:
             self.is_over_time |= rest.is_over_time
         return kept
 
-    def _tried(self, mutant: Mutant) -> Iterator[Found]:
-        """Yields the mutant, or the one with a factor in its place, if it may hold."""
-        steps, backward = mutant.change.steps, self.backward
-        if not steps or not backward.arrays_below(steps) & self._wrong:
-            return
-        if backward.are_in_series(steps):
-            yield self._whole(mutant)
-            return
-        change = self._screen.change(mutant.change)
-        seen = self._screen.seen(change)
-        if seen.groups and not seen.contradicts:
-            yield self._whole(mutant)
-        elif mutant.scales:
-            factor = self._screen.factor(change)
-            said = "" if factor is None else in_words(factor, self.view.sizes, self._screen.near)
-            if said and factor is not None:
-                yield self._whole(mutant, factor, said)
-        if seen.groups and seen.contradicts:
-            self._beginnings.append(mutant)
+    def _tried(self, mutants: Sequence[Mutant]) -> Iterator[Found]:
+        """Yields the mutants that may hold, or those with a factor in their place."""
+        changes = self._screen.changes([mutant.change for mutant in mutants])
+        for mutant, change in zip(mutants, changes, strict=True):
+            seen = self._screen.seen(change)
+            if seen.groups and not seen.contradicts:
+                yield self._whole(mutant)
+            elif mutant.scales and not self.backward.is_in_series(mutant.change):
+                factor = self._screen.factor(change)
+                said = "" if factor is None else in_words(factor, self.view.sizes, self._screen.near)
+                if said and factor is not None:
+                    yield self._whole(mutant, factor, said)
+            if seen.groups and seen.contradicts:
+                self._beginnings.append(mutant)
 
     def _whole(self, mutant: Mutant, factor: float = 0.0, said: str = LEFT_OUT) -> Found:
         changes = self.backward.change_of_gradient(mutant.change)
