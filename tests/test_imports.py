@@ -14,6 +14,7 @@ WAIT = {
     ("checks/as_problem.py", "gradcheck_fast.frontends.numpy_trace.traced_loss"),
     ("checks/jacobian_products.py", "gradcheck_fast.frontends.numpy_trace.traced_outputs"),
     ("checks/gradcheck.py", "gradcheck_fast.diagnosis.diagnose"),
+    ("checks/gradcheck.py", "gradcheck_fast.checks.intermediates"),
     ("checks/step_sweep.py", "gradcheck_fast.report.plots"),
     ("report/report.py", "gradcheck_fast.report.html"),
     ("report/report.py", "gradcheck_fast.report.plots"),

@@ -30,6 +30,8 @@ PUBLIC = [
     "SquaredError",
     "callback",
     "check_jvp",
+    "check_layer",
+    "check_training_step",
     "check_vjp",
     "get_include",
     "gradcheck",

@@ -122,7 +122,7 @@ def gradients_table():
     yield "wrong-shape", {**GRADIENT, "b1": np.ones((2, 3))}, ("b1", "(3,)", "(2, 3)")
     yield "missing", {name: GRADIENT[name] for name in ("W1", "b1", "b2")}, ("missing W2",)
     yield "extra", {**GRADIENT, "dW": 1.0}, ("unexpected dW",)
-    yield "misspelt", {f"d{name}": array for name, array in GRADIENT.items()}, ("dW1", "did you mean 'W1'")
+    yield "misspelt", {f"{name}x": array for name, array in GRADIENT.items()}, ("W1x", "did you mean 'W1'")
     yield "list-too-short", list(GRADIENT.values())[:2], ("4 arrays", "got 2")
     yield "flat-too-short", FLAT[:-1], ("13 entries", "(12,)")
     yield "number", 1.0, ("4 arrays", "got 1")
@@ -296,7 +296,7 @@ def test_loss_that_cannot_be_called(loss):
 
 @pytest.mark.parametrize(
     "value",
-    [None, "0.5", 1j, np.complex128(1), np.ones(2), [], [1.0, 2.0], {"loss": 1.0}, object],
+    [None, "0.5", 1j, np.complex128(1), np.ones(2), [], [1.0, 2.0, 3.0], {"loss": 1.0}, object],
     ids=["none", "text", "complex", "numpy-complex", "array", "nothing", "list", "dict", "class"],
 )
 def test_loss_that_returns_no_number(value):

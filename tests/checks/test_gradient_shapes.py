@@ -136,6 +136,32 @@ def test_a_flat_vector_may_be_a_row_or_a_column(shape):
         gf.gradcheck(loss, np.ones((19, 1)), PARAMS)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"method": "directional"}, {"sample": 3}], ids=["all", "directional", "sample"]
+)
+@pytest.mark.parametrize("shape", [(4, 1), (1, 4)])
+def test_a_flat_vector_of_parameters_has_a_gradient_that_is_a_row_or_a_column(shape, options):
+    theta = np.array([0.5, -1.0, 2.0, 0.25])
+    right = (4 * theta**3).reshape(shape)
+    report = gf.gradcheck(lambda t: np.sum(t**4), right, theta, **options)
+    assert report.ok
+    assert report.notes == (f"the gradient has the shape {shape}, the parameters (4,): taken as the same entries",)
+    wrong = right * np.array([1.0, 1.0, 1.01, 1.0]).reshape(shape)
+    assert gf.gradcheck(lambda t: np.sum(t**4), wrong, theta, **options).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("options", [{"method": "directional"}, {"sample": 3}], ids=["directional", "sample"])
+@pytest.mark.parametrize("shape", [(20, 1), (1, 20)])
+def test_a_flat_vector_of_several_arrays_may_be_a_row_or_a_column(shape, options):
+    right = gradient(PARAMS)
+    flat = np.concatenate([right["W"].ravel(), right["b"]])
+    report = gf.gradcheck(loss, flat.reshape(shape), PARAMS, **options)
+    assert report.ok
+    assert report.notes == (f"the gradient has the shape {shape}: taken as one flat vector of 20 entries",)
+    flat[17] *= 1.5
+    assert gf.gradcheck(loss, flat.reshape(shape), PARAMS, **options).wrong
+
+
 def test_entries_keep_their_order_whatever_their_layout():
     array = np.asfortranarray(filled((3, 5)))
     assert gf.gradcheck(squares, {"a": array[:, np.newaxis]}, {"a": filled((3, 5))}).ok
@@ -179,6 +205,17 @@ def test_of_vector_jacobian_products():
     assert report.notes == (
         "the gradient of inputs has the shape (5,), its parameter (1, 5): taken as the same entries",
     )
+
+
+def test_of_jacobian_vector_products():
+    """An output of shape (7, 1), whose tangent comes out flat."""
+    w = np.linspace(0, 1, 3)[:, np.newaxis]
+    report = gf.check_jvp(lambda w: X @ w, lambda t, w: X @ t.ravel(), w)
+    assert report.ok
+    assert (
+        report.notes[0] == "the gradient of output has the shape (7,), its parameter (7, 1): taken as the same entries"
+    )
+    assert not gf.check_jvp(lambda w: X @ w, lambda t, w: 2 * (X @ t.ravel()), w).ok
 
 
 def test_of_the_relative_error():

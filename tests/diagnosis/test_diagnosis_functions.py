@@ -86,7 +86,7 @@ def with_term(network, seen, term):
 @pytest.mark.parametrize("name", LOSSES)
 def test_one_factor_of_all_arrays_is_said_of_the_whole_gradient(name, factor):
     network, seen = LOSSES[name]
-    report = gf.gradcheck(lambda p: seen(network.loss(p)), times(factor, network.gradient()), network.params)
+    report = gf.gradcheck(lambda p: seen(network.loss(p)), times(factor, network.gradient()), network.params, trace=False)
     (found,) = report.diagnoses
     assert found.cause == f"the whole gradient is {FACTORS[factor]}"
     assert found.evidence.startswith(f"yours / numerical = {factor:g}; W1, b1, W2, b2 agree")
@@ -99,14 +99,14 @@ def test_one_factor_of_all_arrays_is_said_of_the_whole_gradient(name, factor):
 def test_so_it_is_beside_arrays_that_hardly_matter(term, factor, dtype):
     loss, gradient, params = with_term(Regression(), lambda value: value, term)
     wrong = {name: array.astype(dtype) for name, array in times(factor, gradient).items()}
-    found = gf.gradcheck(loss, wrong, params).diagnoses
+    found = gf.gradcheck(loss, wrong, params, trace=False).diagnoses
     assert [d.cause for d in found] == [f"the whole gradient is {FACTORS[factor]}"]
 
 
 @pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
 def test_so_it_is_however_it_was_found(options):
     network = Regression()
-    found = gf.gradcheck(network.loss, times(20.0, network.gradient()), network.params, **options).diagnoses
+    found = gf.gradcheck(network.loss, times(20.0, network.gradient()), network.params, trace=False, **options).diagnoses
     assert [d.cause for d in found] == ["the whole gradient is a constant times the right one"]
 
 
@@ -115,14 +115,14 @@ def test_so_it_is_however_it_was_found(options):
 def test_a_factor_of_some_arrays_is_said_of_these(factor, options):
     network = Regression()
     wrong = times(factor, network.gradient(), "b1", "W2", "b2")
-    (found,) = gf.gradcheck(network.loss, wrong, network.params, **options).diagnoses
+    (found,) = gf.gradcheck(network.loss, wrong, network.params, trace=False, **options).diagnoses
     assert found.cause == f"the gradient of b1, W2, b2 is {FACTORS[factor]}"
 
 
 def test_two_factors_are_two_diagnoses():
     network = Regression()
     wrong = times(20.0, times(7.0, network.gradient(), "W1", "b1"), "W2", "b2")
-    found = gf.gradcheck(network.loss, wrong, network.params).diagnoses
+    found = gf.gradcheck(network.loss, wrong, network.params, trace=False).diagnoses
     assert [(d.cause, d.evidence[:22]) for d in found] == [
         ("the gradient of W1, b1 is a constant times the right one", "yours / numerical = 7;"),
         ("the gradient of W2, b2 is a constant times the right one", "yours / numerical = 20"),
@@ -137,7 +137,7 @@ def test_a_factor_of_all_but_one_entry_is_not_said_of_all(term):
     )
     wrong = times(20.0, gradient)
     wrong["W2"][1, 1] *= 1.01
-    (found,) = gf.gradcheck(loss, wrong, params).diagnoses
+    (found,) = gf.gradcheck(loss, wrong, params, trace=False).diagnoses
     assert "W2" not in found.arrays
     assert found.cause == f"the gradient of {', '.join(found.arrays)} is a constant times the right one"
 
@@ -157,7 +157,7 @@ def test_of_a_functions_own_penalty_nothing_is_claimed(has, given, names):
     wrong = network.gradient()
     for name in names:
         wrong[name] = wrong[name] + (given - has) * network.params[name]
-    (found,) = gf.gradcheck(network.loss, wrong, network.params).diagnoses
+    (found,) = gf.gradcheck(network.loss, wrong, network.params, trace=False).diagnoses
     assert found.cause == f"{given - has:g} * {', '.join(names)} {NEUTRAL}"
     assert found.arrays == tuple(names)
 

@@ -23,7 +23,7 @@ def distance(found, right):
 
 def flat(tree, params):
     packed = pack(params)
-    return pack_as(tree, packed.shapes, paths=packed.paths, unit_axes=True).flat
+    return pack_as(tree, packed.shapes, paths=packed.paths, gradient=True).flat
 
 
 @each
@@ -211,9 +211,27 @@ def test_the_table_has_a_row_for_each_line():
         return (h**2).sum()
 
     rows = str(gf.trace(loss, np.ones(3))).splitlines()
-    assert rows[0].split() == ["line", "steps", "shape", "operations"]
-    assert [row.split()[-1] for row in rows[1:]] == ["tanh", "sum"]
+    assert rows[0].split() == ["line", "steps", "shape", "operations", "source"]
+    assert [row[34:].split("  ")[0] for row in rows[1:]] == ["tanh", "square, sum"]
     assert [row.split()[1] for row in rows[1:]] == ["1", "2"]
+    assert rows[1].endswith("  h = np.tanh(w)")
+    assert rows[2].endswith("  return (h**2).sum()")
+
+
+def test_the_table_has_the_largest_sensitivity_of_each_line():
+    def loss(w):
+        h = np.tanh(w)
+        return (h**2).sum()
+
+    w = np.array([0.5, -1.0])
+    traced = gf.trace(loss, w)
+    rows = traced.table(w).splitlines()
+    assert rows[0].split()[3] == "|dE/dvalue|"
+    assert [float(row[34:46]) for row in rows[1:]] == pytest.approx([2 * np.tanh(1.0), 1.0], rel=1e-2)
+    tanh, total = traced.lines(w)
+    assert (tanh.file, tanh.line, tanh.text) == (__file__, loss.__code__.co_firstlineno + 1, "        h = np.tanh(w)")
+    assert tanh.sensitivity == pytest.approx(2 * np.tanh(1.0), rel=1e-15)
+    assert (total.operations, total.steps, total.shape, total.sensitivity) == ("square, sum", 2, (), 1.0)
 
 
 def test_the_table_names_the_files_if_there_are_several(tmp_path):
@@ -225,7 +243,8 @@ def test_the_table_names_the_files_if_there_are_several(tmp_path):
         return layer(w * w).sum()
 
     rows = str(gf.trace(loss, np.ones(3))).splitlines()
-    assert [row.split()[-1] for row in rows[1:]] == [__file__, "sum", str(other), "tanh"]
+    assert [rows[1], rows[3]] == [__file__, str(other)]
+    assert [rows[2].split()[-1], rows[4].split()[-1]] == ["w).sum()", "np.tanh(w)"]
 
 
 def test_sensitivities_are_the_derivatives_by_intermediates():
@@ -238,6 +257,8 @@ def test_sensitivities_are_the_derivatives_by_intermediates():
     np.testing.assert_allclose(by_operation["tanh"].gradient, 2.0 * np.tanh(w), rtol=1e-15)
     assert by_operation["tanh"].line.endswith(f"line {loss.__code__.co_firstlineno + 1}")
     assert by_operation["sum"].gradient == 1.0
+    assert (by_operation["tanh"].name, by_operation["sum"].name) == ("h", "")
+    assert (by_operation["tanh"].file, by_operation["tanh"].number) == (__file__, loss.__code__.co_firstlineno + 1)
 
 
 def test_other_parameters_are_compared_with_the_function_again():

@@ -67,3 +67,31 @@ def test_all_products_are_found_by_one_call():
     assert (first, second) == (1 * 2 + 3 * 1, 4 * 4 + 6 * 1)
     assert products.loss("")(params) == first + second
     assert len(calls) == 1
+
+
+class Doubled:
+    """Twice what a function of the user's gives."""
+
+    def __init__(self, function):
+        self.users_function = function
+
+    def __call__(self, x):
+        return 2.0 * self.users_function(x)
+
+    def with_function(self, function):
+        return Doubled(function)
+
+
+def test_a_function_around_another_is_put_around_versions_of_that():
+    function = TreeFunction(Doubled(np.square), (np.array([1.0, 3.0]),), ["x"], "forward")
+    assert list(function.params) == ["x"]
+    assert function.users_function is np.square
+    assert function.outputs.flat.tolist() == [2.0, 18.0]
+    loss = Products(function, np.array([1.0, 1.0])).loss("")
+    assert loss(function.in_double) == 20.0
+    assert loss.with_function(np.abs)(function.in_double) == 8.0
+
+
+def test_errors_call_the_function_what_it_is_called():
+    with pytest.raises(TypeError, match="forward: output"):
+        TreeFunction(lambda x: "text", (np.ones(2),), ["x"], "forward")

@@ -348,7 +348,7 @@ def test_to_dict_has_notes_diagnoses_and_counts(told):
     again = json.loads(json.dumps(told.to_dict()))
     assert again["notes"] == list(told.notes)
     assert again["diagnoses"][0] == {
-        "cause": "the gradient of W2 is off", "evidence": "one entry of 8", "arrays": ["W2"]
+        "cause": "the gradient of W2 is off", "evidence": "one entry of 8", "arrays": ["W2"], "lines": []
     }  # fmt: skip
     assert [row["status"] for row in again["arrays"]] == ["right", "wrong", "wrong", "inconclusive"]
     assert [(row["at_kink"], row["inconclusive"]) for row in again["arrays"]] == [(1, 0), (0, 0), (0, 0), (0, 2)]

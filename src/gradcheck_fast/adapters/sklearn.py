@@ -115,7 +115,7 @@ class _EstimatorCopy:
         layers = [Dense(*shape, name) for shape, name in zip(shapes, activations, strict=True)]
         network = Network(layers, _COSTS[last], L2(self._decay), names=list(self.params))
         X = self._X.toarray() if hasattr(self._X, "toarray") else self._X
-        return network.loss(X, self._y)
+        return network.loss_of_rows(X, self._y)
 
     @property
     def _decay(self) -> float:

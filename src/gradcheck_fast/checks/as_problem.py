@@ -73,7 +73,7 @@ def trace(loss: Callable[[Any], Any], params: Tree) -> TracedLoss:
     Parameters
     ----------
     loss : callable
-        ``loss(params) -> float``, a Python function.
+        ``loss(params) -> float``, a Python function. Of ``(value, anything)``, the value is taken.
     params : tree of arrays
         Where it is traced. Branches of Python are fixed to the way that they take there.
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradcheck_fast.checks.as_problem import as_traced_problem
+from gradcheck_fast.checks.beside_value import BesideValue, beside_value, packer, without_said
 from gradcheck_fast.checks.numerical_gradient import make_runner
 from gradcheck_fast.checks.options import Options
 from gradcheck_fast.comparison.compare import compare, compare_costs
@@ -19,7 +20,7 @@ from gradcheck_fast.comparison.sampling import chosen, coverage, draw, drawn_of,
 from gradcheck_fast.diagnosis.unused import is_finite_here, unused_argument
 from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.arrays import Precision, coarsest, digest
-from gradcheck_fast.inputs.trees import copy, pack_as
+from gradcheck_fast.inputs.trees import copy
 from gradcheck_fast.losses.function_loss import FunctionLoss, finish
 from gradcheck_fast.losses.network_loss import NetworkLoss
 from gradcheck_fast.losses.problem import knows_changes, samples_of
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gradcheck_fast.checks.beside_value import Gradient
+    from gradcheck_fast.checks.intermediates import Intermediates
     from gradcheck_fast.comparison.results import Comparison, Drawn
     from gradcheck_fast.comparison.sampling import Sample
+    from gradcheck_fast.diagnosis.delta_results import IntermediateResult
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Loss, Problem
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
 
 def gradcheck(
     loss: Loss | Problem,
-    gradient: Tree | Packed | Callable[[Tree], Tree],
+    gradient: Gradient,
     params: Tree,
     *,
     method: str = "auto",
@@ -61,6 +65,7 @@ def gradcheck(
     sample: int | float | None = None,
     seed: int = 0,
     trace: bool = True,
+    intermediates: Intermediates | None = None,
 ) -> Report:
     """Checks a gradient against central differences, entry by entry.
 
@@ -68,12 +73,18 @@ def gradcheck(
     ----------
     loss : callable
         ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
-        `callback` takes.
-    gradient : tree of arrays, or callable
+        `callback` takes. If a Python function returns a number and something beside it, such as ``(value, gradient)``,
+        the number is the loss, and the report notes it.
+    gradient : tree of arrays, callable, or True
         The gradient to check: a tree like `params`, or one flat vector, in which the arrays follow each other in the
         network's order or, for other functions, in that of `params`. Or a function of `params` that computes it; this
-        is called right after the loss, so it may use what the loss has kept. The shape of an array may differ from that
-        of its parameter by axes of length 1, as (5,) from (1, 5): the entries are the same, and the report notes it.
+        is called right after the loss, so it may use what the loss has kept. True means that ``loss(params)`` returns
+        ``(value, gradient)``, or the value and the gradients of the arrays one after another.
+        The shape of an array may differ from that of its parameter by axes of length 1, as (5,) from (1, 5): the
+        entries are the same. Arrays may be named as the gradients of their parameters, all in one pattern: ``dW1``,
+        ``grad_W1``, ``W1_grad``, ``g_W1``, ``W1.grad`` and others for ``W1``. What else is there (``dA1``, ``dx``, the
+        loss) is then passed over, as derivatives by something that is no parameter are beside the parameters' own
+        names. The report notes all this.
         If the loss is a Python function, the parameters or the gradient are of less than float64, and something looks
         wrong, the gradient function is called once more with `params` in float64: the difference of the two gradients
         is taken for rounding.
@@ -107,6 +118,14 @@ def gradcheck(
         every entry.
     seed : int
         The seed of the random directions, or of the sample. The same seed gives the same report.
+    intermediates : dict of str to array, or callable, optional
+        Your own derivatives of the loss by values between the parameters and the loss, such as ``{"dz1": dz1}``; or a
+        function of `params` that gives such a dict, and is called right after the gradient. Each is compared with the
+        derivative by that value of the loss which has its numbers; where none has, by the variable that it is named
+        after: ``dz1``, ``grad_z1``, ``delta1`` belong to ``z1``. They may be transposed, reshaped, times the number of
+        samples, or have the times of a loop along an axis. The loss must be a NumPy function that can be traced, or a
+        network; there ``z2`` and ``a2`` are what layer 2 gives to its activation, and what it gives.
+        `Report.intermediates` has the results, and the report names the first that is wrong on the way back.
 
     Returns
     -------
@@ -126,40 +145,48 @@ def gradcheck(
         executor=executor, checkpoint=checkpoint, sample=sample, seed=seed, trace=trace,
     )  # fmt: skip
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
-    return check_gradient(as_traced_problem(loss, params, options, vectorized), gradient, params, options, value)
+    problem = as_traced_problem(loss, params, options, vectorized)
+    if intermediates is not None:
+        from gradcheck_fast.checks.intermediates import (
+            require_comparable,
+        )  # only those who give any wait for its import
+
+        require_comparable(problem, options)
+    return check_gradient(problem, gradient, params, options, value, intermediates)
 
 
 def check_gradient(
-    problem: Problem, gradient: Tree | Packed | Callable[[Tree], Tree], params: Tree, options: Options,
-    loss_value: float | None = None,
+    problem: Problem, gradient: Gradient, params: Tree, options: Options,
+    loss_value: float | None = None, intermediates: Intermediates | None = None,
 ) -> Report:  # fmt: skip
     """Does what `gradcheck` does, for a problem, with options that have been read.
 
     Parameters
     ----------
     problem : Problem
-    gradient : tree of arrays, Packed, or callable
+    gradient : tree of arrays, Packed, callable, or True
     params : tree of arrays
     options : Options
     loss_value : float, optional
         What the user's own code says the cost is.
+    intermediates : mapping of str to array, or callable, optional
     """
     started = perf_counter()
     at = problem.pack(params)
+    gradient = beside_value(gradient, problem)
     given = _called(gradient, problem, at, copy(params)) if callable(gradient) else gradient
+    between, own = _read_between(intermediates, params), problem
     late = isinstance(problem, NetworkLoss)  # while a network is differenced, nobody writes into the gradient
-    analytic = pack_as(
-        given, at.shapes, "gradient", paths=at.paths, finite=False, samples=samples_of(problem), unit_axes=True,
-        late=late,
-    )  # fmt: skip
+    packed = packer(gradient, at, finite=False, samples=samples_of(problem), late=late)
+    analytic = packed(given)
     if coarsest(at.precisions).is_coarse:
         analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
     if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:
-        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at))
+        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at, packed))
     picked = None if options.sample is None else draw(at.shapes, options.sample, options.seed)
     depends_on = _what_lines_depend_on(analytic, options) if options.is_directional else {}
     with make_runner(problem, at, options, picked, depends_on) as runner:
-        check = _Check(problem, at, analytic, runner, options)
+        check = _Check(problem, at, analytic, runner, options, gradient if callable(gradient) else None)
         if options.is_directional:
             report = check.along_directions()
         elif picked is not None:
@@ -167,11 +194,32 @@ def check_gradient(
         else:
             report = check.of_all()
     unused = unused_argument(problem, at, report.flat_numerical) if report.wrong else ()
-    notes = (*unused, *_on_precision(at, analytic), *analytic.notes, *report.notes)
+    notes = (*unused, *_on_precision(at, analytic), *analytic.notes, *without_said(report.notes, gradient))
     if loss_value is not None:
         notes += compare_costs(loss_value, problem.cost(at, at.flat))
     finite = is_finite_here(problem, at) if report.blind else None
+    if isinstance(own, FunctionLoss):
+        report = report.replaced(_find_lines=own.line_finder(at))
+    if between is not None:
+        found, said = _compared_between(own, at, between, report)
+        report, notes = report.replaced(intermediates=found), (*notes, *said)
     return report.replaced(notes=notes, finite_here=finite, seconds=perf_counter() - started)
+
+
+def _read_between(intermediates: Intermediates | None, params: Tree) -> dict[str, Any] | None:
+    if intermediates is None:
+        return None
+    from gradcheck_fast.checks.intermediates import read_intermediates  # as above
+
+    return read_intermediates(intermediates, params)
+
+
+def _compared_between(
+    problem: Problem, params: Packed, given: Mapping[str, Any], report: Report
+) -> tuple[tuple[IntermediateResult, ...], tuple[str, ...]]:
+    from gradcheck_fast.checks.intermediates import compared  # as above
+
+    return compared(problem, params, given, report)
 
 
 def _what_lines_depend_on(analytic: Packed, options: Options) -> dict[str, str]:
@@ -196,15 +244,17 @@ def _on_precision(params: Packed, analytic: Packed) -> tuple[str, ...]:
 
 def _called(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, tree: Tree) -> Tree:
     """Calls the gradient function, right after the loss: it may need what the last call of the loss has kept."""
-    if isinstance(problem, FunctionLoss):
+    if isinstance(problem, FunctionLoss) and not isinstance(gradient, BesideValue):
         problem.call(params, copy(tree))
     return gradient(tree)
 
 
-def _in_double(gradient: Callable[[Tree], Tree], problem: Problem, params: Packed) -> Tree | None:
+def _in_double(
+    gradient: Callable[[Tree], Tree], problem: Problem, params: Packed, packed: Callable[[Any], Packed]
+) -> Packed | None:
     """Calls the gradient function with float64 parameters. None: it raises, for it knows its own dtype only."""
     try:
-        return _called(gradient, problem, params, params.unpack(params.flat.copy()))
+        return packed(_called(gradient, problem, params, params.unpack(params.flat.copy())))
     except Exception:
         return None
 
@@ -217,6 +267,7 @@ class _Check(NamedTuple):
     analytic: Packed
     runner: Runner
     options: Options
+    gradient: Callable[[Tree], Tree] | None = None
 
     def of_all(self) -> Report:
         """Compares every entry."""
@@ -226,7 +277,8 @@ class _Check(NamedTuple):
         if any(array.wrong for array in comparison.arrays):
             from gradcheck_fast.diagnosis.diagnose import diagnose  # only wrong gradients wait for its import
 
-            diagnoses = diagnose(self.problem, self.params, self.analytic, numerical, comparison)
+            diagnoses, said = diagnose(self.problem, self.params, self.analytic, numerical, comparison, self.gradient)
+            notes = (*notes, *said)
         return make_report(comparison, self.analytic, numerical, self.params, notes=notes, diagnoses=diagnoses)
 
     def of_sample(self, picked: Sample) -> Report:

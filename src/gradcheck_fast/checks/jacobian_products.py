@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.checks.as_problem import traced_by
+from gradcheck_fast.checks.forward_passes import form_with_cache, name_of
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.options import CommonKeywords, Options, WorkKeywords
 from gradcheck_fast.inputs.arguments import integer
@@ -56,7 +57,8 @@ def check_vjp(
         float64.
     vjp : callable
         ``vjp(cotangent, *inputs)`` gives a tuple with one gradient for each input; if `inputs` is no tuple, it gives
-        the gradient itself. The cotangent has the form and dtypes of ``f(*inputs)``.
+        the gradient itself. The cotangent has the form and dtypes of ``f(*inputs)``. As for `gradcheck`, arrays may
+        differ from their inputs by axes of length 1, and those of a dict may be named as gradients.
     inputs : tuple, or tree of arrays
         The arguments of `f`. Each is a tree of floating-point arrays, or of anything else, such as indices: this is
         left as it is, and its gradient may be None. If `inputs` is no tuple, it is the only argument.
@@ -81,23 +83,35 @@ def check_vjp(
     ------
     TypeError, ValueError
         If an argument does not fit, or `f` or `vjp` gives what does not fit; the message names it. Nothing has been
-        changed then.
+        changed then. If `f` returns ``(out, cache)``, the message says that this is for `check_layer`.
     """
     settings = Options.from_keywords("check_vjp", options, WorkKeywords, seed=seed)
-    return vjp_report(f, vjp, inputs, settings, directions)
+    try:
+        return vjp_report(f, vjp, inputs, settings, directions)
+    except Exception as error:
+        form = form_with_cache(f, inputs)
+        if form:
+            raise ValueError(
+                f"f: {name_of(f, 'f')} returns {form}: use gf.check_layer({name_of(f, 'f')}, {name_of(vjp, 'vjp')}, "
+                "inputs)"
+            ) from error
+        raise
 
 
 def vjp_report(
     f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, options: Options, directions: int,
-    computed_in: Precision = DOUBLE,
+    computed_in: Precision = DOUBLE, names: Sequence[str] | None = None, called: tuple[str, str] = ("f", "vjp"),
 ) -> Report:  # fmt: skip
-    """Makes the report of `check_vjp`, for a product that is computed in numbers of the precision `computed_in`."""
-    function = TreeFunction(f, inputs)
-    require_callable("vjp", vjp)
+    """Makes the report of `check_vjp`, for a product that is computed in numbers of the precision `computed_in`.
+
+    The inputs may have `names`, and errors may call the function and its product something else.
+    """
+    function = TreeFunction(f, inputs, names, called[0])
+    require_callable(called[1], vjp)
     at = function.at
 
     def gradient(cotangent: Tree, params: Trees) -> Trees:
-        return function.by_name("vjp", function.after_f("vjp", vjp, params, cotangent["output"]))
+        return function.by_name(called[1], function.after_f(called[1], vjp, params, cotangent["output"]))
 
     def check(rng: np.random.Generator) -> Report:
         by_array = _by_array(rng.standard_normal(function.own.flat.size), function.own)
@@ -107,7 +121,7 @@ def vjp_report(
 
         def report_of(name: str) -> Report:
             found = gradient(cotangents[name], function.params)
-            own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, unit_axes=True)
+            own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, gradient=True)
             own = replace(own, computed_in=computed_in)
             in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
             loss = traced_by(options, python_loss(products.loss(name)), function.params)
@@ -156,6 +170,22 @@ def check_jvp(
         As for `check_vjp`.
     """
     settings = Options.from_keywords("check_jvp", options, CommonKeywords, seed=seed)
+    try:
+        return _jvp_report(f, jvp, inputs, settings, directions)
+    except Exception as error:
+        form = form_with_cache(f, inputs)
+        if form:
+            first, last = (1, "") if form.startswith("(cache") else (0, -1)
+            place = f"{first}" if form.count(",") == 1 else f"{first}:{last}"
+            raise ValueError(
+                f"f: {name_of(f, 'f')} returns {form}: pass lambda *inputs: {name_of(f, 'f')}(*inputs)[{place}]"
+            ) from error
+        raise
+
+
+def _jvp_report(
+    f: Callable[..., Tree], jvp: Callable[..., Tree], inputs: Any, settings: Options, directions: int
+) -> Report:
     function, outputs = TreeFunction(f, inputs), None
     require_callable("jvp", jvp)
     if settings.trace and settings.method == "auto" and settings.step is None:

@@ -46,7 +46,8 @@ def numerical_gradient(
     ----------
     loss : callable
         ``loss(params) -> float``: what `Network.loss` or `callback` gives, any Python function, or a compiled one that
-        `callback` takes.
+        `callback` takes. If a Python function returns a number and something beside it, such as ``(value, gradient)``,
+        the number is the loss, and a warning says so.
     params : tree of arrays
         An array, a number, or a dict, list or tuple of such; for a network also one flat vector. Not modified.
     method : {"auto", "units", "incremental", "chain", "direct", "complex"}

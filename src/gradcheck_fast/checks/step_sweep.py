@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.checks.as_problem import as_problem
+from gradcheck_fast.checks.beside_value import beside_value, packer
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.inputs.arguments import choose, integer, number
-from gradcheck_fast.inputs.trees import copy, pack_as
+from gradcheck_fast.inputs.trees import copy
 from gradcheck_fast.running.runner import Runner
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ def plot_step_sweep(
         choose("methods", method, STYLES)
     widths = [number("steps", h, positive=True) for h in (np.logspace(-15, 0, 31) if steps is None else steps)]
     at = problem.pack(params)
+    gradient = beside_value(gradient, problem)
     given = gradient(copy(params)) if callable(gradient) else gradient
-    analytic = pack_as(given, at.shapes, "gradient", paths=at.paths, unit_axes=True).flat
+    analytic = packer(gradient, at)(given).flat
     if not analytic.size:
         raise ValueError("params: there are no entries to compare")
     picked = np.unique(np.linspace(0, analytic.size - 1, integer("entries", entries, positive=True)).astype(np.intp))

@@ -14,6 +14,7 @@ from gradcheck_fast.comparison.agreement import SURE_ROUNDINGS, agreement, sure_
 from gradcheck_fast.comparison.results import ArrayResult, Comparison, known
 from gradcheck_fast.comparison.tolerances import BY_DEFAULT, Tolerances
 from gradcheck_fast.inputs import _norms
+from gradcheck_fast.inputs.gradient_names import taken
 from gradcheck_fast.inputs.trees import Packed, Tree, pack, pack_as, parts
 from gradcheck_fast.numerical.errorbars import (
     COST_ROUNDINGS,
@@ -41,7 +42,7 @@ def relative_error(a: Tree, b: Tree) -> float:
     ----------
     a, b : tree of arrays
         Two trees with the same number of entries. They are compared in order, or by name if both are dicts with the
-        same names.
+        same names; those in `b` may also be named as the gradients of those in `a`, such as ``dW1`` for ``W1``.
 
     Returns
     -------
@@ -57,8 +58,9 @@ def relative_error(a: Tree, b: Tree) -> float:
     """
     first = pack(a, "a", finite=False)
     second = pack(b, "b", finite=False)
-    if isinstance(a, Mapping) and set(first.shapes) == set(second.shapes):  # whatever their order
-        second = pack_as(b, first.shapes, "b", finite=False, unit_axes=True)
+    both = isinstance(a, Mapping) and isinstance(b, Mapping)
+    if both and (set(first.shapes) == set(second.shapes) or taken("b", list(second.shapes), list(first.shapes))):
+        second = pack_as(b, first.shapes, "b", finite=False, gradient=True)
     if first.flat.size != second.flat.size:
         raise ValueError(f"relative_error: a has {first.flat.size} entries, b has {second.flat.size}; expected as many")
     return _ratio(first.flat, second.flat)

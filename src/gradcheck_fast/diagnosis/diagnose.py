@@ -10,24 +10,31 @@ gradient is that of an exact problem (`approximate`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradcheck_fast.comparison.results import ArrayResult, Drawn
 from gradcheck_fast.diagnosis import approximate, patterns, recurrence, slopes, weights
+from gradcheck_fast.diagnosis.backward_lines import parting_line
+from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
+from gradcheck_fast.diagnosis.graph.search import SECONDS
 from gradcheck_fast.diagnosis.hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
 from gradcheck_fast.diagnosis.view import Mutant, View, merged
 from gradcheck_fast.inputs.arrays import is_float32
 from gradcheck_fast.inputs.trees import split
+from gradcheck_fast.losses.columns import Columns
+from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.losses.problem import samples_of
+from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 
 if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import Comparison
-    from gradcheck_fast.diagnosis.graph.search import Search
+    from gradcheck_fast.diagnosis.graph.backward import Backward
+    from gradcheck_fast.diagnosis.graph.search import Found, Search
     from gradcheck_fast.diagnosis.hypotheses import Arrays
     from gradcheck_fast.diagnosis.patterns import Pattern
     from gradcheck_fast.inputs.trees import Packed
@@ -38,6 +45,12 @@ if TYPE_CHECKING:
 #: At most this many mistakes that explain the first wrong layer on the way back, but not the layers below, are tried
 #: together with a second mistake.
 _BEGINNINGS = 2
+
+
+#: What is noted if the search for a mistake was ended.
+TOO_LONG = (
+    f"the search for the mistake was ended after {SECONDS:.0f} seconds; smaller sizes show the same mistakes sooner"
+)
 
 
 class Diagnosis(NamedTuple):
@@ -51,11 +64,14 @@ class Diagnosis(NamedTuple):
         What was compared, and how well it fits: "W2.T agrees to 1e-16".
     arrays : tuple of str
         The arrays that it explains.
+    lines : tuple of (str, int)
+        The lines of the user's files that it is about: the file, and the number of the line.
     """
 
     cause: str
     evidence: str
     arrays: tuple[str, ...]
+    lines: tuple[tuple[str, int], ...] = ()
 
 
 class _Explanation(NamedTuple):
@@ -64,12 +80,21 @@ class _Explanation(NamedTuple):
     cause: str
     evidence: str
     misfits: dict[str, float]
+    lines: tuple[tuple[str, int], ...]
+
+
+class Diagnoses(NamedTuple):
+    """The mistakes that explain a wrong gradient, the one that explains most arrays first, and notes on the search."""
+
+    found: tuple[Diagnosis, ...]
+    notes: tuple[str, ...] = ()
 
 
 def diagnose(
-    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
-) -> tuple[Diagnosis, ...]:
-    """Returns the mistakes that explain a wrong gradient, the one that explains most arrays first.
+    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison,
+    gradient: Callable[[Any], Any] | None = None,
+) -> Diagnoses:  # fmt: skip
+    """Returns the mistakes that explain a wrong gradient.
 
     There are none if there is no evidence of any.
 
@@ -82,11 +107,28 @@ def diagnose(
     numerical : Numerical
     comparison : Comparison
         The comparison of the two, which holds the numerical gradient as it was found in the end.
+    gradient : callable, optional
+        The user's function that has given the gradient.
     """
     with np.errstate(all="ignore"):  # wrong numbers may well overflow
-        said = _diagnose(make_case(problem, params, analytic, numerical, comparison), analytic)
+        case = make_case(problem, params, analytic, numerical, comparison)
+        said = _diagnose_columns(problem, case, params, analytic, numerical, comparison) or _diagnose(case, analytic)
+        if case.search is not None and gradient is not None:
+            said = (*said, *_in_backward_pass(problem, gradient, params, case, case.search.backward))
         exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
-        return (Diagnosis(*exact),) if exact else said
+        notes = (TOO_LONG,) if case.search is not None and case.search.is_over_time else ()
+        return Diagnoses((Diagnosis(*exact),) if exact else said, notes)
+
+
+def _in_backward_pass(
+    problem: Problem, gradient: Callable[[Any], Any], params: Packed, case: Case, backward: Backward
+) -> Iterator[Diagnosis]:
+    """Yields the first line of the user's gradient function that is not right, if it can be found."""
+    loss = problem.problem if isinstance(problem, RoundedGradient) else problem
+    if isinstance(loss, FunctionLoss) and loss.function is not None:
+        found = parting_line(loss.function, gradient, params, backward, case.analytic, case.wrong)
+        if found is not None and len(found.lines) == 1 and found.kind in ("parts", "incomplete"):  # others say less
+            yield Diagnosis(found.cause, found.evidence, found.arrays, found.lines)
 
 
 def diagnose_drawn(
@@ -127,6 +169,23 @@ def diagnose_drawn(
         )
 
 
+def _diagnose_columns(
+    problem: Problem, case: Case, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
+) -> tuple[Diagnosis, ...]:
+    """Does what `_diagnose` does for a network whose samples are columns, by one of rows; () for any other problem.
+
+    Rows and columns, and the order of entries, are what the user calls so only in the user's own arrays.
+    """
+    if not isinstance(problem, Columns):
+        return ()
+    rows = replace(make_case(*problem.in_rows(params, analytic, numerical, comparison)), turned=True)
+    for own, chosen in ((rows, (patterns.gates_in_another_order,)), (case, patterns.REORDERED)):
+        found = _holding(own, _by_patterns(own, chosen))
+        if any(set(case.wrong) <= set(explanation.misfits) for explanation in found):
+            return tuple(_cover(own, found))
+    return _diagnose(rows, analytic)
+
+
 def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
     rounding = _rounding(case, analytic)
     if rounding:
@@ -137,7 +196,9 @@ def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
     found: list[_Explanation] = []
     for hypotheses in _stages(case):
         found += _holding(case, hypotheses)
-        if any(set(case.wrong) <= set(explanation.misfits) for explanation in found):
+        explained = [set(explanation.misfits) for explanation in found]
+        together = set[str]().union(*explained) if case.search is not None else set[str]()
+        if any(set(case.wrong) <= arrays for arrays in (*explained, together)):
             break
     return (*_cover(case, found), *_entrance(case))
 
@@ -147,22 +208,36 @@ def _stages(case: Case) -> Iterator[Iterator[Hypothesis]]:
 
     A line of the user's says more than a factor of an array, so the search of a program comes before that.
     """
+    if case.turned:
+        yield from (_by_patterns(case, patterns.TURNED), _by_mutants(case))
+        return
     if case.search is None:
         yield from (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case))
     else:
-        yield from (_by_patterns(case, patterns.REORDERED), _by_search(case, case.search))
-        yield _by_patterns(case, [pattern for pattern in patterns.SPECIFIC if pattern not in patterns.REORDERED])
+        yield from _by_search(case, case.search)
     yield _by_patterns(case, patterns.VAGUE)
 
 
-def _by_search(case: Case, search: Search) -> Iterator[Hypothesis]:
-    """Yields the hypotheses that are mistakes on the way back through a program."""
+def _by_search(case: Case, search: Search) -> Iterator[Iterator[Hypothesis]]:
+    """Yields the stages for a program: mistakes on the way back through it, and patterns where these say more."""
 
     def as_arrays(changes: Arrays) -> Arrays:
-        return {name: case.numerical[name] + change for name, change in changes.items()}
+        return {name: case.base[name] + change for name, change in changes.items()}
 
-    for found in search.found(lambda changes: case.explained(as_arrays(changes))):
-        yield Hypothesis(found.cause.replace("{", "{{").replace("}", "}}"), as_arrays(found.changes))
+    def holds(changes: Arrays) -> Collection[str]:
+        return case.explained(as_arrays(changes))
+
+    def hypotheses(find: Callable[[], Iterable[Found]]) -> Iterator[Hypothesis]:
+        for found in find():
+            cause = found.cause.replace("{", "{{").replace("}", "}}")
+            yield Hypothesis(cause, as_arrays(found.changes), lines=found.lines)
+
+    yield _by_patterns(case, patterns.REORDERED)
+    yield hypotheses(lambda: search.of_families(holds, NAMED))
+    yield _by_patterns(replace(case, sizes={}), [patterns.everything_scaled])
+    yield hypotheses(lambda: search.of_families(holds, GENERAL))
+    yield hypotheses(lambda: search.pairs(holds))
+    yield _by_patterns(case, [pattern for pattern in patterns.SPECIFIC if pattern not in patterns.REORDERED])
 
 
 def _by_patterns(case: Case, chosen: Iterable[Pattern]) -> Iterator[Hypothesis]:
@@ -205,12 +280,12 @@ def _mutants(view: View) -> Iterator[Mutant]:
 
 def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]:
     """Returns the hypotheses that hold, in their order, and merges those with the same words into one."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for hypothesis in hypotheses:
-        misfits = case.explained(hypothesis.arrays)
+    found: dict[tuple[str, str], _Explanation] = {}
+    for cause, arrays, evidence, lines in hypotheses:
+        misfits = case.explained(arrays)
         if misfits:
-            found.setdefault((hypothesis.cause, hypothesis.evidence), {}).update(misfits)
-    return [_Explanation(*words, misfits) for words, misfits in found.items()]
+            found.setdefault((cause, evidence), _Explanation(cause, evidence, {}, lines)).misfits.update(misfits)
+    return list(found.values())
 
 
 def _cover(case: Case, found: list[_Explanation]) -> Iterator[Diagnosis]:
@@ -234,7 +309,7 @@ def _said(case: Case, explanation: _Explanation, same: list[str]) -> Diagnosis:
     evidence = f"{evidence}{'; ' * bool(evidence)}{names} {fit} in {_all(entries)}"
     if same and not explanation.evidence:
         evidence += f". The same numbers come from: {'; '.join(cause.format(arrays=names) for cause in same[:2])}"
-    return Diagnosis(explanation.cause.format(arrays=names), evidence, arrays)
+    return Diagnosis(explanation.cause.format(arrays=names), evidence, arrays, explanation.lines)
 
 
 def _all(entries: int) -> str:

@@ -58,12 +58,13 @@ class Hypothesis(NamedTuple):
     """A mistake, and the gradients that it would give to some arrays.
 
     ``{arrays}`` in `cause` and `evidence` stands for the names of the arrays that it explains. Hypotheses with the same
-    words become one diagnosis. `evidence` may be empty.
+    words become one diagnosis. `evidence` may be empty. `lines` are those of the user's files that it is about.
     """
 
     cause: str
     arrays: Arrays
     evidence: str = ""
+    lines: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,6 +98,10 @@ class Case:
     search : Search, optional
         The search for mistakes in a program, as that of a traced function; None if the loss is no program, or if not
         all of its gradient is finite.
+    turned : bool
+        Whether matrices are the transposes of the user's.
+    base : dict
+        With a search: the gradient to which its mistakes add something.
     """
 
     params: Arrays
@@ -113,6 +118,8 @@ class Case:
     gates: Mapping[str, str] = field(default_factory=dict)
     tape: Tape | None = None
     search: Search | None = None
+    base: Arrays = field(default_factory=dict)
+    turned: bool = False
 
     @property
     def informative(self) -> list[str]:
@@ -176,8 +183,15 @@ def make_case(
     if isinstance(loss, NetworkLoss):
         return _with_network(case, loss, params.flat)
     if isinstance(loss, ProgramLoss) and numerical.exact and len(finite) == len(a):
-        return _with_program(case, loss, params.flat)
+        return _with_program(case, loss, params.flat, _right_at_kinks(analytic, numerical, comparison))
     return case
+
+
+def _right_at_kinks(analytic: Packed, numerical: Numerical, comparison: Comparison) -> Values:
+    """Returns the numerical gradient with the user's own slopes at kinks, as far as they are right."""
+    if numerical.kinks is None:
+        return comparison.numerical
+    return np.where(numerical.kinks.where & (comparison.excess <= 1.0), analytic.flat, comparison.numerical)
 
 
 def _noise(analytic: Packed, numerical: Numerical, comparison: Comparison) -> dict[str, float]:
@@ -229,10 +243,11 @@ def _with_network(case: Case, loss: NetworkLoss, theta: Values) -> Case:
     )
 
 
-def _with_program(case: Case, loss: ProgramLoss, theta: Values) -> Case:
+def _with_program(case: Case, loss: ProgramLoss, theta: Values, right: Values) -> Case:
     wrong = [name for name in case.wrong if case.is_changed(name, case.analytic[name])]
-    search = search_of(loss.engine, theta, case.analytic, case.numerical, wrong, case.fits)
-    return case if search is None else replace(case, sizes=search.view.sizes, search=search)
+    base = dict(split(right, {name: array.shape for name, array in case.numerical.items()}))
+    search = search_of(loss.engine, theta, case.analytic, base, wrong, case.fits)
+    return case if search is None else replace(case, sizes=search.view.sizes, search=search, base=base)
 
 
 def _precision(analytic: Packed) -> Precision:

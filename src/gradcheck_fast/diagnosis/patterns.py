@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from gradcheck_fast.diagnosis.distortions import (
+    clipped,
+    distorted,
+    is_round,
+    rounded,
+    scaled_to_a_norm,
+    updated_parameters,
+)
 from gradcheck_fast.diagnosis.hypotheses import ENTRIES, Case, Hypothesis
+from gradcheck_fast.diagnosis.orders import (
+    IN_THAT_ORDER,
+    axes_in_another_order,
+    blocks_in_another_order,
+    reversed_or_shifted,
+    sorted_entries,
+)
 from gradcheck_fast.inputs.trees import split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.diagnosis.hypotheses import Arrays, Values
-
-#: The evidence for arrays that are right except for the order of their entries.
-_REORDERED = "the numerical gradient in that order"
 
 #: A function of a wrong gradient that yields the hypotheses of one family.
 Pattern: TypeAlias = Callable[[Case], Iterator[Hypothesis]]
@@ -117,8 +129,23 @@ def array_scaled(case: Case) -> Iterator[Hypothesis]:
                 yield Hypothesis(cause, {name: factor * right + penalty}, _quotient(factor, without=bool(part)))
 
 
+def updates(case: Case) -> Iterator[Hypothesis]:
+    """Supposes that arrays hold what a step of gradient descent adds to the parameters."""
+    for factor, names, what in _factors(case):
+        if -1.0 < factor < 0.0 and is_round(factor, max(map(case.tolerance, names))):
+            arrays = {name: factor * case.numerical[name] for name in names}
+            yield Hypothesis(f"{what} is an update of {factor:.6g} times the gradient", arrays, _quotient(factor))
+
+
 def scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
     """Supposes that arrays have a factor that stands for nothing known, and groups those with the same factor."""
+    for factor, names, what in _factors(case):
+        arrays = {name: factor * case.numerical[name] for name in names}
+        yield Hypothesis(f"{what} is a constant times the right one", arrays, _quotient(factor))
+
+
+def _factors(case: Case) -> Iterator[tuple[float, list[str], str]]:
+    """Yields the factors that arrays have in common, the arrays, and what these are in words."""
 
     def fit(names: list[str]) -> float:
         return _ratio(case, case.analytic, {name: case.numerical[name] for name in names})
@@ -126,9 +153,7 @@ def scaled_anyhow(case: Case) -> Iterator[Hypothesis]:
     for factor, names in _alike(case, fit, lambda name, factor: factor * case.numerical[name]):
         if factor and sum(np.count_nonzero(case.numerical[name]) for name in names) >= ENTRIES:
             whole = case.whole and set(case.informative) <= set(names)
-            what = "the whole gradient" if whole else "the gradient of {arrays}"
-            arrays = {name: factor * case.numerical[name] for name in names}
-            yield Hypothesis(f"{what} is a constant times the right one", arrays, _quotient(factor))
+            yield factor, names, "the whole gradient" if whole else "the gradient of {arrays}"
 
 
 def zero(case: Case) -> Iterator[Hypothesis]:
@@ -189,25 +214,7 @@ def turned(case: Case) -> Iterator[Hypothesis]:
             "filled in column after column": right.ravel().reshape(right.shape, order="F"),
         }.items():
             cause = f"the gradient of {{arrays}} is {how.format(shape=right.shape)}"
-            yield Hypothesis(cause, {name: values}, _REORDERED)
-
-
-def reversed_or_shifted(case: Case) -> Iterator[Hypothesis]:
-    """Supposes that the rows or columns of an array are in reverse order, or shifted by one."""
-    for name in case.wrong:
-        right = case.numerical[name]
-        if right.size <= ENTRIES:  # any order of so few is likely to be one of these
-            continue
-        for axis, what in zip(range(right.ndim), ("rows", "columns") if right.ndim > 1 else ("entries",), strict=False):
-            if right.shape[axis] > 1:
-                yield Hypothesis(
-                    f"the {what} of {{arrays}} are back to front", {name: np.flip(right, axis)}, _REORDERED
-                )
-            if right.shape[axis] > 2:
-                for by in (1, -1):
-                    yield Hypothesis(
-                        f"the {what} of {{arrays}} are shifted by one", {name: np.roll(right, by, axis)}, _REORDERED
-                    )
+            yield Hypothesis(cause, {name: values}, IN_THAT_ORDER)
 
 
 def flattened_in_another_order(case: Case) -> Iterator[Hypothesis]:
@@ -226,9 +233,9 @@ def flattened_in_another_order(case: Case) -> Iterator[Hypothesis]:
         if order != names:
             flat = np.concatenate([np.ravel(case.numerical[name]) for name in order])
             yield Hypothesis(f"the arrays follow each other in another order: {how} ({', '.join(order)})",
-                             dict(split(flat, shapes)), _REORDERED)  # fmt: skip
+                             dict(split(flat, shapes)), IN_THAT_ORDER)  # fmt: skip
     flat = np.concatenate([np.ravel(case.numerical[name], order="F") for name in names])
-    yield Hypothesis("the arrays were flattened column after column", dict(split(flat, shapes)), _REORDERED)
+    yield Hypothesis("the arrays were flattened column after column", dict(split(flat, shapes)), IN_THAT_ORDER)
 
 
 def gates_in_another_order(case: Case) -> Iterator[Hypothesis]:
@@ -245,7 +252,7 @@ def gates_in_another_order(case: Case) -> Iterator[Hypothesis]:
             other = "".join(letters[k] for k in order)
             for name, values in arrays.items():
                 cause = f"the gates of {{arrays}} are in the order {other}, the layer has {letters}"
-                yield Hypothesis(cause, {name: values}, _REORDERED)
+                yield Hypothesis(cause, {name: values}, IN_THAT_ORDER)
 
 
 def penalty(case: Case) -> Iterator[Hypothesis]:
@@ -341,12 +348,40 @@ SPECIFIC: tuple[Pattern, ...] = (
     turned,
     flattened_in_another_order,
     gates_in_another_order,
+    axes_in_another_order,
+    blocks_in_another_order,
     penalty,
     array_scaled,
+    updated_parameters,
+    clipped,
+    scaled_to_a_norm,
+    updates,
+    rounded,
+    distorted,
 )
 #: Those of them in which the numbers are right, but stand elsewhere, or are missing.
-REORDERED: tuple[Pattern, ...] = (zero, exchanged, turned, flattened_in_another_order, gates_in_another_order)
+REORDERED: tuple[Pattern, ...] = (
+    zero,
+    exchanged,
+    turned,
+    flattened_in_another_order,
+    gates_in_another_order,
+    axes_in_another_order,
+    blocks_in_another_order,
+)
+#: Those that are the same for the transposes of all matrices.
+TURNED: tuple[Pattern, ...] = (
+    everything_scaled,
+    gates_in_another_order,
+    penalty,
+    array_scaled,
+    updated_parameters,
+    clipped,
+    scaled_to_a_norm,
+    updates,
+    rounded,
+)
 #: The patterns that show in any entries of an array.
 FACTORS: tuple[Pattern, ...] = (everything_scaled, zero, array_scaled, scaled_anyhow)
 #: The patterns that are tried last, because they say less about the mistake.
-VAGUE: tuple[Pattern, ...] = (reversed_or_shifted, scaled_anyhow, lines)
+VAGUE: tuple[Pattern, ...] = (reversed_or_shifted, sorted_entries, scaled_anyhow, lines)

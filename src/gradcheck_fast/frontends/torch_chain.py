@@ -143,7 +143,7 @@ def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: 
     names = _names(parameters, module)
     try:
         network = Network([layer for layer, _ in chain.described], _cost(loss, chain.log_softmax), names=names)
-        compiled = network.loss(chain.samples_first(chain.inputs), chain.samples_first(targets))
+        compiled = network.loss_of_rows(chain.samples_first(chain.inputs), chain.samples_first(targets))
     except (TypeError, ValueError) as error:
         raise Unknown(str(error)) from None
     checked = [name for name, parameter in module.named_parameters() if parameter.requires_grad]

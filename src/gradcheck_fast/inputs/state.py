@@ -39,9 +39,12 @@ class State:
     function : callable
         What is reached from its object, its closure, the defaults of its parameters, and the variables of its module,
         and of other modules of the user's, that it names.
+    most_entries : int
+        The entries of an array are kept if it has no more than these.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], most_entries: int = MOST_ENTRIES) -> None:
+        self._most_entries = most_entries
         self._random = random.getstate(), np.random.get_state()  # noqa: NPY002  # users draw from the old generator
         self._generators: list[tuple[Callable[[Any], object], Any]] = []
         self._others: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
@@ -89,7 +92,7 @@ class State:
             return
         self._seen.add(id(value))
         if kind is np.ndarray:
-            if value.size <= MOST_ENTRIES and value.dtype.kind != "O":
+            if value.size <= self._most_entries and value.dtype.kind != "O":
                 self._others.append((_put_back_entries, value, value.copy()))
         elif kind is np.random.Generator:
             self._generators.append((partial(setattr, value.bit_generator, "state"), value.bit_generator.state))

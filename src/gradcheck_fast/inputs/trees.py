@@ -6,7 +6,7 @@ A tree is an array, a number, or a dict, list or tuple of trees. What packing re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import repeat
 from math import prod
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from gradcheck_fast.inputs.arrays import DOUBLE, Precision, format_index, real_array, require_finite
+from gradcheck_fast.inputs.gradient_names import partly_taken, taken
 from gradcheck_fast.inputs.mismatches import listed, name_differences, shape_hint, shape_notes, without_units
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
 
 def pack_as(
     tree: Tree | Packed, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (),
-    finite: bool = True, samples: int | None = None, unit_axes: bool = False, late: bool = False,
+    finite: bool = True, samples: int | None = None, gradient: bool = False, late: bool = False,
 ) -> Packed:  # fmt: skip
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
@@ -158,10 +159,12 @@ def pack_as(
         Whether NaN and infinity are refused.
     samples : int, optional
         The number of samples, from which errors tell that a gradient was not summed over them.
-    unit_axes : bool
-        Whether an array whose shape differs by axes of length 1 alone is accepted, with a note: its entries are the
-        same, in the same order. That is for gradients, of which only the entries count. Parameters must have the
-        expected shapes: if a network's bias is a column, its weights are transposed.
+    gradient : bool
+        Whether the tree is a gradient, of which only the entries count. Then an array whose shape differs by axes of
+        length 1 alone is accepted: its entries are the same, in the same order. And arrays may be named as gradients of
+        the expected ones, such as ``dW1`` for ``W1`` (`gradient_names.taken`); what else is in the tree is then passed
+        over. Notes say both. Parameters must have the expected shapes: if a network's bias is a column, its weights are
+        transposed.
     late : bool
         Whether the entries are copied only when `Packed.flat` is first needed, so that there are not more vectors at
         once than needed. Until then nobody may write into the tree, and that its entries are finite is not seen.
@@ -177,15 +180,26 @@ def pack_as(
         return tree
     if type(tree) is dict and _is_as_expected(tree, shapes):
         return _pack(tree, tree, {name: (name, shape) for name, shape in shapes.items()}, what, finite, late=late)
-    if _is_leaf(tree) and _is_flat(np.shape(tree), shapes, unit_axes):
+    if _is_leaf(tree) and _is_flat(np.shape(tree), shapes, gradient):
         return _pack_vector(tree, shapes, what, finite, late)
+    if gradient and not _is_leaf(tree):
+        named = dict(walk(tree))
+        found = None if paths and set(named) == set(paths) else taken(what, list(named), list(shapes))
+        if found:
+            places = list(found.places.values())
+            packed = pack_as(
+                {place: named[place] for place in places}, shapes, what, paths=places, finite=finite, samples=samples,
+                gradient=True, late=late,
+            )  # fmt: skip
+            return replace(packed, notes=(found.note, *packed.notes))
     leaves = _read(tree, what)
     if set(leaves) == set(shapes):
         order = list(shapes)
     elif paths and set(leaves) == set(paths):
         order = list(paths)
     elif isinstance(tree, Mapping) and all(map(_is_leaf, tree.values())):
-        raise ValueError(name_differences(what, list(leaves), list(shapes)))
+        partly = gradient and partly_taken(what, list(leaves), list(shapes))
+        raise ValueError(partly or name_differences(what, list(leaves), list(shapes)))
     elif len(leaves) != len(shapes):
         counts = f"expected {len(shapes)} arrays ({listed(shapes)}), got {len(leaves)} ({listed(leaves)})"
         hint = "; lists are trees of arrays, make a matrix of numbers by np.array" if _has_numbers(leaves) else ""
@@ -195,7 +209,7 @@ def pack_as(
     other = {}
     for name, own in zip(shapes, order, strict=True):
         got, expected = leaves[own].shape, shapes[name]
-        if unit_axes and got != expected and without_units(got) == without_units(expected):
+        if gradient and got != expected and without_units(got) == without_units(expected):
             other[name] = got
         elif got != expected:
             label = f"{what}: {name}" if own in (name, what) else f"{what}: {name} (at {own})"
@@ -215,12 +229,12 @@ def _is_as_expected(tree: dict[Any, Any], shapes: Mapping[str, Shape]) -> bool:
     )
 
 
-def _is_flat(shape: Shape, shapes: Mapping[str, Shape], unit_axes: bool) -> bool:
+def _is_flat(shape: Shape, shapes: Mapping[str, Shape], gradient: bool) -> bool:
     """Whether an array of that shape is read as one vector of all entries, not as the one array that is expected."""
     if len(shape) == 1:
         return list(shapes.values()) != [shape]
     known = len(shapes) == 1 and without_units(shape) == without_units(*shapes.values())
-    return unit_axes and len(shape) > 1 and len(without_units(shape)) <= 1 and not known
+    return gradient and len(shape) > 1 and len(without_units(shape)) <= 1 and not known
 
 
 def walk(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:

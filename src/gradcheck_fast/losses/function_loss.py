@@ -69,6 +69,10 @@ class FunctionLoss:
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
+    def line_finder(self, params: Packed) -> Callable[[], tuple[Any, ...]] | None:
+        """Returns a function that finds the lines of the loss, for `Report.lines`; None: they are not known."""
+        return None
+
     def call(self, params: Packed, tree: Tree) -> None:
         """Calls the function at `tree`, which `params` was made of: its gradient may use what the call has left."""
         if self.function is None:

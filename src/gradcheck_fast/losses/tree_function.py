@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -26,13 +26,34 @@ ROUNDINGS = 1e4
 KEPT = 1_000_000
 
 
+@runtime_checkable
+class Around(Protocol):
+    """A function around one of the user's, which can be put around another version of that, as one that records."""
+
+    users_function: Callable[..., Any]
+
+    def with_function(self, function: Callable[..., Any], /) -> Callable[..., Any]:
+        """Gives the same around another version of the user's function."""
+
+
 class TreeFunction:
     """A function with its arguments. Arguments of floating-point numbers are its parameters; the others stay fixed.
+
+    Parameters
+    ----------
+    f : callable
+        The user's function, or one `Around` it.
+    inputs : tuple, or tree of arrays
+        The arguments; if it is no tuple, it is the only one.
+    names : sequence of str, optional
+        What reports call the arguments.
+    called : str
+        What errors call the function.
 
     Attributes
     ----------
     users_function : callable
-        The function itself.
+        The user's function itself.
     params, in_double : dict
         The parameters, by the names that reports give them: as they were given, and in float64.
     at : Packed
@@ -49,30 +70,38 @@ class TreeFunction:
         The names of the functions that were seen to write into their arguments.
     """
 
-    def __init__(self, f: Callable[..., Tree], inputs: Any) -> None:
-        require_callable("f", f)
-        self.users_function = f
+    def __init__(
+        self, f: Callable[..., Tree], inputs: Any, names: Sequence[str] | None = None, called: str = "f"
+    ) -> None:
+        require_callable(called, f)
+        self._f, self._called = f, called
+        self.users_function = f.users_function if isinstance(f, Around) else f
         self._looked_at: set[str] = set()
         self.writers: list[str] = []
         self._many = isinstance(inputs, tuple)
         given = deepcopy(inputs if self._many else (inputs,))
-        names = [f"inputs[{k}]" for k in range(len(given))] if self._many else ["inputs"]
+        if names is None:
+            names = [f"inputs[{k}]" for k in range(len(given))] if self._many else ["inputs"]
         self._given: Trees = dict(zip(names, given, strict=True))
         self.params: Trees = {name: tree for name, tree in self._given.items() if _is_floating(name, tree)}
         if not self.params:
             raise ValueError("inputs: none is an array of floating-point numbers, so there is nothing to perturb")
-        self.at = pack(self.params, "f")
+        self.at = pack(self.params, called)
         self.in_double: Trees = self.at.unpack(self.at.flat)
         self.own_outputs = self._call(self.params)
-        self.own = pack(self.own_outputs, "f")
-        self.outputs = pack(self._call(self.in_double), "f")
+        self.own = pack(self.own_outputs, called)
+        self.outputs = pack(self._call(self.in_double), called)
         for name, dtype in self.outputs.dtypes.items():
-            require_float64(f"f: {name}", dtype)
-        self.notes = self._noticed(pack_as(self._call(self.in_double), self.outputs.shapes, "f", finite=False))
+            require_float64(f"{called}: {name}", dtype)
+        self.notes = self._noticed(pack_as(self._call(self.in_double), self.outputs.shapes, called, finite=False))
 
     def flat(self, params: Trees) -> NDArray[np.float64]:
         """Gives all outputs in one vector."""
-        return pack_as(self._call(params), self.outputs.shapes, "f", finite=False).flat
+        return pack_as(self._call(params), self.outputs.shapes, self._called, finite=False).flat
+
+    def version(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Gives the function with another version of the user's in it, as one that records what it does."""
+        return self._f.with_function(function) if isinstance(self._f, Around) else function
 
     def call(self, what: str, function: Callable[..., Any], params: Trees, *first: Any) -> Any:
         """Calls a function with copies: of the arguments `first`, and of its own arguments, with these parameters.
@@ -113,7 +142,7 @@ class TreeFunction:
         return self.call(what, function, params, first)
 
     def _call(self, params: Trees) -> Trees:
-        return {"output": self.call("f", self.users_function, params)}
+        return {"output": self.call(self._called, self._f, params)}
 
     def _noticed(self, again: Packed) -> tuple[str, ...]:
         """Compares the outputs with those of another call.
@@ -128,10 +157,11 @@ class TreeFunction:
             largest = apart[part].max(initial=0.0)
             if largest > max(LAST_BITS * np.abs(self.outputs.flat[part]).max(initial=0.0), ROUNDINGS * EPSILON * given):
                 raise ValueError(
-                    f"f: {name} gives other numbers each time, by {largest:.2g}; without what is random in it, it can "
-                    "be checked"
+                    f"{self._called}: {name} gives other numbers each time, by {largest:.2g}; without what is random "
+                    "in it, it can be checked"
                 )
-        return (f"the last bits of f differ from call to call, by up to {apart.max():.2g}: this was taken for noise",)
+        said = f"the last bits of {self._called} differ from call to call, by up to {apart.max():.2g}"
+        return (f"{said}: this was taken for noise",)
 
 
 class Products:
@@ -174,7 +204,7 @@ class Products:
     def of_arrays(self, name: str, f: Callable[..., Any], params: Trees) -> Any:
         """Gives what `of` gives, with another version of the function, which may return arrays of any kind."""
         terms: list[Any] = []
-        found = walk({"output": f(*self._function.arguments(params))})
+        found = walk({"output": self._function.version(f)(*self._function.arguments(params))})
         for (own, (_, v)), (_, leaf) in zip(self._parts.items(), found, strict=True):
             if name in ("", own):
                 terms.append(v @ np.ravel(leaf))
@@ -237,7 +267,8 @@ class Outputs:
 
     def with_function(self, f: Callable[..., Any]) -> Callable[[Trees], list[Any]]:
         """Gives the outputs of another version of the user's function, as one that records what it does."""
-        return lambda params: [leaf for _, leaf in walk({"output": f(*self._function.arguments(params))})]
+        own = self._function.version(f)
+        return lambda params: [leaf for _, leaf in walk({"output": own(*self._function.arguments(params))})]
 
 
 def _differ(before: Any, after: Any) -> bool:

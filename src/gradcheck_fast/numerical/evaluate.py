@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from gradcheck_fast.inputs.arrays import same_bits
+from gradcheck_fast.inputs.returned import describe, hint_at_value, note_on_rest, value_and_rest
 from gradcheck_fast.inputs.state import State
 from gradcheck_fast.inputs.trees import entry_name
 
@@ -26,6 +27,8 @@ BATCH_NUMBERS = 4 * 1024 * 1024
 _COARSE = ("float16", "float32", "bfloat16")
 #: Of a larger array that a loss has returned an error shows no numbers, only the shape.
 _MOST_SHOWN = 4
+#: So it is with anything that takes more characters than this.
+_LONGEST_SHOWN = 100
 #: The warning that NumPy gives where a complex number is made real. Its place has moved in NumPy 1.25.
 _COMPLEX_WARNING = getattr(np, "exceptions", np).ComplexWarning
 
@@ -100,21 +103,23 @@ class ComplexCosts(Costs, Protocol):
 
 
 class _TreeCosts:
-    """Notices whether a Python function of trees writes into its argument, and in which dtype it returns its value."""
+    """Notices of a Python function of trees whether it writes into its argument, and what it returns."""
 
     uses_threads = False
 
     def __init__(self, function: Callable[[Any], Any], params: Packed) -> None:
         self._function = function
         self._unpack = params.unpack
-        self._shapes = params.shapes
+        self._shapes, self._paths = params.shapes, params.paths
         self._writes = False
+        self._returns = ""
         self._dtype = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
-        return (writes("the loss"),) * self._writes + (coarse,) * (self._dtype in _COARSE)
+        noticed = (writes("the loss"),) * self._writes + (coarse,) * (self._dtype in _COARSE)
+        return (self._returns, *noticed) if self._returns else noticed
 
     def name(self, entry: int) -> str:
         return entry_name(self._shapes, entry)
@@ -122,6 +127,10 @@ class _TreeCosts:
     def _look(self, given: NDArray[np.float64], theta: NDArray[np.float64], found: Any) -> None:
         """Looks at what the function was `given`, a copy of `theta`, after the call, and at what it has `found`."""
         self._writes |= not same_bits(given, theta)
+        pair = value_and_rest(found)
+        if pair is not None:
+            found, rest = pair
+            self._returns = self._returns or note_on_rest(rest, self._shapes, self._paths)
         self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
 
 
@@ -306,21 +315,29 @@ def say_where(error: Exception, where: str) -> None:
 def real_number(value: Any) -> float:
     """Reads what a loss has returned as a float; an array of one element is one number.
 
+    Of a number and something beside it, such as ``(value, gradient)``, the number is taken.
+
     Raises
     ------
     TypeError
         If it is not one real number.
     """
     try:
-        array = np.asarray(value)
+        array = np.asarray(_first(value))
         if array.size != 1 or array.dtype.kind not in "iuf":
             raise TypeError
         return float(array.reshape(()))
     except Exception:
         is_large = isinstance(value, np.ndarray) and value.size > _MOST_SHOWN
-        got = f"an array of shape {value.shape}" if is_large else repr(value)
-        hint = "; did it forget to return it?" if value is None else ""
+        got = describe(value) if is_large or len(repr(value)) > _LONGEST_SHOWN else repr(value)
+        hint = "; did it forget to return it?" if value is None else hint_at_value(value)
         raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
+
+
+def _first(value: Any) -> Any:
+    """Returns the value of a loss that returns something beside it; anything else as it is."""
+    pair = value_and_rest(value) if isinstance(value, (tuple, list)) else None
+    return value if pair is None else pair[0]
 
 
 def _real_numbers(value: Any, count: int) -> NDArray[np.float64]:
@@ -346,7 +363,7 @@ def complex_number(value: Any) -> complex:
     TypeError
         If it is not one number.
     """
-    array = np.asarray(value)
+    array = np.asarray(_first(value))
     if array.size != 1 or array.dtype.kind not in "iufc":
         raise TypeError(f"loss: expected it to return one number, got {value!r}")
     return complex(array.reshape(()))

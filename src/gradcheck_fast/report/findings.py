@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from gradcheck_fast.diagnosis.delta_results import IntermediateResult
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.frontends.numpy_trace.lines import SourceLine
     from gradcheck_fast.numerical.certificate import Certificate
 
 #: The relative error from which on a report says "opposite sign" in place of the number. For a = -c n it is (1 + c) /
@@ -51,6 +54,8 @@ class Findings:
     seen_from: dict[tuple[str, str], float] = field(default_factory=dict)
     finite_here: bool | None = None
     certificate: Certificate | None = None
+    intermediates: tuple[IntermediateResult, ...] = ()
+    _find_lines: Callable[[], tuple[SourceLine, ...]] | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> str:
@@ -66,6 +71,11 @@ class Findings:
     def wrong(self) -> int:
         """The number of entries that are wrong; along directions it may be an estimate."""
         return sum(array.wrong for array in self.arrays)
+
+    @property
+    def flat_analytic(self) -> NDArray[np.float64]:
+        """The gradient that was checked as one vector of shape (size,), array after array."""
+        return self._flat[0]
 
     @property
     def flat_numerical(self) -> NDArray[np.float64]:
@@ -85,6 +95,11 @@ class Findings:
     def _excess(self) -> NDArray[np.float64]:
         """The error of each entry over its tolerance, shape (size,); -infinity where it was not compared."""
         return self._find_excess()
+
+    @cached_property
+    def lines(self) -> tuple[SourceLine, ...]:
+        """The lines of a traced loss, with the size of what they are the derivatives by; none of any other loss."""
+        return () if self._find_lines is None else self._find_lines()
 
     @property
     def _along_directions(self) -> bool:
@@ -173,7 +188,11 @@ class Findings:
             "evaluations": self.evaluations,
             "seen_from": [{"output": o, "input": i, "seen_from": size} for (o, i), size in self.seen_from.items()],
             "notes": list(self.notes),
-            "diagnoses": [d._asdict() | {"arrays": list(d.arrays)} for d in self.diagnoses],
+            "diagnoses": [
+                d._asdict() | {"arrays": list(d.arrays), "lines": [_line(*place) for place in d.lines]}
+                for d in self.diagnoses
+            ],
+            "intermediates": [result._asdict() for result in self.intermediates],
             "arrays": [
                 {
                     "name": a.name,
@@ -229,6 +248,10 @@ class Findings:
 def format_error(ratio: float, label: str = "") -> str:
     """Writes a relative error after its label; ``opposite sign`` if the two gradients are each other's negatives."""
     return "opposite sign" if ratio >= _OPPOSITE else f"{label}{ratio:.1e}"
+
+
+def _line(file: str, line: int) -> dict[str, Any]:
+    return {"file": file, "line": line, "text": linecache.getline(file, line).strip()}
 
 
 def _few(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.inputs.arrays import format_index
+from gradcheck_fast.report import intermediates, source
 from gradcheck_fast.report.findings import format_error
 from gradcheck_fast.report.heatmap import HeatMap, heat_maps
 from gradcheck_fast.report.text import (
@@ -32,6 +33,7 @@ from gradcheck_fast.running.config import show_config
 
 if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import ArrayResult
+    from gradcheck_fast.frontends.numpy_trace.lines import SourceLine
     from gradcheck_fast.report.findings import Findings
 
 #: How many of the worst entries are listed, at most.
@@ -64,6 +66,8 @@ _STYLE = """
 .gradcheck-fast .box{border-left:.25rem solid #b34700;padding:.1rem .8rem;margin:.8rem 0}
 .gradcheck-fast .note{border-color:#cc8500}
 .gradcheck-fast .foot{margin-top:1.6rem}
+.gradcheck-fast pre{overflow-x:auto;margin:.2rem 0 .6rem;font-size:.9em;line-height:1.45}
+.gradcheck-fast pre i{font-style:normal;opacity:.6}.gradcheck-fast pre .marked{font-weight:600}
 .gradcheck-fast .scroll{overflow-x:auto}
 .gradcheck-fast table{border-collapse:collapse;margin:0;border:0}
 .gradcheck-fast th,.gradcheck-fast td{padding:.2rem .8rem .2rem 0;text-align:right;border:0;white-space:nowrap}
@@ -111,10 +115,12 @@ def fragment(report: Findings) -> str:
         *(f'<p class="box note"><b>Note:</b> {escape(note)}</p>' for note in report.notes),
         _diagnoses(report),
         _array_table(report),
+        _intermediates(report),
         _table("What would have been seen", list(SEEN_FROM), seen) if seen else "",
         _found(report),
         _heat_maps(report),
         _worst_table(report),
+        _source(report),
         _footer(),
     ]
     return f'<div class="gradcheck-fast"><style>{_STYLE}</style>\n' + "\n".join(filter(None, parts)) + "\n</div>"
@@ -130,10 +136,55 @@ def _headline(report: Findings) -> str:
 
 def _diagnoses(report: Findings) -> str:
     return "\n".join(
-        f'<div class="box"><p><b>{"Also" if k else "Most likely"}:</b> {escape(cause)}</p>'
-        f"<p>{escape(evidence)}</p></div>"
-        for k, (cause, evidence, _) in enumerate(report.diagnoses)
+        f'<div class="box"><p><b>{"Also" if k else "Most likely"}:</b> {escape(diagnosis.cause)}</p>'
+        f"<p>{escape(diagnosis.evidence)}</p>{''.join(map(_excerpt, source.excerpts(diagnosis.lines)))}</div>"
+        for k, diagnosis in enumerate(report.diagnoses)
     )
+
+
+def _excerpt(excerpt: source.Excerpt) -> str:
+    rows = "\n".join(
+        f"<span{' class=marked' * row.is_marked}><i>{'&gt;' if row.is_marked else ' '} {row.number:>4}</i> "
+        f"{escape(row.text)}</span>"
+        for row in excerpt.rows
+    )
+    return f'<p class="quiet">{escape(excerpt.place)}</p>\n<pre>{rows}</pre>'
+
+
+def _intermediates(report: Findings) -> str:
+    """Writes the table of the user's own intermediates, and which is the first wrong one."""
+    if not report.intermediates:
+        return ""
+    first = intermediates.summary(report.intermediates)
+    shown = "".join(map(_excerpt, source.excerpts(intermediates.places(report.intermediates))))
+    said = f'<div class="box"><p>{escape(sentence(first, capital=False))}</p>{shown}</div>\n' if first else ""
+    rows = []
+    for row in intermediates.rows(report.intermediates):
+        cells = [escape(cell) for cell in row]
+        cells[4] = _badge("inconclusive" if row[4] == "unknown" else row[4], row[4])
+        rows.append(cells)
+    return said + _table("Your intermediates", list(intermediates.TITLES), rows)
+
+
+def _source(report: Findings) -> str:
+    """Shows the source of a traced loss, with the size of the sensitivity beside each line; open if it is wrong."""
+    said = []
+    for file, rows in source.listing(report.lines):
+        lines = "\n".join(
+            f"<span{' class=marked' * row.is_marked}><i>{_size(line):>8} {row.number:>4}</i> {escape(row.text)}</span>"
+            for row, line in rows
+        )
+        said.append(f'<p class="quiet">{escape(source.short_path(file))}</p>\n<pre>{lines}</pre>')
+    if not said:
+        return ""
+    return (
+        f"<details{' open' * bool(report.wrong)}><summary>The loss by lines: the largest |dE/dvalue| of what each "
+        f"computes</summary>\n{''.join(said)}</details>"
+    )
+
+
+def _size(line: SourceLine | None) -> str:
+    return "" if line is None or isnan(line.sensitivity) else f"{line.sensitivity:.1e}"
 
 
 def _array_table(report: Findings) -> str:

@@ -65,6 +65,11 @@ class Report(Findings):
     certificate : Certificate or None
         What vouches for a numerical gradient that was chained: how well it agrees with differences of the whole cost
         along random directions, and how large an error would have been seen with which probability.
+    intermediates : tuple of IntermediateResult
+        How the user's own derivatives by intermediate values compare with those of the loss; see `gradcheck`.
+    lines : tuple of SourceLine
+        The lines of a traced loss, in the order in which they run first: their steps, and the largest derivative of the
+        loss by what they compute. They are found when they are asked for. Empty for any other loss.
     finite_here : bool or None
         Whether the loss is finite at the parameters. It is None unless the report is `blind`, as it is looked at only
         then.

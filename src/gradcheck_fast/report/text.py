@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck_fast.inputs.arguments import duration
 from gradcheck_fast.inputs.arrays import format_index
 from gradcheck_fast.numerical.certificate import PROBABILITY
+from gradcheck_fast.report import intermediates, source
 from gradcheck_fast.report.findings import format_error
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ _STYLES = {
     r"(?m)^.* <--$": "red",
     r"(?m)^Note: .*(\n  .*)*": "yellow",
     r"(?m)^(Most likely|Also): .*": "bold",
-    r"(?m)^(array   .*|worst   .*)$": "dim",
+    r"(?m)^(array   .*|worst   .*|intermediate   .*)$": "dim",
+    r"(?m)^  --> .*$": "dim",
+    r"(?m)^  [> ] +\d+ \|": "dim",
+    r"(?m)^  > +\d+ \|.*$": "bold",
 }
 
 
@@ -108,9 +112,9 @@ def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
     return said
 
 
-def sentence(words: str) -> str:
-    """Gives words a capital letter and a full stop."""
-    return f"{words[:1].upper()}{words[1:]}."
+def sentence(words: str, *, capital: bool = True) -> str:
+    """Gives words a capital letter, unless they begin with a name, and a full stop."""
+    return f"{words[:1].upper() if capital else words[:1]}{words[1:]}."
 
 
 def error_column(report: Findings) -> tuple[str, Callable[[ArrayResult], str]]:
@@ -158,8 +162,16 @@ def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
         shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
                  for e in report.worst(min(_MOST_WORST, report.wrong))]  # fmt: skip
         lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
-    for k, (cause, evidence, _) in enumerate(report.diagnoses):
-        lines += ["", _wrap(f"{'Also' if k else 'Most likely'}: {cause}"), _wrap(f"  {evidence}")]
+    if report.intermediates:
+        lines += ["", *intermediates.in_text(report.intermediates)]
+        first = intermediates.summary(report.intermediates)
+        lines += ["", _wrap(sentence(first, capital=False))] if first else []
+        for excerpt in source.excerpts(intermediates.places(report.intermediates)):
+            lines += source.in_text(excerpt)
+    for k, diagnosis in enumerate(report.diagnoses):
+        lines += ["", _wrap(f"{'Also' if k else 'Most likely'}: {diagnosis.cause}"), _wrap(f"  {diagnosis.evidence}")]
+        for excerpt in source.excerpts(diagnosis.lines):
+            lines += source.in_text(excerpt)
     return "\n".join(line.rstrip() for line in lines)
 
 

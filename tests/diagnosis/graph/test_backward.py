@@ -7,6 +7,7 @@ import pytest
 
 import gradcheck_fast as gf
 from gradcheck_fast.diagnosis.graph.backward import Backward, Change, merged
+from gradcheck_fast.diagnosis.graph.tangents import Tangents
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((6, 4))
@@ -112,7 +113,7 @@ def test_along_directions_a_mistake_at_one_place_needs_no_way_back(backward):
         for number in sorted(backward.bars)
         for k, _ in backward.inner(number)
     ]
-    found = backward.changes_along(mistakes, backward.tangents(directions()))
+    found = Tangents(backward, directions()).changes(mistakes)
     expected = [directions() @ flat_change(backward, mistake) for mistake in mistakes]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
@@ -130,7 +131,7 @@ def test_along_directions_mistakes_at_every_turn_of_a_loop_compound(backward):
         Change({edge: lambda bars, up, n=tanh[2]: 0.1 * bars(n)[:3] for edge in edges_of_the_state(backward)[:2]}),
     ]  # fmt: skip
     assert backward.is_in_series(mistakes[0])
-    found = backward.changes_along(mistakes, backward.tangents(directions()))
+    found = Tangents(backward, directions()).changes(mistakes)
     expected = [directions() @ flat_change(backward, mistake) for mistake in mistakes]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
 

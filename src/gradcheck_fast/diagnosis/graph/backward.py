@@ -2,22 +2,20 @@
 
 Back-propagation is linear: what a mistake changes on the way back can be followed by itself, as the difference between
 the wrong sensitivities and the right ones, from the place of the mistake to the parameters. Most steps are not reached.
-And a mistake at one place can be recognised without going back at all. If it changes what goes back to some steps by
-δ, the gradient changes by Σ Jᵀδ, with J the derivatives of these steps by the parameters; and along any direction r by
-Σ (J r)·δ. The vectors J r of all steps are found by one pass forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.rows import of_rows
-from gradcheck_fast.program.primitive import SLOPE_STEP, same_entry, sum_to_shape
+from gradcheck_fast.program.primitive import same_entry, sum_to_shape
+from gradcheck_fast.program.steps.movement import GATHER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,6 +122,10 @@ class Backward:
         """Returns what goes back from a step to its input k, if `up` is the sensitivity of the step."""
         if self.is_entrywise(number):
             return sum_to_shape(up * self.slope(number, k), np.shape(self.x(number)[k]))
+        if (
+            self.steps[number].primitive is GATHER
+        ):  # its rule finds what goes back to all of its inputs, for each of them
+            return self.of_rows(number, k)(up[np.newaxis])[0]
         return self._by_rule(number, k, up, self.x(number))
 
     def flow(self, number: int, k: int) -> Reals:
@@ -181,16 +183,27 @@ class Backward:
     def change_of_bars(self, change: Change) -> dict[int, Reals]:
         """Returns by how much a mistake changes the sensitivities, by the numbers of all steps that it reaches."""
         off: dict[int, Reals] = {}
-        bars, changed = _bars_of(self._right, off), change.steps & self.bars.keys()
+        bars, changed = self.bars_with(off), change.steps & self.bars.keys()
+
+        def add(source: int, back: Reals) -> None:
+            off[source] = off[source] + back if source in off else back
+
         with np.errstate(all="ignore"):
             for number in range(max(changed, default=-1), -1, -1):
                 own = off.get(number)
-                for source, back in self._injected(number, change, bars(number), bars) if number in changed else ():
-                    off[source] = off[source] + back if source in off else back
-                if own is not None:
-                    for k, source in self.inner(number):
-                        back = self.through(number, k, own)
-                        off[source] = off[source] + back if source in off else back
+                block = change.blocks.get(number) if number in changed else None
+                up = bars(number) if number in changed else own
+                for source, back in block(bars, bars(number)) if block is not None else ():
+                    add(source, back)
+                for k, source in self.inner(number) if up is not None else ():
+                    rule = change.edges.get((number, k))
+                    if block is not None:
+                        add(source, -self.flow(number, k))
+                    elif rule is not None and number in changed:
+                        back = rule(bars, bars(number))
+                        add(source, -self.flow(number, k) if back is None else back - self.flow(number, k))
+                    elif own is not None:
+                        add(source, self.through(number, k, own))
         return off
 
     def local(self, change: Change) -> dict[object, Reals]:
@@ -221,88 +234,37 @@ class Backward:
     def _is_parameter(self) -> set[int]:
         return set(self.parameters)
 
-    # ---- forward
+    # ---- forward, and many at once
 
-    def tangents(self, directions: Reals) -> list[Reals | None]:
-        """Returns the derivatives of each step along directions of the parameters, shape (directions, entries).
+    def moved(self, direction: Reals, h: float) -> list[Reals | None]:
+        """Returns by how much each step changes if the parameters move by h times a direction; None if it does not."""
+        return self._point.changes(direction, h)
 
-        `directions` has the shape (directions, size). None stands for a step that does not change.
-        """
-        h = SLOPE_STEP
-        each = [self._point.changes(direction, h) for direction in directions]
-        return [None if ds[0] is None else np.stack([np.ravel(d) for d in ds]) / h for ds in zip(*each, strict=True)]
-
-    def changes_along(self, changes: Sequence[Change], tangents: Sequence[Reals | None]) -> Reals:
-        """Returns by how much mistakes change the gradient along the directions, shape (mistakes, directions).
-
-        What a mistake changes is followed only from one of its places to another, as over the turns of a loop; what
-        it makes of the parameters, the tangents of the directions tell.
-        """
-        count = len(changes)
-        found = np.zeros((count, max(len(d) for d in tangents if d is not None)))
-        places: dict[int, list[tuple[int, Change]]] = {}
-        for row, change in enumerate(changes):
-            for number in change.steps & self.bars.keys():
-                places.setdefault(number, []).append((row, change))
-        leads = self._leading_to(places)
-        off: dict[int, Reals] = {}
-
-        def add(row: int, source: int, back: Reals) -> None:
-            along = tangents[source]
-            if along is not None:
-                found[row] += along @ np.ravel(back)
-            if leads[source]:
-                if source not in off:
-                    off[source] = np.zeros((count, *np.shape(self.values[source])))
-                off[source][row] += back
-
-        with np.errstate(all="ignore"):
-            for number in range(max(places, default=-1), -1, -1):
-                own = off.get(number)
-                for row, change in places.get(number, ()):
-                    up = self.bars[number] if own is None else self.bars[number] + own[row]
-                    for source, back in self._injected(number, change, up, _bars_of(self._right, off, row)):
-                        add(row, source, back)
-                if own is not None:
-                    for k, source in self.inner(number):
-                        if leads[source]:
-                            back = self._of_rows(number, k)(own)
-                            off[source] = off[source] + back if source in off else back
-        return found
-
-    def _leading_to(self, places: Collection[int]) -> list[bool]:
+    def leading_to(self, places: Collection[int]) -> list[bool]:
         """Marks the steps that depend on one of some places, or are one."""
         bits = sum(1 << number for number in places)
         return [bool(above & bits) for above in self.above]
 
-    def _injected(self, number: int, change: Change, up: Reals, bars: Bars) -> Iterator[tuple[int, Reals]]:
-        """Yields what a mistake adds to what rightly goes back from a step whose sensitivity is `up`: (step, change)."""
-        block = change.blocks.get(number)
-        if block is not None:
-            yield from block(bars, up)
-        for k, source in self.inner(number):
-            rule = change.edges.get((number, k))
-            if block is not None or rule is not None:
-                right = self.through(number, k, up)
-                back = rule(bars, up) if rule is not None and block is None else None
-                yield source, -right if back is None else back - right
+    def bars_with(self, off: Mapping[int, Reals], row: int | None = None) -> Bars:
+        """Returns the sensitivities by number, as mistakes leave them: the right ones, and by how much they are off.
 
-    def _of_rows(self, number: int, k: int) -> OfRows:
+        If a row is given, `off` has rows, and that one is meant.
+        """
+
+        def bars(number: int) -> Reals:
+            if number not in off:
+                return self._right(number)
+            return self._right(number) + (off[number] if row is None else off[number][row])
+
+        return bars
+
+    def of_rows(self, number: int, k: int) -> OfRows:
+        """Returns the function that takes rows of sensitivities of a step back to its input k; see `rows`."""
         if (number, k) not in self._rows:
-            self._rows[number, k] = of_rows(self, number, k)
+            slope, through = partial(self.slope, number, k), partial(self.through, number, k)
+            self._rows[number, k] = of_rows(self.steps[number], self.x(number), k, slope, through)
         return self._rows[number, k]
 
     def _right(self, number: int) -> Reals:
         right = self.bars.get(number)
         return np.zeros_like(self.values[number]) if right is None else right
-
-
-def _bars_of(right: Bars, off: Mapping[int, Reals], row: int | None = None) -> Bars:
-    """Returns the sensitivities by number, as mistakes have left them: the right ones, and by how much they are off."""
-
-    def bars(number: int) -> Reals:
-        if number not in off:
-            return right(number)
-        return right(number) + (off[number] if row is None else off[number][row])
-
-    return bars

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.mutants import Mutant, block, merged, times
-from gradcheck_fast.diagnosis.graph.places import Place, words
-from gradcheck_fast.diagnosis.graph.recognise import Entrywise, entrywise
-from gradcheck_fast.program.primitive import entrywise_slope
-from gradcheck_fast.program.steps import ENTRYWISE, PRIMITIVES
+from gradcheck_fast.diagnosis.graph.between import passed, steps_between, values_with
+from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant, block, merged
+from gradcheck_fast.diagnosis.graph.places import Place, short
+from gradcheck_fast.diagnosis.graph.recognise import Entrywise, name_of, slope_of
+from gradcheck_fast.program.steps import ENTRYWISE
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Reals
     from gradcheck_fast.diagnosis.graph.mutants import Family, View
+
+    #: What stands in the place of the slopes of a function.
+    Factor: TypeAlias = Callable[[Entrywise], Reals]
+    Functions: TypeAlias = list[Entrywise]
 
 #: Formulas that are written for slopes, rightly or wrongly, as functions of z and of the value a.
 FORMULAS: Mapping[str, Callable[[Reals, Reals], Reals]] = {
@@ -24,60 +30,256 @@ FORMULAS: Mapping[str, Callable[[Reals, Reals], Reals]] = {
     "z (1 - z)": lambda z, a: z * (1 - z),
     "1 - z²": lambda z, a: 1 - z * z,
     "1 - a": lambda z, a: 1 - a,
-    "1 - z": lambda z, a: 1 - z,
     "1 + a²": lambda z, a: 1 + a * a,
     "(1 - a)²": lambda z, a: (1 - a) ** 2,
     "a": lambda z, a: a,
     "z": lambda z, a: z,
+    "1 - z": lambda z, a: 1 - z,
 }
+#: The same for some functions, in words.
+SPECIAL: Mapping[str, Mapping[str, Callable[[Reals, Reals], Reals]]] = {
+    "square": {"lacks the factor 2, which halves it": lambda z, a: z},
+    "sqrt": {
+        "lacks the division by the root: only 1/2 is left": lambda z, a: np.full_like(z, 0.5),
+        "lacks the factor 1/2": lambda z, a: 1 / a,
+        "has the root as a factor, not as a divisor": lambda z, a: 0.5 * a,
+    },
+    "reciprocal": {
+        "lacks the division by the square: only the sign is left": lambda z, a: np.full_like(z, -1.0),
+        "divides by its argument, not by the square of it": lambda z, a: -a,
+        "has the wrong sign": lambda z, a: a * a,
+    },
+    "log": {"has its argument as a factor, not as a divisor": lambda z, a: z},
+    "softsign": {"divides by 1 + |z|, not by the square of it": lambda z, a: 1 / (1 + np.abs(z))},
+    "silu": {
+        "is only sigmoid(z), without the other part": lambda z, a: a / z,
+        "is only the part with the derivative of sigmoid": lambda z, a: a * (1 - a / z),
+    },
+    "gelu": {"is only its factor of z, without the other part": lambda z, a: a / z},
+    "gelu_tanh": {"is only its factor of z, without the other part": lambda z, a: a / z},
+}
+#: The wrong formulas in which z stands where a belongs, for functions whose slope is usually written by a.
+BY_VALUE = {"sigmoid": "z (1 - z)", "tanh": "1 - z²", "exp": "z"}
+#: The functions whose slopes are tried in the place of others at every turn of a loop; elsewhere all are.
+_LIKELY = ("sigmoid", "tanh", "relu")
+#: So many places of functions are compared with each other, at most.
+_MOST_COMPARED = 12
+
+
+def places_of_functions(view: View) -> list[tuple[Place, Functions, str]]:
+    """Returns the places of functions of single numbers, with the functions there and their common name, if any."""
+    by_top: dict[int, Functions] = {}
+    for function in view.functions:
+        by_top.setdefault(function.top, []).append(function)
+    found = []
+    for place in view.places_of(by_top):
+        for of_place in zip(*(by_top[number] for number in place.steps), strict=False):
+            found.append((place, list(of_place), _common_name(view.backward, of_place)))
+    return found + list(_of_all_lines(view, found))
+
+
+def _of_all_lines(
+    view: View, found: Sequence[tuple[Place, Functions, str]]
+) -> Iterator[tuple[Place, Functions, str]]:  # fmt: skip
+    """Yields the places of the same function in several lines as one, and then the places of all activations."""
+    groups: dict[str, dict[Place, Functions]] = {}
+    for place, functions, name in found:
+        if _is_activation(name):
+            for group in (name, "the activations"):
+                groups.setdefault(group, {})[place] = functions
+    for name, places in groups.items():
+        whole = [place for place in places if not any(set(place.steps) < set(other.steps) for other in places)]
+        lines = {(place.source.file, place.source.line): place for place in whole}
+        if len(lines) > 1 and (name != "the activations" or len(groups) > 2):
+            functions = [function for place in whole for function in places[place]]
+            others = ", ".join(_line_of(view, place) for place in list(lines.values())[1:])
+            first = next(iter(lines.values()))
+            where = f"{first.where}, and {others}"
+            tops = tuple(sorted(function.top for function in functions))
+            yield Place(tops, where, first.source), functions, name if name != "the activations" else ""
+
+
+def _common_name(backward: Backward, functions: Sequence[Entrywise]) -> str:
+    """Returns the name of all of some functions; "" if they differ, or have none."""
+    names = {function.name for function in functions}
+    if names == {""} and len(functions) > 1:  # each may be of too few numbers to know it by itself
+        ends = zip(*((function.bottom, function.top) for function in functions), strict=True)
+        z, a = (np.concatenate([np.ravel(backward.values[n]) for n in numbers]) for numbers in ends)
+        return name_of(z, a)
+    return names.pop() if len(names) == 1 else ""
+
+
+def _line_of(view: View, place: Place) -> str:
+    """Returns the line of a place in words, with that where its function was called, if there is one."""
+    callers = {view.backward.steps[number].source.caller for number in place.steps}
+    caller = callers.pop() if len(callers) == 1 else None
+    return short(place.source) + (f" (called in {short(caller)})" if caller is not None and caller.line else "")
+
+
+def _is_activation(name: str) -> bool:
+    return name.split()[0] in ENTRYWISE if name else False
+
+
+# ---- another slope in place of the right one
 
 
 def wrong_slopes(view: View) -> Iterator[Mutant]:
     """Yields mutants in which a function's derivative is left out, taken at the wrong point, or another one."""
-    backward = view.backward
-    functions = list(entrywise(backward))
-    tops = {function.top for function in functions}
-    for place in view.places_of(tops):
-        for depth in range(max(sum(f.top == n for f in functions) for n in place.steps)):
-            of_place = [
-                [f for f in functions if f.top == number][depth]
-                for number in place.steps
-                if sum(f.top == number for f in functions) > depth
-            ]
-            yield from _of_functions(backward, place, of_place)
+    for place, functions, name in places_of_functions(view):
+        what = f"the derivative of {name}" if name else "its derivative"
+        for how, factor in _ways(view, place, functions, name):
+            yield Mutant(f"{place.where}: {what} {how}", _with_slopes(functions, factor), place)
 
 
-def _of_functions(backward: Backward, place: Place, functions: list[Entrywise]) -> Iterator[Mutant]:
-    names = {function.name for function in functions}
-    name = next(iter(names)) if len(names) == 1 else ""
-    what = f"the derivative of {name}" if name else "its derivative"
-    for how, factor in _ways(name):
-        rules = [block(f.top, f.bottom, _times(factor, backward, f)) for f in functions]
-        yield Mutant(f"{place.where}: {what} {how}", merged(rules), place)
+def _with_slopes(functions: Functions, factor: Factor) -> Change:
+    once = cache(factor)
+
+    def rule(function: Entrywise) -> Callable[..., Reals]:
+        return lambda bars, up: up * once(function)
+
+    return merged(block(function.top, function.bottom, rule(function)) for function in functions)
 
 
-def _times(
-    factor: Callable[[Backward, Entrywise], Reals], backward: Backward, function: Entrywise
-) -> Callable[..., Reals]:
-    return lambda bars, up: up * factor(backward, function)
-
-
-def _ways(name: str) -> Iterator[tuple[str, Callable[[Backward, Entrywise], Reals]]]:
-    """Yields in words what may stand in place of a slope, and how it is computed."""
-    yield "is left out", lambda backward, f: np.ones_like(backward.values[f.top])
-    if name:
-        yield "is taken at the value a instead of at z", lambda b, f: _slope(name, b.values[f.top])
-        yield "is applied twice", lambda b, f: _slope(name, b.values[f.bottom]) ** 2
-    for words_of, formula in FORMULAS.items():
-        yield f"is {words_of}", lambda b, f, formula=formula: formula(b.values[f.bottom], b.values[f.top])  # type: ignore[misc]
-    for other in ENTRYWISE:
+def _ways(view: View, place: Place, functions: Functions, name: str) -> Iterator[tuple[str, Factor]]:
+    """Yields in words what may stand in place of a slope, and how it is computed; the likely ones first."""
+    b = view.backward
+    values = b.values
+    yield "is left out", lambda f: np.ones_like(values[f.top])
+    if name in BY_VALUE:
+        yield f"is taken at z instead of at a: {BY_VALUE[name]}", _formula(b, BY_VALUE[name])
+    yield "is taken at its value instead of at its argument", lambda f: _slope_at_value(b, f)
+    yield "is applied twice", lambda f: slope_between(b, f) ** 2
+    for words, formula in SPECIAL.get(name.split(" ")[0], {}).items():
+        yield words, lambda f, formula=formula: formula(values[f.bottom], values[f.top])  # type: ignore[misc]
+    if all(b.steps[f.top].name == "log" and b.steps[f.top].inputs[0] != f.bottom for f in functions):
+        words = "is that of log(1 - p), where this is log(p): as if the other class were right"
+        yield words, lambda f: slope_between(b, f) * -np.exp(values[f.top]) / -np.expm1(values[f.top])
+    if not name:
+        return
+    is_single = len(functions) == 1 or not b.is_in_series(_with_slopes(functions, lambda f: values[f.top]))
+    if not _is_activation(name):
+        if is_single:
+            for words in ("a", "z") if name not in SPECIAL else ("a",):
+                yield _said(words), _formula(b, words)
+        return
+    for words in FORMULAS:
+        if BY_VALUE.get(name) != words:
+            yield _said(words), _formula(b, words)
+    if name.startswith("elu"):
+        yield (
+            "is taken for a + 1, where a is its value: that of elu with alpha 1",
+            lambda f: _below_zero(b, f, values[f.top] + 1),
+        )
+        yield "lacks the + alpha: it is taken for its value a", lambda f: _below_zero(b, f, values[f.top])
+    if name in _OF_NEAR_VALUES:
+        yield from _near(view, functions, name)
+    for other in ENTRYWISE if is_single else _LIKELY:
         if other != name:
-            yield f"is that of {other}", lambda b, f, other=other: _slope(other, b.values[f.bottom])  # type: ignore[misc]
+            yield f"is that of {other}", lambda f, other=other: slope_of(other, values[f.bottom])  # type: ignore[misc]
 
 
-def _slope(name: str, z: Reals) -> Reals:
-    with np.errstate(all="ignore"):
-        return PRIMITIVES[name].back([np.asarray(z)], 0, np.ones_like(z))
+def _said(words: str) -> str:
+    return f"is taken for {words}, where {'z is its argument' if 'z' in words else 'a is its value'}"
 
 
-FAMILIES: tuple[Family, ...] = (wrong_slopes,)
+def _below_zero(backward: Backward, function: Entrywise, slope: Reals) -> Reals:
+    return np.where(backward.values[function.bottom] > 0.0, 1.0, slope)
+
+
+def _formula(backward: Backward, words: str) -> Factor:
+    return lambda f: FORMULAS[words](backward.values[f.bottom], backward.values[f.top])
+
+
+#: The functions whose slopes are written by their values.
+_OF_NEAR_VALUES: Mapping[str, Callable[[Reals], Reals]] = {
+    "sigmoid": lambda a: a * (1 - a),
+    "tanh": lambda a: 1 - a * a,
+    "relu": lambda a: np.where(a > 0, 1.0, 0.0),
+}
+
+
+def _near(view: View, functions: Functions, name: str) -> Iterator[tuple[str, Factor]]:
+    """Yields slopes by other values than that of the function: what is made of it next, and that of another turn."""
+    backward, slope = view.backward, _OF_NEAR_VALUES[name]
+    values = backward.values
+    after: dict[int, dict[int, int]] = {}
+    for function in functions:
+        for reader, _ in backward.readers.get(function.top, ()):
+            if backward.is_entrywise(reader) and np.shape(values[reader]) == np.shape(values[function.top]):
+                after.setdefault(len(after.get(function.top, {})), {})
+                place = len([1 for found in after.values() if function.top in found])
+                after.setdefault(place, {})[function.top] = reader
+    for found in after.values():
+        if len(found) == len(functions):
+            line = short(backward.steps[found[functions[0].top]].source)
+            yield (
+                f"is taken at the value of {line} instead of at its own",
+                lambda f, found=found: slope(values[found[f.top]]),  # type: ignore[misc]
+            )
+    shapes = {np.shape(values[function.top]) for function in functions}
+    if len(functions) > 1 and len(shapes) == 1:
+        tops = [function.top for function in functions]
+        start = np.zeros_like(values[tops[0]])
+        for words, others in {
+            "before": {top: values[other] for top, other in zip(tops[1:], tops, strict=False)},
+            "after": {top: values[other] for top, other in pairwise(tops)},
+        }.items():
+            yield (
+                f"is taken at the value of the turn {words}",
+                lambda f, others=others: slope(others.get(f.top, start)),  # type: ignore[misc]
+            )
+
+
+def slope_between(backward: Backward, function: Entrywise) -> Reals:
+    """Returns the slopes of a function of single numbers."""
+    return passed(backward, function.top, function.bottom, np.ones_like(backward.values[function.top]))
+
+
+def _slope_at_value(backward: Backward, function: Entrywise) -> Reals:
+    top, bottom = function.top, function.bottom
+    moved = values_with(backward, {bottom: backward.values[top]}, steps_between(backward, top, bottom))
+    return passed(backward, top, bottom, np.ones_like(backward.values[top]), moved)
+
+
+def slopes_of_gradients(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which a rectifier cuts what comes back where that is negative, not where its argument is."""
+    for place, functions, name in places_of_functions(view):
+        if name.split(" ")[0] in ("relu", "leaky_relu"):
+            blocks = [_cut_by_sign(view.backward, function) for function in functions]
+            cause = f"{place.where}: the derivative of {name} is taken at what comes back instead of at its argument"
+            yield Mutant(cause, merged(blocks), place)
+
+
+def _cut_by_sign(backward: Backward, function: Entrywise) -> Change:
+    def rule(bars: Callable[[int], Reals], up: Reals) -> Reals:
+        below = slope_between(backward, function)[backward.values[function.bottom] < 0.0]
+        return np.where(up > 0.0, up, up * (below[0] if below.size else 0.0))
+
+    return block(function.top, function.bottom, rule)
+
+
+def slopes_of_others(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which the derivative of a function is that at another place, such as another gate's."""
+    backward = view.backward
+    found = [
+        (place, functions)
+        for place, functions, name in places_of_functions(view)
+        if _is_activation(name) and len({backward.steps[f.top].source.line for f in functions}) == 1
+    ][:_MOST_COMPARED]
+    for place, own in found:
+        is_in_series = len(own) > 1 and backward.is_in_series(_with_slopes(own, lambda f: backward.values[f.top]))
+        for other, theirs in found:
+            shapes = {np.shape(backward.values[f.top]) for f in own} | {
+                np.shape(backward.values[f.top]) for f in theirs
+            }
+            if other.steps == place.steps or len(own) != len(theirs) or len(shapes) != 1:
+                continue
+            if is_in_series and own[0].name != theirs[0].name:
+                continue
+            of = {mine.top: other_one for mine, other_one in zip(own, theirs, strict=True)}
+            cause = f"{place.where}: its derivative is that of {_line_of(view, other)}"
+            change = _with_slopes(own, lambda f, of=of: slope_between(backward, of[f.top]))  # type: ignore[misc]
+            yield Mutant(cause, change, place)
+
+
+FAMILIES: tuple[Family, ...] = (wrong_slopes, slopes_of_gradients, slopes_of_others)

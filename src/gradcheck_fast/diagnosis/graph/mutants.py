@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.backward import Change, merged
+from gradcheck_fast.diagnosis.graph.known_softmaxes import Softmax, softmaxes
 from gradcheck_fast.diagnosis.graph.places import Place, Places
+from gradcheck_fast.diagnosis.graph.recognise import Entrywise, entrywise
+from gradcheck_fast.diagnosis.graph.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gradcheck_fast.diagnosis.graph.backward import Backward, Bars, BlockRule, EdgeRule, Reals
+
+
+#: The steps through which something goes back times the other input.
+_PRODUCTS = ("multiply", "matmul")
 
 
 class Mutant(NamedTuple):
@@ -69,9 +76,61 @@ class View:
         """Every place at which something goes back, from the first line to the last; see `Places`."""
         return Places(self.backward).all
 
+    @cached_property
+    def functions(self) -> list[Entrywise]:
+        """The functions of single numbers that the program computes, such as activations."""
+        return entrywise(self.backward)
+
+    @cached_property
+    def softmaxes(self) -> list[Softmax]:
+        """The softmaxes that the program computes."""
+        return softmaxes(self.backward)
+
     def places_of(self, numbers: Iterable[int]) -> Iterator[Place]:
         """Yields the places of some steps."""
         return Places(self.backward).of(sorted(numbers))
+
+    @cached_property
+    def turns(self) -> Turns:
+        """The steps by place and turn of their loops."""
+        return Turns(self.backward, self.names, self.places)
+
+    def can_explain(self, change: Change) -> bool:
+        """Whether a mistake reaches an array that is wrong, and none that is right. It makes no pass back.
+
+        An array whose gradient is zero may be reached.
+        """
+        bits = 0
+        for number, k in change.edges:
+            bits |= self._reached[self.backward.steps[number].inputs[k]]
+        for number in change.blocks:
+            bits |= self._reached[number]
+        return bool(bits & self._is_wrong) and not bits & self._is_right
+
+    @cached_property
+    def _reached(self) -> list[int]:
+        """For each step the arrays that it sends something back to, as bits; a factor of zeros lets nothing pass."""
+        backward = self.backward
+        found = [0] * len(backward.steps)
+        for place, number in enumerate(backward.parameters):
+            found[number] = 1 << place
+        for number in sorted(backward.bars):
+            is_product = backward.steps[number].name in _PRODUCTS
+            for k, source in backward.inner(number):
+                if not is_product or np.any(backward.x(number)[1 - k]):
+                    found[number] |= found[source]
+        return found
+
+    @cached_property
+    def _is_wrong(self) -> int:
+        return sum(1 << place for place, name in enumerate(self.names) if name in self.wrong)
+
+    @cached_property
+    def _is_right(self) -> int:
+        bars = self.backward.bars
+        numbered = enumerate(zip(self.backward.parameters, self.names, strict=True))
+        right = ((place, number) for place, (number, name) in numbered if name not in self.wrong)
+        return sum(1 << place for place, number in right if number in bars and np.any(bars[number]))
 
     def name_of(self, number: int) -> str:
         """Returns the name of the array of parameters that a step is, or "" if it is none."""

@@ -9,10 +9,14 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from gradcheck_fast.program.steps.movement import GATHER, RESHAPE, SLICE, STRIDED
+
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward
     from gradcheck_fast.program.program import Source, Step
 
+#: The steps that only move the entries of an array, or leave some out.
+MOVEMENT = frozenset(primitive.name for primitive in (SLICE, RESHAPE, STRIDED, GATHER))
 #: So many characters of a line of source are shown, at most.
 _MOST_SHOWN = 60
 
@@ -28,11 +32,14 @@ class Place(NamedTuple):
         The place in words: "net.py line 58, `a2 = np.tanh(z2)`".
     source : Source
         The instruction.
+    caller : Source, optional
+        Where its function was called, if that is one line.
     """
 
     steps: tuple[int, ...]
     where: str
     source: Source
+    caller: Source | None = None
 
 
 class Places:
@@ -61,23 +68,63 @@ class Places:
         numbered = [(number, self._steps[number]) for number in numbers if self._steps[number].name != "parameter"]
         for source, group in groupby(numbered, lambda found: found[1].source):
             run = list(group)
-            of_one_visit = _period([step.name for _, step in run])
+            names = [step.name for _, step in run]
+            of_one_visit = _period(names)
             for at, (number, step) in enumerate(run):
                 # one call of a function may make several steps of a kind, one after the other
-                role = (step.name, at % of_one_visit)
+                role = (step.name, names[at - at % of_one_visit : at].count(step.name))
                 lines.setdefault((source.file, source.line, source.instruction, source.name, role), []).append(number)
                 calls.setdefault((source, role), []).append(number)
-        found: dict[tuple[int, ...], None] = {}
-        for group in (*lines.values(), *calls.values()):
-            found[tuple(group)] = None
+        found: dict[tuple[int, ...], str] = {}
+        for of_place in (*lines.values(), *calls.values()):
+            found[tuple(of_place)] = ""
+        for of_place in calls.values():
+            for steps, which in self._layers_of(of_place):
+                found.setdefault(steps, which)
         for steps in sorted(found, key=lambda steps: (steps[0], -len(steps))):
-            yield self.place(steps)
+            place = self.place(steps)
+            yield place._replace(where=place.where + found[steps])
+
+    def _layers_of(self, steps: list[int]) -> Iterator[tuple[tuple[int, ...], str]]:
+        """Yields the steps of each layer by themselves, if they were made in a loop over layers."""
+        for first, last, count, layers in self._loops_over_layers:
+            if len(steps) > 1 and steps[0] <= last and first <= steps[-1] and (len(steps) == count or layers == count):
+                every = layers if len(steps) == count else len(steps)
+                for layer in range(every):
+                    yield tuple(steps[layer::every]), f" in turn {layer + 1} of the loop"
+                return
+
+    @cached_property
+    def _loops_over_layers(self) -> list[tuple[int, int, int, int]]:
+        """The loops whose turns read different arrays of parameters at the same place.
+
+        For each it is the first and the last step of such a place, the number of steps, and that of different layers.
+        """
+        array: dict[int, int] = {}
+        places: dict[object, list[int]] = {}
+        for number, step in enumerate(self._steps):
+            if step.name == "parameter":
+                array[number] = number
+            elif number in self._needed:
+                if step.name in MOVEMENT and len(step.inputs) == 1 and step.inputs[0] in array:
+                    array[number] = array[step.inputs[0]]
+                places.setdefault((step.source, step.name), []).append(number)
+        found = []
+        for steps in places.values():
+            for k in range(min(len(self._steps[number].inputs) for number in steps)):
+                read = [array.get(self._steps[number].inputs[k], -1) for number in steps]
+                layers = len(set(read))
+                if layers > 1 and -1 not in read and read == read[:layers] * (len(read) // layers):
+                    found.append((steps[0], steps[-1], len(steps), layers))
+                    break
+        return found
 
     def place(self, steps: tuple[int, ...]) -> Place:
         """Returns some steps as one place. They must come from the same line."""
         source = self._steps[steps[0]].source
         callers = {self._steps[number].source.caller for number in steps}
-        return Place(steps, words(source, of_caller=len(callers) == 1), source)
+        caller = source.caller if len(callers) == 1 else None
+        return Place(steps, words(source, of_caller=caller is not None), source, caller)
 
 
 def _period(names: list[str]) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.diagnosis.graph.tangents import Tangents
+
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Change, Reals
 
@@ -65,12 +67,31 @@ class Screen:
                 directions[row, ends[place] : ends[place + 1]] = r
                 self.errors[row] += float(r @ np.ravel(errors[place]))
                 self.sizes[row] += float(np.abs(r) @ np.ravel(sizes[place]))
-        self._tangents = backward.tangents(directions)
+        self._tangents = Tangents(backward, directions)
+        self._on_right: dict[int, bool] = {}
         self.is_wrong = [any(np.any(errors[place]) for place in group) for group in groups]
 
-    def change(self, change: Change) -> Reals:
-        """Returns by how much a mutant changes the gradient along each direction; its steps are not in series."""
-        return self.backward.change_along(change, self.tangents)
+    def changes(self, changes: Sequence[Change]) -> Reals:
+        """Returns by how much mutants change the gradient along each direction, shape (mutants, directions)."""
+        return self._tangents.changes(changes)
+
+    def touches_right(self, change: Change) -> bool:
+        """Whether a mutant is bound to change an array that is right, or to change nothing.
+
+        It is if every number that goes back elsewhere depends on such an array.
+        """
+        if all(self.is_wrong):
+            return False
+        inputs = [(number, k) for number in change.blocks for k, _ in self.backward.inner(number)]
+        return all(
+            self._depends_on_right(self.backward.steps[number].inputs[k]) for number, k in (*change.edges, *inputs)
+        )
+
+    def _depends_on_right(self, number: int) -> bool:
+        if number not in self._on_right:
+            along = self._tangents.steps[number]
+            self._on_right[number] = along is not None and bool(along[-1].all())
+        return self._on_right[number]
 
     def seen(self, change: Reals) -> Seen:
         """Returns what a change along the directions explains."""

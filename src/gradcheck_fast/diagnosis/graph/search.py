@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph import entrywise
 from gradcheck_fast.diagnosis.graph.backward import Backward, Change
+from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
 from gradcheck_fast.diagnosis.graph.mutants import View, nothing
 from gradcheck_fast.diagnosis.graph.screening import Screen, in_words
 from gradcheck_fast.diagnosis.graph.sizes import sizes_of
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 #: A search ends after so many seconds.
 SECONDS = 10.0
-#: The families, in the order in which they are tried.
-FAMILIES: tuple[Family, ...] = (*entrywise.FAMILIES,)
-
-
 #: Programs of more steps are not searched.
 MOST_STEPS = 20_000
 #: At most this many mutants that explain a part of the arrays, but not those below, are tried together with another.
@@ -91,6 +87,16 @@ class Found(NamedTuple):
     factor: float
     changes: Mapping[str, Reals]
 
+    @property
+    def lines(self) -> tuple[tuple[str, int], ...]:
+        """The line of the user's that the mutant is about, and the one that calls it, if there is only one."""
+        place, lines = self.mutant.place, list[tuple[str, int]]()
+        if place.source.line:
+            lines.append((place.source.file, place.source.line))
+        if place.caller is not None and place.caller.line:
+            lines.append((place.caller.file, place.caller.line))
+        return tuple(lines)
+
 
 #: ``holds(changes)``: the arrays whose gradient is wrong by just these changes; none if any array is wrong in another
 #: way.
@@ -107,6 +113,8 @@ class Search:
         As for `Screen`.
     tolerance : float
         As for `Screen`.
+    end : float, optional
+        When it ends, by `perf_counter`; without it, after `SECONDS`.
 
     Attributes
     ----------
@@ -114,29 +122,26 @@ class Search:
         Whether the search was ended before all mutants were tried.
     """
 
-    def __init__(self, view: View, errors: Sequence[Reals], sizes: Sequence[Reals], tolerance: float) -> None:
+    def __init__(
+        self, view: View, errors: Sequence[Reals], sizes: Sequence[Reals], tolerance: float, end: float | None = None
+    ) -> None:
         self.view, self.backward = view, view.backward
         self.is_over_time = False
         self._errors, self._sizes, self._tolerance = errors, sizes, tolerance
         self._screen = Screen(self.backward, errors, sizes, tolerance)
         self._wrong = {place for place, error in enumerate(errors) if np.any(error)}
-        self._end = perf_counter() + SECONDS
+        self._end = perf_counter() + SECONDS if end is None else end
         self._beginnings: list[Mutant] = []
         entries = sum(np.size(self.backward.values[number]) for number in self.backward.bars)
         self._at_once = int(np.clip(_MOST_ENTRIES // max(entries, 1), 1, _MOST_AT_ONCE))
 
-    def found(self, holds: Holds) -> list[Found]:
-        """Returns the mutants that explain all that is wrong, or a part of it, or two mutants that do it together."""
-        single = self._of_families(holds)
-        explained = set[str]().union(*(holds(found.changes) for found in single))
-        if self.view.wrong <= explained or self.is_over_time:
-            return single
-        return single + self._pairs(holds)
+    def of_families(self, holds: Holds, families: Sequence[Family]) -> list[Found]:
+        """Returns the mutants that explain all that is wrong, or a part of it.
 
-    def _of_families(self, holds: Holds) -> list[Found]:
-        """Returns the mutants that hold, up to the family in which one explains everything."""
+        It ends with the family in which one explains everything.
+        """
         kept: list[Found] = []
-        for family in FAMILIES:
+        for family in families if not self.is_over_time else ():
             mutants = self._worth_trying(family(self.view))
             while some := list(islice(mutants, self._at_once)):
                 kept += [found for found in self._tried(some) if holds(found.changes)]
@@ -145,12 +150,14 @@ class Search:
         return self._distinct(kept)
 
     def _worth_trying(self, mutants: Iterator[Mutant]) -> Iterator[Mutant]:
-        """Yields those that reach an array in which something is wrong, until the time is over."""
+        """Yields those that may change what is wrong, and nothing else, until the time is over."""
         for mutant in mutants:
             if perf_counter() > self._end:
                 self.is_over_time = True
                 return
-            if self.backward.arrays_below(mutant.change.steps) & self._wrong:
+            if self.backward.arrays_below(mutant.change.steps) & self._wrong and not self._screen.touches_right(
+                mutant.change
+            ):
                 yield mutant
                 if mutant.scales and self.backward.is_in_series(mutant.change):
                     yield from self._scaled(mutant)
@@ -170,33 +177,29 @@ class Search:
     def _times(self, number: int, k: int, factor: float, bars: Bars, up: Reals) -> Reals:
         return factor * self.backward.through(number, k, up)
 
-    def _pairs(self, holds: Holds) -> list[Found]:
-        """Returns pairs of mutants: one that explains some arrays but not those below it, and one for the rest."""
+    def pairs(self, holds: Holds) -> list[Found]:
+        """Returns pairs of mutants: one that explains some arrays but not those below it, and one for the rest.
+
+        The first are those that `of_families` has met.
+        """
         kept: list[Found] = []
         for first in self._beginnings[:_BEGINNINGS]:
-            changes = self.backward.change_of_gradient(first.change)
-            left = [
-                error - changes.get(number, 0.0) if place in self._wrong else error
-                for place, (number, error) in enumerate(zip(self.backward.parameters, self._errors, strict=True))
-            ]
-            left = [np.where(np.abs(e) <= self._tolerance * np.max(s, initial=0.0), 0.0, e)
-                    for e, s in zip(left, self._sizes, strict=True)]  # fmt: skip
-            view = replace(self.view, backward=self.backward.after(first.change))
-            rest = Search(view, left, self._sizes, self._tolerance)
-            rest._end = self._end
-
-            def both(second: Mapping[str, Reals], first: Mapping[int, Reals] = changes) -> Collection[str]:
-                named = {self.view.name_of(number): change for number, change in first.items()}
-                return holds({name: named.get(name, 0.0) + second.get(name, 0.0) for name in {**named, **second}})
-
-            for second in rest._of_families(both):
-                of_both = {self.view.name_of(number): change for number, change in changes.items()}
-                for name, change in second.changes.items():
-                    of_both[name] = of_both.get(name, 0.0) + change
-                cause = f"{first.cause.replace(FACTOR, LEFT_OUT)}; and {second.cause}"
-                kept.append(Found(cause, second.mutant, second.factor, of_both))
+            begun = self._whole(first)
+            rest = self._after(begun)
+            for second in rest.of_families(partial(_holds_with, holds, begun.changes), (*NAMED, *GENERAL)):
+                changes = _sum(begun.changes, second.changes)
+                kept.append(second._replace(cause=f"{begun.cause}; and {second.cause}", changes=changes))
             self.is_over_time |= rest.is_over_time
         return kept
+
+    def _after(self, first: Found) -> Search:
+        """Returns the search for what is still wrong when one mutant is known to be a mistake."""
+        left = []
+        for name, error, size in zip(self.view.names, self._errors, self._sizes, strict=True):
+            off = error - first.changes[name] if name in first.changes and np.any(error) else error
+            left.append(np.where(np.abs(off) <= self._tolerance * size.max(initial=0.0), 0.0, off))
+        view = replace(self.view, backward=self.backward.after(first.mutant.change))
+        return Search(view, left, self._sizes, self._tolerance, self._end)
 
     def _tried(self, mutants: Sequence[Mutant]) -> Iterator[Found]:
         """Yields the mutants that may hold, or those with a factor in their place."""
@@ -237,3 +240,12 @@ class Search:
                 if np.abs(one - two).max(initial=0.0) > _ANOTHER * np.abs(one).max(initial=0.0):
                     return False
         return True
+
+
+def _holds_with(holds: Holds, one: Mapping[str, Reals], other: Mapping[str, Reals]) -> Collection[str]:
+    return holds(_sum(one, other))
+
+
+def _sum(one: Mapping[str, Reals], other: Mapping[str, Reals]) -> dict[str, Reals]:
+    """Adds the changes of two mutants, array by array."""
+    return {**one, **{name: one[name] + change if name in one else change for name, change in other.items()}}

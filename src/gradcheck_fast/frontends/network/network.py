@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.engine.engine import Engine
+from gradcheck_fast.frontends.network.columns import inputs_in_rows, states_in_rows, targets_in_rows
 from gradcheck_fast.frontends.network.costs import L2, Cost
 from gradcheck_fast.frontends.network.layers import Layer, Signal
-from gradcheck_fast.inputs.arguments import nearest
+from gradcheck_fast.inputs.arguments import nearest, true_or_false
 from gradcheck_fast.inputs.arrays import first_index, format_index, real_array, require_finite
 from gradcheck_fast.inputs.trees import Tree, pack_as
+from gradcheck_fast.losses.columns import Columns, arrays_in_columns, arrays_in_rows, in_columns
 from gradcheck_fast.losses.network_loss import Data, Given, NetworkLoss
 from gradcheck_fast.program.program import Program, Source
 from gradcheck_fast.running.threads import resolve
@@ -34,6 +36,11 @@ class Network:
         The penalty that is added to the cost.
     names : sequence of str, optional
         The names of all arrays, layer after layer, in place of ``W1``, ``b1``, ...
+    columns : bool
+        Whether samples are columns: X has the shape (inputs, samples) and y (outputs, samples); for a network with
+        recurrent layers (inputs, samples, times) and (outputs, samples, times). The matrices of all layers are then
+        transposed, and the vectors columns, as in ``activation(W @ x + b)``: W has the shape (outputs, inputs), and b
+        has (outputs, 1).
 
     Raises
     ------
@@ -46,7 +53,7 @@ class Network:
 
     def __init__(
         self, layers: Layer | Sequence[Layer], cost: Cost, penalty: L2 | None = None,
-        names: Sequence[str] | None = None,
+        names: Sequence[str] | None = None, columns: bool = False,
     ) -> None:  # fmt: skip
         self.layers: tuple[Layer, ...] = tuple(layers) if isinstance(layers, Sequence) else (layers,)
         self.cost = _require_cost(cost)
@@ -85,6 +92,10 @@ class Network:
                 expected = f"{len(self.shapes)} different ones, for {', '.join(self.shapes)}"
                 raise ValueError(f"names: expected {expected}, got {', '.join(names)}")
             self.shapes = dict(zip(names, self.shapes.values(), strict=True))
+        self.columns, self._rows = true_or_false("columns", columns), self
+        if columns:
+            self._rows = Network(layers, cost, penalty, names)
+            self.shapes = {name: in_columns(shape) for name, shape in self.shapes.items()}
 
     @property
     def inputs(self) -> int:
@@ -104,6 +115,8 @@ class Network:
         dict of ndarray of float64
             The arrays by name, in the shapes of `shapes`.
         """
+        if self.columns:
+            return arrays_in_columns(self._rows.init(seed))
         generator = np.random.default_rng(seed)
         return {
             name: generator.normal(0.0, shape[0] ** -0.5 if len(shape) > 1 else 0.1, shape)
@@ -125,13 +138,21 @@ class Network:
         Returns
         -------
         ndarray of float64, shape (samples, outputs) or (samples, times, outputs)
-            Beyond a sample's length, the outputs follow from its last state.
+            Beyond a sample's length, the outputs follow from its last state. If samples are columns, the last axis is
+            the first: (outputs, samples) or (outputs, samples, times).
 
         Raises
         ------
         TypeError, ValueError
             If params, X, lengths or states do not fit the network.
         """
+        if self.columns:
+            rows = inputs_in_rows(X, self.inputs, self._sequences)
+            arrays = arrays_in_rows(pack_as(params, self.shapes), self._rows.shapes)
+            found = self._rows.predict(
+                arrays, rows, lengths=lengths, states=states_in_rows(states), n_threads=n_threads
+            )
+            return np.moveaxis(found, -1, 0)
         threads = resolve(n_threads)
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
         program, last = self.lower(data)
@@ -141,7 +162,7 @@ class Network:
         values = engine.values(packed.flat, outputs, threads)
         return values.reshape(data.samples, data.times, self.outputs) if last.sequence else values
 
-    def loss(self, X: Any, y: Any, *, lengths: Any = None, states: Any = None) -> NetworkLoss:
+    def loss(self, X: Any, y: Any, *, lengths: Any = None, states: Any = None) -> NetworkLoss | Columns:
         """Returns a compiled ``loss(params) -> float`` on these data.
 
         Parameters
@@ -156,11 +177,22 @@ class Network:
         states : dict of array_like, shape (samples, hidden) or (hidden,)
             The initial states (``h01``, ``c01``, ...) of the layers with ``initial_state="data"``.
 
+        If samples are columns, the axis of the inputs, outputs or hidden units is the first instead of the last.
+
         Raises
         ------
         TypeError, ValueError
             If X, y, lengths or states has another shape, is not real or not finite, or y does not fit the cost.
         """
+        if self.columns:
+            rows = inputs_in_rows(X, self.inputs, self._sequences)
+            sequence = self._sequences and all(layer.return_sequences for layer in self.layers)
+            targets = targets_in_rows(y, len(rows), self.outputs, sequence)
+            return Columns(self._rows.loss_of_rows(rows, targets, lengths, states_in_rows(states)))
+        return self.loss_of_rows(X, y, lengths, states)
+
+    def loss_of_rows(self, X: Any, y: Any, lengths: Any = None, states: Any = None) -> NetworkLoss:
+        """Does what `loss` does for a network whose samples are rows."""
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
         program, last = self.lower(data)
         if last.sequence:
@@ -191,6 +223,8 @@ class Network:
         form = ("samples", "times", self.inputs) if self._sequences else ("samples", self.inputs)
         if array.ndim != len(form) or array.shape[-1] != self.inputs:
             hint = "; for one sample use X[np.newaxis]" if array.ndim == len(form) - 1 else ""
+            if array.ndim == len(form) and array.shape[0] == self.inputs:
+                hint = "; if samples are columns, use gf.Network(..., columns=True)"
             expected = ", ".join(map(str, form))
             raise ValueError(f"X: expected the shape ({expected}), got {array.shape}{hint}")
         if len(array) == 0:
@@ -231,7 +265,7 @@ class Network:
 
     def __repr__(self) -> str:
         penalty = f", penalty={self.penalty!r}" if self.penalty else ""
-        return f"Network({list(self.layers)!r}, cost={self.cost!r}{penalty})"
+        return f"Network({list(self.layers)!r}, cost={self.cost!r}{penalty}{', columns=True' * self.columns})"
 
 
 def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:

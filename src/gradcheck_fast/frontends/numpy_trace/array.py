@@ -21,15 +21,15 @@ class TracedArray:
     all others. What NumPy would make a scalar is a traced array without axes that is never written to.
     """
 
-    __slots__ = ("_foreign", "_node", "_recording", "_storage", "_version", "_view")
+    __slots__ = ("_foreign", "_made", "_node", "_recording", "_storage", "_version", "_view")
     __array_priority__ = 1e6
     __hash__ = None  # type: ignore[assignment]  # as ndarray has none
 
     def __init__(
         self, recording: Recorder, view: NDArray[Any], node: int | None, storage: Storage | None = None, *,
-        foreign: bool = False,
+        foreign: bool = False, made: tuple[Any, ...] = (),
     ) -> None:  # fmt: skip
-        self._recording = recording
+        self._recording, self._made = recording, made
         self._view, self._node = view, node
         self._storage, self._version, self._foreign = storage, -1, foreign  # a storage of its own is made when needed
 
@@ -40,7 +40,7 @@ class TracedArray:
         storage = self._storage
         if storage is not None and self._version != storage.version:
             storage = self._memory()
-            self._node, self._version = storage.read(self._view), storage.version
+            self._node, self._version = storage.read(self._view, self._made), storage.version
         return self._node
 
     def _memory(self) -> Storage:
@@ -151,7 +151,9 @@ class TracedArray:
 
     def _seen(self, view: NDArray[Any]) -> TracedArray:
         """Returns a view of the same storage."""
-        return TracedArray(self._recording, view, None, self._memory())
+        views = self._recording.views
+        made = self._made if views is None else (*self._made, views.here())
+        return TracedArray(self._recording, view, None, self._memory(), made=made)
 
     # ---- as a sequence
 

@@ -19,6 +19,7 @@ from gradcheck_fast.program.program import Program, Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.frontends.numpy_trace.view_lines import ViewLines
     from gradcheck_fast.program.program import Source
 
 #: A function of more steps is not traced: its program would take gigabytes.
@@ -84,6 +85,8 @@ class Recording:
         Whether random numbers were drawn; and whether functions were called that may draw some without being seen.
     rounding : float
         To which part of their size the function rounds numbers where it does so most coarsely.
+    views : ViewLines or None
+        The lines at which views are made and written to, from when on it is set.
     """
 
     def __init__(self, is_users: Callable[[str], bool], known: Known) -> None:
@@ -94,6 +97,7 @@ class Recording:
         self.leaks: list[Leak] = []
         self.draws = self.may_draw = False
         self.rounding = EPSILON
+        self.views: ViewLines | None = None
         self._steps = self.program.steps
         #: Returns the instruction of the user's file that is running.
         self.source = Instructions(is_users, sys._getframe(1).f_code).running

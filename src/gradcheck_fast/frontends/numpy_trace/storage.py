@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from gradcheck_fast.frontends.numpy_trace.view_lines import Reached, ViewLines
 
 #: In `Storage.origin`, an entry that no step computed: its value is that in the memory.
 CONSTANT = -1
@@ -23,6 +27,7 @@ class Recorder(Protocol):
     """What writes steps down, as far as arrays and their memory need to know it; `Recording` is one."""
 
     is_open: bool
+    views: ViewLines | None
 
     def add(self, name: str, inputs: tuple[int, ...], shape: tuple[int, ...], /, **attributes: Any) -> int:
         """Adds a step and returns its number."""
@@ -110,6 +115,7 @@ class Storage:
         "starts",
         "total",
         "version",
+        "written",
     )
 
     def __init__(self, recorder: Recorder, array: NDArray[Any], node: int | None) -> None:
@@ -123,6 +129,8 @@ class Storage:
         #: Whether the memory is that of a plain array, of which no account is kept; `moved_to` keeps it from then on.
         self.is_foreign = False
         self.moved_to: Storage | None = None
+        #: The line that has written into it last, if that is asked for.
+        self.written: tuple[Reached, ...] = ()
         self._address = -1
         self._parts: dict[Any, int] = {}
 
@@ -153,8 +161,20 @@ class Storage:
 
     # ---- reading
 
-    def read(self, view: NDArray[Any]) -> int | None:
-        """Returns the step whose value a view has, which may have to be added; None: it is constant."""
+    def read(self, view: NDArray[Any], made: Sequence[Reached] = ()) -> int | None:
+        """Returns the step whose value a view has, which may have to be added; None: it is constant.
+
+        `made` are the lines that have made the view of others.
+        """
+        views = self.recorder.views
+        if views is None:
+            return self._read(view)
+        before, _ = views.here()
+        found = self._read(view)
+        views.read(before, made, self.written)
+        return found
+
+    def _read(self, view: NDArray[Any]) -> int | None:
         if self.origin is None:
             if self.node is None or view is self.array:
                 return self.node
@@ -224,6 +244,8 @@ class Storage:
         The memory itself is written by the caller.
         """
         self.version += 1
+        if self.recorder.views is not None:
+            self.written = (self.recorder.views.here(),)
         if not view.size:
             return
         whole = key is Ellipsis and view.size == self.array.size and view.flags.c_contiguous

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,8 +13,10 @@ from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.calls import Calls
 from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
 from gradcheck_fast.frontends.numpy_trace.recording import Leak, Recording, Untraceable
+from gradcheck_fast.frontends.numpy_trace.view_lines import ViewLines
+from gradcheck_fast.inputs.returned import value_and_rest
 from gradcheck_fast.inputs.users_files import is_users_file
-from gradcheck_fast.losses.tree_function import Outputs, Product
+from gradcheck_fast.losses.tree_function import Around
 from gradcheck_fast.program.program import Source
 from gradcheck_fast.program.steps.opaque import OPAQUE
 
@@ -29,6 +32,41 @@ ONE_AT_A_TIME = threading.RLock()
 
 class Unused(Untraceable):
     """The function does not use its argument."""
+
+
+class InTurn:
+    """A loss and its gradient function, called in turn with the same parameters, as one function to be recorded.
+
+    Parameters
+    ----------
+    loss, gradient : callable
+        Each of one tree.
+    """
+
+    def __init__(self, loss: Callable[[Any], Any], gradient: Callable[[Any], Any]) -> None:
+        self._loss, self._gradient = loss, gradient
+        #: What the state of both is looked up in.
+        self.users_function = (getattr(loss, "users_function", loss), gradient)
+
+    def __call__(self, tree: Any) -> Any:
+        """Returns what the gradient function does, after a call of the loss."""
+        self._loss(tree)
+        return self._gradient(tree)
+
+    def converted(self, calls: Calls, recording: Recording) -> Callable[[Callable[[], Any]], tuple[int, Any]]:
+        """Returns the version whose calls are recorded, a function of what makes a new tree for each of the two.
+
+        It returns the number of steps after the loss, and what the gradient function returns.
+        """
+        loss, gradient = _converted(self._loss, calls), _converted(self._gradient, calls)
+
+        def run_both(make_tree: Callable[[], Any]) -> tuple[int, Any]:
+            loss(make_tree())
+            steps = len(recording.program.steps)
+            recording.views = ViewLines(recording.program.steps, recording.source)
+            return steps, gradient(make_tree())
+
+        return run_both
 
 
 class Traced(NamedTuple):
@@ -88,7 +126,7 @@ def record(function: Callable[[Any], Any], params: Packed) -> Traced:
 
 
 def run(
-    function: Callable[[Any], Any], params: Packed, read: Callable[[Recording, Any], Result]
+    function: Callable[[Any], Any] | InTurn, params: Packed, read: Callable[[Recording, Any], Result]
 ) -> tuple[Recording, Result]:
     """Runs a function once with arrays that record; `read` takes what it returns, while the recording is open."""
     # what NumPy warns of, it warns of with the user's line when the function is called as it is
@@ -99,7 +137,11 @@ def run(
         try:
             arrays = [recording.parameter(array) for _, array in params.arrays(params.flat)]
             with np.errstate(**quiet):
-                found = _converted(function, calls)(params.unpack.of(arrays))
+                if isinstance(function, InTurn):
+                    make_tree = partial(_new_tree, params, arrays)
+                    found: Any = function.converted(calls, recording)(make_tree)
+                else:
+                    found = _converted(function, calls)(params.unpack.of(arrays))
             result = read(recording, found)
         except Exception as error:
             if recording.failure is not None and error is not recording.failure:
@@ -113,9 +155,13 @@ def run(
     return recording, result
 
 
+def _new_tree(params: Packed, arrays: list[TracedArray]) -> Any:
+    return params.unpack.of([array.copy() for array in arrays])
+
+
 def _converted(function: Callable[[Any], Any], calls: Calls) -> Callable[[Any], Any]:
     """Returns the version of a function whose calls are recorded; of one around a user's, with the version of that."""
-    if isinstance(function, (Product, Outputs)):
+    if isinstance(function, Around):
         return function.with_function(calls.convert(function.users_function))
     return calls.convert(function)
 
@@ -123,6 +169,9 @@ def _converted(function: Callable[[Any], Any], calls: Calls) -> Callable[[Any], 
 def _as_cost(recording: Recording, found: Any) -> float:
     if isinstance(found, (list, tuple)) and len(found) == 1:
         (found,) = found
+    beside = value_and_rest(found)
+    if beside is not None:
+        found, _ = beside
     cost = recording.traced(found)
     if not isinstance(cost, TracedArray) or cost.size != 1:
         raise recording.untraceable(f"the function returns {found!r}, not a number")

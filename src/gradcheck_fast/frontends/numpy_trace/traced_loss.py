@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from math import isclose
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.frontends.numpy_trace.lines import SourceLine, lines_of, source_lines, table
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import ONE_AT_A_TIME, Traced, Unused, record
+from gradcheck_fast.frontends.numpy_trace.variables import variables
 from gradcheck_fast.frontends.numpy_trace.verification import COARSE_ROUNDINGS, Verification, first_parting
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import by_arrays, same_bits
@@ -29,13 +30,10 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.numerical.evaluate import Costs
     from gradcheck_fast.numerical.gradient import Numerical
-    from gradcheck_fast.program.program import Step
     from gradcheck_fast.running.runner import Runner
 
 #: What is noted of a function whose value depends on random numbers.
 RANDOM = "the loss draws random numbers: each call of it gets the same ones"
-#: `print` shows this many lines at most.
-_MOST_LINES = 200
 #: To find where they part, the function is traced where the parameters are moved by about this part of themselves.
 PARTED = 1e-3
 #: The parameters of an array are moved alone if its gradient has no entry above this part of the largest of all.
@@ -63,12 +61,21 @@ class Sensitivity(NamedTuple):
         Its value.
     gradient : ndarray
         The derivative of the cost by each entry of it.
+    name : str
+        The variable that the value is assigned to, as it is written there: ``z1``, ``h[t]``, ``self.a1``; "" if there
+        is none. A value that a function returns belongs to the variable of its caller.
+    file : str
+    number : int
+        The number of the line in that file.
     """
 
     line: str
     operation: str
     value: NDArray[np.float64]
     gradient: NDArray[np.float64]
+    name: str = ""
+    file: str = ""
+    number: int = 0
 
 
 class TracedLoss(ProgramLoss):
@@ -111,11 +118,43 @@ class TracedLoss(ProgramLoss):
         """
         with self.engine.at(self.pack(params).flat, 1) as point:
             values, found = point.values, point.sensitivities()
+        names = variables(self.program.steps)
         return [
-            Sensitivity(str(step.source), step.name, np.array(values[number]), np.array(found[number]))
+            Sensitivity(
+                str(step.source), step.name, np.array(values[number]), np.array(found[number]),
+                names[number][-1].name if number in names else "", step.source.file, step.source.line,
+            )
             for number, step in enumerate(self.program.steps)
             if number in found
-        ]
+        ]  # fmt: skip
+
+    def lines(self, params: Tree) -> tuple[SourceLine, ...]:
+        """Returns the lines of the function, in the order in which they run first, with their sensitivities.
+
+        Parameters
+        ----------
+        params : tree of arrays
+
+        Returns
+        -------
+        tuple of SourceLine
+        """
+        return source_lines(self.engine, self.pack(params).flat)
+
+    def line_finder(self, params: Packed) -> Callable[[], tuple[SourceLine, ...]]:
+        """Returns a function that finds what `lines` does. It keeps the program, and not the user's function."""
+        return partial(source_lines, self.engine, params.flat)
+
+    def table(self, params: Tree) -> str:
+        """Writes the table that `print` shows, with the size of each line's sensitivity at these parameters.
+
+        That is the largest derivative of the cost, in size, by an entry of what the line computes.
+
+        Parameters
+        ----------
+        params : tree of arrays
+        """
+        return table(self.lines(params))
 
     def disagreement(self, verification: Verification) -> str:
         """Returns where the trace and the function part, at some parameters or beside them; "" if they do not."""
@@ -219,22 +258,7 @@ class TracedLoss(ProgramLoss):
 
     def __str__(self) -> str:
         """A table by line: the line, its operations, and the shape of what comes out; by file, if there are several."""
-        rows: dict[tuple[str, int], list[Step]] = {}
-        for step in self.program.steps:
-            if step.name not in ("parameter", "constant"):
-                rows.setdefault((step.source.file, step.source.line), []).append(step)
-        lines = [f"{'line':>6}  {'steps':>6}  {'shape':<16}  operations"]
-        has_several_files, shown = len({file for file, _ in rows}) > 1, ""
-        for (file, line), steps in list(rows.items())[:_MOST_LINES]:
-            if has_several_files and file != shown:
-                lines.append(file)
-                shown = file
-            names = Counter(step.name for step in steps)
-            said = ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in names.items())
-            lines.append(f"{line:>6}  {len(steps):>6}  {steps[-1].shape!s:<16}  {said}")
-        if len(rows) > _MOST_LINES:
-            lines.append(f"… and {len(rows) - _MOST_LINES} more lines")
-        return "\n".join(lines)
+        return table(lines_of(self.program.steps))
 
     def __repr__(self) -> str:
         return f"<trace of {getattr(self.function, '__name__', 'a function')}: {len(self.program.steps)} steps>"
@@ -280,6 +304,18 @@ def _is_repeatable(function: Callable[[Any], Any], params: Packed, state: State)
     return values[0] == values[1]
 
 
+def _changes(function: Callable[[Any], Any], params: Packed) -> bool:
+    """Whether the value of a function changes with its argument."""
+    state = State(function)
+    try:
+        values = [real_number(function(params.unpack(at))) for at in (params.flat.copy(), params.flat * (1.0 + PARTED))]
+    except Exception:  # it is not defined there
+        return True
+    finally:
+        state.restore()
+    return values[0] != values[1]
+
+
 def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], params: Packed) -> FunctionLoss:
     """Returns a function's loss with its trace; where it cannot be traced, the loss itself with a note that says why.
 
@@ -292,7 +328,7 @@ def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], param
     except Unused:
         users = getattr(function, "users_function", function)
         read = arrays_like(users, [array for _, array in params.arrays(params.flat)])
-        if read:
+        if read and not _changes(function, params):  # it may, in ways that are not seen, as by a buffer of its own
             loss.notes = (f"the loss did not change with its argument; it seems to read {read}",)
         return loss
     except Exception as error:

@@ -1,0 +1,189 @@
+"""Lists mistakes with what goes back along one edge: it is left out, has a wrong factor, or is all that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcheck_fast.diagnosis.graph.backward import Change
+from gradcheck_fast.diagnosis.graph.mutants import Mutant, nothing
+from gradcheck_fast.program.steps.movement import GATHER
+
+if TYPE_CHECKING:
+    from gradcheck_fast.diagnosis.graph.backward import Backward, EdgeRule, Reals
+    from gradcheck_fast.diagnosis.graph.mutants import Family, View
+    from gradcheck_fast.diagnosis.graph.places import Place
+
+#: At most this many readers of a value are tried as the only one that counts.
+_MOST_READERS = 8
+#: A penalty is one of squares if the quotients of its gradient and the parameters differ by less than this part.
+_SAME_DECAY = 1e-9
+
+
+def penalties(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which a term of the cost that has only parameters in it sends nothing back, or too much."""
+    backward = view.backward
+    tops, parts = _penalties(view)
+    for what, numbers in (("the penalty", tops), ("a part of the penalty", parts - tops)):
+        for place in view.places_of(numbers):
+            change = Change({(n, k): nothing for n in place.steps for k, _ in backward.inner(n)})
+            arrays = [view.names[at] for at in sorted(backward.arrays_below(place.steps))]
+            of = f" of {', '.join(arrays)}" if len(arrays) < len(view.names) else ""
+            yield Mutant(f"{place.where}: {what}{of} {{factor}} in the gradient", change, place, scales=True)
+
+
+def _penalties(view: View) -> tuple[set[int], set[int]]:
+    """Returns the terms of the cost that are computed from parameters alone, and the sums in them."""
+    backward = view.backward
+    # whether any data goes into a step, or more than one array into a product; single numbers are no data
+    has_data = [False] * len(backward.steps)
+    for number, step in enumerate(backward.steps):
+        is_data = step.name == GATHER.name or (view.turns.is_constant(number) and bool(np.prod(step.shape) > 1))
+        if step.name in ("multiply", "matmul") and len(backward.inner(number)) > 1 and not is_data:
+            is_data = len(backward.arrays_below([number])) > 1
+        has_data[number] = is_data or any(has_data[source] for source in step.inputs)
+    terms = {number for number in backward.bars if not has_data[number] and view.turns.shape(number) == ()}
+    tops = {n for n in terms if any(has_data[reader] for reader, _ in backward.readers.get(n, ()))}
+    return tops, {n for n in terms if backward.steps[n].name == "sum"}
+
+
+def penalties_elsewhere(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which a penalty of squares is in the gradient of what it does not cover in the loss."""
+    backward = view.backward
+    tops, _ = _penalties(view)
+    for place in view.places_of(tops):
+        without = backward.change_of_gradient(
+            Change({(n, k): nothing for n in place.steps for k, _ in backward.inner(n)})
+        )  # fmt: skip
+        covered = [(-part[part != 0.0], backward.values[number][part != 0.0]) for number, part in without.items()]
+        share = np.concatenate([part / theta for part, theta in covered] or [np.zeros(0)])
+        if not share.size or not np.isfinite(share).all() or np.ptp(share) > _SAME_DECAY * np.abs(share).max():
+            continue
+        decay = float(np.median(share))
+        for number, name in zip(backward.parameters, view.names, strict=True):
+            readers = backward.readers.get(number, ())
+            if name in view.wrong and readers:
+                theta = backward.values[number]
+                added = decay * np.where(without.get(number, np.zeros_like(theta)) == 0.0, theta, 0.0)
+                edge = readers[0]
+                change = Change({edge: _plus(backward, *edge, added)})
+                cause = f"the penalty is in the gradient of {name}, too, which it does not cover in the loss"
+                yield Mutant(f"{place.where}: {cause}", change, place)
+
+
+def _plus(backward: Backward, number: int, k: int, added: Reals) -> EdgeRule:
+    return lambda bars, up: backward.through(number, k, up) + added
+
+
+def wrong_paths(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which nothing goes back along an edge, or what goes back there has a wrong factor."""
+    backward, turns = view.backward, view.turns
+    for place in view.places:
+        sides = sorted({k for number in place.steps for k, _ in backward.inner(number)})
+        for k in sides:
+            found = _edges(view, place, k)
+            sources = [backward.steps[number].inputs[k] for number, k in found]
+            # where an array is read but once, that is the gradient of the array times a factor
+            if all(source in backward.parameters and len(backward.readers[source]) == 1 for source in sources):
+                continue
+            if len(sides) == 1 and all(len(backward.readers.get(number, ())) == 1 for number, _ in found):
+                continue  # the same as above, where the only reader sends something back
+            change = Change(dict.fromkeys(found, nothing))
+            if not view.can_explain(change):
+                continue
+            to = turns.read(place, k, [number for number, _ in found])
+            yield Mutant(f"{place.where}: what goes back to {to}, {{factor}}", change, place, scales=True)
+
+
+def wrong_values(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which nothing goes back from a value that has a name, or all of it has a wrong factor."""
+    backward, turns = view.backward, view.turns
+    for place in turns.places:
+        edges = [(number, k) for number in place.steps for k, _ in backward.inner(number)]
+        change = Change(dict.fromkeys(edges, nothing))
+        if len(edges) > len(place.steps) and turns.is_known(place.steps[-1]) and view.can_explain(change):
+            name = turns.name(place.steps[-1], place.source)
+            yield Mutant(f"{place.where}: all that goes back from {name} {{factor}}", change, place, scales=True)
+
+
+def _edges(view: View, place: Place, k: int) -> list[tuple[int, int]]:
+    return [(n, k) for n in place.steps if any(k == at for at, _ in view.backward.inner(n))]
+
+
+def _by_reader(view: View, steps: Iterable[int]) -> dict[tuple[Place, int], list[tuple[int, int]]]:
+    """Returns the edges of what reads some steps, by place and input, if anything goes back along them."""
+    backward, turns = view.backward, view.turns
+    found: dict[tuple[Place, int], list[tuple[int, int]]] = {}
+    for number in steps:
+        for reader, k in backward.readers.get(number, ()):
+            place = turns.place(reader)
+            if place is not None and np.any(backward.flow(reader, k)):
+                # a step of many inputs, as one that stacks the values of all turns, is one reader
+                found.setdefault((place, k if len(backward.steps[reader].inputs) < 3 else 0), []).append((reader, k))
+    return found
+
+
+def only_readers(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which of all that reads a value only one place counts, as if = stood for +=."""
+    backward, turns = view.backward, view.turns
+    for steps in [place.steps for place in turns.places] + [(number,) for number in backward.parameters]:
+        by_reader = _by_reader(view, steps)
+        if not 2 < len(by_reader) <= _MOST_READERS:  # of two, one is left out: see wrong_paths
+            continue
+        for kept in by_reader:
+            others = [edge for key, edges in by_reader.items() if key != kept for edge in edges]
+            change = Change(dict.fromkeys(others, nothing))
+            if not view.can_explain(change):
+                break
+            name = turns.name(steps[-1])
+            cause = f"of what goes back to {name} only the part from here counts (= for +=)"
+            yield Mutant(f"{kept[0].where}: {cause}", change, kept[0])
+
+
+def pairs_of_paths(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which nothing comes to a value from two of the places that read it, if there are several."""
+    turns = view.turns
+    for place in turns.places:
+        by_reader = _by_reader(view, place.steps)
+        if not 3 < len(by_reader) <= _MOST_READERS:
+            continue
+        for (one, first), (two, second) in combinations(by_reader.items(), 2):
+            change = Change(dict.fromkeys([*first, *second], nothing))
+            if not view.can_explain(change):
+                break
+            lines = " and ".join(f"line {line}" for line in dict.fromkeys((one[0].source.line, two[0].source.line)))
+            name = turns.name(place.steps[-1], place.source)
+            yield Mutant(f"{place.where}: what goes back to {name} from {lines} is left out", change, one[0])
+
+
+def forgotten_uses(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which the uses of an array in one line add nothing to its gradient, if there are others."""
+    backward, turns = view.backward, view.turns
+    uses: dict[int, dict[tuple[str, int], list[tuple[int, int]]]] = {}
+    for number, array in turns.arrays.items():
+        for reader, k in backward.readers.get(number, ()):
+            if reader not in turns.arrays:
+                source = backward.steps[reader].source
+                uses.setdefault(array, {}).setdefault((source.file, source.line), []).append((reader, k))
+    for array, by_line in uses.items():
+        for edges in by_line.values() if len(by_line) > 1 else ():
+            change = Change(dict.fromkeys(edges, nothing))
+            place = turns.place(edges[0][0])
+            if place is not None and view.can_explain(change):
+                cause = f"{place.where}: this use of {view.name_of(array)} {{factor}} in its gradient"
+                yield Mutant(cause, change, place, scales=True)
+
+
+#: All families of this module.
+FAMILIES: tuple[Family, ...] = (
+    penalties,
+    penalties_elsewhere,
+    forgotten_uses,
+    wrong_paths,
+    wrong_values,
+    only_readers,
+    pairs_of_paths,
+)

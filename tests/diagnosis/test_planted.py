@@ -1,0 +1,64 @@
+"""Mistakes planted in hand-written NumPy networks: each is named with its line, and nothing is said of other errors."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import planted
+import pytest
+
+import gradcheck_fast as gf
+
+SEEDS = [pytest.param(range(1), id="one"), pytest.param(range(1, 20), marks=pytest.mark.long, id="many")]
+NUMBERS = [*range(40), *(pytest.param(number, marks=pytest.mark.long) for number in range(40, 500))]
+
+
+@pytest.mark.parametrize("network", planted.NETWORKS)
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_nothing_is_said_of_right_gradients(network, seeds):
+    for seed in seeds:
+        report = gf.gradcheck(*planted.case(network, seed))
+        assert report.ok, report
+        assert not report.diagnoses, report
+
+
+@pytest.mark.parametrize("mistake", planted.MISTAKES, ids=lambda mistake: mistake.name)
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_the_mistake_and_its_line_are_named_first(mistake, seeds):
+    for seed in seeds:
+        loss, gradient, params = planted.case(mistake.name, seed)
+        loss(params)
+        report = gf.gradcheck(loss, gradient(params), params)
+        assert report.wrong, report
+        assert mistake.is_named(report.diagnoses) == (True, True), report
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mistake", planted.MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_function_that_computes_the_gradient_changes_nothing(mistake):
+    report = gf.gradcheck(*planted.case(mistake.name, 1))
+    assert mistake.is_named(report.diagnoses) == (True, True), report
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_no_cause_is_found_for_errors_that_are_no_mistake(number):
+    error = planted.unrelated(number)
+    report = gf.gradcheck(error.loss, error.gradient, error.params)
+    assert report.wrong, report
+    assert [diagnosis.cause for diagnosis in report.diagnoses if not error.is_true(diagnosis.cause)] == []
+
+
+@pytest.mark.parametrize("network", planted.NETWORKS.values(), ids=lambda network: network.name)
+def test_the_lines_that_are_asked_for_are_of_the_forward_pass(network):
+    for mistake in network.mistakes:
+        for number in mistake.numbers:
+            assert not re.search("back|gradient|derivative", function_at(mistake.file, number))
+
+
+def function_at(file, number):
+    """The name of the innermost function that contains a line."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    around = [node for node in functions if node.lineno <= number <= node.end_lineno]
+    return max(around, key=lambda node: node.lineno).name
