@@ -35,7 +35,7 @@ def library(block):
 
 
 def test_python_examples_run_in_order_and_the_report_passes(capsys):
-    names = {}
+    names = {"__name__": "readme"}
     for block in blocks("python"):
         if not library(block):
             exec(block, names)

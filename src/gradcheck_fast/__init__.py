@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from gradcheck_fast._version import __version__ as __version__
 from gradcheck_fast.checks.as_problem import trace
-from gradcheck_fast.checks.check_layer import check_layer
 from gradcheck_fast.checks.gradcheck import gradcheck
 from gradcheck_fast.checks.jacobian_products import check_jvp, check_vjp
+from gradcheck_fast.checks.layers.check_layer import check_layer
+from gradcheck_fast.checks.layers.training_step import check_training_step
 from gradcheck_fast.checks.numerical_gradient import numerical_gradient
 from gradcheck_fast.checks.step_sweep import plot_step_sweep
-from gradcheck_fast.checks.training_step import check_training_step
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.comparison.results import ArrayResult, Entry
 from gradcheck_fast.frontends.network.costs import (

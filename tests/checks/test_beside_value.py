@@ -168,6 +168,13 @@ def test_the_step_sweep():
     assert gf.plot_step_sweep(both, True, PARAMS, steps=[1e-6, 1e-5], entries=3) is not None
 
 
+def test_the_only_element_that_fits_is_the_gradient():
+    report = gf.gradcheck(lambda p: (both(p)[0], 0.9, both(p)[1]), True, PARAMS)
+    assert report.ok
+    assert "element 2 of what is returned is taken for the gradient" in report.notes
+    assert not gf.gradcheck(lambda p: (both(p)[0], 0.9, doubled(p)[1]), True, PARAMS).ok
+
+
 # ---- without ``gradient=True``
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 from plant_lines import EXAMPLES, parting, planted_module
 
+from gradcheck_fast import trace
+from gradcheck_fast.diagnosis.graph.backward import Backward
+from gradcheck_fast.diagnosis.graph.known_arrays import KnownArrays
+from gradcheck_fast.inputs.trees import pack
+
 MLP = """
 import numpy as np
 
@@ -152,6 +157,48 @@ def test_a_factor_is_named(tmp_path):
     assert found.shape == (3,)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        (
+            "da1 * (1 - a1**2)",
+            "da1 * (1 - z1**2)",
+            "it reads `z1` where the value of line {a1}, `a1 =",
+        ),
+        ('dz2 @ p["W2"].T', 'dz2 @ p["W2"]', "it reads W2 the wrong way round"),
+        (
+            "db1 = dz1.sum(axis=0)",
+            "db1 = dz1.sum(axis=1)",
+            "it sums over axis 1; over axis 0, it would give",
+        ),
+        ("dW2 = a1.T @ dz2", "dW2 = a1.T @ da2", "it reads `da2` where the sensitivity of line {z2}, `z2 = a1 @"),
+        ("da2 * (z2 > 0)", "-da2 * (z2 > 0)", "and gives -1 times that"),
+    ],
+    ids=["value", "transpose", "axis", "sensitivity", "sign"],
+)
+def test_what_is_wrong_in_the_line_is_said(tmp_path, right, wrong, words):
+    square = MLP.replace("size=(5, 4)", "size=(6, 4)").replace("size=(5, 3)", "size=(6, 3)")
+    module, line = planted_module(square, tmp_path, right=right, wrong=wrong)
+    found = parting(module.loss, module.backprop, module.init_params())
+    numbers = {name: line_of(square, f"{name} = ") for name in ("a1", "z2")}
+    assert [number for _, number in found.lines] == [line]
+    assert words.format(**numbers) in found.cause
+
+
+def line_of(source, piece):
+    """The number of the first line with a piece of source."""
+    return source[: source.index(piece)].count("\n") + 1
+
+
+def test_a_sum_that_is_read_before_it_is_complete_is_said_to_be_a_part(tmp_path):
+    source = MLP.replace("z2 = a1 @", "z2 = a1 + a1 @").replace("da1 = dz2 @ p", "da1 = dz2 + dz2 @ p")
+    module, line = planted_module(source, tmp_path, right="da1 = dz2 + dz2 @", wrong="da1 = dz2 @")
+    found = parting(module.loss, module.backprop, module.init_params())
+    assert [number for _, number in found.lines] == [line]
+    assert "only a part of the sensitivity" in found.cause
+    assert "what comes from line" in found.cause
+
+
 def test_a_slope_left_out_lies_between_two_lines(tmp_path):
     module, line = planted_module(MLP, tmp_path, right="dz1 = da1 * (1 - a1**2)", wrong="dz1 = da1")
     found = parting(module.loss, module.backprop, module.init_params())
@@ -183,6 +230,16 @@ def test_exchanged_arrays_have_no_wrong_line(tmp_path):
         MLP, tmp_path, right='"b1": db1, "W2": dW2, "b2": db2', wrong='"b1": db2, "W2": dW2, "b2": db1'
     )
     assert parting(module.loss, module.backprop, module.init_params()) is None
+
+
+def test_numbers_whose_squares_overflow_are_looked_up(tmp_path):
+    module, _ = planted_module(MLP, tmp_path)
+    params = module.init_params()
+    backward = Backward(trace(module.loss, params).engine, pack(params).flat)
+    known = KnownArrays(backward)
+    assert known.find(1e200 * module.rng.normal(size=(4, 6))) == []
+    right = backward.bars[backward.parameters[0]]
+    assert known.find(1e200 * right)[0].factor == pytest.approx(1e200)
 
 
 def test_unrelated_numbers_have_no_wrong_line(tmp_path):

@@ -175,3 +175,15 @@ def test_of_a_network_described_it_is_known_whether_it_has_one():
     wrong = {**case.gradient, "W1": case.gradient["W1"] + 0.01 * case.params["W1"]}
     (found,) = gf.gradcheck(case.loss, wrong, case.params).diagnoses
     assert found.cause == "the gradient has a penalty's term, 0.01 * W1, which the loss has not"
+
+
+def test_a_diagnosis_that_fails_leaves_the_verdict_and_says_so(monkeypatch):
+    def broken(*given):
+        raise OverflowError("too large")
+
+    monkeypatch.setattr("gradcheck_fast.diagnosis.diagnose.make_case", broken)
+    report = gf.gradcheck(lambda p: np.sum(p**2), np.ones(3), np.ones(3))
+    assert report.wrong == 3
+    assert report.diagnoses == ()
+    (note,) = report.notes
+    assert note.endswith("please report it, with the functions. It raised OverflowError: too large")

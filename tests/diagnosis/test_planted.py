@@ -11,7 +11,12 @@ import pytest
 import gradcheck_fast as gf
 
 SEEDS = [pytest.param(range(1), id="one"), pytest.param(range(1, 20), marks=pytest.mark.long, id="many")]
-NUMBERS = [*range(40), *(pytest.param(number, marks=pytest.mark.long) for number in range(40, 500))]
+NUMBERS = [*range(20), *(pytest.param(number, marks=pytest.mark.long) for number in range(20, 500))]
+#: A third of the mistakes, of every network, are planted by default.
+MISTAKES = [
+    pytest.param(mistake, id=mistake.name, marks=() if number % 3 == 0 else pytest.mark.long)
+    for number, mistake in enumerate(planted.MISTAKES)
+]
 
 
 @pytest.mark.parametrize("network", planted.NETWORKS)
@@ -23,7 +28,7 @@ def test_nothing_is_said_of_right_gradients(network, seeds):
         assert not report.diagnoses, report
 
 
-@pytest.mark.parametrize("mistake", planted.MISTAKES, ids=lambda mistake: mistake.name)
+@pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_the_mistake_and_its_line_are_named_first(mistake, seeds):
     for seed in seeds:
@@ -31,6 +36,7 @@ def test_the_mistake_and_its_line_are_named_first(mistake, seeds):
         loss(params)
         report = gf.gradcheck(loss, gradient(params), params)
         assert report.wrong, report
+        assert not any("please report" in note for note in report.notes), report
         assert mistake.is_named(report.diagnoses) == (True, True), report
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gradcheck_fast.diagnosis.backward_local import Statement
+from gradcheck_fast.diagnosis.backward_places import is_sensitivity_of
 from gradcheck_fast.diagnosis.backward_search import Found, Search
-from gradcheck_fast.diagnosis.graph.known_arrays import are_same, factor_of
+from gradcheck_fast.diagnosis.graph.known_arrays import SAME, are_same, factor_of
 from gradcheck_fast.diagnosis.graph.recognised import Recognised
 from gradcheck_fast.frontends.numpy_trace.traced_gradient import MOST_STEPS, recorded_gradient
+from gradcheck_fast.frontends.numpy_trace.variables import variables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,13 +26,18 @@ if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.known_arrays import Known
     from gradcheck_fast.frontends.numpy_trace.statements import Place
     from gradcheck_fast.frontends.numpy_trace.traced_gradient import RecordedGradient
+    from gradcheck_fast.frontends.numpy_trace.variables import Variable
     from gradcheck_fast.inputs.trees import Packed
-    from gradcheck_fast.program.program import Source
+    from gradcheck_fast.program.program import Source, Step
 
     Reals: TypeAlias = NDArray[np.float64]
 
 #: So many characters of a line are quoted, at most.
 _MOST_SHOWN = 60
+
+
+#: Steps that are called by their names.
+_FUNCTIONS = ("tanh", "exp", "log", "sqrt", "sigmoid", "maximum", "absolute", "square", "power", "sin", "cos")
 
 
 class Parting(NamedTuple):
@@ -137,7 +147,9 @@ class _Words:
     def __init__(self, at: Recognised, found: Found) -> None:
         self._at, self._found = at, found
         self._own, self._wanted = at.value(found.step), found.wanted.array
-        self._names = {number: name for name, number in at.parameter.items()}
+        self._names = {
+            number: f"params{name}" if name.startswith("[") else name for name, number in at.parameter.items()
+        }
 
     def parting(self) -> Parting:
         found, place = self._found, self._found.places[-1 if self._found.kind == "parts" else 0]
@@ -172,6 +184,10 @@ class _Words:
             rest = f": what comes from {missing} is not added" if missing else ", and the rest is not added"
             return f"{where}, gives only a part of {wanted}{rest}"
         first = "the first line of your gradient that is not right"
+        local = self._local()
+        if local:
+            part = self._part_that_is_read()
+            return f"{where}, reads only a part of {part}" if part else f"{where}: {first}: {local}"
         how = self._how()
         if len(found.places) > 1:
             return (
@@ -179,7 +195,74 @@ class _Words:
             )
         if found.kind == "short":
             return f"{where}: {first}: it should give {wanted}, but what it reads is not all that goes back there"
+        if self._is_read_times_the_same():
+            return f"{where}: it should give {wanted}{how}; what it reads is off by this factor, too"
         return f"{where}: {first}: it should give {wanted}{how}"
+
+    def _local(self) -> str:
+        """Returns in words the one thing in the statement that makes it right, if there is one."""
+        found, local = self._found, self._found.local
+        if local is None:
+            return ""
+        if local.axes is not None:
+            own, other = (", ".join(map(str, axes)) for axes in local.axes)
+            return f"it sums over axis {own}; over axis {other}, it would give {self.known(found.wanted.known)}"
+        assert local.known is not None
+        read = self._named(local.step)
+        turn = self._turn(local.step, local.known)
+        if turn:
+            return f"it reads {read} where that of the turn {turn} belongs"
+        if local.kind == "transposed":
+            return f"it reads {read} the wrong way round: a transpose is missing, or is too much"
+        return f"it reads {read} where {self.known(local.known)} belongs"
+
+    def _part_that_is_read(self) -> str:
+        """Returns what a statement reads only a part of, in words, if that is what is wrong."""
+        local = self._found.local
+        if local is None or local.known is None or local.known.kind != "bar":
+            return ""
+        targets = {match.known.step for match in self._at.flows(local.step)}
+        if not targets or not is_sensitivity_of(self._at, local.known, targets):
+            return ""
+        missing = self._missing_from(local.known, self._at.value(local.step))
+        return f"{self.known(local.known)}{f': what comes from {missing} is not in it' if missing else ''}"
+
+    def _turn(self, step: int, known: Known) -> str:
+        """Returns "before" or "after" if what belongs there is the same as what is read, of another turn of a loop."""
+        for match in self._at.matches(step):
+            own = match.known
+            if match.is_exact and own.place is None and own.family == known.family and own.step != known.step:
+                return "before" if known.step < own.step else "after"
+        return ""
+
+    def _named(self, step: int) -> str:
+        """Returns what a statement reads in words: the name, if it is there, or else what it is."""
+        place = self._found.places[0]
+        text = "".join(linecache.getline(place.file, line) for line in range(place.first, place.last + 1))
+        for variable in reversed(self._variables.get(step, ())):
+            if re.match(rf"{re.escape(variable.name)}\s*\W?=", text.strip()):
+                continue  # what is assigned is named so only afterwards
+            if variable.name and re.search(rf"(?<![\w.]){re.escape(variable.name)}(?!\w)", text):
+                return f"`{variable.name}`"
+        match = next((match for match in self._at.matches(step) if match.is_exact), None)
+        return self.known(match.known) if match is not None else "an array"
+
+    @cached_property
+    def _variables(self) -> dict[int, tuple[Variable, ...]]:
+        return variables(self._at.steps)
+
+    def _is_read_times_the_same(self) -> bool:
+        """Whether a statement reads a sensitivity times the same factor: then it may have been left out before it."""
+        found, at = self._found, self._at
+        factor = factor_of(self._own, self._wanted)
+        if factor is None or factor == 1.0:
+            return False
+        read = (k for k in Statement(at, found.step, found.places[0]).read if not at.is_given(k))
+        return any(
+            match.known.kind == "bar" and abs(match.factor / factor - 1.0) <= SAME
+            for k in read
+            for match in at.matches(k)
+        )
 
     def _how(self) -> str:
         factor = factor_of(self._own, self._wanted)
@@ -195,12 +278,16 @@ class _Words:
 
     def _missing(self) -> str:
         """Returns the line from which something is missing: what is right minus what was given comes from it."""
-        known, backward = self._found.wanted.known, self._at.backward
-        if known.kind != "bar" or known.place is not None or self._own.shape != known.array.shape:
+        return self._missing_from(self._found.wanted.known, self._own)
+
+    def _missing_from(self, known: Known, own: Reals) -> str:
+        backward = self._at.backward
+        if known.kind not in ("bar", "flow") or known.place is not None or own.shape != known.array.shape:
             return ""
-        rest = known.array - self._own
-        for step in self._same(known):
-            for edge in backward.readers.get(step, ()):
+        rest = known.array - own
+        edges = known.edges if known.kind == "flow" else None
+        for step in self._same(known) if edges is None else [known.step]:
+            for edge in backward.readers.get(step, ()) if edges is None else edges:
                 if are_same(rest, backward.flow(*edge)):
                     return self._line(edge[0])
         return ""
@@ -209,10 +296,14 @@ class _Words:
         """Returns the steps that have a sensitivity: those of the outermost functions, and the last of them, first."""
         bars, steps = self._at.backward.bars, self._at.backward.steps
         found = [
-            other.step for other in self._at.known.of_size(known.array.size)
-            if other.kind == "bar" and other.place is None and are_same(bars[other.step], known.array)
+            other.step for other in self._at.known.of_size(bars[known.step].size)
+            if other.kind == "bar" and other.place is None and are_same(bars[other.step], bars[known.step])
         ]  # fmt: skip
-        return sorted(found, key=lambda step: (step not in self._names, _depth(steps[step].source), -step))
+
+        def order(step: int) -> tuple[bool, int, bool, int]:
+            return step not in self._names, _depth(steps[step].source), bool(self._of_line(step)), -step
+
+        return sorted(found, key=order)
 
     def _evidence(self) -> str:
         found = self._found
@@ -223,18 +314,57 @@ class _Words:
 
     def known(self, known: Known) -> str:
         """Returns the words for a right array."""
-        name, same = self._names.get(known.step), [known.step]
-        if known.kind == "bar" and known.place is None:
+        name, same = self._names.get(known.step) or self._turned_name(known), [known.step]
+        if known.kind == "bar" and (known.place is None or known.place[0] >= 0):
             same = self._same(known) or same
-        step = f"the gradient of {name}" if name else f"the sensitivity of {self._line(same[0])}"
+        step = f"the gradient of {name}" if name else f"the sensitivity of {self._result(same[0])}"
         if known.kind == "value":
-            step = name or f"the value of {self._line(known.step)}"
+            step = name or self._result(known.step, "the value of ")
         elif known.kind == "slope":
             step = f"the slope of {self._line(known.edges[0][0])}"
         elif known.kind == "flow":
-            to = name or self._line(known.step)
-            step = f"what goes back to {to} from {self._line(known.edges[0][0])}"
+            to = name or self._result(known.step)
+            step = f"what goes back to {to} from {self._lines([number for number, _ in known.edges])}"
         return step if known.place is None or known.place[0] < 0 else f"a part of {step}"
+
+    def _turned_name(self, known: Known) -> str | None:
+        """Returns the array of the parameters of which something is the gradient, if that is in another shape."""
+        if known.kind != "bar" or known.place is not None:
+            return None
+        bars, numbers = self._at.backward.bars, self._at.parameter
+        found = (numbers[name] for name in self._found.repaired if numbers[name] in bars)
+        return next((self._names[number] for number in found if factor_of(known.array, bars[number]) == 1.0), None)
+
+    def _of_line(self, step: int) -> list[int]:
+        """Returns the steps that read a step of the loss in the same visit of its line."""
+        steps, readers = self._at.backward.steps, self._at.backward.readers
+        own, name = steps[step].source, steps[step].name
+
+        def is_there(other: Step) -> bool:
+            at = other.source
+            is_later = at.instruction > own.instruction or (at.instruction == own.instruction and other.name != name)
+            return (at.file, at.line, at.caller) == (own.file, own.line, own.caller) and is_later
+
+        return [reader for reader, _ in readers.get(step, ()) if is_there(steps[reader])]
+
+    def _result(self, step: int, of_line: str = "") -> str:
+        """Returns what a step of the loss is, in words: the line, or a function on it, or what goes into that."""
+        steps, readers = self._at.backward.steps, self._of_line(step)
+        if not steps[step].source.line or not readers:
+            return of_line + self._line(step)
+        if steps[step].name in _FUNCTIONS:
+            return f"{steps[step].name} in {self._line(step)}"
+        into = next((steps[k].name for k in readers if steps[k].name in _FUNCTIONS), "")
+        return (
+            f"what goes into {into} in {self._line(step)}" if into else f"an intermediate result of {self._line(step)}"
+        )
+
+    def _lines(self, numbers: Sequence[int]) -> str:
+        """Returns the lines of some steps in words: with its text if it is one, else by their numbers."""
+        lines = list(dict.fromkeys(self._at.backward.steps[number].source.line for number in numbers))
+        if len(lines) < 2 or not all(lines):
+            return self._line(numbers[0])
+        return f"lines {', '.join(map(str, lines[:-1]))} and {lines[-1]}"
 
     def _line(self, number: int) -> str:
         source = self._at.backward.steps[number].source

@@ -9,14 +9,16 @@ more with it, in all passes of a loop. What has no such value, or does not make 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_places import Wanted, is_sensitivity_of, where
-from gradcheck_fast.diagnosis.graph.known_arrays import SAME, Known, Match, are_same, oriented
+from gradcheck_fast.diagnosis.backward_local import Local, Statement
+from gradcheck_fast.diagnosis.backward_options import Options, turned
+from gradcheck_fast.diagnosis.backward_places import Wanted, where
+from gradcheck_fast.diagnosis.graph.known_arrays import Known, are_same, factor_of, oriented
 from gradcheck_fast.diagnosis.graph.replay import MOVEMENTS
 from gradcheck_fast.frontends.numpy_trace.statements import Place
 
@@ -27,20 +29,16 @@ if TYPE_CHECKING:
 
     Reals: TypeAlias = NDArray[np.float64]
 
-#: So many steps are computed again, at most.
-MOST_WORK = 250_000
+#: So many steps are computed again, at most, and so many more for each step of the loss.
+MOST_WORK, _MOST_PER_STEP = 8_000, 10
 #: To recognise an array takes as long as to compute so many steps.
 _LOOK_UP = 4
 #: Whether a value may be the right one, this many steps after it must show.
-_SOON = 40
-#: So many right arrays are tried for a candidate, beside the gradients themselves: those that come up nearest to it.
-_MOST_TRIED = 60
+_SOON = 16
 #: If none of them shows soon, these many are tried in all passes of a loop.
 _MOST_IN_LOOPS = 4
 #: A mistake is said to lie in so many statements, at most.
 MOST_PLACES = 2
-#: Single numbers are candidates if no more than so many are known: among more of them, some are equal by chance.
-_MOST_NUMBERS = 40
 
 
 class Found(NamedTuple):
@@ -60,6 +58,8 @@ class Found(NamedTuple):
         The statements in which the mistake is, in the order in which they ran; one, if all that it reads is right.
     passes : (int, int)
         Which occurrence of the step it is, and of how many.
+    local : Local or None
+        The one thing in the statement that makes it right, if there is one.
     """
 
     step: int
@@ -68,6 +68,7 @@ class Found(NamedTuple):
     repaired: tuple[str, ...]
     places: tuple[Place, ...]
     passes: tuple[int, int]
+    local: Local | None = None
 
 
 class Search:
@@ -79,7 +80,9 @@ class Search:
     """
 
     def __init__(self, at: Recognised) -> None:
-        self.at, self.work = at, 0
+        self.at, self.work, self._options = at, 0, Options(at)
+        self._parameters = set(at.parameter.values())
+        self.most_work = MOST_WORK + _MOST_PER_STEP * len(at.backward.steps)
 
     def first(self) -> Found | None:
         """Returns the first step that stands the test; None if none does, or if it takes too long to find."""
@@ -90,15 +93,29 @@ class Search:
         last = {at.instruction[number]: number for number in candidates}
         for is_late in (False, True):
             tried: set[object] = set()
-            for number in candidates:
+            for number in self._in_order(candidates):
                 instruction = at.instruction[number]
                 if instruction in tried and (number != last[instruction] or is_late):
                     continue
                 found = self._try_late(number) if is_late else self._try(number, alone=instruction in tried)
-                if found is not None or self.work > MOST_WORK:
-                    return found
+                if found is not None or self.work > self.most_work:
+                    found = found and self._as_a_statement(found)
+                    return found and self._with_its_mistake(found)
                 tried.add(instruction)
         return None
+
+    def _in_order(self, candidates: list[int]) -> list[int]:
+        """Returns the candidates statement by statement; of each, the result of the statement first."""
+        at = self.at
+        visits: list[list[int]] = []
+        for number in candidates:
+            own = visits[-1] if visits else []
+            is_same = own and at.places(own[-1]) == at.places(number)
+            if is_same and all(at.instruction[k] != at.instruction[number] for k in own):
+                own.append(number)
+            else:
+                visits.append([number])
+        return [number for own in visits for number in reversed(own)]
 
     def _is_one_factor(self) -> bool:
         """Whether the whole gradient is wrong by one factor, which may be left out anywhere."""
@@ -118,7 +135,7 @@ class Search:
         at = self.at
         if number in at.rescued or at.is_given(number) or not at.places(number) or not np.any(at.values[number]):
             return False
-        return np.size(at.values[number]) > 1 or len(at.known.of_size(1)) <= _MOST_NUMBERS
+        return np.size(at.values[number]) > 1 or at.has_few_numbers
 
     def _are_exchanged(self) -> bool:
         """Whether what is given for one array is the gradient of another."""
@@ -130,10 +147,12 @@ class Search:
         )  # fmt: skip
 
     def _try(self, number: int, *, alone: bool) -> Found | None:
-        for wanted in self._options(number):
-            if self.work > MOST_WORK:
+        for wanted in self._options.of(number):
+            if self.work > self.most_work:
                 return None
-            if self._shows_soon(number, wanted.array):
+            # what goes back to a parameter from one use of it only shows in the sum over all of them
+            is_use = wanted.known.kind == "flow" and wanted.known.step in self._parameters
+            if is_use or self._shows_soon(number, wanted.array):
                 found = self._tested(number, wanted, alone=alone)
                 if found is not None:
                     return found
@@ -143,113 +162,58 @@ class Search:
         """Tries a step of a loop of which nothing is recognised before the loop ends."""
         if len(self.at.occurrences[self.at.instruction[number]]) < 2:
             return None
-        for wanted in islice(self._options(number), _MOST_IN_LOOPS):
+        for wanted in islice(self._options.of(number), _MOST_IN_LOOPS):
             found = self._tested(number, wanted, alone=False)
-            if found is not None or self.work > MOST_WORK:
+            if found is not None or self.work > self.most_work:
                 return found
         return None
 
-    # ---- what a step may have to give
+    def _as_a_statement(self, found: Found) -> Found | None:
+        """Says of a whole statement what it should give, if the step is in the middle of it, and that is known.
 
-    def _options(self, number: int) -> Iterator[Wanted]:
-        """Yields the right arrays that a step may have to give: those of its size, the nearest first."""
+        None if what it gives is right for something else.
+        """
+        at, own = self.at, found.places[0]
+        if len(found.places) > 1 or found.kind != "parts":
+            return found
+        changed = self._replayed({found.step: found.wanted.array}) or {}
+        step, seen, best = found.step, {at.instruction[found.step]}, found
+        while True:
+            readers = at.readers(step)
+            if len(readers) != 1 or at.places(readers[0]) != [own] or at.instruction[readers[0]] in seen:
+                return best
+            step = readers[0]
+            seen.add(at.instruction[step])
+            value = np.asarray(changed.get(step, at.values[step]), np.float64)
+            match = next((m for m in at.known.find(value) if m.is_exact and m.known.kind in ("bar", "flow")), None)
+            if match is not None and step in changed and value.size > 1 and not are_same(value, at.value(step)):
+                if self._is_a_part(step, match.known):
+                    return None
+                best = found._replace(step=step, wanted=Wanted(match.known, value, lambda _, __: None))
+
+    def _with_its_mistake(self, found: Found) -> Found | None:
+        """Adds the one thing that is wrong in the statement, or goes to the line that has made what it reads wrong.
+
+        None if it is not certain which of the two it is.
+        """
         at = self.at
-        value, bar = at.value(number), at.bar(number)
-        near, slices = self._near(number)
-        outputs = {at.parameter[name] for name in at.wrong}
-
-        def distance(known: Known) -> float:
-            if known.kind == "bar" and known.step in outputs and known.place is None:
-                return -1.0
-            far = min((abs(known.step - other) for other in near), default=0)
-            return far + (1e4 if known.place is not None and known.place not in slices else 0.0)
-
-        targets = {match.known.step for match in at.flows(number)}
-        kinds = ("bar", "flow") if bar is not None else ("bar", "flow", "value", "slope")
-        found = [known for known in at.known.of_size(value.size) if known.kind in kinds]
-        if bar is not None:
-            is_value = any(match.is_exact and match.known.kind == "value" for match in at.matches(number))
-            found = [known for known in found if not self._is_less(known, bar, is_value)]
-        elif targets:
-            found = [known for known in found if known.kind == "bar" and is_sensitivity_of(self.at, known, targets)]
-        found.sort(key=lambda known: (distance(known), -known.step))
-        for known in found[:_MOST_TRIED]:
-            factors = [bar.factor] if bar is not None and known.step != bar.known.step else at.factors
-            for turn, array in enumerate(oriented(known.array, value.shape)):
-                for factor in factors if known.kind in ("bar", "flow") else (1.0,):
-                    wanted = factor * array if factor != 1.0 else array
-                    if not are_same(wanted, value) and np.any(wanted):
-                        yield Wanted(known, wanted, self._turned(turn, factor))
-        yield from self._parts(number)
-
-    def _near(self, number: int) -> tuple[list[int], set[tuple[int, int] | None]]:
-        """Returns the steps of the loss of whose values or sensitivities a step is made, and the slices."""
-        at = self.at
-        waiting, seen = [number], {number}
-        found: set[int] = set()
-        slices: set[tuple[int, int] | None] = set()
-        while waiting:
-            for source in at.steps[waiting.pop()].inputs:
-                if source in seen:
-                    continue
-                seen.add(source)
-                if source < at.begin:
-                    found.add(source)
-                    continue
-                matches = [match for match in at.matches(source) if match.known.kind in ("bar", "value", "flow")]
-                found.update(match.known.step for match in matches[:_LOOK_UP])
-                slices.update(match.known.place for match in matches[:_LOOK_UP])
-                if not matches:
-                    waiting.append(source)
-        return sorted(found), slices
-
-    def _is_less(self, known: Known, bar: Match, is_value: bool) -> bool:
-        """Whether an array comes up before a sensitivity on the way back, or is that itself, which is right."""
-        if known.step == bar.known.step:
-            return known.kind == "bar" and known.place == bar.known.place and (bar.is_exact or is_value)
-        return known.kind == "bar" and bool(self.at.backward.above[known.step] >> bar.known.step & 1)
-
-    def _turned(self, turn: int, factor: float) -> Callable[[int, Known], Reals | None]:
-        def at(occurrence: int, member: Known) -> Reals | None:
-            turned = list(oriented(member.array, np.shape(self.at.values[occurrence])))
-            return factor * turned[turn] if turn < len(turned) else None
-
-        return at
-
-    def _parts(self, number: int) -> Iterator[Wanted]:
-        """Yields the parts of right arrays that belong where a step's value is put, if the rest of these is there."""
-        at = self.at
-        for reader in at.replay.readers.get(number, ()):
-            if reader not in at.region or at.steps[reader].name not in MOVEMENTS:
-                continue
-            whole, goes = at.value(reader), self._goes(reader, number)
-            if goes is None or (goes < 0).any() or goes.size == whole.size:
-                continue
-            others = np.ones(whole.size, np.bool_)
-            others[goes] = False
-            for known in at.known.of_size(whole.size):
-                for turn, array in enumerate(oriented(known.array, whole.shape)):
-                    if known.kind in ("bar", "flow") and _fits(array.ravel(), whole.ravel(), others):
-                        part = array.ravel()[goes].reshape(np.shape(at.values[number]))
-                        yield Wanted(known, part, self._part_turned(reader, turn))
-
-    def _goes(self, reader: int, number: int) -> NDArray[np.intp] | None:
-        origins, inputs = self.at.replay.origins(reader), self.at.steps[reader].inputs
-        return None if origins is None or inputs.count(number) != 1 else origins[inputs.index(number)]
-
-    def _part_turned(self, reader: int, turn: int) -> Callable[[int, Known], Reals | None]:
-        instruction, values = self.at.instruction, self.at.values
-
-        def at(occurrence: int, member: Known) -> Reals | None:
-            for own in self.at.replay.readers.get(occurrence, ()):
-                if instruction[own] == instruction[reader]:
-                    turned = list(oriented(member.array, np.shape(values[own])))
-                    goes = self._goes(own, occurrence)
-                    if turn < len(turned) and goes is not None and not (goes < 0).any():
-                        return turned[turn].ravel()[goes].reshape(np.shape(values[occurrence]))
-            return None
-
-        return at
+        if found.kind != "parts" or len(found.places) > 1:
+            return found
+        factor = factor_of(at.value(found.step), found.wanted.array)
+        if factor is not None:
+            return found if at.is_explained(factor) else None
+        local = Statement(at, found.step, found.places[0]).mistake(found.wanted)
+        if local is None or local.known is None or at.is_given(local.step):
+            return found._replace(local=local)
+        array = list(oriented(local.known.array, np.shape(at.values[local.step])))[local.turn]
+        if factor_of(at.value(local.step), array) is not None:  # it is a multiple of what belongs there
+            wanted = Wanted(local.known, array, turned(at, local.turn, 1.0))
+            above = self._tested(local.step, wanted, alone=False)
+            return above if above is not None and set(above.repaired) >= set(found.repaired) else found
+        if not any(match.is_exact for match in at.matches(local.step)):  # nothing is known of it
+            return None if local.known.kind == "bar" else found
+        # where nothing else is made of it, it may as well be the line before that should have given something else
+        return found._replace(local=local) if local.step in at.rescued else None
 
     # ---- whether it would be right then
 
@@ -264,11 +228,14 @@ class Search:
                 return True
         for step, value in changed.items():
             is_moved = at.steps[step].name in MOVEMENTS and len(at.steps[step].inputs) == 1
-            if step == number or step not in at.relevant or is_moved:
+            is_same = value.size == array.size and are_same(np.ravel(value), np.ravel(array))
+            if step == number or step not in at.relevant or is_moved or is_same:
                 continue
-            self.work += _LOOK_UP
+            before = at.known.compared
             new = at.known.find(np.asarray(value, np.float64))
-            if new and not (at.matches(step) and at.matches(step)[0].is_exact):
+            self.work += _LOOK_UP + at.known.compared - before
+            comes_back = any(match.known.kind in ("bar", "flow") and at.is_usual(match.factor) for match in new)
+            if comes_back and not (at.matches(step) and at.matches(step)[0].is_exact):
                 return True
         return False
 
@@ -300,18 +267,66 @@ class Search:
                 continue
             if len(places) > (1 if kind == "short" else MOST_PLACES) or not set(repaired) >= reachable:
                 continue
-            if not set(repaired) >= set(at.wrong) and self._reads_unknown_constants(within):
+            if kind == "parts" and (
+                self._is_total(number)
+                or self._is_a_part(number, wanted.known)
+                or self._is_read_wrong(wanted.known, within, repaired)
+            ):
+                continue
+            if kind == "incomplete" and not self._is_turned_alike(number, wanted):
                 continue
             passes = at.occurrences[at.instruction[number]]
             which = passes.index(number) + 1, len(passes)
             best.append(Found(number, wanted, kind, repaired, tuple(places), which))
         return max(best, key=lambda found: len(found.repaired), default=None)
 
-    def _reads_unknown_constants(self, numbers: set[int]) -> bool:
-        """Whether steps read arrays that the gradient function has made of plain numbers, and that may be wrong."""
+    def _is_total(self, number: int) -> bool:
+        """Whether a step adds to what an earlier pass of a loop has given: it is wrong if any of them is."""
+        at, own, places = self.at, self.at.instruction[number], self.at.places(number)
+        waiting, seen = [number], {number}
+        while waiting:
+            for source in at.steps[waiting.pop()].inputs:
+                if source < at.begin or source in seen or at.places(source) != places:
+                    continue
+                if at.instruction[source] == own:
+                    return True
+                seen.add(source)
+                waiting.append(source)
+        return False
+
+    def _is_a_part(self, number: int, wanted: Known) -> bool:
+        """Whether a step rightly is something else that goes back, so that what is made of it is wrong, but not it."""
+        for match in self.at.matches(number):
+            known = match.known
+            if known.kind == "flow" and known.edges != wanted.edges and (match.is_exact or known.step == wanted.step):
+                return True
+            if known.kind == "bar" and match.is_exact and known.place is None and not self.at.readers(number):
+                return True
+        return False
+
+    def _is_turned_alike(self, number: int, wanted: Wanted) -> bool:
+        """Whether what a step gives has its axes in the order of the array that it is only a part of."""
+        own, whole = self.at.value(number), wanted.known.array
+        if whole.shape != own.shape or not are_same(whole, wanted.array):
+            return True
+        return any(are_same(match.known.array, own) for match in self.at.flows(number))
+
+    def _is_read_wrong(self, wanted: Known, within: set[int], repaired: tuple[str, ...]) -> bool:
+        """Whether what the steps of a statement read may be wrong, so that it is not the first that parts."""
         at = self.at
-        read = {k for number in numbers for k in at.steps[number].inputs if k >= at.begin}
-        return any(at.steps[k].name == "constant" and np.ptp(at.value(k)) > 0.0 and not at.matches(k) for k in read)
+        read = {k for step in within for k in at.steps[step].inputs if k not in within}
+        made = {k for k in read if k >= at.begin}
+        # arrays that the gradient function has made of plain numbers
+        if any(
+            at.steps[k].name == "constant" and np.size(at.values[k]) > 1 and np.any(at.values[k]) and not at.matches(k)
+            for k in made
+        ):
+            return True
+        # nothing that comes back is read, but there is more that is wrong than this line explains
+        comes_back = any(
+            at.bar(k) is not None or any(match.known.step == wanted.step for match in at.flows(k)) for k in made
+        )
+        return not comes_back and len(repaired) < len(at.wrong)
 
     def _in_all_passes(self, number: int, wanted: Wanted, alone: bool) -> Iterator[dict[int, Reals]]:
         """Yields the right values of all passes of a loop from this one on: later or earlier members of the family."""
@@ -331,8 +346,3 @@ class Search:
                 given[occurrence] = array
             if len(given) > 1:
                 yield given
-
-
-def _fits(array: Reals, whole: Reals, others: NDArray[np.bool_]) -> bool:
-    off = np.abs(array - whole) > SAME * np.abs(array).max(initial=0.0)
-    return not off[others].any() and bool(np.any(array[others])) and bool(off[~others].any())

@@ -23,6 +23,7 @@ from gradcheck_fast.diagnosis.delta_results import (
     relative_error,
     text_of,
 )
+from gradcheck_fast.diagnosis.graph.recognise import count_distinct
 from gradcheck_fast.diagnosis.intermediates import (
     FLOW,
     SAME,
@@ -310,7 +311,7 @@ class Deltas:
                 continue
             alike = (np.abs(a - entry.array.reshape(a.shape)) <= tolerance * largest) & counted
             share = float(np.count_nonzero(alike)) / max(int(np.count_nonzero(counted)), 1)
-            if share > max(most, _PARTLY) and np.unique(np.round(a[alike] / (_COUNTED * largest))).size >= _ENOUGH:
+            if share > max(most, _PARTLY) and count_distinct(np.round(a[alike] / (_COUNTED * largest))) >= _ENOUGH:
                 best, most = [entry], share
         return best
 

@@ -22,7 +22,7 @@ from gradcheck_fast.diagnosis import approximate, patterns, recurrence, slopes, 
 from gradcheck_fast.diagnosis.backward_lines import parting_line
 from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
 from gradcheck_fast.diagnosis.graph.search import SECONDS
-from gradcheck_fast.diagnosis.hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
+from gradcheck_fast.diagnosis.hypotheses import ENTRIES, FITS, FITS_PLAIN, Case, Hypothesis, make_case
 from gradcheck_fast.diagnosis.view import Mutant, View, merged
 from gradcheck_fast.inputs.arrays import is_float32
 from gradcheck_fast.inputs.trees import split
@@ -50,6 +50,11 @@ _BEGINNINGS = 2
 #: What is noted if the search for a mistake was ended.
 TOO_LONG = (
     f"the search for the mistake was ended after {SECONDS:.0f} seconds; smaller sizes show the same mistakes sooner"
+)
+#: What is noted if the search for a mistake raises an error.
+FAILED = (
+    "the search for the mistake failed. This is a fault of gradcheck_fast: please report it, with the functions. It "
+    "raised "
 )
 
 
@@ -111,13 +116,23 @@ def diagnose(
         The user's function that has given the gradient.
     """
     with np.errstate(all="ignore"):  # wrong numbers may well overflow
-        case = make_case(problem, params, analytic, numerical, comparison)
-        said = _diagnose_columns(problem, case, params, analytic, numerical, comparison) or _diagnose(case, analytic)
-        if case.search is not None and gradient is not None:
-            said = (*said, *_in_backward_pass(problem, gradient, params, case, case.search.backward))
-        exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
-        notes = (TOO_LONG,) if case.search is not None and case.search.is_over_time else ()
-        return Diagnoses((Diagnosis(*exact),) if exact else said, notes)
+        try:
+            return _all_diagnoses(problem, params, analytic, numerical, comparison, gradient)
+        except Exception as error:  # whatever goes wrong here, the verdict stands
+            return Diagnoses((), (f"{FAILED}{type(error).__name__}: {error}",))
+
+
+def _all_diagnoses(
+    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison,
+    gradient: Callable[[Any], Any] | None,
+) -> Diagnoses:  # fmt: skip
+    case = make_case(problem, params, analytic, numerical, comparison)
+    said = _diagnose_columns(problem, case, params, analytic, numerical, comparison) or _diagnose(case, analytic)
+    if case.search is not None and gradient is not None:
+        said = (*said, *_in_backward_pass(problem, gradient, params, case, case.search.backward))
+    exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
+    notes = (TOO_LONG,) if case.search is not None and case.search.is_over_time else ()
+    return Diagnoses((Diagnosis(*exact),) if exact else said, notes)
 
 
 def _in_backward_pass(
@@ -225,7 +240,10 @@ def _by_search(case: Case, search: Search) -> Iterator[Iterator[Hypothesis]]:
         return {name: case.base[name] + change for name, change in changes.items()}
 
     def holds(changes: Arrays) -> Collection[str]:
-        return case.explained(as_arrays(changes))
+        found = case.explained(as_arrays(changes))
+        # a few entries may fit by chance
+        is_little = sum(case.numerical[name].size for name in found) < ENTRIES and not set(case.wrong) <= set(found)
+        return {} if is_little else found
 
     def hypotheses(find: Callable[[], Iterable[Found]]) -> Iterator[Hypothesis]:
         for found in find():

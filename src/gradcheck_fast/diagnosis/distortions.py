@@ -106,6 +106,10 @@ def rounded(case: Case) -> Iterator[Hypothesis]:
         yield Hypothesis("the gradient of {arrays} is rounded to float16", {name: half}, "all are float16 numbers")
 
 
+#: So many entries of each sign must be there before it is more than chance that all of one sign are zero.
+_OF_EACH_SIGN = 5
+
+
 def distorted(case: Case) -> Iterator[Hypothesis]:
     """Supposes that a function was applied to each entry of the right gradient, or that entries were added up."""
     for name in case.wrong:
@@ -116,6 +120,7 @@ def distorted(case: Case) -> Iterator[Hypothesis]:
         has_both = bool((right > 0).any() and (right < 0).any())
         if has_both:
             yield _of(name, "has lost its signs: it is the absolute value", np.abs(right))
+        if min(np.count_nonzero(right > 0), np.count_nonzero(right < 0)) >= _OF_EACH_SIGN:
             yield _of(name, "has lost its negative entries: they are zero", np.maximum(right, 0.0))
             yield _of(name, "has lost its positive entries: they are zero", np.minimum(right, 0.0))
             if is_round(size, case.tolerance(name)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -47,9 +48,13 @@ _DIFFERS = 10.0
 #: An array whose numerical gradient has more noise than this, relative to its largest entry, is no evidence.
 _MOST_NOISE = 0.1
 #: A hypothesis agrees only if it is as near as this part of its difference from the right gradient.
-_OF_CHANGE = 1e-3
-#: The same for gradients with few digits.
+_OF_CHANGE = 1e-6
+#: But errors of rounding may be as large as this, relative to the largest entry of an array.
+_ROUNDED = 1e-12
+#: The part for gradients with few digits.
 _OF_COARSE_CHANGE = 0.1
+#: What is smaller than this part of the largest entry of the whole gradient is rounding: zero, in exact arithmetic.
+_ROUNDING = 1e-14
 #: The decimal digits that agree, added up over all entries that a hypothesis explains, must be at least this many.
 _DIGITS = 9.0
 
@@ -141,6 +146,8 @@ class Case:
 
     def is_changed(self, name: str, values: Values) -> bool:
         """Whether `values` are clearly another gradient of that array than the right one."""
+        if np.abs(values - self.numerical[name]).max(initial=0.0) <= self._rounding:
+            return False
         return not self.misfit(name, values, self.numerical[name]) <= _DIFFERS * self.tolerance(name)
 
     def explained(self, arrays: Arrays) -> dict[str, float]:
@@ -153,10 +160,15 @@ class Case:
         for name in changed:
             found[name] = self.misfit(name, arrays[name], self.analytic[name])
             change = self.misfit(name, arrays[name], self.numerical[name])
-            if not found[name] <= min(self.tolerance(name), self._part_of_change * change):
+            if not found[name] <= min(self.tolerance(name), max(self._part_of_change * change, _ROUNDED)):
                 return {}
             digits -= np.log10(max(found[name] / change, EPSILON)) * self.analytic[name].size
         return found if digits >= _DIGITS else {}
+
+    @cached_property
+    def _rounding(self) -> float:
+        sizes = (float(np.abs(array).max(initial=0.0)) for array in self.numerical.values())
+        return _ROUNDING * max(sizes, default=0.0)
 
     @property
     def _part_of_change(self) -> float:

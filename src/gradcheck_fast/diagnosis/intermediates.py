@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.diagnosis.graph.recognise import count_distinct
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -371,7 +373,7 @@ def _is_of_one_size(signature: _Signature, size: int) -> bool:
 
 
 def _has_enough(array: Reals, largest: float) -> bool:
-    return np.unique(np.round(np.abs(array) / largest, 6)).size >= _ENOUGH
+    return count_distinct(np.round(np.abs(array) / largest, 6)) >= _ENOUGH
 
 
 def _within(

@@ -53,7 +53,8 @@ def pack_gradient(
     ----------
     given : tree of arrays, Packed, tuple or list
         The gradient; or ``(value, gradient)``, ``(value, gradient of the first array, gradient of the second, ...)``,
-        or ``(gradient, anything)``. A note says what was taken.
+        or ``(gradient, anything)``; if `beside_value` is true, also ``(value, accuracy, gradient)``, where only one
+        element fits. A note says what was taken.
     shapes, paths, **options
         As for `pack_as`.
     beside_value : bool

@@ -56,13 +56,13 @@ MISTAKES = {
     "scale": (r"constant factor 0\.125 is left out", "s = s * 0.125"),
     "scale twice": (r"constant factor 0\.125 is applied twice", "s = s * 0.125"),
     "multiplied by the divisor": (r"constant divisor 0\.7 is a factor", "q = m / 0.7"),
-    "mask": (r"constant factor is left out", "m = c * mask"),
+    "mask": (r"constant factor \(`mask`\) is left out", "m = c * mask"),
     "mask and scale": (r"all constant factors and divisors up to `c` of line \d+ are left out", "q = m / 0.7"),
     "gate": (r"factor \(`f` of line \d+\) is left out in what goes back to `g`", "c = f * g"),
     "gate's complement": (r"1 - `f` of line \d+ stands in the place of", "c = f * g"),
     "another value": (r"`c` of line \d+ stands in the place of the factor \(`g`", "c = f * g"),
     "own value": (r"`g` of line \d+ stands in the place of the factor \(`f`", "c = f * g"),
-    "divisor": (r"constant divisor 9 is left out|division by 9 is left out|not divided by 9", "return np.sum("),
+    "divisor": (r"constant divisor 9 is left out|division by 9 \(`n`\) is left out|not divided by 9", "return np.sum("),
 }
 
 

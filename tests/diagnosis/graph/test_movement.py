@@ -55,7 +55,7 @@ def test_right_heads_are_right():
 @pytest.mark.parametrize("seed", range(3))
 def test_heads_that_are_merged_without_a_transposition(seed):
     cause = causes(*heads(seed, put_back=lambda d: d.reshape(2, 3, 8)))[0]
-    assert cause.startswith("test_movement.py line 32, `q = (a @ ") or "forward(p)" in cause
+    assert cause.startswith("test_movement.py line 30, `q = (a @ ")
     assert cause.endswith("are not put back in order, only reshaped, on the way back")
 
 
@@ -68,7 +68,7 @@ def test_heads_that_are_merged_with_another_transposition(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_in_another_order_in_the_gradient_of_the_weights_only(seed):
     cause = causes(*heads(seed, rows=lambda d: d.transpose(2, 0, 1, 3).reshape(2, 3, 8)))[0]
-    assert cause.endswith("in the gradient of the right factor of the product")
+    assert cause.endswith("in the gradient of w")
 
 
 def flattened(seed, order):
@@ -214,7 +214,8 @@ def padded(seed, mode, back):
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
 def test_a_border_that_is_cut_off_at_the_wrong_place(mode):
     cause = causes(*padded(0, mode, lambda d: d[:3, :4]))[0]
-    assert "line" in cause and "the border of the padding is cut off at the wrong place ([0:3, 0:4] is taken)" in cause
+    words = "the border of the padding is cut off at the wrong place ([0:3, 0:4] is taken, not [2:5, 1:5])"
+    assert "line" in cause and words in cause
 
 
 @pytest.mark.parametrize("mode", ["edge", "reflect", "wrap"])

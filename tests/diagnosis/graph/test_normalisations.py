@@ -82,7 +82,6 @@ def network(norm, mistake="", seed=0):
 SIZE = dict.fromkeys(AXES, "the variance") | {root_mean_square: "the norm"}
 MISTAKES = {
     "variance constant": "what goes back through {size} is left out",
-    "doubled": "what goes back through {size} is doubled",
     "negative": "what goes back through {size} has the wrong sign",
     "N - 1": "on the way back {size} has N - 1 instead of N",
     "by the variance": "what goes back divides by the square of",
@@ -95,7 +94,8 @@ CASES = [
     (norm, mistake)
     for norm in AXES
     for mistake in MISTAKES
-    if norm is not root_mean_square or mistake not in ("mean constant", "both constant")
+    if (norm is not root_mean_square or mistake not in ("mean constant", "both constant"))
+    and (norm is not batch_norm_by_reciprocal or mistake != "negative")
 ]
 
 
@@ -105,6 +105,20 @@ def test_a_wrong_derivative_of_a_normalisation_is_named_with_its_line(mistake, n
     _, loss, gradient, params = network(norm, mistake, seed)
     (cause, *_) = explain(loss, gradient, params)
     assert is_said(cause, re.escape(MISTAKES[mistake].format(size=SIZE[norm])), line_of(norm, "return "))
+
+
+@pytest.mark.parametrize("norm", AXES)
+def test_a_factor_2_on_the_way_to_the_size_is_that_of_the_root(norm):
+    _, loss, gradient, params = network(norm, "doubled")
+    (cause, *_) = explain(loss, gradient, params)
+    assert is_said(cause, re.escape("the derivative of sqrt lacks the factor 1/2"), line_of(norm, "np.sqrt("))
+
+
+def test_a_wrong_sign_on_the_way_to_the_size_is_that_of_the_reciprocal():
+    _, loss, gradient, params = network(batch_norm_by_reciprocal, "negative")
+    (cause, *_) = explain(loss, gradient, params)
+    words = re.escape("the derivative of reciprocal has the wrong sign")
+    assert is_said(cause, words, line_of(batch_norm_by_reciprocal, "1.0 / np.sqrt("))
 
 
 @pytest.mark.parametrize("norm", [batch_norm, layer_norm])

@@ -119,3 +119,48 @@ def test_an_array_filled_in_loops_is_unflattened_by_columns(seed):
         report = gf.gradcheck(loss, gradient, params)
         assert report.ok == (order == "C")
     assert "column after column (order='F')" in report.diagnoses[0].cause
+
+
+def scores(seed, mistake):
+    """Queries and keys of one input, and a buffer that is filled in a loop and put beside what it is made of."""
+    rng = np.random.default_rng(seed)
+    x, c = rng.standard_normal((5, 3)), rng.standard_normal((5, 8))
+    params = {name: rng.standard_normal((4, 4)) for name in ("q", "k")} | {"w": rng.standard_normal((3, 4))}
+
+    def forward(p):
+        h = np.tanh(x @ p["w"])
+        q, k = h @ p["q"], h @ p["k"]
+        s = q @ k.T
+        mixed = np.zeros_like(h)
+        for t in range(5):
+            mixed[t] = s[t] @ h
+        return h, q, k, s, np.concatenate([mixed, h], axis=1)
+
+    def loss(p):
+        return np.sum(c * forward(p)[4])
+
+    def gradient(p):
+        h, q, k, s, _ = forward(p)
+        dmixed, dh = (c[:, 4:], c[:, :4]) if mistake == "parts" else (c[:, :4], c[:, 4:])
+        ds = dmixed @ h.T
+        dq, dk = ds @ k, ds.T @ q
+        if mistake == "factors":
+            dq, dk = dk, dq
+        dh = dh + s.T @ dmixed + dq @ p["q"].T + dk @ p["k"].T
+        return {"q": h.T @ dq, "k": h.T @ dk, "w": x.T @ (dh * (1 - h * h))}
+
+    return loss, gradient(params), params
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        ("factors", "is exchanged"),
+        ("parts", "parts 0 and 1 are exchanged on the way back"),
+    ],
+)
+def test_exchanged_factors_and_parts_are_named(mistake, words, seed):
+    assert gf.gradcheck(*scores(seed, "")).ok
+    first, *_ = gf.gradcheck(*scores(seed, mistake)).diagnoses
+    assert first.cause.endswith(words)

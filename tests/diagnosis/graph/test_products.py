@@ -54,7 +54,7 @@ MISTAKES = {
     "another, not transposed": (r"W1, transposed, is in the place of W2", "z2 = np.dot"),
     "pre-activation": (r"gradient of .*W3 is built with .* instead of `a2`", "return z1, a1"),
     "own output": (r"gradient of W2 is built with `a2`.* instead of `a1`", "z2 = np.dot"),
-    "data": (r"gradient of W2 is built with what line \d+ reads instead of `a1`", "z2 = np.dot"),
+    "data": (r"gradient of W2 is built with `X` of line \d+ instead of `a1`", "z2 = np.dot"),
     "another sensitivity": (r"gradient of W2 is computed from the sensitivity of `z1`", "z2 = np.dot"),
     "updated": (r"W3 was updated \(learning rate 0\.05\) before", "return z1, a1"),
 }

@@ -145,7 +145,7 @@ def test_truncated_back_propagation_is_named_with_its_length(most):
 def test_a_matrix_that_is_not_transposed_between_the_turns_is_named():
     (cause, *_) = explain(*truncated(np.random.default_rng(0), None, "not transposed"))
     assert is_said(
-        cause, "W is not transposed on the way back to `s.t.`, one turn before", line_of(truncated, "s[t] =")
+        cause, "W is not transposed on the way back to `s.t.` .one turn before.", line_of(truncated, "s[t] =")
     )
 
 

@@ -79,7 +79,7 @@ def test_the_signals_of_a_place_have_a_value_in_each_of_its_turns():
     assert states in signals
     assert all(len(steps) == 4 for steps in signals)
     before = [words for steps, words in signals.items() if steps[1:] == states[:-1]]
-    assert before and before[0].endswith("one turn before")
+    assert before and before[0].endswith("(one turn before)")
 
 
 def test_a_mistake_cannot_explain_the_error_of_an_array_that_it_does_not_reach_or_if_it_reaches_a_right_one():

@@ -122,7 +122,7 @@ def rows_in_turn(rng, mistake=""):
 
 def test_rows_that_are_overwritten_turn_by_turn_are_named():
     causes = explain(*rows_in_turn(np.random.default_rng(0), "overwritten"))
-    assert causes and is_said(causes[0], r"overwritten.*only the last", line_of(rows_in_turn, "total += np.sum")), (
+    assert causes and is_said(causes[0], r"overwritten.*only the last", line_of(rows_in_turn, 'e = p["E"][word]')), (
         causes
     )
 

@@ -33,6 +33,9 @@ EdgeRule: TypeAlias = "Callable[[Bars, Reals], Reals | None]"
 #: The same for all that goes back from a step: pairs of a step, which may lie far below, and of what goes back to it.
 BlockRule: TypeAlias = "Callable[[Bars, Reals], Iterable[tuple[int, Reals]]]"
 
+#: What is smaller than this part of the largest entry of a gradient is rounding.
+_ROUNDING = 1e-14
+
 
 class Change(NamedTuple):
     """The rules that replace the right ones.
@@ -138,6 +141,16 @@ class Backward:
         rule, attributes = self._rules[number][1], self._rules[number][4]
         with np.errstate(all="ignore"):
             return np.asarray(rule(x, k, up, **attributes))
+
+    @cached_property
+    def learned(self) -> set[int]:
+        """The arrays of parameters whose gradient is more than rounding, unlike that of a bias before a normalisation.
+
+        They are given by the numbers of their steps.
+        """
+        sizes = {n: float(np.abs(self.bars[n]).max(initial=0.0)) for n in self.parameters if n in self.bars}
+        largest = max(sizes.values(), default=0.0)
+        return {number for number, size in sizes.items() if size > _ROUNDING * largest}
 
     @cached_property
     def readers(self) -> dict[int, list[tuple[int, int]]]:

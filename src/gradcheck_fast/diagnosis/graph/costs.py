@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.between import through, values_with
+from gradcheck_fast.diagnosis.graph.between import passed, through, values_with
+from gradcheck_fast.diagnosis.graph.known_softmaxes import log_softmaxes
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant, block, nothing
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 _MOST_EPSILON = 1e-2
 #: The small constants that are looked for in a gradient if the cost has none.
 _EPSILONS = (1e-8, 1e-7, 1e-10, 1e-12, 1e-6, 1e-5, 1e-15, 1e-9, 1e-4, 1e-3)
+#: What goes back from a cross-entropy is p - y times a factor, which is the same everywhere to this part.
+_SAME_FACTOR = 1e-6
 #: So many steps, one above the other, may have been computed without a small constant on the way back.
 _MOST_LEVELS = 4
+#: A small constant is not tried that changes no number by this part of the relative error of the gradient.
+_MATTERS = 1e-4
 #: So many arrays of the data are tried as the targets of a softmax.
 _MOST_TARGETS = 3
 #: The steps at which what was computed with a small constant is read as a value like any other.
@@ -104,7 +109,11 @@ def added_epsilons(view: View) -> Iterator[Mutant]:
             and not _added(backward, backward.steps[number].inputs[k])
         ]  # fmt: skip
         for place in _with_lines(view, found):
+            sources = [backward.values[backward.steps[number].inputs[k]] for number in place.steps]
+            least = min(float(np.abs(value).min(initial=np.inf)) for value in sources)
             for epsilon in _EPSILONS:
+                if epsilon < _MATTERS * _relative_error(view) * least:
+                    continue
                 rules = {
                     (number, at): _with_added(backward, number, k, at, epsilon)
                     for number in place.steps
@@ -112,6 +121,16 @@ def added_epsilons(view: View) -> Iterator[Mutant]:
                 }
                 cause = f"{place.where}: on the way back {epsilon:g} is added, but not in the line itself"
                 yield Mutant(cause, Change(rules), place)
+
+
+def _relative_error(view: View) -> float:
+    """Returns the largest error of the arrays that are wrong, relative to their largest entries."""
+    found = 0.0
+    for number, name in zip(view.backward.parameters, view.names, strict=True):
+        if name in view.wrong and name in view.analytic and number in view.backward.bars:
+            error = np.abs(view.analytic[name] - view.backward.bars[number]).max(initial=0.0)
+            found = max(found, float(error / max(np.abs(view.analytic[name]).max(initial=0.0), error, 1e-300)))
+    return found
 
 
 def _with_added(backward: Backward, number: int, k: int, at: int, epsilon: float) -> EdgeRule:
@@ -139,6 +158,27 @@ def _of_rest(backward: Backward, number: int) -> bool:
     if backward.steps[source].name != "subtract" or [k for k, _ in backward.inner(source)] != [1]:
         return False
     return bool(np.all(backward.x(source)[0] == 1.0) or np.abs(backward.x(source)[0] - 1.0).max() <= _MOST_EPSILON)
+
+
+def of_the_other_class(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which 1/(1 - p) stands in the place of 1/p, the derivative of log(p), with either sign."""
+    backward = view.backward
+    logs = [number for number in backward.bars if backward.steps[number].name == "log"]
+    for place in _with_lines(view, [number for number in logs if _is_probability(backward.x(number)[0])]):
+        for sign, said in ((1.0, "1/(1 - p)"), (-1.0, "-1/(1 - p)")):
+            rules = {(number, 0): _of_other_class(backward, number, sign) for number in place.steps}
+            cause = f"{said} stands in the place of the derivative of log(p), 1/p, as if the other class were right"
+            yield Mutant(f"{place.where}: {cause}", Change(rules), place)
+
+
+def _is_probability(p: Reals) -> bool:
+    return bool(np.all((p > 0.0) & (p < 1.0 + _MOST_EPSILON)))
+
+
+def _of_other_class(backward: Backward, number: int, sign: float) -> EdgeRule:
+    (z,), source = backward.x(number), backward.steps[number].inputs[0]
+    epsilon = _added(backward, source)
+    return lambda bars, up: sign * up / (1.0 - (z - epsilon) + epsilon)
 
 
 # ---- cross-entropy of many classes
@@ -169,6 +209,46 @@ def _targets(backward: Backward, shape: tuple[int, ...]) -> Iterator[tuple[str, 
         for axis, length in enumerate(shape):
             if len(shape) > 1 and length > 1:
                 yield f", divided by {length}, the length of axis {axis}", targets, 1.0 / length
+
+
+def forgotten_smoothing(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which the targets of a softmax, which are smoothed in the cost, are not on the way back."""
+    backward = view.backward
+    logs = log_softmaxes(backward)
+    with np.errstate(all="ignore"):
+        values = {s.top: backward.values[s.top] for s in view.softmaxes} | {
+            s.top: np.exp(backward.values[s.top]) for s in logs
+        }
+    found = {softmax.top: softmax for softmax in (*view.softmaxes, *logs)}
+    for place in view.places_of(found):
+        if len(place.steps) > 1:
+            continue
+        softmax, p = found[place.steps[0]], values[place.steps[0]]
+        right = passed(backward, softmax.top, softmax.bottom, backward.bars[softmax.top])
+        for targets in _smoothed(backward, p, softmax.axis):
+            least = targets.min(axis=softmax.axis, keepdims=True)
+            largest = targets == targets.max(axis=softmax.axis, keepdims=True)
+            factors = right / (p - targets)
+            factor = float(np.median(factors))
+            if not np.allclose(factors, factor, rtol=_SAME_FACTOR, atol=0.0):
+                continue
+            for words, other in (
+                ("the targets are one-hot on the way back, not smoothed", largest.astype(np.float64)),
+                (f"what smoothing adds to all targets ({least.flat[0]:.6g}) is left out on the way back",
+                 targets - least),
+            ):  # fmt: skip
+                change = block(softmax.top, softmax.bottom, lambda bars, up, b=factor * (p - other): b)  # type: ignore[misc]
+                yield Mutant(f"{place.where}: {words}", change, place)
+
+
+def _smoothed(backward: Backward, p: Reals, axis: int) -> Iterator[Reals]:
+    """Yields the data that may be smoothed targets of a softmax: they add up to 1, and none of them is 0."""
+    data = [number for number, step in enumerate(backward.steps) if step.name == "constant" and step.shape == p.shape]
+    for number in data[-_MOST_TARGETS:]:
+        targets = backward.values[number]
+        total = targets.sum(axis=axis, keepdims=True)
+        if np.all(targets * np.sign(total) > 0.0) and np.allclose(total, total.flat[0]):
+            yield targets / total
 
 
 # ---- margins
@@ -238,8 +318,10 @@ def _without_own(up: Reals, own: Reals) -> Reals:
 
 FAMILIES: tuple[Family, ...] = (
     forgotten_terms,
+    of_the_other_class,
     wrong_margins,
     forgotten_epsilons,
     added_epsilons,
     taken_for_cross_entropy,
+    forgotten_smoothing,
 )

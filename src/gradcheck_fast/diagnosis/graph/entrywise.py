@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
@@ -36,6 +36,18 @@ FORMULAS: Mapping[str, Callable[[Reals, Reals], Reals]] = {
     "z": lambda z, a: z,
     "1 - z": lambda z, a: 1 - z,
 }
+#: What the slopes of some functions are, as such formulas.
+RIGHT: Mapping[str, str] = {
+    "sigmoid": "a (1 - a)",
+    "tanh": "1 - a²",
+    "relu": "1 where z > 0, and 0 elsewhere",
+    "exp": "a",
+    "square": "2 z",
+    "log": "1/z",
+    "reciprocal": "-a²",
+    "sqrt": "1/(2 a)",
+    "absolute": "the sign of z",
+}
 #: The same for some functions, in words.
 SPECIAL: Mapping[str, Mapping[str, Callable[[Reals, Reals], Reals]]] = {
     "square": {"lacks the factor 2, which halves it": lambda z, a: z},
@@ -56,12 +68,35 @@ SPECIAL: Mapping[str, Mapping[str, Callable[[Reals, Reals], Reals]]] = {
         "is only the part with the derivative of sigmoid": lambda z, a: a * (1 - a / z),
     },
     "gelu": {"is only its factor of z, without the other part": lambda z, a: a / z},
-    "gelu_tanh": {"is only its factor of z, without the other part": lambda z, a: a / z},
+    "gelu_tanh": {
+        "is only its factor of z, without the other part": lambda z, a: a / z,
+        "lacks the factor 3 of the cube": lambda z, a: _of_gelu(z, lambda t: 1 - t * t, 1.0),
+        "has 1 - tanh in the place of 1 - tanh²": lambda z, a: _of_gelu(z, lambda t: 1 - t, 3.0),
+        "has only 1 in the place of the derivative of the cube and its argument": lambda z, a: _of_gelu(
+            z, lambda t: 1 - t * t, 0.0
+        ),
+        "lacks the derivative of what tanh is of": lambda z, a: _of_gelu(z, lambda t: 1 - t * t, None),
+    },
 }
+#: The constants in the approximation of gelu by tanh.
+_OF_TANH, _OF_CUBE = np.sqrt(2.0 / np.pi), 0.044715
+
+
+def _of_gelu(z: Reals, of_tanh: Callable[[Reals], Reals], of_cube: float | None) -> Reals:
+    """Returns a slope of 0.5 z (1 + tanh(c (z + 0.044715 z³))) with parts of it as they are given."""
+    t = np.tanh(_OF_TANH * (z + _OF_CUBE * z**3))
+    inner = 1.0 if of_cube is None else _OF_TANH * (1 + of_cube * _OF_CUBE * z * z)
+    return np.asarray(0.5 * (1 + t) + 0.5 * z * of_tanh(t) * inner)
+
+
 #: The wrong formulas in which z stands where a belongs, for functions whose slope is usually written by a.
 BY_VALUE = {"sigmoid": "z (1 - z)", "tanh": "1 - z²", "exp": "z"}
 #: The functions whose slopes are tried in the place of others at every turn of a loop; elsewhere all are.
 _LIKELY = ("sigmoid", "tanh", "relu")
+#: The functions that are like relu for numbers that are not large.
+_LIKE_RELU = ("relu6", "hardtanh")
+#: The slopes of leaky rectifiers that people write.
+_LEAKS = (0.01, 0.1, 0.2, 0.05, 0.001, 0.02, 0.25, 0.3)
 #: So many places of functions are compared with each other, at most.
 _MOST_COMPARED = 12
 
@@ -148,6 +183,8 @@ def _ways(view: View, place: Place, functions: Functions, name: str) -> Iterator
     if name in BY_VALUE:
         yield f"is taken at z instead of at a: {BY_VALUE[name]}", _formula(b, BY_VALUE[name])
     yield "is taken at its value instead of at its argument", lambda f: _slope_at_value(b, f)
+    if name.startswith("leaky_relu"):
+        yield from _other_leaks(b, functions)
     yield "is applied twice", lambda f: slope_between(b, f) ** 2
     for words, formula in SPECIAL.get(name.split(" ")[0], {}).items():
         yield words, lambda f, formula=formula: formula(values[f.bottom], values[f.top])  # type: ignore[misc]
@@ -160,11 +197,11 @@ def _ways(view: View, place: Place, functions: Functions, name: str) -> Iterator
     if not _is_activation(name):
         if is_single:
             for words in ("a", "z") if name not in SPECIAL else ("a",):
-                yield _said(words), _formula(b, words)
+                yield _said(name, words), _formula(b, words)
         return
     for words in FORMULAS:
         if BY_VALUE.get(name) != words:
-            yield _said(words), _formula(b, words)
+            yield _said(name, words), _formula(b, words)
     if name.startswith("elu"):
         yield (
             "is taken for a + 1, where a is its value: that of elu with alpha 1",
@@ -173,13 +210,45 @@ def _ways(view: View, place: Place, functions: Functions, name: str) -> Iterator
         yield "lacks the + alpha: it is taken for its value a", lambda f: _below_zero(b, f, values[f.top])
     if name in _OF_NEAR_VALUES:
         yield from _near(view, functions, name)
-    for other in ENTRYWISE if is_single else _LIKELY:
-        if other != name:
+    for other in _others(name, ENTRYWISE if is_single else _LIKELY):
+        if not (other in _LIKE_RELU and _is_relu_here(b, functions, other)) and not _is_one(b, functions, other):
             yield f"is that of {other}", lambda f, other=other: slope_of(other, values[f.bottom])  # type: ignore[misc]
 
 
-def _said(words: str) -> str:
-    return f"is taken for {words}, where {'z is its argument' if 'z' in words else 'a is its value'}"
+def _said(name: str, words: str) -> str:
+    right = RIGHT.get(name.split(" ")[0], "")
+    where = "z is its argument" if "z" in words else "a is its value"
+    return f"is taken for {words}, where {where}{f': it is {right}' if right else ''}"
+
+
+def _others(name: str, functions: Iterable[str]) -> list[str]:
+    """Returns the functions whose slopes are tried in the place of that of another."""
+    kind = name.split(" ")[0]
+    rectifiers = () if kind in ("relu", "leaky_relu", "elu", *_LIKE_RELU) else _LIKE_RELU
+    return [other for other in functions if other not in (kind, *rectifiers) and kind != "exp"]
+
+
+def _is_one(backward: Backward, functions: Functions, other: str) -> bool:
+    """Whether the slopes of a function are all 1 at the numbers that are there, as if they were left out."""
+    return all(np.all(slope_of(other, backward.values[f.bottom]) == 1.0) for f in functions)
+
+
+def _other_leaks(backward: Backward, functions: Functions) -> Iterator[tuple[str, Factor]]:
+    """Yields the slopes of rectifiers with other leaks than their own."""
+    below = [slope_between(backward, f)[backward.values[f.bottom] < 0.0] for f in functions]
+    own = {float(at[0]) for at in below if at.size}
+    for leak in _LEAKS if len(own) == 1 else ():
+        if leak not in own:
+            yield (
+                f"has the slope {leak:g} below 0, not {own.copy().pop():g}",
+                lambda f, leak=leak: np.where(backward.values[f.bottom] > 0.0, 1.0, leak),  # type: ignore[misc]
+            )
+
+
+def _is_relu_here(backward: Backward, functions: Functions, other: str) -> bool:
+    """Whether the slopes of a function are the same as those of relu at the numbers that are there."""
+    values = [backward.values[f.bottom] for f in functions]
+    return all(np.array_equal(slope_of(other, z), slope_of("relu", z)) for z in values)
 
 
 def _below_zero(backward: Backward, function: Entrywise, slope: Reals) -> Reals:
@@ -244,7 +313,7 @@ def _slope_at_value(backward: Backward, function: Entrywise) -> Reals:
 def slopes_of_gradients(view: View) -> Iterator[Mutant]:
     """Yields mutants in which a rectifier cuts what comes back where that is negative, not where its argument is."""
     for place, functions, name in places_of_functions(view):
-        if name.split(" ")[0] in ("relu", "leaky_relu"):
+        if name.split(" ")[0] in ("relu", "leaky_relu", "elu"):
             blocks = [_cut_by_sign(view.backward, function) for function in functions]
             cause = f"{place.where}: the derivative of {name} is taken at what comes back instead of at its argument"
             yield Mutant(cause, merged(blocks), place)
@@ -252,6 +321,9 @@ def slopes_of_gradients(view: View) -> Iterator[Mutant]:
 
 def _cut_by_sign(backward: Backward, function: Entrywise) -> Change:
     def rule(bars: Callable[[int], Reals], up: Reals) -> Reals:
+        if function.name.startswith("elu"):
+            alpha = float(function.name.split(" ")[-1]) if " " in function.name else 1.0
+            return np.where(up > 0.0, up, up * (backward.values[function.top] + alpha))
         below = slope_between(backward, function)[backward.values[function.bottom] < 0.0]
         return np.where(up > 0.0, up, up * (below[0] if below.size else 0.0))
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.graph.backward import Change
 from gradcheck_fast.diagnosis.graph.mutants import Mutant, block, merged
+from gradcheck_fast.diagnosis.graph.products import base
+from gradcheck_fast.diagnosis.graph.turns import CONSTANT_WORDS
 from gradcheck_fast.program.primitive import sum_to_shape
 
 if TYPE_CHECKING:
@@ -81,8 +83,11 @@ def factors_left_out(view: View) -> Iterator[Mutant]:
             change = _change(view, place, k, factor)
             if not view.can_explain(change):
                 break
-            more = ", which is not divided by it" if said == "is left out" else ""
-            yield Mutant(f"{place.where}: {what} {said} in what goes back{to}{more}", change, place)
+            if said == "is left out" and is_constant:
+                cause = f"the division by {what.removeprefix('the constant divisor ')} is left out on the way back{to}"
+                yield Mutant(f"{place.where}: {cause}", change, place)
+            else:
+                yield Mutant(f"{place.where}: {what} {said} in what goes back{to}", change, place)
 
 
 def _what(view: View, place: Place, other: int, word: str) -> tuple[str, bool]:
@@ -92,7 +97,9 @@ def _what(view: View, place: Place, other: int, word: str) -> tuple[str, bool]:
     if all(map(turns.is_constant, numbers)):
         values = {float(backward.values[number]) for number in numbers if np.size(backward.values[number]) == 1}
         value = f" {next(iter(values)):.6g}" if len(values) == 1 else ""
-        return f"the constant {word}{value}", True
+        text = turns.read(place, other)
+        is_named = text not in CONSTANT_WORDS and text != f"`{value.strip()}`"
+        return f"the constant {word}{value}{f' ({text})' * is_named}", True
     return f"the {word} ({turns.read(place, other)})", False
 
 
@@ -169,7 +176,28 @@ def other_factors(view: View) -> Iterator[Mutant]:
             yield Mutant(said(signal.words), _change(view, place, k, of(signal.steps, lambda a: a)), place)
 
 
+def other_arrays(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which another array of parameters, of the same shape, stands in the place of a factor."""
+    backward = view.backward
+    for place, k in _sides(view, ("multiply",)):
+        bases = [base(backward, backward.steps[number].inputs[1 - k]) for number in place.steps]
+        own = {number for number, _ in bases}
+        if len(own) > 1 or not own <= set(backward.parameters):
+            continue
+        what, _ = _what(view, place, 1 - k, "factor")
+        shape = view.turns.shape(bases[0][0])
+        for array in backward.parameters:
+            if array not in own and np.shape(backward.values[array]) == shape and shape:
+                moved = dict(zip(place.steps, (move for _, move in bases), strict=True))
+                change = _change(view, place, k, lambda n, k, v=backward.values[array], m=moved: m[n](v))  # type: ignore[misc]
+                if view.can_explain(change):
+                    cause = (
+                        f"{view.name_of(array)} stands in the place of {what} in what goes back{_to(view, place, k)}"
+                    )
+                    yield Mutant(f"{place.where}: {cause}", change, place)
+
+
 #: The families of this module, but for those of `OTHERS`.
 FAMILIES: tuple[Family, ...] = (factors_left_out, chains_left_out)
 #: Those in which another value stands in the place of the right one. They have many mutants, so they are tried last.
-OTHERS: tuple[Family, ...] = (other_factors,)
+OTHERS: tuple[Family, ...] = (other_arrays, other_factors)

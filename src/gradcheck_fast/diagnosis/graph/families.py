@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 NAMED: tuple[Family, ...] = (
     *softmaxes.FAMILIES,
     *normalisations.FAMILIES,
-    *reductions.FAMILIES,
     *costs.FAMILIES,
+    *reductions.FAMILIES,
+    *paths.EARLY,
     *entrywise.FAMILIES,
     *slopes_in_part.FAMILIES,
+    *normalisations.OTHERS,
     *movement.FAMILIES,
     *factors.FAMILIES,
     *recurrences.FAMILIES,

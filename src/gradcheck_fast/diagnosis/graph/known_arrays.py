@@ -30,7 +30,7 @@ _MOST = 60_000
 #: An array is cut into slices along an axis that has no more places than this.
 _MOST_SLICES = 256
 #: An array is compared with so many others, at most.
-_MOST_LOOKED_AT = 200
+_MOST_LOOKED_AT = 64
 #: What goes back to a step from all but one of those that read it is known if they are no more than these.
 _MOST_READERS = 12
 #: In arrays of no more axes than these, they are recognised in any order.
@@ -91,8 +91,10 @@ class KnownArrays:
         self._backward = backward
         self._by_size: dict[int, list[Known]] = {}
         self._families: dict[object, list[Known]] = {}
-        self._signs: dict[int, tuple[list[float], list[Known]]] = {}
+        self._signs: dict[int, tuple[list[float], list[Known], list[float]]] = {}
         self._count = 0
+        #: So many pairs of arrays have been compared number by number.
+        self.compared = 0
         with np.errstate(all="ignore"):
             whole = list(self._whole())
             for known in whole:
@@ -103,7 +105,8 @@ class KnownArrays:
                 self._add_stack(members)
         for size, found in self._by_size.items():
             signed = sorted(((_sign(known.array), k) for k, known in enumerate(found)), key=lambda pair: pair[0])
-            self._signs[size] = [sign for sign, _ in signed], [found[k] for _, k in signed]
+            ordered = [found[k] for _, k in signed]
+            self._signs[size] = [sign for sign, _ in signed], ordered, [_peak(known.array) for known in ordered]
 
     # ---- what there is
 
@@ -190,14 +193,17 @@ class KnownArrays:
         """
         if array.size not in self._signs or not np.isfinite(array).all() or not np.any(array):
             return []
-        signs, found = self._signs[array.size]
-        sign = _sign(array)
+        signs, found, peaks = self._signs[array.size]
+        sign, peak = _sign(array), _peak(array)
         matches: list[Match] = []
         near = abs(sign) * _NEAR
         begin = bisect_left(signs, sign - near)
         for place in range(begin, min(begin + _MOST_LOOKED_AT, len(signs))):
             if signs[place] > sign + near:
                 break
+            if abs(peaks[place] - peak) > _NEAR:
+                continue
+            self.compared += 1
             factor = factor_of(array, found[place].array)
             if factor is not None:
                 matches.append(Match(found[place], factor))
@@ -211,9 +217,19 @@ class KnownArrays:
 def _sign(array: Reals) -> float:
     if array.size == 1:  # of a single number no factor can be known
         return float(array.reshape(-1)[0])
-    squares = np.square(array.ravel())
+    largest = float(np.abs(array).max())
+    if largest and np.count_nonzero(array) == 1:  # nor of one among zeros
+        return -largest
+    squares = np.square(array.ravel() / largest) if largest else np.zeros(1)
     total = float(squares.sum())
-    return float(squares @ squares) / total**2 if total > 0.0 and np.isfinite(total) else -1.0
+    return float(squares @ squares) / (total * total) if total else 0.0
+
+
+def _peak(array: Reals) -> float:
+    """Returns the largest entry as a part of the root of the sum of squares, which no order and no factor changes."""
+    sizes = np.abs(array).ravel()
+    largest = float(sizes.max())
+    return 1.0 / float(np.linalg.norm(sizes / largest)) if largest else 0.0
 
 
 def factor_of(array: Reals, known: Reals) -> float | None:

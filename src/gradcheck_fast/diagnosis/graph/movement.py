@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph import embeddings, parts, windows
+from gradcheck_fast.diagnosis.graph import embeddings, kernels, parts, windows
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant
-from gradcheck_fast.diagnosis.graph.reads import Read, put_at, put_back, rows_of_reads
-from gradcheck_fast.diagnosis.graph.windows import with_other
+from gradcheck_fast.diagnosis.graph.reads import Read, put_at, put_back, rows_of_reads, with_other
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, EdgeRule
@@ -32,10 +31,11 @@ def moved(view: View) -> Iterator[Mutant]:
     """Yields mutants in which numbers are put back at the wrong places."""
     rows = list(rows_of_reads(view))
     yield from windows.overwritten(view, rows)
-    yield from windows.wrong_kernels(view, rows)
+    yield from kernels.wrong_kernels(view, rows)
     yield from windows.misplaced(view, rows)
     yield from border_kept(view, rows)
     yield from parts.exchanged_parts(view)
+    yield from parts.exchanged_factors(view)
     yield from parts.stacked_in_another_order(view)
     yield from parts.reversed_turns(view)
     yield from parts.buffers_by_columns(view)
@@ -69,7 +69,7 @@ def other_orders(view: View, rows: Rows) -> Iterator[Mutant]:
             index = {read.top: of[how] for read, of in zip(found, orders, strict=True)}
             cause = f"{place.where}: {of_base} {how}"
             yield Mutant(f"{cause} on the way back", put_at(backward, found, index), place)
-            for what, edges in _of_products(view, found, index):
+            for what, edges in _of_products(view, found, index, place):
                 yield Mutant(f"{cause} in the gradient of {what}", Change(edges), place)
 
 
@@ -95,8 +95,10 @@ def _orders(read: Read, base: tuple[int, ...]) -> dict[str, Index]:
             np.ascontiguousarray(index),
         )
     for order in _orders_of(base, range(len(base))):
-        index = flat.reshape(base).transpose(order).reshape(top)
-        add(f"put back in another order, reshaped to the axes {order},", np.ascontiguousarray(index))
+        index = flat.reshape(base).transpose(order)
+        how = f"put back in another order, reshaped to the axes {order},"
+        add(how, np.ascontiguousarray(index.reshape(top)))
+        add(how.replace("reshaped", "transposed"), np.argsort(index, axis=None).reshape(top))
     return found
 
 
@@ -105,7 +107,9 @@ def _orders_of(shape: tuple[int, ...], right: Sequence[int]) -> list[tuple[int, 
     count = len(shape)
     if count <= _ALL_ORDERS:
         return list(permutations(range(count)))
+    rest = tuple(range(1, count))
     found = [tuple(map(int, np.argsort(right))), tuple(range(count))[::-1]]
+    found += [(0, *rest[1:], 1), (0, count - 1, *rest[:-1])]  # channels first, or last
     for a, b in combinations(range(count), 2):
         order = list(right)
         order[a], order[b] = order[b], order[a]
@@ -123,9 +127,9 @@ def _order_in_base(read: Read) -> tuple[int, ...]:
 
 
 def _of_products(
-    view: View, found: Sequence[Read], index: dict[int, Index]
+    view: View, found: Sequence[Read], index: dict[int, Index], place: Place
 ) -> Iterator[tuple[str, dict[tuple[int, int], EdgeRule]]]:
-    """Yields in words matrices whose gradients may be built from rows in another order, and what goes back to them."""
+    """Yields in words parameters whose gradients may be built from rows in another order, and what goes to them."""
     backward = view.backward
     after: dict[tuple[int, int], EdgeRule] = {}
     before: dict[tuple[int, int], EdgeRule] = {}
@@ -140,9 +144,11 @@ def _of_products(
                 before[reader, 1 - k] = with_other(backward, reader, 1 - k, other)
     for edges in (after, before):
         for k in (0, 1):
-            of_input = {place: rule for place, rule in edges.items() if place[1] == k}
+            inputs = {edge: backward.steps[edge[0]].inputs[k] for edge in edges if edge[1] == k}
+            of_input = {edge: edges[edge] for edge, source in inputs.items() if source in view.turns.arrays}
             if of_input:
-                yield f"the {'right' if k else 'left'} factor of the product", of_input
+                factors = {view.turns.name(inputs[edge], place.source) for edge in of_input}
+                yield " and ".join(sorted(factors)), of_input
 
 
 def _products_of(backward: Backward, base: int) -> Iterator[int]:
@@ -174,6 +180,8 @@ def shifted_slices(view: View, rows: Rows) -> Iterator[Mutant]:
                 index = {
                     read.top: _shifted(read.places, shape, axis, by) for read, shape in zip(found, shapes, strict=True)
                 }
+                if all((index[read.top] < 0).all() for read in found):
+                    continue  # it is lost, not put elsewhere
                 cause = f"{place.where}: what goes back is put {'after' if by > 0 else 'before'} its place"
                 yield Mutant(f"{cause}, by one along axis {axis}", put_at(backward, found, index), place)
 
@@ -203,11 +211,18 @@ def border_kept(view: View, rows: Rows) -> Iterator[Mutant]:
         boxes = [_box(read, backward.steps[read.base].shape) for read in found]
         if not found or any(box is None for box in boxes):
             continue
-        cuts = [_cuts(read, box) for read, box in zip(found, boxes, strict=True) if box]
+        is_stack = any(_has_data_beside(backward, read) for read in found)
+        cuts = [_cuts(read, box, is_stack) for read, box in zip(found, boxes, strict=True) if box]
         for how in cuts[0]:
             kept = {read.top: of[how] for read, of in zip(found, cuts, strict=True) if how in of}
             change = put_at(backward, [read for read in found if read.top in kept], kept)
             yield Mutant(f"{place.where}: {how} on the way back", change, place)
+
+
+def _has_data_beside(backward: Backward, read: Read) -> bool:
+    """Whether there are different numbers beside what a top reads, as in a concatenation, not those of a border."""
+    beside = backward.values[read.top][read.places < 0]
+    return beside.size > 0 and bool((beside != beside[0]).any())
 
 
 class _Box(NamedTuple):
@@ -247,7 +262,7 @@ def _box(read: Read, base: tuple[int, ...]) -> _Box | None:
     return None
 
 
-def _cuts(read: Read, box: _Box) -> dict[str, Index]:
+def _cuts(read: Read, box: _Box, is_stack: bool) -> dict[str, Index]:
     """Returns what may be taken for the part of a top that goes back to its base, by what is wrong in words."""
     found, top = {}, read.places.shape
     if (read.places >= 0).sum() > math.prod(box.shape):
@@ -259,8 +274,13 @@ def _cuts(read: Read, box: _Box) -> dict[str, Index]:
     ]
     for corner in islice(product(*map(reversed, ways)), _MOST_CUTS):
         if corner != box.corner:
-            where = ", ".join(f"{at}:{at + n}" for at, n in zip(corner, box.shape, strict=True))
-            how = f"the border of the padding is cut off at the wrong place ([{where}] is taken)"
+            where, right = (
+                ", ".join(f"{at}:{at + n}" for at, n in zip(begin, box.shape, strict=True))
+                for begin in (corner, box.corner)
+            )
+            how = f"the border of the padding is cut off at the wrong place ([{where}] is taken, not [{right}])"
+            if is_stack:
+                how = f"the wrong part of the concatenation is taken ([{where}], not [{right}])"
             found[how] = box._replace(corner=corner).places(top)
     return found
 

@@ -74,7 +74,12 @@ class View:
     @cached_property
     def places(self) -> list[Place]:
         """Every place at which something goes back, from the first line to the last; see `Places`."""
-        return Places(self.backward).all
+        return self.by_step.all
+
+    @cached_property
+    def by_step(self) -> Places:
+        """The places of any steps."""
+        return Places(self.backward)
 
     @cached_property
     def functions(self) -> list[Entrywise]:
@@ -88,7 +93,7 @@ class View:
 
     def places_of(self, numbers: Iterable[int]) -> Iterator[Place]:
         """Yields the places of some steps."""
-        return Places(self.backward).of(sorted(numbers))
+        return self.by_step.of(sorted(numbers))
 
     @cached_property
     def turns(self) -> Turns:
@@ -127,10 +132,9 @@ class View:
 
     @cached_property
     def _is_right(self) -> int:
-        bars = self.backward.bars
         numbered = enumerate(zip(self.backward.parameters, self.names, strict=True))
         right = ((place, number) for place, (number, name) in numbered if name not in self.wrong)
-        return sum(1 << place for place, number in right if number in bars and np.any(bars[number]))
+        return sum(1 << place for place, number in right if number in self.backward.learned)
 
     def name_of(self, number: int) -> str:
         """Returns the name of the array of parameters that a step is, or "" if it is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,13 +101,28 @@ def forgotten_paths(view: View) -> Iterator[Mutant]:
         sizes = {(one.top, one.size): nothing for one in of_place}
         means = {(one.centred, 1): nothing for one in of_place if one.centred is not None}
         size = of_place[0].of_size
-        cause = f"{place.where}: what goes back through {size} {{factor}}"
-        yield Mutant(cause, Change(sizes), place, scales=True)
+        yield Mutant(f"{place.where}: what goes back through {size} is left out", Change(sizes), place)
+        if len(means) == len(of_place):
+            yield Mutant(f"{place.where}: what goes back through the mean is left out", Change(means), place)
+            cause = f"{place.where}: the mean and the variance are treated as constants on the way back"
+            yield Mutant(cause, Change({**sizes, **means}), place)
+
+
+def scaled_paths(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which what goes back through the mean, or the size, has a factor, or a wrong power of the size.
+
+    The functions that make the mean and the size may say more, so they come first.
+    """
+    found = {one.top: one for one in normalisations(view.backward)}
+    for place in view.places_of(found):
+        of_place = [found[number] for number in place.steps]
+        cause = f"{place.where}: what goes back through {of_place[0].of_size} {{factor}}"
+        yield Mutant(cause, Change({(one.top, one.size): nothing for one in of_place}), place, scales=True)
+        means = {(one.centred, 1): nothing for one in of_place if one.centred is not None}
         if len(means) == len(of_place):
             cause = f"{place.where}: what goes back through the mean {{factor}}"
             yield Mutant(cause, Change(means), place, scales=True)
-            cause = f"{place.where}: the mean and the variance are treated as constants on the way back"
-            yield Mutant(cause, Change({**sizes, **means}), place)
+        yield from _wrong_powers(view.backward, place, of_place)
 
 
 def forgotten_means(view: View) -> Iterator[Mutant]:
@@ -138,7 +154,6 @@ def wrong_formulas(view: View) -> Iterator[Mutant]:
     found = {one.top: one for one in normalisations(backward)}
     for place in view.places_of(found):
         of_place = [found[number] for number in place.steps]
-        yield from _wrong_powers(backward, place, of_place)
         yield from _wrong_counts(backward, place, of_place)
         if all(_has_usual_form(backward, one) for one in of_place):
             yield from _wrong_blocks(backward, place, of_place)
@@ -150,6 +165,10 @@ def _size(backward: Backward, one: Normalisation) -> Reals:
     return size if backward.steps[one.top].name == "divide" else 1.0 / size
 
 
+def _power_of_size(backward: Backward, one: Normalisation, power: float) -> Reals:
+    return np.asarray(_size(backward, one) ** power)
+
+
 def _scaled(backward: Backward, number: int, k: int, factor: Callable[[], Reals | float]) -> EdgeRule:
     """Makes the rule by which what goes back to an input is multiplied by a factor before it is summed."""
     return lambda bars, up: backward.through(number, k, np.asarray(up * factor()))
@@ -157,27 +176,36 @@ def _scaled(backward: Backward, number: int, k: int, factor: Callable[[], Reals 
 
 def _wrong_powers(backward: Backward, place: Place, of_place: list[Normalisation]) -> Iterator[Mutant]:
     size = "the standard deviation" if of_place[0].centred is not None else "the norm"
-    for words, power in {
+
+    def mutant(words: str, power: float, inputs: tuple[str, ...]) -> Mutant:
+        rules = {
+            (one.top, at): _scaled(backward, one.top, at, partial(_power_of_size, backward, one, power))
+            for one in of_place
+            for at in (getattr(one, which) for which in inputs)
+        }
+        return Mutant(f"{place.where}: what goes back {words}", Change(rules), place)
+
+    ways = {
         f"divides by the square of {size} instead of {size}": -1.0,
         f"is not divided by {size}": 1.0,
         f"is multiplied by {size} instead of divided": 2.0,
-    }.items():
-        parts = {
-            "": ("value", "size"),
-            ", on the way to what is divided": ("value",),
-            f", on the way to {size}": ("size",),
-        }
-        for part, inputs in parts.items():
+    }
+    for words, power in ways.items():
+        yield mutant(words, power, ("value", "size"))
+        yield mutant(f"{words}, on the way to what is divided", power, ("value",))
+        if of_place[0].centred is not None:
             rules = {}
             for one in of_place:
-                for at in (getattr(one, which) for which in inputs):
-                    rules[one.top, at] = _scaled(
-                        backward,
-                        one.top,
-                        at,
-                        lambda one=one, power=power: _size(backward, one) ** power,  # type: ignore[misc]
-                    )
-            yield Mutant(f"{place.where}: what goes back {words}{part}", Change(rules), place)
+                if one.centred is not None:
+                    factor = partial(_power_of_size, backward, one, power)
+                    rules[one.centred, 0] = _scaled(backward, one.centred, 0, factor)
+            words = f"{words}, on the way to what the mean is subtracted from, but not to the mean"
+            yield Mutant(f"{place.where}: what goes back {words}", Change(rules), place)
+    is_root = of_place[0].centred is not None and _is_root(backward, of_place[0])
+    for power in (1.0, 2.0, 3.0, -1.0):
+        of_square = f" (the variance {power / 2 - 1.5:g} instead of -1.5)" if is_root else ""
+        words = f"through the divisor has its power {power - 2:g} instead of -2{of_square}"
+        yield mutant(words, power, ("size",))
 
 
 def _wrong_counts(backward: Backward, place: Place, of_place: list[Normalisation]) -> Iterator[Mutant]:
@@ -188,6 +216,12 @@ def _wrong_counts(backward: Backward, place: Place, of_place: list[Normalisation
     for words, factor in {"N - 1 instead of N": count / (count - 1), "N instead of N - 1": (count - 1) / count}.items():
         rules = {(one.top, one.size): _scaled(backward, one.top, one.size, lambda f=factor: f) for one in of_place}  # type: ignore[misc]
         yield Mutant(f"{place.where}: on the way back {size} has {words} = {count}", Change(rules), place)
+
+
+def _is_root(backward: Backward, one: Normalisation) -> bool:
+    """Whether what is divided by is a square root."""
+    size = backward.steps[one.top].inputs[one.size]
+    return backward.steps[one.top].name == "divide" and backward.steps[size].name == "sqrt"
 
 
 def _parts(backward: Backward, one: Normalisation) -> tuple[Reals, Reals, Reals, tuple[int, ...]]:
@@ -244,13 +278,32 @@ def _wrong_blocks(backward: Backward, place: Place, of_place: list[Normalisation
     yield mutant(epsilon, lambda one, up: without_epsilon(one, up, everywhere=False))
     yield mutant(epsilon, lambda one, up: without_epsilon(one, up, everywhere=True))
     yield mutant("its derivative is left out", lambda one, up: up)
+    if of_place[0].centred is not None:
+        for axis in range(min(np.ndim(backward.values[one.top]) for one in of_place)):
+            if (axis,) != of_place[0].axes:
+                words = f"on the way back the mean is along axis {axis} instead of {_axes(of_place[0])}"
+                yield Mutant(f"{place.where}: {words}", _other_mean(of_place, axis), place)
     yield mutant("its derivative has what is normalised in the place of the normalised value", by_value)
     dimensions = min(np.ndim(backward.values[one.top]) for one in of_place)
     own = of_place[0].axes
     for axes in ((axis,) for axis in range(dimensions)):
         if axes != own:
-            words = f"on the way back the means are along axis {axes[0]} instead of {', '.join(map(str, own))}"
+            words = f"on the way back the means are along axis {axes[0]} instead of {_axes(of_place[0])}"
             yield mutant(words, along(axes))
+
+
+def _axes(one: Normalisation) -> str:
+    return ", ".join(map(str, one.axes))
+
+
+def _other_mean(of_place: list[Normalisation], axis: int) -> Change:
+    """Makes the change by which the mean that was subtracted is that along another axis on the way back."""
+    centred = [(one.centred, one.bottom) for one in of_place if one.centred is not None]
+
+    def rule(bars: object, up: Reals) -> Reals:
+        return np.asarray(up - up.mean(axis=axis, keepdims=True))
+
+    return merged(block(top, bottom, rule) for top, bottom in centred)
 
 
 # ---- the arrays that it is scaled by
@@ -282,4 +335,7 @@ def _built_with(backward: Backward, number: int, k: int, value: Reals) -> EdgeRu
     return lambda bars, up: through(backward, number, 1 - k, up, {source: value})
 
 
+#: The families of this module, but for those of `OTHERS`.
 FAMILIES: tuple[Family, ...] = (forgotten_paths, wrong_formulas, wrong_scales, forgotten_means)
+#: Those of which the steps of a normalisation may say more.
+OTHERS: tuple[Family, ...] = (scaled_paths,)

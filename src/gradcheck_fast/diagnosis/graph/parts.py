@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations, pairwise, permutations
+from itertools import combinations, islice, pairwise, permutations
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant
 from gradcheck_fast.diagnosis.graph.places import short
-from gradcheck_fast.diagnosis.graph.reads import Read, put_at
+from gradcheck_fast.diagnosis.graph.reads import PRODUCTS, Read, put_at, put_back, reads
 from gradcheck_fast.program.steps.movement import GATHER, gather_back_all
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _MOST_PARTS = 4
 #: A flat vector of at most so many arrays may have them in any order.
 _ANY_ORDER = 4
+#: To read an array of so many axes by columns is to transpose it.
+_AXES_OF_MATRIX = 2
+#: The rows of a matrix are unflattened in so many orders, at most.
+_MOST_ORDERS = 64
 #: Rows of at most so many states are looked at.
 _MOST_STATES = 64
 
@@ -70,8 +74,13 @@ def exchanged_parts(view: View) -> Iterator[Mutant]:
         for number in backward.bars
         if backward.steps[number].name == GATHER.name and 2 <= len(backward.inner(number)) <= _MOST_PARTS
     ]
+    alike: dict[object, tuple[Place, list[int]]] = {}
     for place in view.places_of(numbers):
-        inner = {number: backward.inner(number) for number in place.steps}
+        for number in place.steps:  # one call may put parts of a buffer together before it puts that beside another one
+            kind = place, backward.steps[number].shape, len(backward.inner(number))
+            alike.setdefault(kind, (place, []))[1].append(number)
+    for place, of_kind in alike.values():
+        inner = {number: backward.inner(number) for number in of_kind}
         for a, b in combinations(range(min(map(len, inner.values()))), 2):
             edges: dict[tuple[int, int], EdgeRule] = {}
             for number, of_step in inner.items():
@@ -82,6 +91,44 @@ def exchanged_parts(view: View) -> Iterator[Mutant]:
             if edges:
                 cause = f"{place.where}: parts {a} and {b} are exchanged on the way back"
                 yield Mutant(cause, Change(edges), place)
+
+
+def exchanged_factors(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which the two factors of a product, such as queries and keys, get each other's sensitivities.
+
+    They are compared as they are before they are transposed or reshaped for the product.
+    """
+    backward = view.backward
+    numbers = [n for n in backward.bars if backward.steps[n].name in PRODUCTS and len(backward.inner(n)) == 2]
+    for place in view.places_of(numbers):
+        factors = {number: [_origin(backward, source) for source in backward.steps[number].inputs]
+                   for number in place.steps}  # fmt: skip
+        if any(
+            one == other or backward.steps[one].shape != backward.steps[other].shape
+            for (one, _), (other, _) in factors.values()
+        ):
+            continue
+        names = [view.turns.name(base, place.source) for base, _ in factors[place.steps[0]]]
+        cause = f"{place.where}: what goes back to {names[0]} and to {names[1]} is exchanged"
+        rules = {number: _exchanged(backward, number, *of_step) for number, of_step in factors.items()}
+        yield Mutant(cause, Change({}, rules), place)
+
+
+def _origin(backward: Backward, number: int) -> tuple[int, Index]:
+    """Returns the step furthest below of which a step is only another order, and where its entries are in that."""
+    found = number, np.arange(math.prod(backward.steps[number].shape))
+    for read in reads(backward, number):
+        if read.is_moved:
+            found = read.base, read.places
+    return found
+
+
+def _exchanged(backward: Backward, number: int, one: tuple[int, Index], other: tuple[int, Index]) -> BlockRule:
+    def rule(bars: Bars, up: Reals) -> Iterator[tuple[int, Reals]]:
+        for k, (_, places), (to, _) in ((0, one, other), (1, other, one)):
+            yield to, put_back(places, backward.through(number, k, up), backward.values[to])
+
+    return rule
 
 
 def reversed_turns(view: View) -> Iterator[Mutant]:
@@ -145,25 +192,37 @@ def stacked_in_another_order(view: View) -> Iterator[Mutant]:
 
 
 def buffers_by_columns(view: View) -> Iterator[Mutant]:
-    """Yields mutants in which an array that was filled number by number, and flattened, is unflattened by columns.
+    """Yields mutants in which an array that was filled piece by piece, and flattened, is unflattened in another order.
 
     Nothing is known of its shape but the number of its entries and the length of its first axis.
     """
     backward = view.backward
     for number in backward.bars:
         step, inner = backward.steps[number], backward.inner(number)
-        if step.name != GATHER.name or len(step.shape) != 2 or not _MOST_PARTS < len(inner) == math.prod(step.shape):
+        if step.name != GATHER.name or len(step.shape) != 2 or len(inner) < _MOST_PARTS:
+            continue
+        if len({backward.steps[source].source for _, source in inner}) > 1:
             continue
         (place,) = list(view.places_of([number]))[-1:]
-        seen = {np.arange(len(inner)).tobytes()}
-        for shape in _factored(step.shape[1]):
-            order = np.arange(len(inner)).reshape(step.shape).reshape((step.shape[0], *shape), order="F")
-            order = order.reshape(step.shape)
+        seen = {np.arange(math.prod(step.shape)).tobytes()}
+        for how, order in islice(_unflattened(step.shape), _MOST_ORDERS):
             if order.tobytes() not in seen:
                 seen.add(order.tobytes())
-                how = "are put back in another order, column after column (order='F')"
-                cause = f"{place.where}: the entries that are flattened here {how}, on the way back"
-                yield Mutant(cause, Change({}, {number: _distributed(backward, number, order)}), place)
+                cause = f"{place.where}: the entries that are flattened here are put back in another order, {how}"
+                change = Change({}, {number: _distributed(backward, number, order)})
+                yield Mutant(f"{cause}, on the way back", change, place)
+
+
+def _unflattened(shape: tuple[int, ...]) -> Iterator[tuple[str, Index]]:
+    """Yields in words how the rows of a matrix may be taken for arrays of more axes, and where their entries go."""
+    flat = np.arange(math.prod(shape)).reshape(shape)
+    factored = [(shape[0], *of_row) for of_row in _factored(shape[1])]
+    for whole in factored:
+        how = "" if sum(length > 1 for length in whole[1:]) > _AXES_OF_MATRIX else "transposed, or "
+        yield f"{how}column after column (order='F')", flat.reshape(whole, order="F").reshape(shape)
+    for whole in factored:
+        for axes in permutations(range(1, len(whole))) if 1 not in whole[1:] else ():
+            yield f"transposed to the axes {(0, *axes)}", flat.reshape(whole).transpose(0, *axes).reshape(shape)
 
 
 def _factored(size: int) -> Iterator[tuple[int, ...]]:
@@ -192,21 +251,21 @@ def flattened_in_another_order(view: View, rows: Rows) -> Iterator[Mutant]:
         for read in found:
             if view.name_of(read.base) and len(backward.steps[read.base].shape) == 1:
                 of_vector.setdefault(read.base, {})[read.top] = read
-    for base, reads in of_vector.items():
+    for base, tops in of_vector.items():
         shapes: dict[int, tuple[int, ...]] = {}
-        for read in reads.values():
+        for read in tops.values():
             begin, shape = _part(read)
             if shape:
                 shapes.setdefault(begin, shape)
         begins = sorted(shapes)
         if any(a + math.prod(shapes[a]) > b for a, b in pairwise(begins)):
             continue
-        (place, *_) = view.places_of([min(reads)])
+        (place, *_) = view.places_of([min(tops)])
         what = f"{place.where}: the parts of {view.name_of(base)}"
-        size = next(iter(reads.values())).size
+        size = next(iter(tops.values())).size
         for how, goes in _flattened(begins, shapes, size):
-            places = {top: goes[read.places] for top, read in reads.items()}
-            yield Mutant(f"{what} {how}", put_at(backward, reads.values(), places), place)
+            places = {top: goes[read.places] for top, read in tops.items()}
+            yield Mutant(f"{what} {how}", put_at(backward, tops.values(), places), place)
 
 
 def _part(read: Read) -> tuple[int, tuple[int, ...]]:

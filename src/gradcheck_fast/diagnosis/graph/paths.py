@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.graph.backward import Change
 from gradcheck_fast.diagnosis.graph.mutants import Mutant, nothing
+from gradcheck_fast.diagnosis.graph.places import MOVEMENT
 from gradcheck_fast.program.steps.movement import GATHER
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 #: At most this many readers of a value are tried as the only one that counts.
 _MOST_READERS = 8
+#: The strength of a penalty is fitted to at least so many entries.
+_ENTRIES = 4
+#: The steps that are linear; nobody calls a linear function of parameters a penalty.
+_LINEAR = frozenset({*MOVEMENT, "add", "subtract", "negative", "sum", "divide"})
 #: A penalty is one of squares if the quotients of its gradient and the parameters differ by less than this part.
 _SAME_DECAY = 1e-9
 
@@ -30,9 +35,48 @@ def penalties(view: View) -> Iterator[Mutant]:
     for what, numbers in (("the penalty", tops), ("a part of the penalty", parts - tops)):
         for place in view.places_of(numbers):
             change = Change({(n, k): nothing for n in place.steps for k, _ in backward.inner(n)})
-            arrays = [view.names[at] for at in sorted(backward.arrays_below(place.steps))]
-            of = f" of {', '.join(arrays)}" if len(arrays) < len(view.names) else ""
-            yield Mutant(f"{place.where}: {what}{of} {{factor}} in the gradient", change, place, scales=True)
+            yield Mutant(
+                f"{place.where}: {what}{_of_arrays(view, place)} {{factor}} in the gradient", change, place, scales=True
+            )
+
+
+def penalties_of_another_strength(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which a penalty has any other strength in the gradient; it is fitted to many entries."""
+    backward = view.backward
+    tops, parts = _penalties(view)
+    for what, numbers in (("the penalty", tops), ("a part of the penalty", parts - tops)):
+        for place in view.places_of(numbers):
+            edges = [(n, k) for n in place.steps for k, _ in backward.inner(n)]
+            strength = _strength(view, Change(dict.fromkeys(edges, nothing)))
+            if strength is not None:
+                change = Change({edge: _scaled(backward, *edge, strength) for edge in edges})
+                cause = f"{what}{_of_arrays(view, place)} has {strength:.6g} times its strength in the gradient"
+                yield Mutant(f"{place.where}: {cause}", change, place)
+
+
+def _of_arrays(view: View, place: Place) -> str:
+    arrays = [view.names[at] for at in sorted(view.backward.arrays_below(place.steps))]
+    return f" of {', '.join(arrays)}" if len(arrays) < len(view.names) else ""
+
+
+def _strength(view: View, left_out: Change) -> float | None:
+    """Returns by what a penalty is multiplied, if it explains the arrays that are wrong as well as it can."""
+    backward = view.backward
+    without = backward.change_of_gradient(left_out)
+    numbered = zip(backward.parameters, view.names, strict=True)
+    found = [
+        (np.ravel(without[number]), np.ravel(view.analytic[name] - backward.bars[number]))
+        for number, name in numbered
+        if number in without and name in view.wrong and name in view.analytic
+    ]
+    if sum(np.count_nonzero(part) for part, _ in found) < _ENTRIES:
+        return None
+    part, error = (np.concatenate(each) for each in zip(*found, strict=True))
+    return 1.0 - float(part @ error / (part @ part))
+
+
+def _scaled(backward: Backward, number: int, k: int, factor: float) -> EdgeRule:
+    return lambda bars, up: factor * backward.through(number, k, up)
 
 
 def _penalties(view: View) -> tuple[set[int], set[int]]:
@@ -40,12 +84,16 @@ def _penalties(view: View) -> tuple[set[int], set[int]]:
     backward = view.backward
     # whether any data goes into a step, or more than one array into a product; single numbers are no data
     has_data = [False] * len(backward.steps)
+    is_curved = [False] * len(backward.steps)
     for number, step in enumerate(backward.steps):
+        is_product = step.name in ("multiply", "matmul") and len(backward.inner(number)) < 2
+        is_linear = step.name in _LINEAR or is_product or not step.inputs
+        is_curved[number] = not is_linear or any(is_curved[source] for source in step.inputs)
         is_data = step.name == GATHER.name or (view.turns.is_constant(number) and bool(np.prod(step.shape) > 1))
         if step.name in ("multiply", "matmul") and len(backward.inner(number)) > 1 and not is_data:
             is_data = len(backward.arrays_below([number])) > 1
         has_data[number] = is_data or any(has_data[source] for source in step.inputs)
-    terms = {number for number in backward.bars if not has_data[number] and view.turns.shape(number) == ()}
+    terms = {n for n in backward.bars if is_curved[n] and not has_data[n] and view.turns.shape(n) == ()}
     tops = {n for n in terms if any(has_data[reader] for reader, _ in backward.readers.get(n, ()))}
     return tops, {n for n in terms if backward.steps[n].name == "sum"}
 
@@ -95,7 +143,7 @@ def wrong_paths(view: View) -> Iterator[Mutant]:
             if not view.can_explain(change):
                 continue
             to = turns.read(place, k, [number for number, _ in found])
-            yield Mutant(f"{place.where}: what goes back to {to}, {{factor}}", change, place, scales=True)
+            yield Mutant(f"{place.where}: what goes back to {to} {{factor}}", change, place, scales=True)
 
 
 def wrong_values(view: View) -> Iterator[Mutant]:
@@ -159,6 +207,53 @@ def pairs_of_paths(view: View) -> Iterator[Mutant]:
             yield Mutant(f"{place.where}: what goes back to {name} from {lines} is left out", change, one[0])
 
 
+def nothing_from_lines(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which one line sends nothing back to a value that it reads more than once."""
+    for mutant in factors_from_lines(view):
+        yield mutant._replace(cause=mutant.cause.replace("{factor}", "is left out"), scales=False)
+
+
+def factors_from_lines(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which all that one line sends back to a value that it reads more than once has a factor."""
+    backward, turns = view.backward, view.turns
+    for place in turns.places:
+        lines: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        edges = [edge for number in place.steps for edge in backward.readers.get(number, ())]
+        for reader, k in edges:
+            source = backward.steps[reader].source
+            lines.setdefault((source.file, source.line), []).append((reader, k))
+        for (file, line), some in lines.items():
+            is_own = (file, line) == (place.source.file, place.source.line)
+            if is_own or not len(place.steps) < len(some) < len(edges):
+                continue
+            change, at = Change(dict.fromkeys(some, nothing)), turns.place(some[0][0])
+            if at is not None and view.can_explain(change):
+                name = turns.name(place.steps[-1], at.source)
+                yield Mutant(f"{at.where}: all that goes back from here to {name} {{factor}}", change, at, scales=True)
+
+
+def uses_in_turns(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which some turns of a loop that read a value add nothing to it, such as all but the first."""
+    turns = view.turns
+    for place in turns.places:
+        number = place.steps[-1]
+        if number in turns.arrays:
+            continue
+        name = turns.name(number)
+        for (reader, _), edges in _by_reader(view, [number]).items():
+            if 1 < len(edges) == len(reader.steps):
+                for which, kept in (("first", edges[0]), ("last", edges[-1])):
+                    change = Change(dict.fromkeys((edge for edge in edges if edge != kept), nothing))
+                    if view.can_explain(change):
+                        cause = f"of what all turns send back to {name} only that of the {which} counts (= for +=)"
+                        yield Mutant(f"{reader.where}: {cause}", change, reader)
+            elif len(edges) == 1 < len(reader.steps) and edges[0][0] == reader.steps[0]:
+                change = Change({edges[0]: nothing})
+                if view.can_explain(change):
+                    cause = f"what goes back to {name} from the first turn of the loop {{factor}}"
+                    yield Mutant(f"{reader.where}: {cause}", change, reader, scales=True)
+
+
 def forgotten_uses(view: View) -> Iterator[Mutant]:
     """Yields mutants in which the uses of an array in one line add nothing to its gradient, if there are others."""
     backward, turns = view.backward, view.turns
@@ -177,13 +272,18 @@ def forgotten_uses(view: View) -> Iterator[Mutant]:
                 yield Mutant(cause, change, place, scales=True)
 
 
-#: All families of this module.
+#: Those that say more than the derivative of a function that is read together with others.
+EARLY: tuple[Family, ...] = (nothing_from_lines,)
+#: All others of this module.
 FAMILIES: tuple[Family, ...] = (
     penalties,
     penalties_elsewhere,
+    penalties_of_another_strength,
     forgotten_uses,
+    factors_from_lines,
     wrong_paths,
     wrong_values,
     only_readers,
     pairs_of_paths,
+    uses_in_turns,
 )

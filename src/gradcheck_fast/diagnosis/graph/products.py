@@ -25,6 +25,8 @@ _NEAREST = 16
 _MOST_PAIRED = 6
 #: The learning rate of weights that were updated too early is fitted to at least this many entries.
 _ENTRIES = 4
+#: Arrays that are used more often on the way back are not tried as updated ones.
+_MOST_USES = 4
 #: A change is proportional to the learning rate if it doubles with it to this part.
 _PROPORTIONAL = 1e-7
 
@@ -289,6 +291,12 @@ def updated_arrays(view: View) -> Iterator[Mutant]:
             if array in gradient:
                 found.append(((number, k), array, moved))
                 places.append(product.place)
+    # in a loop the gradient is not known before its end
+    often = {array for _, array, _ in found if sum(use[1] == array for use in found) > _MOST_USES}
+    found, places = (
+        [use for use in found if use[1] not in often],
+        [place for place, use in zip(places, found, strict=True) if use[1] not in often],
+    )
     arrays = sorted({array for _, array, _ in found})
     for chosen in [set(arrays), *({array} for array in arrays)] if len(arrays) > 1 else [set(arrays)]:
         uses = [use for use in found if use[1] in chosen]

@@ -14,18 +14,20 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.graph.backward import Change
 from gradcheck_fast.diagnosis.graph.mutants import block, merged
-from gradcheck_fast.diagnosis.graph.places import Place, Places
+from gradcheck_fast.diagnosis.graph.places import Place
 from gradcheck_fast.program.steps.movement import GATHER, RESHAPE, SLICE, STRIDED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis.graph.backward import Backward, Bars, Reals
+    from gradcheck_fast.diagnosis.graph.backward import Backward, Bars, EdgeRule, Reals
     from gradcheck_fast.diagnosis.graph.mutants import View
 
     Index: TypeAlias = NDArray[np.int64]
 
 MOVEMENTS = frozenset(primitive.name for primitive in (GATHER, RESHAPE, SLICE, STRIDED))
+#: The steps that multiply what they read by something else, such as a kernel.
+PRODUCTS = ("matmul", "multiply")
 #: A row of steps between a top and its base has at most so many.
 _MOST_BETWEEN = 512
 #: So many rows of steps are looked at, at most, from a top to bases further and further below.
@@ -109,14 +111,14 @@ def rows_of_reads(view: View) -> Iterator[tuple[Place, list[Read]]]:
 
     The place is that of the steps that read the base, which may lie in another line than the tops.
     """
-    backward, places = view.backward, Places(view.backward)
+    backward, places = view.backward, view.by_step
     tops = [number for number in backward.bars if backward.steps[number].name in MOVEMENTS]
     known = {top: list(reads(backward, top)) for top in tops}
     steps, seen = backward.steps, set()
     is_last = {
         top for top in tops if any(steps[reader].name not in MOVEMENTS for reader, _ in backward.readers.get(top, ()))
     }
-    for group in (*(place.steps for place in view.places_of(tops)), *_of_arrays(view, known)):
+    for group in (*(place.steps for place in view.places_of(tops)), *_alike(view, known)):
         for depth in range(max(len(known[top]) for top in group)):
             of_depth = [known[top][depth] for top in group if len(known[top]) > depth]
             alike: dict[object, list[Read]] = {}
@@ -130,21 +132,27 @@ def rows_of_reads(view: View) -> Iterator[tuple[Place, list[Read]]]:
                     yield places.place(tuple(dict.fromkeys(read.first for read in found))), found
 
 
-def _of_arrays(view: View, known: Mapping[int, Sequence[Read]]) -> Iterator[list[int]]:
-    """Yields the tops that read one array of parameters alike, in all lines together and in each.
+def _alike(view: View, known: Mapping[int, Sequence[Read]]) -> Iterator[list[int]]:
+    """Yields the tops that read one array of parameters alike, in all lines or in each, and those of one instruction.
 
-    A part that was read before is not read again, so that one turn of a loop may read what another line of it read.
+    A part that was read before is not read again, so that one turn of a loop may read what another line of it read, and
+    the first turn may take more steps than others.
     """
     steps = view.backward.steps
     everywhere: dict[object, list[int]] = {}
     of_line: dict[object, list[int]] = {}
+    of_place: dict[object, list[int]] = {}
     for top, (nearest, *_) in ((top, found) for top, found in known.items() if found):
+        kind = steps[top].name, view.name_of(nearest.base)
+        of_place.setdefault((steps[top].source[1:4], kind), []).append(top)
+        of_place.setdefault((steps[top].source, steps[top].shape, kind), []).append(top)
         if view.name_of(nearest.base):
-            kind = (nearest.base, steps[top].name, steps[top].shape)
-            everywhere.setdefault(kind, []).append(top)
-            of_line.setdefault((kind, steps[top].source[1:3]), []).append(top)
+            array = (nearest.base, steps[top].name, steps[top].shape)
+            everywhere.setdefault(array, []).append(top)
+            of_line.setdefault((array, steps[top].source[1:3]), []).append(top)
     yield from everywhere.values()
     yield from of_line.values()
+    yield from (found for found in of_place.values() if len(found) > 1)
 
 
 def put_back(places: Index, values: Reals, like: Reals) -> Reals:
@@ -168,3 +176,15 @@ def back(backward: Backward, found: Iterable[Read], rule: Callable[[Read, Reals]
 
 def _ruled(rule: Callable[[Read, Reals], Reals], read: Read) -> Callable[[Bars, Reals], Reals]:
     return lambda bars, up: rule(read, up)
+
+
+def with_other(backward: Backward, number: int, k: int, other: Reals) -> EdgeRule:
+    """Makes the rule of what goes back from a product to its input k if the other factor is another array."""
+    step = backward.steps[number]
+
+    def rule(bars: object, up: Reals) -> Reals:
+        x = backward.x(number)
+        x[1 - k] = other
+        return np.asarray(step.primitive.back(x, k, up, **step.attributes))
+
+    return rule

@@ -53,6 +53,12 @@ def same(a: Reals, b: Reals) -> bool:
         return bool(np.isfinite(size) and np.abs(np.subtract(a, b)).max(initial=0.0) <= SAME * size)
 
 
+def count_distinct(numbers: Reals) -> int:
+    """Returns how many different numbers there are; np.unique would import numpy.ma, which takes a while."""
+    ordered = np.sort(np.ravel(numbers))
+    return int(np.count_nonzero(np.diff(ordered))) + bool(ordered.size)
+
+
 def origins(backward: Backward) -> dict[int, int]:
     """Returns for each step the step that it is a function of, number by number; for most that is the step itself.
 
@@ -192,7 +198,7 @@ def name_of(z: Reals, a: Reals) -> str:
     """
     z, a = np.ravel(z), np.ravel(a)
     few = slice(None, None, max(1, z.size // _FEW))
-    if np.unique(z[few]).size < _ENOUGH or np.unique(a[few]).size < 2:
+    if count_distinct(z[few]) < _ENOUGH or count_distinct(a[few]) < 2:
         return ""
     for name, function in _FUNCTIONS.items():
         with np.errstate(all="ignore"):

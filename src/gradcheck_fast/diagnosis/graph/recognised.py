@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _LEAST = 3
 #: Or a whole number up to this, or one over such a number: the number of samples, for example.
 _MOST_WHOLE = 1e5
+#: Single numbers are recognised if no more than so many are known: among more of them, some are equal by chance.
+_MOST_NUMBERS = 40
 #: What is smaller than this part of the largest entry of a gradient is rounding.
 _ROUNDING = 1e-13
 #: There are no more of them than this.
@@ -87,8 +89,14 @@ class Recognised:
     def matches(self, number: int) -> list[Match]:
         """Returns what the value of a step is recognised as."""
         if number not in self._matches:
-            self._matches[number] = self.known.find(self.value(number))
+            is_plain = np.size(self.values[number]) > 1 or self.has_few_numbers
+            self._matches[number] = self.known.find(self.value(number)) if is_plain else []
         return self._matches[number]
+
+    @property
+    def has_few_numbers(self) -> bool:
+        """Whether so few single numbers are known that none of them is the same as another by chance."""
+        return len(self.known.of_size(1)) <= _MOST_NUMBERS
 
     def is_given(self, number: int) -> bool:
         """Whether a step is one of the loss, or a constant."""
@@ -104,7 +112,7 @@ class Recognised:
         if self.is_given(number) or not np.any(self.values[number]):
             return None
         return next(
-            (match for match in self.matches(number) if match.known.kind == "bar" and self._is_usual(match.factor)),
+            (match for match in self.matches(number) if match.known.kind == "bar" and self.is_usual(match.factor)),
             None,
         )
 
@@ -127,8 +135,23 @@ class Recognised:
         usual = (factor for factor, count in found.most_common() if count >= _LEAST or _is_natural(factor))
         return [1.0, *list(usual)[:_MOST_FACTORS]]
 
-    def _is_usual(self, factor: float) -> bool:
+    def is_usual(self, factor: float) -> bool:
+        """Whether sensitivities have this factor in the function."""
         return any(abs(factor - usual) <= SAME * abs(usual) * 2.0 for usual in self.factors)
+
+    def is_explained(self, factor: float) -> bool:
+        """Whether a factor is a whole number or the root of one, or a number in the loss, or one over such a number."""
+        if _is_natural(factor) or _is_natural(factor * factor):
+            return True
+        steps, values = self.backward.steps, self.backward.values
+        scalars = [
+            float(np.reshape(value, ()))
+            for step, value in zip(steps, values, strict=True)
+            if step.name == "constant" and value is not None and np.size(value) == 1
+        ]
+        numbers = {abs(c) for c in scalars if c} | {abs(1.0 - c) for c in scalars if c != 1.0}
+        size = abs(factor)
+        return any(abs(size / c - 1.0) <= 10.0 * SAME or abs(size * c - 1.0) <= 10.0 * SAME for c in numbers)
 
     # ---- which steps matter
 
@@ -167,12 +190,15 @@ class Recognised:
         }  # a gradient that is zero is so for many reasons
         for number in sorted(self.relevant, reverse=True):
             if number in right or any(
-                reader in found
-                or (reader not in self.region and self.is_exact(reader) and self._is_made_of(reader, number))
+                reader in found or (self._is_right(reader) and self._is_made_of(reader, number))
                 for reader in self.readers(number)
             ):
                 found.add(number)
         return found
+
+    def _is_right(self, number: int) -> bool:
+        """Whether a step is a right array; what goes back along some edges is one, even if others are to be added."""
+        return (number not in self.region and self.is_exact(number)) or bool(self.flows(number))
 
     def _is_made_of(self, reader: int, number: int) -> bool:
         """Whether a recognised step is something else than one that it reads, and not the same handed on."""

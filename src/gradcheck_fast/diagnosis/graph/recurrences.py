@@ -118,6 +118,53 @@ def states_not_carried(view: View) -> Iterator[Mutant]:
                 yield Mutant(f"{where} {cause}", change, state.place)
 
 
+def states_added_late(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which what comes from the next turn is added after some of what goes back was computed."""
+    backward, turns = view.backward, view.turns
+    for state in states(view):
+        if state.is_sum:
+            continue
+        late: dict[int, list[Edge]] = {}
+        for reader, k in state.carried:
+            late.setdefault(backward.steps[reader].inputs[k], []).append((reader, k))
+        name = turns.name(state.place.steps[-1], state.place.source)
+        for ways in _ways_from(backward, state.place.steps):
+            change = Change(
+                {way[-1]: _without(backward, way, late[way[0][0]]) for way in ways if way[0][0] in late}
+            )  # fmt: skip
+            place = turns.place(ways[0][-1][0])
+            if place is not None and change.edges and view.can_explain(change):
+                to = turns.read(place, ways[0][-1][1])
+                cause = f"what comes back to {name} from the next turn is added too late: it is missing in what goes to"
+                yield Mutant(f"{place.where}: {cause} {to}", change, place)
+
+
+def _ways_from(backward: Backward, steps: Sequence[int]) -> list[list[tuple[Edge, ...]]]:
+    """Returns the edges from some steps to their inputs, and on to the inputs of these, each for all steps."""
+    found: dict[tuple[int, ...], list[tuple[Edge, ...]]] = {}
+    for number in steps:
+        for k, source in backward.inner(number):
+            found.setdefault((k,), []).append(((number, k),))
+            if len(backward.readers.get(source, ())) == 1:
+                for j, _ in backward.inner(source):
+                    found.setdefault((k, j), []).append(((number, k), (source, j)))
+    return list(found.values())
+
+
+def _without(backward: Backward, way: Sequence[Edge], late: Sequence[Edge]) -> EdgeRule:
+    """Makes the rule by which what comes along some edges is missing at the end of a way."""
+
+    def rule(bars: Bars, up: Reals) -> Reals:
+        missing = np.zeros(np.shape(backward.values[way[0][0]]))
+        for reader, k in late:
+            missing = missing + backward.through(reader, k, bars(reader))
+        for number, k in way[:-1]:
+            missing = backward.through(number, k, missing)
+        return backward.through(*way[-1], up - missing)
+
+    return rule
+
+
 def _names(view: View, loop: Sequence[State]) -> list[str]:
     return [view.turns.name(state.place.steps[-1], state.place.source) for state in loop]
 
@@ -345,6 +392,7 @@ OTHERS: tuple[Family, ...] = (
     values_of_other_turns,
     stacked_values_of_other_turns,
     slopes_of_states_before,
+    states_added_late,
     truncated,
     exchanged_gates,
 )

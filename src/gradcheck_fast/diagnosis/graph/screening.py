@@ -18,6 +18,8 @@ MOST_GROUPS = 10
 NEAR = 1e-6
 #: Numbers along a direction that are smaller than this part of what they are sums of are nothing.
 NOTHING = 1e-11
+#: What is changed a little is found as the difference of large numbers, which have errors of this part.
+ROUNDING = 1e-10
 
 
 class Seen(NamedTuple):
@@ -64,6 +66,8 @@ class Screen:
         for row, group in enumerate(groups):
             for place in group:
                 r = rng.standard_normal(np.size(errors[place]))
+                if not np.any(errors[place]) and backward.parameters[place] not in backward.learned:
+                    continue  # rightly zero, but for rounding
                 directions[row, ends[place] : ends[place + 1]] = r
                 self.errors[row] += float(r @ np.ravel(errors[place]))
                 self.sizes[row] += float(np.abs(r) @ np.ravel(sizes[place]))
@@ -100,7 +104,8 @@ class Screen:
             is_changed = abs(predicted) > self.nothing * size
             if not is_changed:
                 continue
-            if self.is_wrong[row] and abs(predicted - error) <= self.near * max(abs(predicted), abs(error)):
+            near = self.near * max(abs(predicted), abs(error)) + ROUNDING * size
+            if self.is_wrong[row] and abs(predicted - error) <= near:
                 groups.append(row)
             else:
                 contradicts = True
@@ -150,7 +155,8 @@ def in_words(factor: float, sizes: Mapping[str, float], within: float) -> str:
         if abs(factor - value) <= within * max(abs(factor), 1.0):
             return words
     for what, size in sizes.items():
-        for value, words in ((size, f"is multiplied by {what}"), (1.0 / size, f"is divided by {what}")):
+        number = f"{size:.6g} ({what})" if what.startswith("the number") else what
+        for value, words in ((size, f"is multiplied by {number}"), (1.0 / size, f"is divided by {number}")):
             for sign, signed in ((1.0, ""), (-1.0, " and has the wrong sign")):
                 if abs(factor - sign * value) <= within * abs(factor):
                     return words + signed

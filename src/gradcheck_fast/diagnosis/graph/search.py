@@ -32,6 +32,8 @@ MOST_STEPS = 20_000
 _BEGINNINGS = 2
 #: At most so many mutants are tried together, and only if their sensitivities have no more numbers than these.
 _MOST_AT_ONCE, _MOST_ENTRIES = 256, 4_000_000
+#: An entry of a gradient is taken for no smaller than this part of the largest one.
+_LEAST_SIZE = 1e-5
 #: The factors that are tried where a mutant leaves out what goes back in a recurrence.
 FACTORS = (-1.0, 2.0, 0.5)
 #: At most this many mutants of one place are compared with each other.
@@ -64,7 +66,9 @@ def search_of(
         return None
     backward = Backward(engine, theta)
     errors = [(analytic[name] - numerical[name]) * (name in wrong) for name in analytic]
-    sizes = [np.abs(analytic[name]) + np.abs(numerical[name]) for name in analytic]
+    largest = max((float(np.abs(array).max(initial=0.0)) for array in numerical.values()), default=0.0)
+    # an array of zeros, as the bias before a normalisation, has a gradient of rounding errors
+    sizes = [np.abs(analytic[name]) + np.abs(numerical[name]) + _LEAST_SIZE * largest for name in analytic]
     view = View(backward, tuple(analytic), sizes_of(backward), frozenset(wrong), analytic)
     return Search(view, errors, sizes, tolerance)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.places import MOVEMENT, Place, text_of
+from gradcheck_fast.frontends.numpy_trace.expressions import text_of_expression, text_of_operand
 from gradcheck_fast.program.steps import ENTRYWISE
 from gradcheck_fast.program.steps.leaves import CONSTANT, INPUT
 from gradcheck_fast.program.steps.product import MATMUL
@@ -36,7 +37,7 @@ class Signal(NamedTuple):
     steps : tuple of int
         The numbers of the steps with that value, one for each turn.
     words : str
-        What it is: "`z` of line 12", "`h[t]` of line 14, one turn before".
+        What it is: "`z` of line 12", "`h[t]` of line 14 (one turn before)".
     """
 
     steps: tuple[int, ...]
@@ -125,19 +126,29 @@ class Turns:
         step = self._steps[number]
         if step.name in _LEAVES:
             return "the data" if step.shape else "the constant"
-        is_last = self._is_last(number)
+        is_last = self._is_last(number) and not self._is_argument(number)
         if step.name in MOVEMENT and len(step.inputs) == 1 and not is_last:
             return self.name(step.inputs[0], here)
+        if not is_last and step.source.line:
+            return self._expression(number, here)
         source = _returned_to(step.source)
         if not source.line:
             return source.name or f"the {step.name}"
-        is_here = here is not None and (source.file, source.line) == (here.file, here.line)
         assigned = _ASSIGNED.match(text_of(source))
-        if not is_last:
-            return f"its {_said(step.name)}" if is_here else f"the {_said(step.name)} of line {source.line}"
         if assigned is None:
-            return "its value" if is_here else f"the value of line {source.line}"
-        return f"`{assigned[1]}`" if is_here else f"`{assigned[1]}` of line {source.line}"
+            return self._expression(number, here) if source is step.source else f"the value of line {source.line}"
+        return f"`{assigned[1]}`" if _is_line_of(source, here) else f"`{assigned[1]}` of line {source.line}"
+
+    def _expression(self, number: int, here: Source | None) -> str:
+        """Says what a step in the middle of a line is: by the text of its expression, if that is known."""
+        step = self._steps[number]
+        text, what = text_of_expression(step.source), _said(step.name)
+        of_line = "" if _is_line_of(step.source, here) else f" of line {step.source.line}"
+        if not text:
+            return f"the {what} in that line" if not of_line else f"the {what}{of_line}"
+        # a call such as that of np.mean makes several steps; the last one is its value
+        is_inner = any(self._steps[reader].source == step.source for reader, _ in self.backward.readers.get(number, ()))
+        return (f"the {what} in `{text}`" if is_inner else f"`{text}`") + of_line
 
     def read(self, place: Place, k: int, edges: Iterable[int] | None = None) -> str:
         """Says what a place reads as its input k; `edges` are the steps of it that count, without it all do."""
@@ -145,9 +156,11 @@ class Turns:
         sources = [self._steps[number].inputs[k] for number in readers]
         found = list(dict.fromkeys(self.name(number, place.source) for number in sources))
         inner = [words for words in found if words not in CONSTANT_WORDS]
+        if not inner and (text := text_of_operand(self._steps[readers[0]].source, k)):
+            return f"`{text}`"
         said = " or ".join((inner or found)[:2])
         is_carried = self.is_carried(readers[-1], k) and all(self.is_carried(number, k) for number in readers[1:])
-        return f"{said}, one turn before" if is_carried else said
+        return f"{said} (one turn before)" if is_carried else said
 
     def is_constant(self, number: int) -> bool:
         """Whether a step is a constant or the data."""
@@ -160,6 +173,12 @@ class Turns:
             self._steps[reader].source[1:3] != own[1:3] or self.turn(reader) != self.turn(number)
             for reader, _ in self.backward.readers.get(number, ())
         )
+
+    def _is_argument(self, number: int) -> bool:
+        """Whether a step is handed to a function of the user's that its line calls, and that does more than move it."""
+        own = self._steps[number].source
+        readers = (self._steps[reader] for reader, _ in self.backward.readers.get(number, ()))
+        return any(step.name not in MOVEMENT and _is_called_in(step.source, own) for step in readers)
 
     # ---- values
 
@@ -187,7 +206,9 @@ class Turns:
                 if last in self.arrays or not (self.is_constant(last) or self.is_known(last)):
                     continue
                 words = self.read(place, k)
-                words = f"what line {place.source.line} reads" if words in CONSTANT_WORDS else words
+                if self.is_constant(last):
+                    line = f"line {place.source.line}"
+                    words = f"what {line} reads" if words in CONSTANT_WORDS else f"{words} of {line}"
                 found.setdefault(len(place.steps), {}).setdefault(read, words)
         return found
 
@@ -201,6 +222,20 @@ class Turns:
     def shape(self, number: int) -> tuple[int, ...]:
         """Returns the shape of a step's value."""
         return np.shape(self.backward.values[number])
+
+
+def _is_line_of(source: Source, here: Source | None) -> bool:
+    return here is not None and (source.file, source.line) == (here.file, here.line)
+
+
+def _is_called_in(inner: Source, line: Source) -> bool:
+    """Whether a step is in a function that a line calls, directly or not."""
+    at = inner.caller
+    while at is not None:
+        if (at.file, at.line, at.caller) == (line.file, line.line, line.caller):
+            return True
+        at = at.caller
+    return False
 
 
 def _instructions(source: Source) -> list[int]:

@@ -242,12 +242,11 @@ def _of_samples(view: View) -> Iterator[Sum]:
                 few = min(length, _MOST_PARTS)
                 if length < 2 or few * size * len(edges) > _MOST_NUMBERS:
                     continue
-                ends = [_part_of(view, number, edges, axes, k) for k in (0, length - 1)]
                 if length > few:  # only whether the first or the last counts is found out
-                    each = np.stack([ends[0], backward.bars[number] - ends[0] - ends[1], ends[1]])
+                    first, last = _parts_of(view, number, edges, axes, [0, length - 1])
+                    each = np.stack([first, backward.bars[number] - first - last, last])
                 else:
-                    inner = [_part_of(view, number, edges, axes, k) for k in range(1, length - 1)]
-                    each = np.stack([ends[0], *inner, ends[1]])
+                    each = _parts_of(view, number, edges, axes, range(length))
                 if _are_summed(each):
                     error = np.ravel(view.analytic[name] - backward.bars[number])
                     change = partial(_of_sample, backward, edges, shape, axes)
@@ -283,17 +282,22 @@ def _are_summed(each: Reals) -> bool:
     return int(np.count_nonzero(each)) > int(np.count_nonzero(np.any(each, axis=0)))
 
 
-def _part_of(view: View, array: int, edges: Sequence[tuple[int, int]], axes: tuple[int, ...], k: int) -> Reals:
-    """Returns what one entry along some axes of the sensitivities adds to the gradient of an array."""
+def _parts_of(
+    view: View, array: int, edges: Sequence[tuple[int, int]], axes: tuple[int, ...], which: Sequence[int]
+) -> Reals:
+    """Returns what some entries along some axes of the sensitivities add to the gradient of an array, each a row."""
     backward = view.backward
-    total = np.zeros(np.shape(backward.values[array]))
+    total = np.zeros((len(which), *np.shape(backward.values[array])))
     for number, source in edges:
         bar = backward.bars[number]
         length = int(np.prod([bar.shape[axis] for axis in axes]))
-        back = backward.through(number, source, bar * _along(bar.shape, axes, (np.arange(length) == k).astype(float)))
+        chosen = np.zeros((len(which), length))
+        chosen[np.arange(len(which)), which] = 1.0
+        lengths = [bar.shape[axis] if axis in axes else 1 for axis in range(bar.ndim)]
+        back = backward.of_rows(number, source)(bar * chosen.reshape(len(which), *lengths))
         at = backward.steps[number].inputs[source]
         while at != array:  # through the views of the array
-            back = backward.through(at, 0, back)
+            back = backward.of_rows(at, 0)(back)
             at = backward.steps[at].inputs[0]
         total += back
     return total

@@ -7,12 +7,14 @@ windows, or as many slices, one for each turn of a loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant, merged, nothing
-from gradcheck_fast.diagnosis.graph.reads import MOVEMENTS, Read, back, put_at, put_back
+from gradcheck_fast.diagnosis.graph.places import words
+from gradcheck_fast.diagnosis.graph.reads import MOVEMENTS, PRODUCTS, Read, back, put_at, put_back, with_other
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, EdgeRule, Reals
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = Iterable[tuple[Place, list[Read]]]
 
-#: The steps that multiply what they read by something else, such as a kernel.
-_PRODUCTS = ("matmul", "multiply")
+#: The steps that choose one of the entries of a window.
+_EXTREMES = ("max", "min")
 
 
 class _Grid(NamedTuple):
@@ -67,6 +69,12 @@ class _Grid(NamedTuple):
             moves[:, c] = rule(moves[:, c])
         return self._replace(moves=[moves if k == axis else m for k, m in enumerate(self.moves)])
 
+    def exchanged(self, a: int, b: int) -> _Grid:
+        """Returns the windows with two axes of the same extent exchanged."""
+        moves = list(self.moves)
+        moves[a], moves[b] = moves[b], moves[a]
+        return self._replace(moves=moves)
+
 
 def by_base(found: Iterable[Read]) -> list[list[Read]]:
     """Returns what is read in groups of the same base."""
@@ -97,6 +105,8 @@ def overwritten(view: View, rows: Rows) -> Iterator[Mutant]:
         seen.add(tops)
         name = view.name_of(groups[0][0].base)
         what = f"rows of {name} that are used several times" if name else "entries that lie in several windows"
+        if name and not _are_rows(backward, groups):
+            what = f"{name}, which is used several times,"
         several = any(len(backward.readers.get(read.top, ())) > 1 for group in groups for read in group)
         for which, step in (("last", 1), ("first", -1)):
             # windows overlap in an order that depends on how the loops are nested
@@ -106,6 +116,10 @@ def overwritten(view: View, rows: Rows) -> Iterator[Mutant]:
             if several:
                 changes = [_winning_turns(backward, group, step) for group in groups]
                 yield Mutant(cause, merged(changes), place)
+            one_filter = _of_one_filter(backward, groups, step)
+            if one_filter is not None:
+                changes = [one_filter, *(_winners(backward, group, step) for group in groups)]
+                yield Mutant(f"{cause}, of the {which} filter alone", merged(changes), place)
             if len(tops) > len(groups):
                 cause += " of those that are read at once"
                 yield Mutant(cause, merged(_winners(backward, [r], step) for group in groups for r in group), place)
@@ -117,6 +131,7 @@ def overwritten_by_outer_turns(view: View, rows: Rows) -> Iterator[Mutant]:
     reading: dict[tuple[int, ...], str] = {
         tuple(read.top for read in found): view.name_of(found[0].base) for _, found in rows
     }
+    of_line: dict[object, list[tuple[str, Change, Place]]] = {}
     reading |= {(number,): view.name_of(number) for number in view.backward.parameters}
     for read, name in reading.items():
         edges = [
@@ -127,12 +142,34 @@ def overwritten_by_outer_turns(view: View, rows: Rows) -> Iterator[Mutant]:
         if not name or len(counts) > 1:
             continue
         (count,) = counts
-        for turns in (n for n in range(2, count) if count % n == 0):
+        for turns in (n for n in range(2, count + 1) if count % n == 0):
+            if not all(_is_repeated(view.backward, of_top, count // turns) for of_top in edges):
+                continue
             lost = [edge for of_top in edges for edge in of_top[: count - count // turns]]
             (place, *_) = view.places_of([edges[0][-1][0]])
-            cause = f"what goes back to {name} is overwritten by each of {turns} turns of an outer loop"
+            loop = "an outer loop" if turns < count else "the loops"
+            cause = f"what goes back to {name} is overwritten by each of {turns} turns of {loop}"
             changes = Change(dict.fromkeys(lost, nothing))
             yield Mutant(f"{place.where}: {cause}, only the last counts", changes, place)
+            if turns == count:
+                of_line.setdefault((place.source[1:4], len(edges)), []).append((name, changes, place))
+    for some in (some for some in of_line.values() if len(some) > 1):
+        names, changes_of_each, (place, *_) = zip(*some, strict=True)
+        anywhere = place._replace(where=words(place.source, of_caller=False), caller=None)
+        cause = f"what goes back to {' and to '.join(names)} is overwritten by each turn of the loops"
+        yield Mutant(f"{anywhere.where}: {cause}, only the last counts", merged(changes_of_each), anywhere)
+
+
+def _is_repeated(backward: Backward, edges: Sequence[tuple[int, int]], period: int) -> bool:
+    """Whether the same instructions read something again and again, so many in each turn."""
+    sources = [backward.steps[number].source for number, _ in edges]
+    return sources == sources[:period] * (len(edges) // period)
+
+
+def _are_rows(backward: Backward, groups: Sequence[Sequence[Read]]) -> bool:
+    """Whether rows of matrices are read, or other parts of arrays, not whole arrays."""
+    reads = (read for group in groups for read in group)
+    return all(len(backward.steps[read.base].shape) > 1 and read.places.size != read.size for read in reads)
 
 
 def _is_read_again(view: View, group: Sequence[Read]) -> bool:
@@ -151,6 +188,38 @@ def _winners(backward: Backward, group: Sequence[Read], step: int) -> Change:
     kept = {read.top: mask for read, mask in zip(group, masks, strict=True)}
     like = backward.values[group[0].base]
     return back(backward, group, lambda read, up: put_back(read.places, up * kept[read.top], like))
+
+
+def _of_one_filter(backward: Backward, groups: Sequence[Sequence[Read]], step: int) -> Change | None:
+    """Makes the change in which only the last filter (if `step` is 1), or the first, sends anything back to windows.
+
+    So it is if the innermost loop on the way back, which overwrites what is there, runs over filters. None is returned
+    if windows are not multiplied by several filters at once.
+    """
+    edges: dict[tuple[int, int], EdgeRule] = {}
+    for reader, k in (edge for group in groups for read in group for edge in backward.readers.get(read.top, ())):
+        axes = _filter_axes(backward, reader, k)
+        if not axes:
+            return None
+        edges[reader, k] = _masked(backward, reader, k, axes, -1 if step == 1 else 0)
+    return Change(edges) if edges else None
+
+
+def _filter_axes(backward: Backward, number: int, k: int) -> list[int]:
+    """Returns the axes of a product along which its input k is used again and again."""
+    step, x = backward.steps[number], backward.x(number)
+    if step.name == "matmul" and min(np.ndim(x[0]), np.ndim(x[1])) > 1:
+        return [len(step.shape) - 1 - k]
+    if step.name == "multiply":
+        shape = (1,) * (len(step.shape) - np.ndim(x[k])) + np.shape(x[k])
+        return [axis for axis, length in enumerate(step.shape) if length > shape[axis]]
+    return []
+
+
+def _masked(backward: Backward, number: int, k: int, axes: Sequence[int], at: int) -> EdgeRule:
+    mask = np.zeros(backward.steps[number].shape)
+    mask[tuple(at if axis in axes else slice(None) for axis in range(mask.ndim))] = 1.0
+    return lambda bars, up: backward.through(number, k, up * mask)
 
 
 def _winning_turns(backward: Backward, group: Sequence[Read], step: int) -> Change:
@@ -243,7 +312,8 @@ def _wrong_grids(backward: Backward, groups: Sequence[tuple[list[Read], _Grid]])
     if not groups or len({len(grid.moves) for _, grid in groups}) > 1:
         return
     group, first = groups[0]
-    kernel = _kernel_axes(backward, group[0], first)
+    kernel, is_multiplied = _kernel_axes(backward, group[0], first)
+    flipped = " (the kernel is flipped)" * is_multiplied
     strided = [axis for axis in range(len(first.moves)) if _step(first, axis) > 1]
     for what, axes in (
         ("dilation", [axis for axis in strided if axis in kernel]),
@@ -254,7 +324,11 @@ def _wrong_grids(backward: Backward, groups: Sequence[tuple[list[Read], _Grid]])
             yield f"the {what} {size} is forgotten", [_changed(grid, some, _closer) for _, grid in groups]
     for some in _all_and_each([axis for axis in kernel if first.shared(axis)]):
         turned = [_changed(grid, some, lambda c: c.max() + c.min() - c) for _, grid in groups]
-        yield "the entries of each window are in reverse order (the kernel is flipped)", turned
+        yield f"the entries of each window are in reverse order{flipped}", turned
+    for a, b in combinations(kernel, 2):
+        if len(first.moves[a]) == len(first.moves[b]) > 1:
+            chosen = "" if is_multiplied else ", those of the entry that is chosen"
+            yield f"two axes of each window are exchanged{chosen},", [grid.exchanged(a, b) for _, grid in groups]
 
 
 def _all_and_each(axes: list[int]) -> list[list[int]]:
@@ -276,8 +350,11 @@ def _closer(c: Index) -> Index:
     return c // max(1, int(np.gcd.reduce(c)))
 
 
-def _kernel_axes(backward: Backward, read: Read, grid: _Grid) -> list[int]:
-    """Returns the axes along which the entries of one window lie: those that a product sums over; [] if not known."""
+def _kernel_axes(backward: Backward, read: Read, grid: _Grid) -> tuple[list[int], bool]:
+    """Returns the axes along which the entries of one window lie, [] if not known, and whether they are multiplied.
+
+    They are the axes that a product sums over, or that a maximum is taken over.
+    """
     for reader, k in backward.readers.get(read.top, ()):
         step, ndim = backward.steps[reader], read.places.ndim
         summed: set[int] = set()
@@ -287,10 +364,12 @@ def _kernel_axes(backward: Backward, read: Read, grid: _Grid) -> list[int]:
             for above, _ in backward.readers.get(reader, ()):
                 if backward.steps[above].name == "sum":
                     summed |= set(backward.steps[above].attributes["axis"])
+        elif step.name in _EXTREMES:
+            return [axis + 1 for axis in sorted(step.attributes["axis"]) if grid.shared(axis + 1)], False
         if summed:
             axes = [axis + 1 for axis in sorted(summed) if grid.shared(axis + 1)]
-            return axes or [0] * bool(grid.shared(0))
-    return []
+            return axes or [0] * bool(grid.shared(0)), True
+    return [], False
 
 
 def _per_step(stack: Index, group: Sequence[Read]) -> list[Index]:
@@ -303,69 +382,9 @@ def _read_elsewhere(backward: Backward, found: Sequence[Read], indices: dict[int
     for read in found:
         base = np.append(backward.values[read.base].ravel(), 0.0)  # an index of -1 reads the 0
         for reader, k in backward.readers.get(read.top, ()):
-            if backward.steps[reader].name in _PRODUCTS and (1 - k) in dict(backward.inner(reader)):
+            if backward.steps[reader].name in PRODUCTS and (1 - k) in dict(backward.inner(reader)):
                 edges[reader, 1 - k] = with_other(backward, reader, 1 - k, base[indices[read.top]])
     return Change(edges)
 
 
-def with_other(backward: Backward, number: int, k: int, other: Reals) -> EdgeRule:
-    """Makes the rule of what goes back from a product to its input k if the other factor is another array."""
-    step = backward.steps[number]
-
-    def rule(bars: object, up: Reals) -> Reals:
-        x = backward.x(number)
-        x[1 - k] = other
-        return np.asarray(step.primitive.back(x, k, up, **step.attributes))
-
-    return rule
-
-
-# ---- kernels
-
-
-def wrong_kernels(view: View, rows: Rows) -> Iterator[Mutant]:
-    """Yields mutants in which a kernel is flipped, or its axes are exchanged, in what goes back to its input."""
-    backward, seen = view.backward, set()
-    for _, found in rows:
-        kernels = [read for read in found if backward.values[read.base].ndim > 2 and view.name_of(read.base)]
-        for base in dict.fromkeys(read.base for read in kernels):
-            of_base = [read for read in kernels if read.base == base]
-            products = [
-                (reader, 1 - k, read)
-                for read in of_base
-                for reader, k in backward.readers.get(read.top, ())
-                if backward.steps[reader].name in _PRODUCTS and (1 - k) in dict(backward.inner(reader))
-            ]
-            for place in view.places_of({reader for reader, _, _ in products}):
-                if (base, place.steps) in seen:
-                    continue
-                seen.add((base, place.steps))
-                for how, kernel in _kernels(backward.values[base]):
-                    edges = {
-                        (reader, k): with_other(backward, reader, k, kernel.take(read.places))
-                        for reader, k, read in products
-                        if reader in place.steps
-                    }
-                    what = f"the kernel {view.name_of(base)}"
-                    yield Mutant(f"{place.where}: {what} {how} in what goes back to its input", Change(edges), place)
-
-
-def _kernels(w: Reals) -> Iterator[tuple[str, Reals]]:
-    """Yields in words what may be done to a kernel wrongly, and the kernel that it gives."""
-    spatial = tuple(range(2, w.ndim)) if w.ndim > 3 else (w.ndim - 1,)
-    if any(w.shape[axis] > 1 for axis in spatial):
-        yield "is flipped", np.flip(w, spatial)
-        if w.ndim > 3:
-            yield "is flipped along its first two axes", np.flip(w, (0, 1))
-            for axis in spatial:
-                yield f"is flipped along axis {axis}", np.flip(w, axis)
-    for a in range(w.ndim):
-        for b in range(a + 1, w.ndim):
-            if w.shape[a] == w.shape[b] > 1:
-                swapped = np.swapaxes(w, a, b)
-                yield f"has its axes {a} and {b} exchanged", swapped
-                if a == 0 and b == 1 and any(w.shape[axis] > 1 for axis in spatial):
-                    yield "has its axes 0 and 1 exchanged and is flipped", np.flip(swapped, spatial)
-
-
-__all__ = ["misplaced", "overwritten", "overwritten_by_outer_turns", "with_other", "wrong_kernels"]
+__all__ = ["misplaced", "overwritten", "overwritten_by_outer_turns"]

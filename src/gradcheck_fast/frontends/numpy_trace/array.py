@@ -151,9 +151,9 @@ class TracedArray:
 
     def _seen(self, view: NDArray[Any]) -> TracedArray:
         """Returns a view of the same storage."""
-        views = self._recording.views
-        made = self._made if views is None else (*self._made, views.here())
-        return TracedArray(self._recording, view, None, self._memory(), made=made)
+        recording = self._recording
+        made = (*(() if recording.views is None else self._made), recording.reached())
+        return TracedArray(recording, view, None, self._memory(), made=made)
 
     # ---- as a sequence
 

@@ -58,6 +58,13 @@ def rewritten_code(code: CodeType, global_names: dict[str, Any]) -> CodeType | N
     return equal[0][1] if equal else None
 
 
+def codes_of_file(filename: str, source: str) -> list[CodeType]:
+    """The rewritten codes of the functions of a file."""
+    flags = _INHERITED if "from __future__ import annotations" in source else 0
+    pairs = _pairs(filename, source, flags, True).values()
+    return [rewritten for pairs_of_name in pairs for _, rewritten in pairs_of_name]
+
+
 def with_hooks(code: CodeType, call: object, items: object) -> CodeType:
     """The code, and all codes in it, with hooks in the place of the constants `CALL` and `ITEMS`."""
 

@@ -19,7 +19,7 @@ from gradcheck_fast.program.program import Program, Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.frontends.numpy_trace.view_lines import ViewLines
+    from gradcheck_fast.frontends.numpy_trace.view_lines import Reached, ViewLines
     from gradcheck_fast.program.program import Source
 
 #: A function of more steps is not traced: its program would take gigabytes.
@@ -87,6 +87,8 @@ class Recording:
         To which part of their size the function rounds numbers where it does so most coarsely.
     views : ViewLines or None
         The lines at which views are made and written to, from when on it is set.
+    view_line : Source or None
+        Where a view was made that is being read: steps that read it belong to that line.
     """
 
     def __init__(self, is_users: Callable[[str], bool], known: Known) -> None:
@@ -98,6 +100,7 @@ class Recording:
         self.draws = self.may_draw = False
         self.rounding = EPSILON
         self.views: ViewLines | None = None
+        self.view_line: Source | None = None
         self._steps = self.program.steps
         #: Returns the instruction of the user's file that is running.
         self.source = Instructions(is_users, sys._getframe(1).f_code).running
@@ -117,8 +120,13 @@ class Recording:
             raise self.untraceable(
                 f"the function takes more than {MOST_STEPS:,} steps", "whole arrays in place of loops"
             )
-        self._steps.append(Step(name, inputs, shape, attributes, self.source()))
+        source = self.source() if self.view_line is None else self.view_line
+        self._steps.append(Step(name, inputs, shape, attributes, source))
         return len(self._steps) - 1
+
+    def reached(self) -> Reached:
+        """Returns how many steps there are, and the line that is running."""
+        return len(self._steps), self.source()
 
     def size(self, number: int) -> int:
         """Returns how many entries a step has."""

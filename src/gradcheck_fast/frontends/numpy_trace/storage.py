@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.frontends.numpy_trace.view_lines import Reached, ViewLines
+    from gradcheck_fast.program.program import Source
 
 #: In `Storage.origin`, an entry that no step computed: its value is that in the memory.
 CONSTANT = -1
@@ -28,12 +29,16 @@ class Recorder(Protocol):
 
     is_open: bool
     views: ViewLines | None
+    view_line: Source | None
 
     def add(self, name: str, inputs: tuple[int, ...], shape: tuple[int, ...], /, **attributes: Any) -> int:
         """Adds a step and returns its number."""
 
     def step(self, name: str, inputs: Any, value: Any, /, **attributes: Any) -> Any:
         """Returns what a primitive makes of some arrays, whose value is known."""
+
+    def reached(self) -> Reached:
+        """Returns how many steps there are, and the line that is running."""
 
     def constant(self, value: Any) -> int:
         """Adds a leaf with this value, which is copied, and returns its number."""
@@ -168,7 +173,13 @@ class Storage:
         """
         views = self.recorder.views
         if views is None:
-            return self._read(view)
+            if not made:
+                return self._read(view)
+            _, self.recorder.view_line = made[-1]
+            try:
+                return self._read(view)
+            finally:
+                self.recorder.view_line = None
         before, _ = views.here()
         found = self._read(view)
         views.read(before, made, self.written)

@@ -25,6 +25,7 @@ class ViewLines:
         The steps that are being recorded.
     source : callable
         Returns the line that is running.
+        Lines that were reached earlier than this is made do not count.
 
     Attributes
     ----------
@@ -34,7 +35,7 @@ class ViewLines:
     """
 
     def __init__(self, steps: list[Step], source: Callable[[], Source]) -> None:
-        self._steps, self._source = steps, source
+        self._steps, self._source, self._begin = steps, source, len(steps)
         self.of_step: dict[int, tuple[Source, ...]] = {}
 
     def here(self) -> Reached:
@@ -43,7 +44,8 @@ class ViewLines:
 
     def read(self, before: int, made: Sequence[Reached], written: Sequence[Reached]) -> None:
         """Gives the steps that have been added, after the first `before`, to the lines of the view that they read."""
-        lines = tuple(source for _, source in sorted((*written, *made), key=lambda reached: reached[0]) if any(source))
+        reached = sorted((*written, *made), key=lambda reached: reached[0])
+        lines = tuple(source for at, source in reached if at >= self._begin and any(source))
         if lines:
             for number in range(before, len(self._steps)):
                 self.of_step[number] = lines

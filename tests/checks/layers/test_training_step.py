@@ -128,6 +128,82 @@ def test_momentum_is_noted():
     assert not any("another update" in note for note in check(Network()).notes)
 
 
+def test_a_velocity_that_is_large_and_filled_in_place_is_left_as_it_was():
+    x, y = rng.standard_normal((2, 400)), rng.standard_normal((2, 300))
+    net = {"W": np.full((400, 300), 0.01), "v": np.zeros((400, 300))}
+
+    def step(rate):
+        net["v"] *= 0.9
+        net["v"] += 2 * x.T @ (x @ net["W"] - y) / y.size
+        net["W"] -= rate * net["v"]
+
+    report = gf.check_training_step(step, lambda: np.mean((x @ net["W"] - y) ** 2), net)
+    assert report.ok, str(report)
+    assert not net["v"].any()
+    assert (net["W"] == 0.01).all()
+
+
+def test_parameters_may_be_views_of_one_vector():
+    class Flat:
+        def __init__(self):
+            self.theta = rng.standard_normal(8)
+            self.w, self.b, self.factor = self.theta[:6].reshape(3, 2), self.theta[6:], 1.0
+
+        def loss(self):
+            return np.sum((X @ self.w + self.b) ** 2)
+
+        def train(self, rate):
+            r = 2 * (X @ self.w + self.b)
+            self.theta -= rate * np.concatenate([self.factor * (X.T @ r).ravel(), r.sum(axis=0)])
+
+    net = Flat()
+    theta = net.theta.copy()
+    report = gf.check_training_step(net.train, net.loss, net)
+    assert report.ok, str(report)
+    assert [array.name for array in report.arrays] == ["w", "b"]
+    np.testing.assert_array_equal(net.theta, theta)
+    net.factor = 1.01
+    report = gf.check_training_step(net.train, net.loss, net)
+    assert [array.name for array in report.arrays if array.wrong] == ["w"]
+
+
+class PartOfTheData(Network):
+    def train(self, lr):
+        some = np.random.permutation(len(X))[:4]  # noqa: NPY002
+        super().train(lr, X[some], Y[some])
+
+
+class Dropout(Network):
+    def forward(self, X):
+        return super().forward(X * (np.random.random_sample(X.shape) < 0.7))  # noqa: NPY002
+
+    def gradients(self, X, Y):
+        state = np.random.get_state()  # noqa: NPY002
+        mask = np.random.random_sample(X.shape) < 0.7  # noqa: NPY002
+        np.random.set_state(state)  # noqa: NPY002
+        dW1, *others = super().gradients(X, Y)
+        return dW1 * 0 + (X * mask).T @ self.back(X, Y, mask), *others
+
+    def back(self, X, Y, mask):
+        return (Network.forward(self, X * mask) - Y) / Y.size @ self.W2.T * (1.0 - self.a1**2)
+
+
+def test_random_numbers_must_be_those_of_the_loss():
+    with pytest.raises(ValueError, match=r"step: it draws random numbers.*let it take all that the loss takes"):
+        check(PartOfTheData())
+    report = check(Dropout())
+    assert report.ok, str(report)
+
+
+class UsesTheUpdated(Network):
+    """W1's gradient goes through W2 that has been updated."""
+
+    def train(self, lr):
+        dz2 = (self.forward(X) - Y) / Y.size
+        self.W2 -= lr * self.a1.T @ dz2
+        self.W1 -= lr * X.T @ (dz2 @ self.W2.T * (1.0 - self.a1**2))
+
+
 class Adam(Network):
     def move(self, lr, *gradients):
         super().move(lr, *(g / (np.abs(g) + 1e-8) for g in gradients))
@@ -157,6 +233,8 @@ def test_errors_say_what_to_do():
         check(Adam())
     with pytest.raises(ValueError, match=r"W1 at learning rate 2 is not twice .* one for each sample"):
         check(BySample())
+    with pytest.raises(ValueError, match=r"W1 at learning rate 2 is not twice .* has already updated"):
+        check(UsesTheUpdated())
     with pytest.raises(ValueError, match=r"learning_rate: step\(\) takes none"):
         check(network, lambda: network.train(0.1))
     with pytest.raises(ValueError, match=r"the loss depends on W1, b1, W2, b2. Give the object"):

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.checks.kept_arrays import MOST_WRITTEN, kept_arrays, moved
-from gradcheck_fast.checks.layer import Layer, Leaf, Source
-from gradcheck_fast.checks.layer_gradients import (
+from gradcheck_fast.checks.layers.kept_arrays import MOST_WRITTEN, kept_arrays, moved
+from gradcheck_fast.checks.layers.layer import Layer, Leaf, Source
+from gradcheck_fast.checks.layers.layer_calls import as_loss, with_learning_rate, with_second_look, with_zero
+from gradcheck_fast.checks.layers.layer_gradients import (
     fitting_list,
     gradient_of_input,
     gradient_places,
@@ -21,9 +22,8 @@ from gradcheck_fast.checks.layer_gradients import (
     with_lists,
     with_names,
 )
-from gradcheck_fast.checks.layer_notes import on_fixed, on_returned, on_taken
-from gradcheck_fast.checks.layer_updates import as_loss, with_learning_rate, with_second_look, with_zero
-from gradcheck_fast.checks.passes import input_names, passes_of, understand
+from gradcheck_fast.checks.layers.layer_notes import on_fixed, on_returned, on_taken
+from gradcheck_fast.checks.layers.passes import input_names, passes_of, understand
 from gradcheck_fast.inputs.arguments import nearest
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import Path, get, is_floating, members, numbers_in, put, spelled
@@ -233,7 +233,8 @@ class _Search:
         arrays = {path: value for path, value in after.items() if path not in no_gradients}
         places = {path: np.shape(leaf.value) for leaf in kept for path in leaf.paths}
         named = gradient_places(places, arrays, untouched)
-        kept = [part for leaf in kept for part in self._parts(leaf, leaf.name in used, named, after, untouched)]
+        may_be_split = used - told.keys()
+        kept = [part for leaf in kept for part in self._parts(leaf, leaf.name in may_be_split, named, after, untouched)]
         used |= {leaf.name for leaf in kept if set(leaf.paths) <= no_gradients}
         found, rest, fixed = [], [], list[Leaf]()
         for leaf in kept:
@@ -256,7 +257,8 @@ class _Search:
             ]
             rest = []
         known = {leaf.name: leaf for leaf in found}
-        parameters = [known.get(leaf.name, leaf) for leaf in kept if leaf in rest or leaf.name in known]
+        others = {leaf.name for leaf in rest}
+        parameters = [known.get(leaf.name, leaf) for leaf in kept if leaf.name in known or leaf.name in others]
         all_returned, of_returned = self._of_returned(inputs, rest, parameters, returned)
         earlier = {path: before[k] for k, leaf in enumerate(layer.leaves) if not leaf.is_input for path in leaf.paths}
         self._notes += on_returned(all_returned, of_returned, parameters, after, earlier)
@@ -281,7 +283,7 @@ class _Search:
         return leaves
 
     def _parts(
-        self, leaf: Leaf, is_used: bool, named: Mapping[Path, Path], after: Mapping[Path, Any], untouched: set[Path]
+        self, leaf: Leaf, may_be: bool, named: Mapping[Path, Path], after: Mapping[Path, Any], untouched: set[Path]
     ) -> list[Leaf]:
         """Returns an array that lies at several places as one for each, if each place has a gradient of its own.
 
@@ -289,7 +291,7 @@ class _Search:
         """
         own = {path: named[path] for path in leaf.paths if path in named and named[path] not in untouched}
         arrays = list({id(after[place]): after[place] for place in own.values()}.values())
-        if not is_used or len(arrays) < 2 or all(np.array_equal(arrays[0], array) for array in arrays[1:]):
+        if not may_be or len(arrays) < 2 or all(np.array_equal(arrays[0], array) for array in arrays[1:]):
             return [leaf]
         sums = tuple(path for path in own if not self._is_used_at(leaf, path))
         if sums:
@@ -320,7 +322,7 @@ class _Search:
     def _of_returned(
         self, inputs: Sequence[Leaf], rest: Sequence[Leaf], parameters: Sequence[Leaf], returned: Any
     ) -> tuple[dict[Path, Any], dict[str, Path]]:
-        """Returns the arrays that the backward pass has returned, and of which inputs or parameters each is the gradient.
+        """Returns what the backward pass has returned, and of which inputs or parameters each array is the gradient.
 
         The `rest` of the parameters has none elsewhere; those of all may be returned nevertheless.
         """

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from gradcheck_fast.checks.configuration import trivial_settings
-from gradcheck_fast.checks.found_layer import find_layer
 from gradcheck_fast.checks.jacobian_products import vjp_report
-from gradcheck_fast.checks.layer import settings_of
+from gradcheck_fast.checks.layers.configuration import trivial_settings
+from gradcheck_fast.checks.layers.found_layer import find_layer
+from gradcheck_fast.checks.layers.layer import settings_of
 from gradcheck_fast.checks.options import Options, WorkKeywords
 
 if TYPE_CHECKING:
@@ -48,16 +48,18 @@ def check_layer(
         in ``dweights``, ``dW`` and ``db``. A backward pass may also return them after the gradients of the inputs. Or
         it updates the parameters at a learning rate, which it takes as an argument (``lr``, ``learning_rate``,
         ``eta``), or which the layer keeps under such a name: the gradients are then before - after, over the rate. The
-        report notes which array was taken for what.
+        report notes which array was taken for what. An array at several places, as weights that an encoder and a
+        decoder share, is checked at each if each has a gradient of its own.
     forward : callable
         ``forward(*inputs)`` gives ``(out, cache)``: one or several arrays, and whatever `backward` needs. If
         `backward` needs nothing but the inputs, or if both are methods of one object, it may give the outputs alone.
     backward : callable
         ``backward(dout, cache)`` gives a tuple, in the order of the inputs; a dict with the names of the gradients, as
         ``dx`` of ``x``; or one array. It may take the gradients of several outputs, ``backward(dh, dc, cache)``, the
-        cache first, inputs of `forward` by their names, or all of them in their order, as for `check_vjp`. Its
-        arguments are told apart by their names. It need not give the gradient of all inputs. Its arrays are matched
-        with the inputs by their order, or by their shapes if these do not fit in this order.
+        cache first, inputs of `forward` by their names, or all of them in their order, as for `check_vjp`, or the
+        output, as ``out``, ``y`` or ``a``. Its arguments are told apart by their names. It need not give the gradient
+        of all inputs. Its arrays are matched with the inputs by their order, or by their shapes if these do not fit in
+        this order.
     inputs : array, or tuple
         The arguments of the forward pass; if it is no tuple, the only one. Arrays of floating-point numbers, also in
         dicts and lists, are checked. Anything else is passed on as it is: integers, numbers, None, dicts of options.
@@ -82,7 +84,8 @@ def check_layer(
     ------
     TypeError, ValueError
         If an argument does not fit, if no gradient is found for an array that looks like a parameter, or if it cannot
-        be told what the backward pass takes or gives. The message says what to write instead. Nothing has been
+        be told what the backward pass takes or gives, or if it takes targets instead of a gradient of the output, as
+        that of a whole network may. The message says what to write instead. Nothing has been
         changed then; nor is anything of the layer's after a check.
     Exception
         What the two passes themselves raise.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.checks.configuration import trivial_settings
+from gradcheck_fast.checks.layers.configuration import trivial_settings
 
 STRIDE = "checked at stride 1: mistakes in strides do not show here"
 PAD = "checked without padding: mistakes at padded borders do not show here"

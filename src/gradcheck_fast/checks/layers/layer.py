@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.checks.passes import Passes
+from gradcheck_fast.checks.layers.passes import Passes
 from gradcheck_fast.inputs.places import Path, get, is_floating, put, spelled
 from gradcheck_fast.inputs.state import State
 from gradcheck_fast.inputs.trees import Tree

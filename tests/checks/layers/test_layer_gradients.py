@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gradcheck_fast.checks.layer_gradients import (
+from gradcheck_fast.checks.layers.layer_gradients import (
     fitting_list,
     gradient_of_input,
     gradient_places,

@@ -1,4 +1,4 @@
-"""What a report says of how a layer was found to be written: which array is the gradient of which, and which of none."""
+"""What a report says of how a layer was found to be written: which array is the gradient of which, and what is none."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_fast.checks.layer import Leaf
-from gradcheck_fast.checks.layer_gradients import is_named_as_parameter, looked_for
+from gradcheck_fast.checks.layers.layer import Leaf
+from gradcheck_fast.checks.layers.layer_gradients import is_named_as_parameter, looked_for
+from gradcheck_fast.checks.layers.updates import are_equal
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import Path, spelled
 
-#: A gradient that is returned is one that is left in the layer if they differ by less than this part of it.
-_EQUAL = 1e-6
+#: A gradient that is returned is that which was added in the layer if they differ by less than this part of it.
+_ROUNDED = 1e-6
 
 
 def on_taken(leaves: Sequence[Leaf], untouched: set[Path]) -> Iterator[str]:
@@ -69,7 +70,7 @@ def on_returned(
             continue
         path, other = leaf.gradient.path, np.ravel(returned[found[leaf.name]])
         own, old = np.ravel(after[path]), np.ravel(earlier.get(path, 0.0))
-        if not any(_are_equal(one, other) for one in (own, own - old if own.size == old.size else own)):
+        if not any(are_equal(one, other, _ROUNDED) for one in (own, own - old if own.size == old.size else own)):
             yield (
                 f"backward returns another gradient of {leaf.name} than it leaves in {spelled(path)}: what it returns "
                 "is not checked"
@@ -93,8 +94,3 @@ def on_fixed(leaves: Sequence[Leaf], after: Mapping[Path, Any]) -> Iterator[str]
                 f"it by gradients={{{leaf.name!r}: ...}}, or say None there if {leaf.name} is fixed"
             )
         yield f"there is no gradient of {leaf.name}: it is taken as fixed"
-
-
-def _are_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    size = float(np.max(np.abs(other), initial=0.0))
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=_EQUAL, atol=_EQUAL * size, equal_nan=True))

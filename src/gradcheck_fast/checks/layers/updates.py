@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Arrays: TypeAlias = Mapping[str, NDArray[np.floating]]
 #: Updates at two learning rates are proportional if they agree to this many roundings of what they are found from.
 _ROUNDINGS = 256.0
+#: Two gradients, or updates, are equal if they differ by less than this part of the largest entry.
+EQUAL = 1e-9
 #: No learning rate above this is tried.
 _LARGEST_RATE = 2.0**40
 #: Entries of an update are of one size if they differ by less than this part of it.
@@ -66,3 +68,9 @@ def learning_rate(what: str, update: Callable[[float], Arrays], before: Arrays) 
         if 0.0 < typical < largest:
             rate = max(rate, min(_LARGEST_RATE, 2.0 ** np.ceil(np.log2(largest / typical))))
     return rate
+
+
+def are_equal(one: NDArray[np.floating], other: NDArray[np.floating], part: float = EQUAL) -> bool:
+    """Tells whether two gradients or updates are equal, to a part of the largest entry; NaN equals NaN."""
+    size = np.max(np.abs(one), initial=0.0, where=np.isfinite(one))
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=part, atol=part * size, equal_nan=True))

@@ -11,10 +11,11 @@ import numpy as np
 
 from gradcheck_fast.checks.as_problem import traced_by
 from gradcheck_fast.checks.gradcheck import check_gradient
-from gradcheck_fast.checks.kept_arrays import MOST_WRITTEN, kept_arrays, moved
-from gradcheck_fast.checks.layer_gradients import with_names
+from gradcheck_fast.checks.layers.kept_arrays import MOST_WRITTEN, kept_arrays, moved
+from gradcheck_fast.checks.layers.layer_gradients import with_names
+from gradcheck_fast.checks.layers.updates import are_equal
+from gradcheck_fast.checks.layers.updates import learning_rate as chosen_rate
 from gradcheck_fast.checks.options import AllKeywords, Options
-from gradcheck_fast.checks.updates import learning_rate as chosen_rate
 from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import Path, get, put
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from gradcheck_fast.report.report import Report
-
-#: Two updates are equal if they differ by less than this part of the largest entry.
-_EQUAL = 1e-9
 
 
 def check_training_step(
@@ -72,9 +70,10 @@ def check_training_step(
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit; if the step changes no array that the loss depends on; or if its update is not
-        proportional to the learning rate, or has entries of one size only, as that of Adam: then there is no gradient
-        in it. Nothing has been changed then.
+        If an argument does not fit; if the step changes no array that the loss depends on; if it draws random numbers
+        that the loss does not draw, as for a part of the data; or if its update is not proportional to the learning
+        rate, or has entries of one size only, as that of Adam: then there is no gradient in it. Nothing has been
+        changed then.
     Exception
         What `step` and `loss` themselves raise.
     """
@@ -93,6 +92,7 @@ def check_training_step(
         training, unchanged = training.with_parameters(rate or 1.0)
         rate = rate or chosen_rate("step", training.update, training.values)
         found = {name: update / rate for name, update in training.update(rate).items()}
+        training.require_same_draws(rate)
         notes = (*training.notes(rate, unchanged), *training.second_step(rate))
         problem = traced_by(settings, python_loss(training), training.values)
         rounding = np.concatenate([np.ravel(_rounding(value, rate)) for value in training.values.values()])
@@ -230,6 +230,29 @@ class _Training:
             return (said,)
         return said, f"the step does not change {listed(dict.fromkeys(unchanged))}, which is not checked"
 
+    def require_same_draws(self, rate: float) -> None:
+        """Raises a ValueError if random numbers decide which update the step makes, but not which loss there is."""
+
+        def differ(call: Callable[[], dict[str, Any]], same_draws: bool) -> bool:
+            self.state.restore()
+            one = call()
+            if same_draws:
+                self.state.restore_random_numbers()
+            two = call()
+            return not all(are_equal(np.asarray(one[name]), np.asarray(two[name])) for name in one)
+
+        update = lambda: self._updated(rate)
+        loss = lambda: {"loss": real_number(self.loss())}
+        try:
+            if not differ(update, False) or differ(update, True) or differ(loss, False):
+                return
+        finally:
+            self.state.restore()
+        raise ValueError(
+            "step: it draws random numbers, and others make another update, but the loss draws none. If it takes a "
+            "random part of the data, let it take all that the loss takes, as lambda lr: model.train(X, y, lr)"
+        )
+
     def second_step(self, rate: float) -> tuple[str, ...]:
         """Returns a note on a step that makes another update of the same parameters after a first one."""
         self.state.restore()
@@ -239,10 +262,7 @@ class _Training:
             second = self._updated(rate)
         finally:
             self.state.restore()
-        other = [
-            name for name, one in first.items()
-            if not np.allclose(one, second[name], rtol=_EQUAL, atol=_EQUAL * float(np.max(np.abs(one), initial=0.0)))
-        ]  # fmt: skip
+        other = [name for name, one in first.items() if not are_equal(one, second[name])]
         if not other:
             return ()
         return (

@@ -1,4 +1,4 @@
-"""Layers that keep something from call to call: those that update themselves, and those that add to their gradients."""
+"""What calls of a layer show: that it updates itself, adds to its gradients, is a loss, or takes targets."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck_fast.checks.layer import Layer
-from gradcheck_fast.checks.layer_gradients import target_rank
-from gradcheck_fast.checks.passes import RATE_ATTRIBUTES
-from gradcheck_fast.checks.updates import learning_rate
+from gradcheck_fast.checks.layers.layer import Layer
+from gradcheck_fast.checks.layers.layer_gradients import target_rank
+from gradcheck_fast.checks.layers.passes import RATE_ATTRIBUTES
+from gradcheck_fast.checks.layers.updates import EQUAL, are_equal, learning_rate
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import named, spelled
-
-#: Two gradients are equal if they differ by less than this part of the largest entry.
-_EQUAL = 1e-9
 
 
 def with_learning_rate(layer: Layer, gradient: Any) -> tuple[Layer, tuple[str, ...]]:
@@ -73,11 +70,11 @@ def with_second_look(layer: Layer, gradient: Any) -> tuple[str, ...]:
     for leaf, one, two in zip(layer.leaves, first, again, strict=True):
         if leaf.gradient is None or one.shape != two.shape or not one.any():
             continue
-        if leaf.gradient.kind == "attribute" and _are_equal(2.0 * one, two):
+        if leaf.gradient.kind == "attribute" and are_equal(2.0 * one, two):
             added.append(spelled(leaf.gradient.path))
-        elif leaf.gradient.kind != "update" and not _are_equal(one, two):
+        elif leaf.gradient.kind != "update" and not are_equal(one, two):
             more.append(leaf.name)
-        if leaf.gradient.kind == "update" and not _are_equal(one, two):
+        if leaf.gradient.kind == "update" and not are_equal(one, two):
             other.append(leaf.name)
     if added:
         verb = "are" if len(added) > 1 else "is"
@@ -136,7 +133,7 @@ def with_zero(layer: Layer, gradient: Any, zero: Any) -> tuple[str, ...]:
     names = [
         leaf.name
         for leaf, one, two in zip(layer.leaves, some, none, strict=True)
-        if two.dtype.kind == "f" and np.max(np.abs(two), initial=0.0) > _EQUAL * np.max(np.abs(one), initial=0.0)
+        if two.dtype.kind == "f" and np.max(np.abs(two), initial=0.0) > EQUAL * np.max(np.abs(one), initial=0.0)
     ]
     if not names:
         return ()
@@ -152,8 +149,3 @@ def with_zero(layer: Layer, gradient: Any, zero: Any) -> tuple[str, ...]:
         f"backward: {found} for the gradient of the output is zero: it adds something, as weight decay does, or takes "
         "a target there. What it adds is no part of a gradient of the output",
     )
-
-
-def _are_equal(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> bool:
-    size = float(np.max(np.abs(one), initial=0.0))
-    return bool(np.isfinite(size) and np.allclose(one, two, rtol=_EQUAL, atol=_EQUAL * size))
