@@ -86,7 +86,9 @@ def with_term(network, seen, term):
 @pytest.mark.parametrize("name", LOSSES)
 def test_one_factor_of_all_arrays_is_said_of_the_whole_gradient(name, factor):
     network, seen = LOSSES[name]
-    report = gf.gradcheck(lambda p: seen(network.loss(p)), times(factor, network.gradient()), network.params, trace=False)
+    report = gf.gradcheck(
+        lambda p: seen(network.loss(p)), times(factor, network.gradient()), network.params, trace=False
+    )
     (found,) = report.diagnoses
     assert found.cause == f"the whole gradient is {FACTORS[factor]}"
     assert found.evidence.startswith(f"yours / numerical = {factor:g}; W1, b1, W2, b2 agree")
@@ -106,7 +108,9 @@ def test_so_it_is_beside_arrays_that_hardly_matter(term, factor, dtype):
 @pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
 def test_so_it_is_however_it_was_found(options):
     network = Regression()
-    found = gf.gradcheck(network.loss, times(20.0, network.gradient()), network.params, trace=False, **options).diagnoses
+    found = gf.gradcheck(
+        network.loss, times(20.0, network.gradient()), network.params, trace=False, **options
+    ).diagnoses
     assert [d.cause for d in found] == ["the whole gradient is a constant times the right one"]
 
 

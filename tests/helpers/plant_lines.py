@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_fast import trace
-from gradcheck_fast.diagnosis.backward_lines import Parting, parting_line
+from gradcheck_fast.diagnosis.backward_pass.lines import Parting, parting_line
 from gradcheck_fast.diagnosis.graph.backward import Backward
 from gradcheck_fast.inputs.trees import pack, pack_as
 

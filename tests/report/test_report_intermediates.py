@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.diagnosis.delta_results import IntermediateResult
+from gradcheck_fast.diagnosis.intermediates.results import IntermediateResult
 from gradcheck_fast.report.html import fragment
 from gradcheck_fast.report.intermediates import first_wrong, in_text, places, rows, summary
 from gradcheck_fast.report.text import coloured, full_text

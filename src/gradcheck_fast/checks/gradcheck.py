@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from gradcheck_fast.checks.intermediates import Intermediates
     from gradcheck_fast.comparison.results import Comparison, Drawn
     from gradcheck_fast.comparison.sampling import Sample
-    from gradcheck_fast.diagnosis.delta_results import IntermediateResult
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.diagnosis.intermediates.results import IntermediateResult
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Loss, Problem
     from gradcheck_fast.numerical.gradient import Numerical

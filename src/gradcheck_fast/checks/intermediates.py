@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradcheck_fast.checks.as_problem import PLAIN
-from gradcheck_fast.diagnosis.delta_names import array_of, layers_variables
-from gradcheck_fast.diagnosis.delta_results import Gradient
-from gradcheck_fast.diagnosis.deltas import Deltas
 from gradcheck_fast.diagnosis.graph.backward import Backward
+from gradcheck_fast.diagnosis.intermediates.deltas import Deltas
+from gradcheck_fast.diagnosis.intermediates.names import array_of, layers_variables
+from gradcheck_fast.diagnosis.intermediates.results import Gradient
 from gradcheck_fast.engine.rules import RulesEngine
 from gradcheck_fast.frontends.numpy_trace.variables import Variable, variables
 from gradcheck_fast.inputs.trees import copy
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.checks.options import Options
-    from gradcheck_fast.diagnosis.delta_results import IntermediateResult
+    from gradcheck_fast.diagnosis.intermediates.results import IntermediateResult
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.report.report import Report

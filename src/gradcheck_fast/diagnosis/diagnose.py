@@ -19,7 +19,7 @@ import numpy as np
 
 from gradcheck_fast.comparison.results import ArrayResult, Drawn
 from gradcheck_fast.diagnosis import approximate, patterns, recurrence, slopes, weights
-from gradcheck_fast.diagnosis.backward_lines import parting_line
+from gradcheck_fast.diagnosis.backward_pass.lines import parting_line
 from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
 from gradcheck_fast.diagnosis.graph.search import SECONDS
 from gradcheck_fast.diagnosis.hypotheses import ENTRIES, FITS, FITS_PLAIN, Case, Hypothesis, make_case

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from gradcheck_fast.diagnosis.delta_results import IntermediateResult
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.diagnosis.intermediates.results import IntermediateResult
     from gradcheck_fast.frontends.numpy_trace.lines import SourceLine
     from gradcheck_fast.numerical.certificate import Certificate
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gradcheck_fast.report.findings import format_error
 
 if TYPE_CHECKING:
-    from gradcheck_fast.diagnosis.delta_results import IntermediateResult
+    from gradcheck_fast.diagnosis.intermediates.results import IntermediateResult
 
 #: The titles of the table.
 TITLES = ("intermediate", "variable", "line", "relative error", "status", "")

@@ -125,10 +125,8 @@ class Backward:
         """Returns what goes back from a step to its input k, if `up` is the sensitivity of the step."""
         if self.is_entrywise(number):
             return sum_to_shape(up * self.slope(number, k), np.shape(self.x(number)[k]))
-        if (
-            self.steps[number].primitive is GATHER
-        ):  # its rule finds what goes back to all of its inputs, for each of them
-            return self.of_rows(number, k)(up[np.newaxis])[0]
+        if self.steps[number].primitive is GATHER:  # its rule finds all inputs, whichever is asked for
+            return np.asarray(self.of_rows(number, k)(up[np.newaxis])[0])
         return self._by_rule(number, k, up, self.x(number))
 
     def flow(self, number: int, k: int) -> Reals:
@@ -205,16 +203,15 @@ class Backward:
             for number in range(max(changed, default=-1), -1, -1):
                 own = off.get(number)
                 block = change.blocks.get(number) if number in changed else None
-                up = bars(number) if number in changed else own
                 for source, back in block(bars, bars(number)) if block is not None else ():
                     add(source, back)
-                for k, source in self.inner(number) if up is not None else ():
+                for k, source in self.inner(number) if number in changed or own is not None else ():
                     rule = change.edges.get((number, k))
                     if block is not None:
                         add(source, -self.flow(number, k))
                     elif rule is not None and number in changed:
-                        back = rule(bars, bars(number))
-                        add(source, -self.flow(number, k) if back is None else back - self.flow(number, k))
+                        instead = rule(bars, bars(number))
+                        add(source, -self.flow(number, k) if instead is None else instead - self.flow(number, k))
                     elif own is not None:
                         add(source, self.through(number, k, own))
         return off

@@ -78,7 +78,7 @@ def _moved(step: Step, x: Sequence[Reals], k: int) -> OfRows:
             back[:, index] = moving
         else:
             places = (size * np.arange(len(rows))[:, np.newaxis] + index).ravel()
-            back = np.bincount(places, moving.ravel(), back.size)
+            back[...] = np.bincount(places, moving.ravel(), back.size).reshape(back.shape)
         return back.reshape(len(rows), *shape)
 
     is_one_to_one = np.bincount(index, minlength=1).max() <= 1  # np.unique imports numpy.ma, which takes time

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_local import Statement
-from gradcheck_fast.diagnosis.backward_places import is_sensitivity_of
-from gradcheck_fast.diagnosis.backward_search import Found, Search
-from gradcheck_fast.diagnosis.graph.known_arrays import SAME, are_same, factor_of
-from gradcheck_fast.diagnosis.graph.recognised import Recognised
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import SAME, are_same, factor_of
+from gradcheck_fast.diagnosis.backward_pass.local import Statement
+from gradcheck_fast.diagnosis.backward_pass.places import is_sensitivity_of
+from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
+from gradcheck_fast.diagnosis.backward_pass.search import Found, Search
 from gradcheck_fast.frontends.numpy_trace.traced_gradient import MOST_STEPS, recorded_gradient
 from gradcheck_fast.frontends.numpy_trace.variables import variables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known
     from gradcheck_fast.diagnosis.graph.backward import Backward
-    from gradcheck_fast.diagnosis.graph.known_arrays import Known
     from gradcheck_fast.frontends.numpy_trace.statements import Place
     from gradcheck_fast.frontends.numpy_trace.traced_gradient import RecordedGradient
     from gradcheck_fast.frontends.numpy_trace.variables import Variable

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_places import Wanted, is_sensitivity_of
-from gradcheck_fast.diagnosis.graph.known_arrays import SAME, Known, Match, are_same, oriented
-from gradcheck_fast.diagnosis.graph.replay import MOVEMENTS
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import SAME, Known, Match, are_same, oriented
+from gradcheck_fast.diagnosis.backward_pass.places import Wanted, is_sensitivity_of
+from gradcheck_fast.diagnosis.backward_pass.replay import MOVEMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis.graph.recognised import Recognised
+    from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
 
     Reals: TypeAlias = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.known_arrays import Known, are_same
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known, are_same
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis.graph.recognised import Recognised
+    from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
     from gradcheck_fast.frontends.numpy_trace.statements import Place
 
     Reals: TypeAlias = NDArray[np.float64]

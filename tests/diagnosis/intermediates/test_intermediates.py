@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.diagnosis.delta_results import in_words
 from gradcheck_fast.diagnosis.graph.backward import Backward
-from gradcheck_fast.diagnosis.intermediates import FLOW, SENSITIVITY, VALUE, Entry, Known, match, matches
+from gradcheck_fast.diagnosis.intermediates.matching import FLOW, SENSITIVITY, VALUE, Entry, Known, match, matches
+from gradcheck_fast.diagnosis.intermediates.results import in_words
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((4, 6))

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_local import Local, Statement
-from gradcheck_fast.diagnosis.backward_options import Options, turned
-from gradcheck_fast.diagnosis.backward_places import Wanted, where
-from gradcheck_fast.diagnosis.graph.known_arrays import Known, are_same, factor_of, oriented
-from gradcheck_fast.diagnosis.graph.replay import MOVEMENTS
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known, are_same, factor_of, oriented
+from gradcheck_fast.diagnosis.backward_pass.local import Local, Statement
+from gradcheck_fast.diagnosis.backward_pass.options import Options, turned
+from gradcheck_fast.diagnosis.backward_pass.places import Wanted, where
+from gradcheck_fast.diagnosis.backward_pass.replay import MOVEMENTS
 from gradcheck_fast.frontends.numpy_trace.statements import Place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis.graph.recognised import Recognised
+    from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
 
     Reals: TypeAlias = NDArray[np.float64]
 

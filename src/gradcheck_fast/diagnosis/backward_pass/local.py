@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.known_arrays import are_same, oriented
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import are_same, oriented
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis.backward_places import Wanted
-    from gradcheck_fast.diagnosis.graph.known_arrays import Known
-    from gradcheck_fast.diagnosis.graph.recognised import Recognised
+    from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known
+    from gradcheck_fast.diagnosis.backward_pass.places import Wanted
+    from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
     from gradcheck_fast.frontends.numpy_trace.statements import Place
 
     Reals: TypeAlias = NDArray[np.float64]

@@ -11,7 +11,7 @@ from deltas import deltas_of, example
 from planted_deltas import BLOCK, CNN, FEW, LSTM, MORE, NORM, OF
 
 import gradcheck_fast as gf
-from gradcheck_fast.diagnosis.delta_names import stems
+from gradcheck_fast.diagnosis.intermediates.names import stems
 from gradcheck_fast.report.intermediates import first_wrong
 
 #: What has a name like that of a delta, and is none: gradients by data, and a part of a formula.

@@ -6,8 +6,8 @@ import pytest
 from plant_lines import EXAMPLES, parting, planted_module
 
 from gradcheck_fast import trace
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArrays
 from gradcheck_fast.diagnosis.graph.backward import Backward
-from gradcheck_fast.diagnosis.graph.known_arrays import KnownArrays
 from gradcheck_fast.inputs.trees import pack
 
 MLP = """

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.known_arrays import SAME, KnownArrays, Match, are_same
-from gradcheck_fast.diagnosis.graph.replay import Replay
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import SAME, KnownArrays, Match, are_same
+from gradcheck_fast.diagnosis.backward_pass.replay import Replay
 from gradcheck_fast.frontends.numpy_trace.statements import Place, place_of
 
 if TYPE_CHECKING:

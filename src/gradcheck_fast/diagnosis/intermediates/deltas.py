@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.delta_names import stems
-from gradcheck_fast.diagnosis.delta_results import (
-    Gradient,
-    IntermediateResult,
-    in_words,
-    path_of,
-    relative_error,
-    text_of,
-)
 from gradcheck_fast.diagnosis.graph.recognise import count_distinct
-from gradcheck_fast.diagnosis.intermediates import (
+from gradcheck_fast.diagnosis.intermediates.matching import (
     FLOW,
     SAME,
     SENSITIVITY,
@@ -35,6 +26,15 @@ from gradcheck_fast.diagnosis.intermediates import (
     first_off,
     matches,
     tolerance_of,
+)
+from gradcheck_fast.diagnosis.intermediates.names import stems
+from gradcheck_fast.diagnosis.intermediates.results import (
+    Gradient,
+    IntermediateResult,
+    in_words,
+    path_of,
+    relative_error,
+    text_of,
 )
 from gradcheck_fast.frontends.numpy_trace.variables import words_of
 
