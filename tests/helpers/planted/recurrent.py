@@ -173,7 +173,7 @@ RNN_BUFFERS = plant(rnn_buffers, {
     ),
     "bias-last-wins": ([*say.OVERWRITTEN, r"(last|first|only).*time"], _STATES),
     "not-transposed": (say.NOT_TRANSPOSED, _STATES),
-    "initial-state-of-the-first-sample": (say.FIRST_ONLY, ['h[:, 0] = p["h0"]']),
+    "initial-state-of-the-first-sample": (say.FIRST_ONLY, ['h[:, 0] = p["h0"]', *_STATES]),
 })  # fmt: skip
 
 
