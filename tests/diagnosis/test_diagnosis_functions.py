@@ -191,3 +191,23 @@ def test_a_diagnosis_that_fails_leaves_the_verdict_and_says_so(monkeypatch):
     assert report.diagnoses == ()
     (note,) = report.notes
     assert note.endswith("please report it, with the functions. It raised OverflowError: too large")
+
+
+@pytest.mark.parametrize("limit", ["MOST_STEPS", "MOST_NUMBERS"])
+def test_a_function_that_is_too_large_to_be_searched_is_said_to_be(monkeypatch, limit):
+    monkeypatch.setattr(f"gradcheck_fast.diagnosis.graph.search.{limit}", 1)
+    p = np.linspace(0.5, 2.0, 6)
+    report = gf.gradcheck(lambda p: np.sum(np.tanh(p)), 1 - p**2, p)
+    assert report.wrong
+    assert report.diagnoses == ()
+    assert report.notes == (
+        "the function is too large for a search for the mistake; smaller sizes show the same mistakes",
+    )
+    assert gf.gradcheck(lambda p: np.sum(np.tanh(p)), np.full(6, np.nan), p).notes == ()
+
+
+def test_a_search_that_takes_too_long_is_ended_and_said_to_be(monkeypatch):
+    monkeypatch.setattr("gradcheck_fast.diagnosis.graph.search.SECONDS", -1.0)
+    p = np.linspace(0.5, 2.0, 6)
+    report = gf.gradcheck(lambda p: np.sum(np.tanh(p)), 1 - p**2, p)
+    assert "the search for the mistake was ended after 10 seconds" in report.notes[0]

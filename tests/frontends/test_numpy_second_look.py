@@ -95,3 +95,35 @@ def test_a_function_that_changes_from_call_to_call_has_no_trace():
     numbers = iter(range(1000))
     with pytest.raises(ValueError, match=r"two calls at the same parameters gave \d+\.\d+ and"):
         gf.trace(lambda p: np.sum(p**2) + next(numbers), X)
+
+
+def saturated(seed):
+    """Two layers of tanh, most of whose units are near 1, where 1 - a² loses most of its digits."""
+    rng = np.random.default_rng(seed)
+    data, targets = rng.standard_normal((200, 12)), rng.standard_normal((200, 2))
+    params = {"U": 20 * rng.standard_normal((12, 4)), "V": 20 * rng.standard_normal((4, 4)),
+              "W": rng.standard_normal((4, 2))}  # fmt: skip
+
+    def forward(p):
+        a = np.tanh(data @ p["U"])
+        b = np.tanh(a @ p["V"])
+        return a, b, b @ p["W"] - targets
+
+    def gradient(p):
+        a, b, off = forward(p)
+        dout = 2 * off / 200
+        dv = dout @ p["W"].T * (1 - b**2)
+        du = dv @ p["V"].T * (1 - a**2)
+        return {"U": data.T @ du, "V": a.T @ dv, "W": b.T @ dout}
+
+    return lambda p: np.sum(forward(p)[2] ** 2) / 200, gradient, params
+
+
+@pytest.mark.parametrize("seed", [8, 9, 11, 21])
+def test_what_cancels_in_a_right_gradient_of_saturated_units_is_not_held_against_it(seed):
+    loss, gradient, params = saturated(seed)
+    report = gf.gradcheck(loss, gradient, params)
+    assert (report.verdict, report.notes) == ("PASS", ())
+    wrong = gradient(params)
+    wrong["V"] = wrong["V"] + 1e-9 * np.abs(wrong["V"]).max()
+    assert gf.gradcheck(loss, wrong, params).verdict == "FAIL"

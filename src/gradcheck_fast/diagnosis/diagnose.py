@@ -29,6 +29,7 @@ from gradcheck_fast.inputs.trees import split
 from gradcheck_fast.losses.columns import Columns
 from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.losses.problem import samples_of
+from gradcheck_fast.losses.program_loss import ProgramLoss
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ _BEGINNINGS = 2
 TOO_LONG = (
     f"the search for the mistake was ended after {SECONDS:.0f} seconds; smaller sizes show the same mistakes sooner"
 )
+#: What is noted if there is no search at all.
+TOO_LARGE = "the function is too large for a search for the mistake; smaller sizes show the same mistakes"
 #: What is noted if the search for a mistake raises an error.
 FAILED = (
     "the search for the mistake failed. This is a fault of gradcheck_fast: please report it, with the functions. It "
@@ -131,8 +134,16 @@ def _all_diagnoses(
     if case.search is not None and gradient is not None:
         said = (*said, *_in_backward_pass(problem, gradient, params, case, case.search.backward))
     exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
-    notes = (TOO_LONG,) if case.search is not None and case.search.is_over_time else ()
-    return Diagnoses((Diagnosis(*exact),) if exact else said, notes)
+    return Diagnoses((Diagnosis(*exact),) if exact else said, _on_search(case, problem, analytic, numerical))
+
+
+def _on_search(case: Case, problem: Problem, analytic: Packed, numerical: Numerical) -> tuple[str, ...]:
+    """Returns a note if a program was not searched, or not to the end."""
+    loss = problem.problem if isinstance(problem, RoundedGradient) else problem
+    if case.search is not None:
+        return (TOO_LONG,) if case.search.is_over_time else ()
+    is_searched = isinstance(loss, ProgramLoss) and numerical.exact and len(case.analytic) == len(analytic.shapes)
+    return (TOO_LARGE,) if is_searched else ()
 
 
 def _in_backward_pass(

@@ -12,8 +12,8 @@ from gradcheck_fast.diagnosis.graph.tangents import Tangents
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Change, Reals
 
-#: Arrays are looked at in at most so many groups: each takes a pass forward.
-MOST_GROUPS = 10
+#: Arrays are looked at in at most so many groups: each takes a pass forward, and memory for all steps.
+MOST_GROUPS, MOST_NUMBERS = 10, 100_000_000
 #: What a mutant changes along a direction must be what is seen there, to this part.
 NEAR = 1e-6
 #: Numbers along a direction that are smaller than this part of what they are sums of are nothing.
@@ -58,7 +58,9 @@ class Screen:
         self.near = max(NEAR, 10.0 * tolerance)
         self.nothing = max(NOTHING, tolerance)
         rng = np.random.default_rng(0)
-        groups = _groups([bool(np.any(error)) for error in errors])
+        numbers = sum(np.size(value) for value in backward.values if value is not None)
+        most = int(np.clip(MOST_NUMBERS // max(numbers, 1), 2, MOST_GROUPS))
+        groups = _groups([bool(np.any(error)) for error in errors], most)
         self.places: list[list[int]] = groups
         self.errors, self.sizes = np.zeros(len(groups)), np.zeros(len(groups))
         ends = np.cumsum([0, *(np.size(error) for error in errors)])
@@ -140,11 +142,11 @@ _FACTORS = {
 }
 
 
-def _groups(is_wrong: Sequence[bool]) -> list[list[int]]:
+def _groups(is_wrong: Sequence[bool], most: int) -> list[list[int]]:
     """Returns the arrays in groups: each wrong one by itself, if there are not too many, and all right ones."""
     wrong = [place for place, of_it in enumerate(is_wrong) if of_it]
     right = [place for place, of_it in enumerate(is_wrong) if not of_it]
-    each = max(1, -(-len(wrong) // (MOST_GROUPS - 1)))
+    each = max(1, -(-len(wrong) // (most - 1)))
     found = [wrong[begin : begin + each] for begin in range(0, len(wrong), each)]
     return [*found, right] if right else found
 

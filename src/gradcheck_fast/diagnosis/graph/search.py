@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from math import prod
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 #: A search ends after so many seconds.
 SECONDS = 10.0
-#: Programs of more steps are not searched.
-MOST_STEPS = 20_000
+#: Programs of more steps, or whose steps have more numbers in all, are not searched.
+MOST_STEPS, MOST_NUMBERS = 20_000, 20_000_000
 #: At most this many mutants that explain a part of the arrays, but not those below, are tried together with another.
 _BEGINNINGS = 2
 #: At most so many mutants are tried together, and only if their sensitivities have no more numbers than these.
@@ -48,7 +49,7 @@ def search_of(
     engine: RulesEngine, theta: Reals, analytic: Mapping[str, Reals], numerical: Mapping[str, Reals],
     wrong: Collection[str], tolerance: float,
 ) -> Search | None:  # fmt: skip
-    """Returns the search for mistakes in the gradient of a program; None if the program is too long.
+    """Returns the search for mistakes in the gradient of a program; None if the program is too long or too large.
 
     Parameters
     ----------
@@ -62,7 +63,9 @@ def search_of(
     tolerance : float
         The precision of the analytic gradient, relative to its size.
     """
-    if len(engine.program.steps) > MOST_STEPS:
+    steps = engine.program.steps
+    numbers = engine.program.size + sum(prod(steps[number].shape) for number in engine.computed)
+    if len(steps) > MOST_STEPS or numbers > MOST_NUMBERS:
         return None
     backward = Backward(engine, theta)
     errors = [(analytic[name] - numerical[name]) * (name in wrong) for name in analytic]

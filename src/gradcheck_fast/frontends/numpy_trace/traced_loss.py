@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 RANDOM = "the loss draws random numbers: each call of it gets the same ones"
 #: To find where they part, the function is traced where the parameters are moved by about this part of themselves.
 PARTED = 1e-3
+#: An error that differences of the function do not show is rounding if it is below so many roundings of the largest
+#: entry of its array.
+MANY_ROUNDINGS = 256.0
 #: The parameters of an array are moved alone if its gradient has no entry above this part of the largest of all.
 UNREACHED = 1e-9
 
@@ -218,9 +221,13 @@ class TracedLoss(ProgramLoss):
                 "your gradient and that of the trace differ by so little that differences of the function do not show "
                 "which of them is right"
             )
+            largest = by_arrays(np.abs(found.gradient), self.engine.sizes, partial(np.max, initial=0.0))
+            # a formula such as 1 - a² of a saturated unit makes more roundings than the trace does
+            rounded = np.abs(errors) <= MANY_ROUNDINGS * EPSILON * largest
+            decided = np.where(rounded, found.gradient + errors, np.nan)
             left = found._replace(
-                gradient=np.where(errors != 0.0, np.nan, found.gradient),
-                finish=lambda: tuple(dict.fromkeys((*finish(), note))),
+                gradient=np.where(errors != 0.0, decided, found.gradient),
+                finish=lambda: tuple(dict.fromkeys((*finish(), *(() if rounded.all() else (note,))))),
             )  # without these, others may seem wrong
             return left._replace(doubted=partial(self._second_look, params, runner, left))
         plain = super().central_differences(params, method="direct", step=None, runner=runner, kinks=True)
