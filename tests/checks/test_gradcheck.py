@@ -70,6 +70,7 @@ def test_the_smallest_entry_if_wrong_is_the_worst(case, method, array, spoil):
     assert_entry_caught(case, method, array, smallest(case.gradient[array]), spoil)
 
 
+@pytest.mark.long
 @methods
 @networks
 @pytest.mark.parametrize("array", ARRAYS)

@@ -222,7 +222,13 @@ MISTAKES = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        pytest.param(mistake, id=name, marks=pytest.mark.long if number % 2 else ())
+        for number, (name, mistake) in enumerate(MISTAKES.items())
+    ],
+)
 def test_it_is_not_said_of_mistakes_in_functions_of_every_kind(mistake):
     said = []
     for function in functions():
@@ -233,7 +239,7 @@ def test_it_is_not_said_of_mistakes_in_functions_of_every_kind(mistake):
 
 
 @pytest.mark.parametrize("factor", [1.0005, 2.0, -1.0])
-@pytest.mark.parametrize("solved", ["ISTA to 1e-6", "Fehlberg"])
+@pytest.mark.parametrize("solved", ["ISTA to 1e-6", pytest.param("Fehlberg", marks=pytest.mark.long)])
 def test_it_is_not_said_of_a_mistake_in_the_gradient_of_an_exact_problem(solved, factor):
     loss, gradient, at, _ = SOLVED[solved]
     right = gradient(at)

@@ -90,7 +90,10 @@ def assert_nothing_is_said(network, error, seed):
 
 
 @pytest.mark.parametrize("error", UNRELATED)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(n, marks=pytest.mark.long if n in ("square", "penalised", "rnn", "gru") else ()) for n in NETWORKS],
+)
 def test_nothing_is_said_of_an_unrelated_error(network, error):
     assert_nothing_is_said(network, error, 0)
 

@@ -228,7 +228,10 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize(("lengths", "h"), [((3, 3), 1e-6), ((1, 3), 0.1)], ids=["full", "ragged"])
+@pytest.mark.parametrize(
+    ("lengths", "h"),
+    [pytest.param((3, 3), 1e-6, id="full", marks=pytest.mark.long), pytest.param((1, 3), 0.1, id="ragged")],
+)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_is_the_central_difference(name, lengths, h):
     layer = VARIANTS[name]

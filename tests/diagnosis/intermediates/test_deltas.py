@@ -127,13 +127,13 @@ def check_planted(mistake, directory):
     assert "right" in {r.status for r in report.intermediates} or first.name in ("dscores", "dlogits", "dpred")
 
 
-@pytest.mark.parametrize("mistake", FEW, ids=lambda mistake: f"{mistake.first}: {mistake.new}")
+@pytest.mark.parametrize("mistake", FEW[::2], ids=lambda mistake: f"{mistake.first}: {mistake.new}")
 def test_the_first_wrong_delta_is_named(mistake, tmp_path):
     check_planted(mistake, tmp_path)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("mistake", MORE, ids=lambda mistake: f"{mistake.first}: {mistake.new}")
+@pytest.mark.parametrize("mistake", (*FEW[1::2], *MORE), ids=lambda mistake: f"{mistake.first}: {mistake.new}")
 def test_the_first_wrong_delta_is_named_for_more_mistakes(mistake, tmp_path):
     check_planted(mistake, tmp_path)
 
