@@ -211,3 +211,22 @@ def test_a_search_that_takes_too_long_is_ended_and_said_to_be(monkeypatch):
     p = np.linspace(0.5, 2.0, 6)
     report = gf.gradcheck(lambda p: np.sum(np.tanh(p)), 1 - p**2, p)
     assert "the search for the mistake was ended after 10 seconds" in report.notes[0]
+
+
+def test_a_gradient_function_of_units_that_are_all_dead():
+    """Every right gradient is zero there: nothing can be recognised in the function, and nothing is said to fail."""
+    w = np.linspace(1.0, 2.0, 5)
+    report = gf.gradcheck(lambda w: np.sum(np.maximum(0, w - 100)), lambda w: 2 * w, w)
+    assert report.verdict == "FAIL"
+    assert not any("please report" in note for note in report.notes)
+
+
+def test_what_was_found_in_the_forward_pass_stands_if_the_backward_pass_cannot_be_searched(monkeypatch):
+    def broken(*given):
+        raise OverflowError("too large")
+
+    monkeypatch.setattr("gradcheck_fast.diagnosis.diagnose.parting_line", broken)
+    w = np.linspace(0.5, 2.0, 6)
+    report = gf.gradcheck(lambda w: np.sum(np.tanh(w)), lambda w: 1 - w**2, w)
+    assert "tanh" in report.diagnoses[0].cause
+    assert "OverflowError" in report.notes[-1]

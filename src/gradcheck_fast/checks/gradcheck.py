@@ -175,10 +175,11 @@ def check_gradient(
     at = problem.pack(params)
     gradient = beside_value(gradient, problem)
     given = _called(gradient, problem, at, copy(params)) if callable(gradient) else gradient
-    between, own = _read_between(intermediates, params), problem
-    late = isinstance(problem, NetworkLoss)  # while a network is differenced, nobody writes into the gradient
+    # while a network is differenced, nobody writes into the gradient; who computes intermediates may
+    late = isinstance(problem, NetworkLoss) and not callable(intermediates)
     packed = packer(gradient, at, finite=False, samples=samples_of(problem), late=late)
     analytic = packed(given)
+    between, own = _read_between(intermediates, params), problem
     if coarsest(at.precisions).is_coarse:
         analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
     if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:

@@ -3,9 +3,10 @@
 A mistake is described by a *hypothesis*: the wrong numbers that it would give. It is diagnosed only if the analytic
 gradient has just these numbers, to rounding, wherever they differ from the right ones. Nothing is guessed: an error
 that fits no hypothesis gets no diagnosis. Some hypotheses are made from the two gradients alone (`patterns`). The
-others are *mutants*: back-propagation through the network's steps (`adjoint`) with one mistake in it (`slopes`,
-`weights`, `recurrence`). If no hypothesis holds, and the errors are small, more values of the loss may show that the
-gradient is that of an exact problem (`approximate`).
+others are *mutants*: back-propagation with one mistake in it, through the steps of a described network (`adjoint`,
+`slopes`, `weights`, `recurrence`) or of any traced function (`graph`). If the gradient is a function, the first line of
+it that is not right is looked for, too (`backward_pass`). If no hypothesis holds, and the errors are small, more values
+of the loss may show that the gradient is that of an exact problem (`approximate`).
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def diagnose(
     Parameters
     ----------
     problem : Problem
-        The loss. Only that of a network shows its steps; of any other loss the numbers alone are known.
+        The loss. That of a network, or of a traced function, shows its steps; of any other the numbers alone are known.
     params, analytic : Packed
         The parameters and the gradient that is checked.
     numerical : Numerical
@@ -121,6 +122,8 @@ def diagnose(
     with np.errstate(all="ignore"):  # wrong numbers may well overflow
         try:
             return _all_diagnoses(problem, params, analytic, numerical, comparison, gradient)
+        except MemoryError:
+            raise
         except Exception as error:  # whatever goes wrong here, the verdict stands
             return Diagnoses((), (f"{FAILED}{type(error).__name__}: {error}",))
 
@@ -131,10 +134,14 @@ def _all_diagnoses(
 ) -> Diagnoses:  # fmt: skip
     case = make_case(problem, params, analytic, numerical, comparison)
     said = _diagnose_columns(problem, case, params, analytic, numerical, comparison) or _diagnose(case, analytic)
+    notes = _on_search(case, problem, analytic, numerical)
     if case.search is not None and gradient is not None:
-        said = (*said, *_in_backward_pass(problem, gradient, params, case, case.search.backward))
+        try:
+            said = (*said, *_in_backward_pass(problem, gradient, params, case, case.search.backward))
+        except Exception as error:  # what was found before stands
+            notes = (*notes, f"{FAILED}{type(error).__name__}: {error}")
     exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
-    return Diagnoses((Diagnosis(*exact),) if exact else said, _on_search(case, problem, analytic, numerical))
+    return Diagnoses((Diagnosis(*exact),) if exact else said, notes)
 
 
 def _on_search(case: Case, problem: Problem, analytic: Packed, numerical: Numerical) -> tuple[str, ...]:

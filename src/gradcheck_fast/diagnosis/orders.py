@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 IN_THAT_ORDER = "the numerical gradient in that order"
 #: An axis is divided into so many blocks of equal size, such as the gates of a recurrent layer.
 _BLOCKS = (4, 3, 2)
-#: Arrays of more axes than this are not put into every order of axes.
-_MOST_AXES = 5
+#: Arrays of more axes, or of more entries, than this are not put into every order of axes.
+_MOST_AXES, _MOST_ENTRIES = 5, 1_000_000
 
 
 def axes_in_another_order(case: Case) -> Iterator[Hypothesis]:
     """Supposes that an array of three or more axes has them in another order, or turned round."""
     for name in case.wrong:
         right = case.numerical[name]
-        if not 3 <= right.ndim <= _MOST_AXES:
+        if not 3 <= right.ndim <= _MOST_AXES or right.size > _MOST_ENTRIES:
             continue
         for count in range(right.ndim, 1, -1):
             for axes in combinations(range(right.ndim), count):

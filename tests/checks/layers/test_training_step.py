@@ -247,3 +247,45 @@ def test_errors_say_what_to_do():
         gf.check_training_step(1, network.loss, network)
     with pytest.raises(ZeroDivisionError):
         check(network, lambda lr: 1 / 0)
+
+
+class Linear:
+    """A model that is updated by a step, and that data stand before, of more objects than are looked at."""
+
+    def __init__(self):
+        rng = np.random.default_rng(3)
+        self.x, self.y = rng.standard_normal((5, 3)), rng.standard_normal(5)
+        self.w = rng.standard_normal(3)
+
+    def loss(self):
+        return np.sum((self.x @ self.w - self.y) ** 2)
+
+    def train(self, data, rate):
+        assert len(data) > 10_000
+        self.w -= rate * 2 * self.x.T @ (self.x @ self.w - self.y)
+
+
+def test_parameters_are_put_back_however_many_data_the_step_reaches():
+    data = [(np.zeros(1), np.zeros(1)) for _ in range(12_000)]
+    model = Linear()
+    before, array = model.w.copy(), model.w
+    step = lambda rate, data=data, model=model: model.train(data, rate)
+    assert gf.check_training_step(step, lambda data=data, model=model: model.loss(), model).ok
+    assert model.w is array
+    np.testing.assert_array_equal(model.w, before)
+
+
+class Nested:
+    def __init__(self, inner):
+        self.inner = inner
+
+
+def test_parameters_are_put_back_however_deep_they_lie():
+    inner = Linear()
+    model = inner
+    for _ in range(4):
+        model = Nested(model)
+    before = inner.w.copy()
+    report = gf.check_training_step(lambda rate: inner.train(range(20_000), rate), inner.loss, model)
+    assert report.ok
+    np.testing.assert_array_equal(inner.w, before)

@@ -23,11 +23,11 @@ from gradcheck_fast.checks.layers.layer_gradients import (
     with_names,
 )
 from gradcheck_fast.checks.layers.layer_notes import on_fixed, on_returned, on_taken
+from gradcheck_fast.checks.layers.layer_state import LayerState
 from gradcheck_fast.checks.layers.passes import input_names, passes_of, understand
 from gradcheck_fast.inputs.arguments import nearest
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import Path, get, is_floating, members, numbers_in, put, spelled
-from gradcheck_fast.inputs.state import State
 from gradcheck_fast.inputs.trees import cast, copy, pack, walk
 
 #: What a layer calls its output, if it leaves it in an attribute.
@@ -79,7 +79,7 @@ def find_layer(
     forward, backward, owner = passes_of(forward, backward)
     names, defaults = input_names(forward, inputs)
     given: Any = (forward, backward, owner)
-    state = State(given, MOST_WRITTEN)
+    state = LayerState(given, owner, MOST_WRITTEN)
     search = _Search(Layer(forward, backward, owner, inputs, state), names, np.random.default_rng(seed))
     try:
         layer, notes = search.found(gradients)
@@ -145,7 +145,9 @@ class _Search:
         if self._are_parameters({path: value for path, value in new.items() if isinstance(value, np.ndarray)}):
             layer.run(())
             given: Any = (layer.forward, layer.backward, self._owner)
-            layer = replace(layer, state=State(given, MOST_WRITTEN))  # with those that the first call has made
+            layer = replace(
+                layer, state=LayerState(given, self._owner, MOST_WRITTEN)
+            )  # with those that the first call has made
         inputs, found = layer.run(())
         passes = understand(layer.backward, self._names, found, self._owner is not None, inputs)
         self._notes += passes.notes

@@ -13,13 +13,13 @@ from gradcheck_fast.checks.as_problem import traced_by
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.layers.kept_arrays import MOST_WRITTEN, kept_arrays, moved
 from gradcheck_fast.checks.layers.layer_gradients import with_names
+from gradcheck_fast.checks.layers.layer_state import LayerState
 from gradcheck_fast.checks.layers.updates import are_equal
 from gradcheck_fast.checks.layers.updates import learning_rate as chosen_rate
 from gradcheck_fast.checks.options import AllKeywords, Options
 from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import Path, get, put
-from gradcheck_fast.inputs.state import State
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.rounded_update import RoundedUpdate
 from gradcheck_fast.losses.tree_function import require_callable
@@ -87,7 +87,7 @@ def check_training_step(
     if _takes_arguments(loss, needed=True):
         raise TypeError("loss: expected a function without arguments, such as lambda: model.loss(X, y)")
     given: Any = (step, loss, model)
-    training = _Training(step, loss, model, takes_rate, State(given, MOST_WRITTEN))
+    training = _Training(step, loss, model, takes_rate, LayerState(given, model, MOST_WRITTEN))
     try:
         training, unchanged = training.with_parameters(rate or 1.0)
         rate = rate or chosen_rate("step", training.update, training.values)
@@ -129,7 +129,7 @@ class _Training:
     model : object
     takes_rate : bool
         Whether the step takes the learning rate.
-    state : State
+    state : LayerState
         All that the three keep.
     values : dict of ndarray
         The parameters.
@@ -141,7 +141,7 @@ class _Training:
     loss: Callable[..., Any]
     model: Any
     takes_rate: bool
-    state: State
+    state: LayerState
     values: dict[str, NDArray[Any]] = field(default_factory=dict)
     places: dict[str, tuple[Path, ...]] = field(default_factory=dict)
 

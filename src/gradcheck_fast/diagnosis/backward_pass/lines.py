@@ -53,7 +53,7 @@ class Parting(NamedTuple):
         The file and line of each statement that the mistake may be in: one or two. Of two, the mistake lies in them or
         between them.
     kind : {"parts", "misused", "incomplete", "short"}
-        As in `backward_search.Found`.
+        As in `search.Found`.
     cause : str
         What is wrong, in one sentence that names the line.
     evidence : str

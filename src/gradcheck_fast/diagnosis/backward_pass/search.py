@@ -1,8 +1,8 @@
 """Searches a recorded gradient function for the first of its statements that parts from what is right.
 
 Each intermediate of the gradient function is looked up among the arrays that rightly come up on the way back
-(`graph.known_arrays`). From the wrong arrays of the gradient the search goes back through all that is not recognised.
-The steps that it meets are candidates, in the order in which they ran. A candidate stands the test if the rest of the
+(`known_arrays`). From the wrong arrays of the gradient the search goes back through all that is not recognised. The
+steps that it meets are candidates, in the order in which they ran. A candidate stands the test if the rest of the
 function makes a wrong array right once the candidate has one of the right arrays as its value: the function is run once
 more with it, in all passes of a loop. What has no such value, or does not make anything right, is never named.
 """
@@ -127,6 +127,8 @@ class Search:
             if bar is not None and np.any(bar):
                 own.append(np.ravel(out.of(at.values[out.step])))
                 right.append(np.ravel(bar))
+        if not right:
+            return False
         largest = int(np.argmax([np.abs(array).max() for array in right]))
         factor = float(own[largest] @ right[largest]) / float(right[largest] @ right[largest])
         return factor != 0.0 and all(are_same(a, factor * b) for a, b in zip(own, right, strict=True))
