@@ -273,19 +273,3 @@ def test_parameters_are_put_back_however_many_data_the_step_reaches():
     assert gf.check_training_step(step, lambda data=data, model=model: model.loss(), model).ok
     assert model.w is array
     np.testing.assert_array_equal(model.w, before)
-
-
-class Nested:
-    def __init__(self, inner):
-        self.inner = inner
-
-
-def test_parameters_are_put_back_however_deep_they_lie():
-    inner = Linear()
-    model = inner
-    for _ in range(4):
-        model = Nested(model)
-    before = inner.w.copy()
-    report = gf.check_training_step(lambda rate: inner.train(range(20_000), rate), inner.loss, model)
-    assert report.ok
-    np.testing.assert_array_equal(inner.w, before)
