@@ -12,6 +12,47 @@ from compiled import COMPILER, FLAGS, HERE
 
 from gradcheck_fast.running import checkpoint
 
+#: Of these tests with many parameters each n-th is run by default, and all of them as long tests.
+ONE_OF = {
+    "test_a_planted_mistake_is_named": 2,
+    "test_random_program": 2,
+    "test_random_program_of_many_widths": 2,
+    "test_it_is_the_central_difference": 2,
+    "test_one_wrong_array": 2,
+    "test_the_smallest_entry_if_wrong_is_the_worst": 2,
+    "test_bias_gradient_that_misses_samples": 2,
+    "test_forgotten_derivative_of_an_activation": 2,
+    "test_the_gradient_of_the_exact_problem_is_called_so": 2,
+    "test_it_is_not_said_of_a_planted_mistake": 3,
+    "test_every_planted_error_is_found": 2,
+    "test_nothing_is_said_of_an_unrelated_error": 2,
+    "test_any_form_of_gradient_goes_with_any_form_of_params": 2,
+    "test_a_function_of_any_scale": 2,
+    "test_right_gradients_of_all_activations_pass": 2,
+    "test_the_lines_that_are_asked_for_are_of_the_forward_pass": 3,
+    "test_the_first_wrong_delta_is_named": 2,
+    "test_no_delta_is_wrong_where_only_the_last_product_is": 2,
+    "test_blocks_are_found_exactly": 2,
+    "test_wrong_entries_are_found_exactly": 2,
+    "test_a_mistake_in_loops_is_named": 2,
+    "test_the_line_of_a_mistake_is_named": 2,
+    "test_a_mistake_in_a_convolution_is_named": 2,
+    "test_at_a_kink_any_slope_between_passes_and_none_outside": 2,
+    "test_difference_of_the_largest_steps_that_a_series_takes": 2,
+    "test_difference_is_within_a_few_ulp": 2,
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    met = dict.fromkeys(ONE_OF, 0)
+    for item in items:
+        name = getattr(item, "originalname", item.name)
+        if name in met and item.get_closest_marker("long") is None:
+            if met[name] % ONE_OF[name]:
+                item.add_marker(pytest.mark.long)
+            met[name] += 1
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
