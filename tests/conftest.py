@@ -12,23 +12,23 @@ from compiled import COMPILER, FLAGS, HERE
 
 from gradcheck_fast.running import checkpoint
 
-#: Of these tests with many parameters each n-th is run by default, and all of them as long tests.
+#: Of these tests with many parameters each n-th is run by default; the others are long tests.
 ONE_OF = {
-    "test_a_planted_mistake_is_named": 2,
-    "test_random_program": 2,
-    "test_random_program_of_many_widths": 2,
-    "test_it_is_the_central_difference": 2,
-    "test_one_wrong_array": 2,
-    "test_the_smallest_entry_if_wrong_is_the_worst": 2,
-    "test_bias_gradient_that_misses_samples": 2,
+    "test_a_planted_mistake_is_named": 4,
+    "test_random_program": 4,
+    "test_random_program_of_many_widths": 3,
+    "test_it_is_the_central_difference": 4,
+    "test_one_wrong_array": 3,
+    "test_the_smallest_entry_if_wrong_is_the_worst": 3,
+    "test_bias_gradient_that_misses_samples": 3,
     "test_forgotten_derivative_of_an_activation": 2,
     "test_the_gradient_of_the_exact_problem_is_called_so": 2,
     "test_it_is_not_said_of_a_planted_mistake": 3,
     "test_every_planted_error_is_found": 2,
-    "test_nothing_is_said_of_an_unrelated_error": 2,
-    "test_any_form_of_gradient_goes_with_any_form_of_params": 2,
-    "test_a_function_of_any_scale": 2,
-    "test_right_gradients_of_all_activations_pass": 2,
+    "test_nothing_is_said_of_an_unrelated_error": 3,
+    "test_any_form_of_gradient_goes_with_any_form_of_params": 3,
+    "test_a_function_of_any_scale": 3,
+    "test_right_gradients_of_all_activations_pass": 3,
     "test_the_lines_that_are_asked_for_are_of_the_forward_pass": 3,
     "test_the_first_wrong_delta_is_named": 2,
     "test_no_delta_is_wrong_where_only_the_last_product_is": 2,
@@ -36,10 +36,13 @@ ONE_OF = {
     "test_wrong_entries_are_found_exactly": 2,
     "test_a_mistake_in_loops_is_named": 2,
     "test_the_line_of_a_mistake_is_named": 2,
-    "test_a_mistake_in_a_convolution_is_named": 2,
+    "test_a_mistake_in_a_convolution_is_named": 3,
     "test_at_a_kink_any_slope_between_passes_and_none_outside": 2,
     "test_difference_of_the_largest_steps_that_a_series_takes": 2,
-    "test_difference_is_within_a_few_ulp": 2,
+    "test_difference_is_within_a_few_ulp": 3,
+    "test_the_mistake_and_its_line_are_named_first": 2,
+    "test_every_variant_is_the_central_difference": 2,
+    "test_a_hand_written_function_is_traced_and_certified": 2,
 }
 
 
