@@ -242,7 +242,7 @@ def _stages(case: Case) -> Iterator[Iterator[Hypothesis]]:
     A line of the user's says more than a factor of an array, so the search of a program comes before that.
     """
     if case.turned:
-        yield from (_by_patterns(case, patterns.TURNED), _by_mutants(case))
+        yield from (_by_patterns(case, patterns.OF_TRANSPOSES), _by_mutants(case))
         return
     if case.search is None:
         yield from (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case))

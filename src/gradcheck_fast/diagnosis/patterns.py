@@ -340,26 +340,7 @@ def _ordinal(what: str, places: NDArray[np.intp], size: int) -> str:
     return {0: f"the first {what}", size - 1: f"the last {what}"}.get(int(places[0]), f"{what} {places[0]}")
 
 
-#: The patterns that are tried first, because they name a mistake.
-SPECIFIC: tuple[Pattern, ...] = (
-    everything_scaled,
-    zero,
-    exchanged,
-    turned,
-    flattened_in_another_order,
-    gates_in_another_order,
-    axes_in_another_order,
-    blocks_in_another_order,
-    penalty,
-    array_scaled,
-    updated_parameters,
-    clipped,
-    scaled_to_a_norm,
-    updates,
-    rounded,
-    distorted,
-)
-#: Those of them in which the numbers are right, but stand elsewhere, or are missing.
+#: The patterns in which the numbers are right, but stand elsewhere, or are missing.
 REORDERED: tuple[Pattern, ...] = (
     zero,
     exchanged,
@@ -369,8 +350,21 @@ REORDERED: tuple[Pattern, ...] = (
     axes_in_another_order,
     blocks_in_another_order,
 )
+#: The patterns that are tried first, because they name a mistake.
+SPECIFIC: tuple[Pattern, ...] = (
+    everything_scaled,
+    *REORDERED,
+    penalty,
+    array_scaled,
+    updated_parameters,
+    clipped,
+    scaled_to_a_norm,
+    updates,
+    rounded,
+    distorted,
+)
 #: Those that are the same for the transposes of all matrices.
-TURNED: tuple[Pattern, ...] = (
+OF_TRANSPOSES: tuple[Pattern, ...] = (
     everything_scaled,
     gates_in_another_order,
     penalty,

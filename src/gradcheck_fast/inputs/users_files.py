@@ -1,4 +1,4 @@
-"""Tells which files of source are the user's."""
+"""Tells which files of source are the user's, and quotes their lines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def is_users_file(filename: str) -> bool:
         typed = filename.startswith("<python-input")  # in Python's own prompt from 3.13 on
         return not filename.startswith("<frozen ") and (typed or bool(linecache.getlines(filename)))
     return _is_outside_of_libraries(filename)
+
+
+def line_of(filename: str, line: int) -> str:
+    """Returns a line of a file of source without the spaces around it; "" if it cannot be read."""
+    return linecache.getline(filename, line).strip()
+
+
+def cut(text: str, most: int) -> str:
+    """Returns a text; if it has more than so many characters, its beginning and "…"."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from gradcheck_fast.inputs.users_files import cut
+
 if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.lines import SourceLine
 
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
 CONTEXT = 2
 #: So many characters of a line are shown, at most.
 _MOST_SHOWN = 92
-#: Lines of a file between which no more than this many others lie are shown in one piece.
+#: Lines of a file that are no farther apart than this are shown in one piece.
 _NEAR = 2 * CONTEXT
-#: At most so many lines of the functions of a traced loss are shown around those that compute something.
+#: Lines of a traced loss that are no farther apart than this are shown with those between them.
 _BETWEEN = 12
 
 
@@ -58,15 +60,13 @@ class Excerpt(NamedTuple):
         return f"{short_path(self.file)}:{self.line}"
 
 
-def excerpts(lines: Iterable[tuple[str, int]], context: int = CONTEXT) -> list[Excerpt]:
+def excerpts(lines: Iterable[tuple[str, int]]) -> list[Excerpt]:
     """Returns the lines with those around them, as far as their files can be read; near ones are shown together.
 
     Parameters
     ----------
     lines : iterable of (str, int)
         Files, and the numbers of lines in them.
-    context : int
-        How many lines are shown before and after each.
     """
     by_file: dict[str, set[int]] = {}
     for file, line in lines:
@@ -80,7 +80,7 @@ def excerpts(lines: Iterable[tuple[str, int]], context: int = CONTEXT) -> list[E
                 pieces[-1].append(number)
             else:
                 pieces.append([number])
-        found += [Excerpt(file, piece[0], _rows(file, piece, context)) for piece in pieces]
+        found += [Excerpt(file, piece[0], _rows(file, piece)) for piece in pieces]
     return found
 
 
@@ -89,7 +89,7 @@ def in_text(excerpt: Excerpt) -> list[str]:
     width = len(str(excerpt.rows[-1].number))
     said = [f"  --> {excerpt.place}"]
     for row in excerpt.rows:
-        said.append(f"  {'>' if row.is_marked else ' '} {row.number:>{width}} | {_cut(row.text)}".rstrip())
+        said.append(f"  {'>' if row.is_marked else ' '} {row.number:>{width}} | {cut(row.text, _MOST_SHOWN)}".rstrip())
     return said
 
 
@@ -124,9 +124,9 @@ def short_path(file: str) -> str:
     return file if file.startswith("<") or relative.startswith(os.pardir) else relative
 
 
-def _rows(file: str, marked: Sequence[int], context: int) -> tuple[Row, ...]:
+def _rows(file: str, marked: Sequence[int]) -> tuple[Row, ...]:
     last = len(linecache.getlines(file))
-    numbers = range(max(marked[0] - context, 1), min(marked[-1] + context, last) + 1)
+    numbers = range(max(marked[0] - CONTEXT, 1), min(marked[-1] + CONTEXT, last) + 1)
     texts = _dedented([linecache.getline(file, number) for number in numbers])
     return tuple(Row(number, text, number in marked) for number, text in zip(numbers, texts, strict=True))
 
@@ -136,7 +136,3 @@ def _dedented(lines: Sequence[str]) -> list[str]:
     texts = [line.rstrip().expandtabs(4) for line in lines]
     common = min((len(text) - len(text.lstrip()) for text in texts if text), default=0)
     return [text[common:] for text in texts]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1].rstrip() + "…"

@@ -18,6 +18,7 @@ from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
 from gradcheck_fast.diagnosis.backward_pass.search import Found, Search
 from gradcheck_fast.frontends.numpy_trace.traced_gradient import MOST_STEPS, recorded_gradient
 from gradcheck_fast.frontends.numpy_trace.variables import variables
+from gradcheck_fast.inputs.users_files import cut, line_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -381,8 +382,7 @@ def _words(place: Place) -> str:
 
 
 def _quoted(file: str, line: int) -> str:
-    text = linecache.getline(file, line).strip()
-    return f"`{text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1].rstrip() + '…'}`"
+    return f"`{cut(line_of(file, line), _MOST_SHOWN)}`"
 
 
 def _ordinal(count: int) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import linecache
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from gradcheck_fast.inputs.users_files import cut, line_of
 from gradcheck_fast.program.steps.movement import GATHER, RESHAPE, SLICE, STRIDED
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward
-    from gradcheck_fast.program.program import Source, Step
+    from gradcheck_fast.program.program import Source
 
 #: The steps that only move the entries of an array, or leave some out.
 MOVEMENT = frozenset(primitive.name for primitive in (SLICE, RESHAPE, STRIDED, GATHER))
@@ -152,18 +152,9 @@ def words(source: Source, *, of_caller: bool = True) -> str:
 
 def text_of(source: Source) -> str:
     """Returns the line of the user's source, without the spaces before it, cut if it is long; "" if there is none."""
-    text = linecache.getline(source.file, source.line).strip()
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1].rstrip() + "…"
+    return cut(line_of(source.file, source.line), _MOST_SHOWN)
 
 
 def short(source: Source) -> str:
     """Returns the place as "line 12", or as the name of the layer."""
     return f"line {source.line}" if source.line else str(source)
-
-
-def kinds(steps: Mapping[int, Step] | list[Step]) -> dict[str, list[int]]:
-    """Returns the numbers of steps by the names of their primitives."""
-    found: dict[str, list[int]] = {}
-    for number, step in steps.items() if isinstance(steps, Mapping) else enumerate(steps):
-        found.setdefault(step.name, []).append(number)
-    return found

@@ -29,14 +29,11 @@ class Seen(NamedTuple):
     ----------
     groups : frozenset of int
         The groups of arrays that it explains.
-    is_all : bool
-        Whether these are all groups in which something is wrong.
     contradicts : bool
         Whether it changes a group in another way than the gradient is wrong there.
     """
 
     groups: frozenset[int]
-    is_all: bool
     contradicts: bool
 
 
@@ -61,7 +58,6 @@ class Screen:
         numbers = sum(np.size(value) for value in backward.values if value is not None)
         most = int(np.clip(MOST_NUMBERS // max(numbers, 1), 2, MOST_GROUPS))
         groups = _groups([bool(np.any(error)) for error in errors], most)
-        self.places: list[list[int]] = groups
         self.errors, self.sizes = np.zeros(len(groups)), np.zeros(len(groups))
         ends = np.cumsum([0, *(np.size(error) for error in errors)])
         directions = np.zeros((len(groups), ends[-1]))
@@ -111,8 +107,7 @@ class Screen:
                 groups.append(row)
             else:
                 contradicts = True
-        wrong = {row for row, is_wrong in enumerate(self.is_wrong) if is_wrong}
-        return Seen(frozenset(groups), wrong <= set(groups), contradicts)
+        return Seen(frozenset(groups), contradicts)
 
     def factor(self, left_out: Reals) -> float | None:
         """Returns the factor that explains the most, if `left_out` is the change when something is left out; or None.

@@ -34,9 +34,9 @@ from gradcheck_fast.diagnosis.intermediates.results import (
     in_words,
     path_of,
     relative_error,
-    text_of,
 )
 from gradcheck_fast.frontends.numpy_trace.variables import words_of
+from gradcheck_fast.inputs.users_files import line_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,7 +151,7 @@ class Deltas:
         if match.entry.kind == FLOW:
             return f"{_IS_PART} {self._readers(match.entry)}"
         source = self._assigned(match.entry.steps[-1])
-        where = f"line {source.line}, `{text_of(source.file, source.line)}`" if source.line else source.name
+        where = f"line {source.line}, `{line_of(source.file, source.line)}`" if source.line else source.name
         factor = in_words(match.factor)
         return f"{_IS_OTHER} {where}{f', {factor}' * bool(factor)}"
 
@@ -389,6 +389,6 @@ class Deltas:
         step = entry.into if entry.kind == FLOW else entry.steps[-1]
         variable = (named or {}).get(step) or next(reversed(self.variables.get(step, ())), None)
         source = variable.source if variable else self._source(step)
-        text = text_of(source.file, source.line) if source.line else source.name
+        text = line_of(source.file, source.line) if source.line else source.name
         said = variable.name if variable else ""
         return IntermediateResult(name, source.line, said, factor, how, error, status, source.file, text, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -86,11 +85,6 @@ def relative_error(a: Reals, b: Reals) -> float:
     total = float(np.linalg.norm(a + b))
     off = float(np.linalg.norm(a - b))
     return off / total if total > 0.0 else (np.inf if off else 0.0)
-
-
-def text_of(file: str, line: int) -> str:
-    """Returns a line of the user's source, without the spaces before it; "" if it cannot be read."""
-    return linecache.getline(file, line).strip()
 
 
 def path_of(source: Source) -> list[Source]:

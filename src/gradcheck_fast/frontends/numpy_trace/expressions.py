@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gradcheck_fast.frontends.numpy_trace.codes import codes_of_file
+from gradcheck_fast.inputs.users_files import cut
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.program import Source
@@ -23,7 +24,7 @@ _OPERANDS = 2
 
 def text_of_expression(source: Source) -> str:
     """Returns the text of the expression that an instruction computes; "" if it is not known, as in Python 3.10."""
-    return _cut(_text(source))
+    return cut(_text(source), _MOST_SHOWN)
 
 
 def text_of_operand(source: Source, k: int) -> str:
@@ -40,17 +41,13 @@ def text_of_operand(source: Source, k: int) -> str:
         operands = [node.target, node.value]
     elif isinstance(node, ast.Call):
         operands = node.args
-    return _cut(ast.unparse(operands[k])) if k < len(operands) == _OPERANDS else ""
+    return cut(ast.unparse(operands[k]), _MOST_SHOWN) if k < len(operands) == _OPERANDS else ""
 
 
 def _text(source: Source) -> str:
     lines = tuple(linecache.getlines(source.file))
     places = {_segment(lines, position) for position in _positions(source.file, lines, source.line, source.instruction)}
     return places.pop() if len(places) == 1 else ""
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1].rstrip() + "…"
 
 
 @lru_cache(maxsize=1024)

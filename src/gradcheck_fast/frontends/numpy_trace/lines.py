@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from gradcheck_fast.inputs.users_files import cut
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -101,8 +103,7 @@ def table(lines: Iterable[SourceLine]) -> str:
             file = row.file
         size = "" if row.sensitivity != row.sensitivity else f"{row.sensitivity:.2e}"
         size = f"{size:>11}  " if has_sizes else ""
-        text = row.text.strip()
-        text = text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1].rstrip() + "…"
+        text = cut(row.text.strip(), _MOST_SHOWN)
         words = f"{row.line:>6}  {row.steps:>6}  {row.shape!s:<16}  {size}{row.operations:<{width}}  {text}"
         said.append(words.rstrip())
     if len(rows) > _MOST_LINES:

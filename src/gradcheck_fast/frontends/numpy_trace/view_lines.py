@@ -25,7 +25,6 @@ class ViewLines:
         The steps that are being recorded.
     source : callable
         Returns the line that is running.
-        Lines that were reached earlier than this is made do not count.
 
     Attributes
     ----------
