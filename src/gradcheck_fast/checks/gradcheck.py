@@ -280,7 +280,18 @@ class _Check(NamedTuple):
 
             diagnoses, said = diagnose(self.problem, self.params, self.analytic, numerical, comparison, self.gradient)
             notes = (*notes, *said)
+        if any(array.at_kink for array in comparison.arrays):
+            notes = (*notes, *self._conventions(numerical, comparison))
         return make_report(comparison, self.analytic, numerical, self.params, notes=notes, diagnoses=diagnoses)
+
+    def _conventions(self, numerical: Numerical, comparison: Comparison) -> tuple[str, ...]:
+        """Says whose slopes the gradient has at kinks."""
+        if numerical.kinks is None:
+            return ()
+        from gradcheck_fast.diagnosis.kinks.slopes_taken import convention_notes  # as above
+
+        right = numerical.kinks.where & (comparison.excess <= 1.0)
+        return convention_notes(self.problem, self.params.flat, self.analytic.flat, right)
 
     def of_sample(self, picked: Sample) -> Report:
         """Compares some entries of each array."""
