@@ -182,7 +182,7 @@ def test_of_a_network_described_it_is_known_whether_it_has_one():
 
 
 def test_a_diagnosis_that_fails_leaves_the_verdict_and_says_so(monkeypatch):
-    def broken(*given):
+    def broken(*given, **options):
         raise OverflowError("too large")
 
     monkeypatch.setattr("gradcheck_fast.diagnosis.diagnose.make_case", broken)
@@ -222,7 +222,7 @@ def test_a_gradient_function_of_units_that_are_all_dead():
 
 
 def test_what_was_found_in_the_forward_pass_stands_if_the_backward_pass_cannot_be_searched(monkeypatch):
-    def broken(*given):
+    def broken(*given, **options):
         raise OverflowError("too large")
 
     monkeypatch.setattr("gradcheck_fast.diagnosis.diagnose.parting_line", broken)

@@ -48,4 +48,4 @@ def parting(
         right = backward.bars.get(number, np.zeros(packed.shapes[name]))
         if doubt_all or np.abs(analytic[name] - right).max() > 1e-9 * np.abs(right).max() + 1e-13:
             wrong.append(name)
-    return parting_line(loss, gradient, packed, backward, analytic, wrong)
+    return next(iter(parting_line(loss, gradient, packed, backward, analytic, wrong).partings), None)

@@ -11,6 +11,7 @@ of the loss may show that the gradient is that of an exact problem (`approximate
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -20,7 +21,7 @@ import numpy as np
 
 from gradcheck_fast.comparison.results import ArrayResult, Drawn
 from gradcheck_fast.diagnosis import approximate, patterns, recurrence, slopes, weights
-from gradcheck_fast.diagnosis.backward_pass.lines import parting_line
+from gradcheck_fast.diagnosis.backward_pass.lines import PartingSearch, parting_line
 from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
 from gradcheck_fast.diagnosis.graph.search import SECONDS
 from gradcheck_fast.diagnosis.hypotheses import ENTRIES, FITS, FITS_PLAIN, Case, Hypothesis, make_case
@@ -137,7 +138,14 @@ def _all_diagnoses(
     notes = _on_search(case, problem, analytic, numerical)
     if case.search is not None and gradient is not None:
         try:
-            said = (*said, *_in_backward_pass(problem, gradient, params, case, case.search.backward))
+            is_known = set(case.wrong) <= {name for found in said for name in found.arrays}
+            partings, is_over_time = _in_backward_pass(
+                problem, gradient, params, case, case.search.backward, is_cause_known=is_known
+            )
+            for parting in partings:
+                lines = ((parting.file, parting.line),)
+                said = (*said, Diagnosis(parting.cause, parting.evidence, parting.arrays, lines))
+            notes = (TOO_LONG,) if is_over_time else notes
         except Exception as error:  # what was found before stands
             notes = (*notes, f"{FAILED}{type(error).__name__}: {error}")
     exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
@@ -154,14 +162,16 @@ def _on_search(case: Case, problem: Problem, analytic: Packed, numerical: Numeri
 
 
 def _in_backward_pass(
-    problem: Problem, gradient: Callable[[Any], Any], params: Packed, case: Case, backward: Backward
-) -> Iterator[Diagnosis]:
-    """Yields the first line of the user's gradient function that is not right, if it can be found."""
+    problem: Problem, gradient: Callable[[Any], Any], params: Packed, case: Case, backward: Backward, *,
+    is_cause_known: bool,
+) -> PartingSearch:  # fmt: skip
+    """Looks for the first line of the user's gradient function that is not right."""
     loss = problem.problem if isinstance(problem, RoundedGradient) else problem
     if isinstance(loss, FunctionLoss) and loss.function is not None:
-        found = parting_line(loss.function, gradient, params, backward, case.analytic, case.wrong)
-        if found is not None and len(found.lines) == 1 and found.kind in ("parts", "incomplete"):  # others say less
-            yield Diagnosis(found.cause, found.evidence, found.arrays, found.lines)
+        return parting_line(
+            loss.function, gradient, params, backward, case.analytic, case.wrong, is_cause_known=is_cause_known
+        )
+    return PartingSearch()
 
 
 def diagnose_drawn(
@@ -321,18 +331,23 @@ def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]
         misfits = case.explained(arrays)
         if misfits:
             found.setdefault((cause, evidence), _Explanation(cause, evidence, {}, lines)).misfits.update(misfits)
-    return list(found.values())
+    return [explanation for explanation in found.values() if case.are_evidence(explanation.misfits)]
 
 
 def _cover(case: Case, found: list[_Explanation]) -> Iterator[Diagnosis]:
     """Yields the explanation of most wrong arrays, then that of most of the rest, as long as there are any."""
-    left = set(case.wrong)
+    left, chosen = set(case.wrong), list[_Explanation]()
     while left:
         best = max(found, key=lambda explanation: len(left & set(explanation.misfits)), default=None)
         if best is None or not left & set(best.misfits):
-            return
-        yield _said(case, best, [e.cause for e in found if e.misfits.keys() == best.misfits.keys() and e is not best])
+            break
+        chosen.append(best)
         left -= set(best.misfits)
+    for best in chosen:
+        same = [e.cause for e in found if e.misfits.keys() == best.misfits.keys() and e is not best]
+        # "only" is not true if other arrays are wrong for another reason
+        cause = re.sub(r" only(?=; and |$)", "", best.cause) if left else best.cause
+        yield _said(case, best._replace(cause=cause), same)
 
 
 def _said(case: Case, explanation: _Explanation, same: list[str]) -> Diagnosis:

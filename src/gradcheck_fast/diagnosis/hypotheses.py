@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -57,6 +57,9 @@ _OF_COARSE_CHANGE = 0.1
 _ROUNDING = 1e-14
 #: The decimal digits that agree, added up over all entries that a hypothesis explains, must be at least this many.
 _DIGITS = 9.0
+
+#: Entries are multiples of one number if they are no more than so many times it, and whole numbers of times to this.
+_MOST_MULTIPLE, _WHOLE = 64.0, 1e-6
 
 
 class Hypothesis(NamedTuple):
@@ -164,6 +167,28 @@ class Case:
                 return {}
             digits -= np.log10(max(found[name] / change, EPSILON)) * self.analytic[name].size
         return found if digits >= _DIGITS else {}
+
+    def are_evidence(self, names: Collection[str]) -> bool:
+        """Whether arrays that a hypothesis explains show enough if it does not explain all that are wrong."""
+        return set(self.wrong) <= set(names) or sum(map(self._most_digits, names)) >= _DIGITS
+
+    def _most_digits(self, name: str) -> float:
+        """Returns how many decimal digits an array shows at most: few if all its entries are multiples of one number.
+
+        So it is with counts over N. Where other arrays are wrong in another way, a few of them are no evidence. That an
+        array is zero is one, however few entries it has.
+        """
+        if not self.analytic[name].any():
+            return np.inf
+        entries = np.concatenate([np.ravel(self.analytic[name]), np.ravel(self.numerical[name])])
+        sizes = np.sort(np.abs(entries))
+        steps = np.diff(sizes, prepend=0.0)
+        unit = float(steps[steps > _ROUNDED * sizes[-1]].min(initial=np.inf))
+        multiples = entries / unit
+        most = float(np.abs(multiples).max(initial=0.0))
+        if not most <= _MOST_MULTIPLE or np.abs(multiples - np.round(multiples)).max(initial=0.0) > _WHOLE:
+            return np.inf
+        return float(np.log10(2.0 * most + 1.0) * self.analytic[name].size)
 
     @cached_property
     def _rounding(self) -> float:

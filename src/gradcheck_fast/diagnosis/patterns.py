@@ -79,7 +79,8 @@ def _meaning(case: Case, factor: float, within: float) -> tuple[str, float]:
     """
     sizes: list[tuple[str, float]] = [("", 1.0)]
     for what, size in case.sizes.items():
-        sizes += [(f"multiplied by {what} = {size:g}", size), (f"divided by {what} = {size:g}", 1.0 / size)]
+        said = what if f"{size:g}" in what.split() else f"{what} = {size:g}"
+        sizes += [(f"multiplied by {said}", size), (f"divided by {said}", 1.0 / size)]
     simple = [("", 1.0), ("doubled", 2.0), ("halved", 0.5)]
     signs = [("", 1.0), ("of the wrong sign", -1.0)]
     found: list[tuple[list[str], float]] = []

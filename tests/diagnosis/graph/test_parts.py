@@ -164,3 +164,36 @@ def test_exchanged_factors_and_parts_are_named(mistake, words, seed):
     assert gf.gradcheck(*scores(seed, "")).ok
     first, *_ = gf.gradcheck(*scores(seed, mistake)).diagnoses
     assert first.cause.endswith(words)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_connection_past_a_buffer_that_is_left_out_where_both_are_joined(seed):
+    rng = np.random.default_rng(seed)
+    x, c = rng.standard_normal((4, 3)), rng.standard_normal((4, 9))
+    params = {"w": rng.standard_normal((3, 5)), "u": rng.standard_normal((5, 1))}
+
+    def parts(p):
+        h = np.tanh(x @ p["w"])
+        wide = np.zeros((4, 4))
+        for t in range(4):
+            wide[:, t : t + 1] = np.sin((t + 1) * h @ p["u"])
+        return h, wide
+
+    def loss(p):
+        h, wide = parts(p)
+        joined = np.concatenate([wide, h], axis=1)
+        return np.sum(c * joined**2)
+
+    def gradient(has_skip):
+        h, wide = parts(params)
+        dwide, dh = 2 * c[:, :4] * wide, 2 * c[:, 4:] * h
+        scale = np.arange(1.0, 5.0)
+        ds = np.sum(dwide * np.cos(h @ params["u"] * scale) * scale, axis=1, keepdims=True)
+        dh = ds @ params["u"].T + (dh if has_skip else 0)
+        return {"w": x.T @ (dh * (1 - h * h)), "u": h.T @ ds}
+
+    assert gf.gradcheck(loss, gradient(True), params).ok
+    (found,) = gf.gradcheck(loss, gradient(False), params).diagnoses
+    assert "`joined = np.concatenate([wide, h], axis=1)`" in found.cause
+    assert "what goes back to `np.tanh(x @ p[" in found.cause or "what goes back to `h`" in found.cause
+    assert found.cause.endswith("is left out")

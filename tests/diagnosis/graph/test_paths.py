@@ -52,7 +52,7 @@ MISTAKES = {
     "residual": (r"what goes back to `h` of line \d+ is left out", "r = h + np.tanh"),
     "tied": (r"this use of W is left out", "e = r - np.exp"),
     "sign": (r"has the wrong sign", "e = r - np.exp"),
-    "two paths": (r"what goes back to `h` from line \d+ and line \d+ is left out", "h = np.tanh"),
+    "two paths": (r'what goes back to `h` from line \d+, `h @ p\["V"\]`, and line \d+ is left out', "h = np.tanh"),
     "overwritten": (r"of what goes back to `h` .* only the part from here counts \(= for \+=\)", "r = h + np.tanh"),
     "value": (r"all that goes back from `h` is left out|what goes back to `.*` is left out", "h = np.tanh"),
     "penalty": (r"the penalty of W is left out", "return s + 0.3"),

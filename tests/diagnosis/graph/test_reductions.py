@@ -157,3 +157,20 @@ def test_a_running_sum(mistake, words):
     assert is_said(cause, words, line_of(loss, "np.cumsum"))
     loss, gradient, params = running()
     assert explain(loss, gradient, params) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mean_that_is_taken_over_the_entries_that_are_not_zero(seed):
+    rng = np.random.default_rng(seed)
+    x, params = rng.normal(size=(9, 3)), {"w": 1 + rng.random(3)}
+    x[0], x[1], x[2] = -1, 1, 2  # some are active, and some are not
+
+    def loss(p):
+        margins = np.maximum(0, x @ p["w"] + 0.5)
+        return np.mean(margins)
+
+    active = x @ params["w"] + 0.5 > 0
+    count = int(active.sum())
+    (cause,) = explain(loss, {"w": x.T @ active / count}, params)
+    assert is_said(cause, f"the mean divides by {count}, the number of entries that are not 0, not by 9", line_of(
+        test_a_mean_that_is_taken_over_the_entries_that_are_not_zero, "return np.mean(margins)"))  # fmt: skip

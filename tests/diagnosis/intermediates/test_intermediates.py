@@ -7,7 +7,15 @@ import pytest
 
 import gradcheck_fast as gf
 from gradcheck_fast.diagnosis.graph.backward import Backward
-from gradcheck_fast.diagnosis.intermediates.matching import FLOW, SENSITIVITY, VALUE, Entry, Known, match, matches
+from gradcheck_fast.diagnosis.intermediates.matching import (
+    FLOW,
+    SENSITIVITY,
+    VALUE,
+    Entry,
+    KnownSensitivities,
+    match,
+    matches,
+)
 from gradcheck_fast.diagnosis.intermediates.results import in_words
 
 RNG = np.random.default_rng(0)
@@ -20,7 +28,7 @@ def known(*arrays, factors=()):
     entries = []
     for k, array in enumerate(arrays):
         entries.append(Entry(SENSITIVITY, (k,), array))
-    return Known(entries, factors)
+    return KnownSensitivities(entries, factors)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +103,7 @@ def test_the_simplest_comes_first():
 
 
 def test_a_stack_may_be_backwards_in_time():
-    stack = Known([Entry(SENSITIVITY, (3, 7, 11, 15, 19), TIMES)])
+    stack = KnownSensitivities([Entry(SENSITIVITY, (3, 7, 11, 15, 19), TIMES)])
     assert match(TIMES[::-1], stack).how == "backwards in time"
     assert match(TIMES.transpose(1, 0, 2), stack).how == "transposed"
     single = known(TIMES)
@@ -138,7 +146,7 @@ def residual(w):
 def of(loss, w):
     traced = gf.trace(loss, w)
     backward = Backward(traced.engine, traced.pack(w).flat)
-    return backward, Known.of(backward)
+    return backward, KnownSensitivities.of(backward)
 
 
 def steps(backward, name):

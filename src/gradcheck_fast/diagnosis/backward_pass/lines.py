@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_pass.known_arrays import SAME, are_same, factor_of
-from gradcheck_fast.diagnosis.backward_pass.local import Statement
+from gradcheck_fast.diagnosis.backward_pass.certainty import certain
+from gradcheck_fast.diagnosis.backward_pass.pairs import first_pair
 from gradcheck_fast.diagnosis.backward_pass.places import is_sensitivity_of
 from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
-from gradcheck_fast.diagnosis.backward_pass.search import Found, Search
+from gradcheck_fast.diagnosis.backward_pass.search import FirstWrong, FirstWrongSearch
+from gradcheck_fast.diagnosis.lookup import are_same, factor_of
 from gradcheck_fast.frontends.numpy_trace.traced_gradient import MOST_STEPS, recorded_gradient
 from gradcheck_fast.frontends.numpy_trace.variables import variables
 from gradcheck_fast.inputs.users_files import cut, line_of
@@ -23,9 +24,9 @@ from gradcheck_fast.inputs.users_files import cut, line_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known
+    from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArray
     from gradcheck_fast.diagnosis.graph.backward import Backward
-    from gradcheck_fast.frontends.numpy_trace.statements import Place
+    from gradcheck_fast.frontends.numpy_trace.statements import StatementLines
     from gradcheck_fast.frontends.numpy_trace.traced_gradient import RecordedGradient
     from gradcheck_fast.frontends.numpy_trace.variables import Variable
     from gradcheck_fast.inputs.trees import Packed
@@ -48,41 +49,34 @@ class Parting(NamedTuple):
     ----------
     file : str
     line : int
-    text : str
-        The line, without the spaces before it.
-    lines : tuple of (str, int)
-        The file and line of each statement that the mistake may be in: one or two. Of two, the mistake lies in them or
-        between them.
-    kind : {"parts", "misused", "incomplete", "short"}
-        As in `search.Found`.
     cause : str
         What is wrong, in one sentence that names the line.
     evidence : str
         What was compared.
-    wanted : str
-        What the line should give, in words.
-    shape : tuple of int
-        The shape of that.
-    relative_error : float
-        By how much the line differs from it, as a part of its largest entry.
-    factor : float or None
-        If what it gives is a multiple of that: the factor.
     arrays : tuple of str
         The arrays of the gradient that are right as soon as the line is.
     """
 
     file: str
     line: int
-    text: str
-    lines: tuple[tuple[str, int], ...]
-    kind: str
     cause: str
     evidence: str
-    wanted: str
-    shape: tuple[int, ...]
-    relative_error: float
-    factor: float | None
     arrays: tuple[str, ...]
+
+
+class PartingSearch(NamedTuple):
+    """What the search for the first line that is not right has found.
+
+    Attributes
+    ----------
+    partings : tuple of Parting
+        One; two, if two lines are wrong side by side; or none.
+    is_over_time : bool
+        Whether the search was ended before its end.
+    """
+
+    partings: tuple[Parting, ...] = ()
+    is_over_time: bool = False
 
 
 def parting_line(
@@ -92,7 +86,9 @@ def parting_line(
     backward: Backward,
     analytic: Mapping[str, Reals],
     wrong: Sequence[str],
-) -> Parting | None:
+    *,
+    is_cause_known: bool = False,
+) -> PartingSearch:
     """Finds the first line of a gradient function whose result is not right although what it reads is.
 
     Both functions are run once more, with arrays that record, and what their objects keep is put back.
@@ -110,21 +106,26 @@ def parting_line(
         What the gradient function gave for each array of `params`.
     wrong : sequence of str
         The arrays that are wrong.
+    is_cause_known : bool
+        Whether the mistake is known already from the numbers of the gradient: then the search takes less time.
 
     Returns
     -------
-    Parting or None
-        None if the functions cannot be recorded, if they give another gradient, or if nothing is certain.
+    PartingSearch
+        No line if the functions cannot be recorded, if they give another gradient, or if nothing is certain.
     """
     if not wrong or 2 * len(backward.steps) > MOST_STEPS:
-        return None
+        return PartingSearch()
     recorded = recorded_gradient(loss_function, gradient_function, params, analytic)
-    return None if recorded is None else first_parting(recorded, backward, wrong, list(params.shapes))
+    if recorded is None:
+        return PartingSearch()
+    return first_parting(recorded, backward, wrong, list(params.shapes), is_cause_known=is_cause_known)
 
 
 def first_parting(
-    recorded: RecordedGradient, backward: Backward, wrong: Sequence[str], names: Sequence[str]
-) -> Parting | None:
+    recorded: RecordedGradient, backward: Backward, wrong: Sequence[str], names: Sequence[str], *,
+    is_cause_known: bool = False,
+) -> PartingSearch:  # fmt: skip
     """Finds the first line of a recorded gradient function that parts; see `parting_line`.
 
     Parameters
@@ -135,17 +136,23 @@ def first_parting(
         The arrays that are wrong.
     names : sequence of str
         The names of all arrays of the parameters, in order.
+    is_cause_known : bool
+        As for `parting_line`.
     """
     with np.errstate(all="ignore"):
         at = Recognised(recorded, backward, wrong, names)
-        found = Search(at).first()
-        return None if found is None else _Words(at, found).parting()
+        search = FirstWrongSearch(at, is_cause_known=is_cause_known)
+        found = certain(search, search.first())
+        partings = [_Words(at, found).parting()] if found is not None else []
+        if found is None and not is_cause_known:
+            partings = [_Words(at, each).parting() for each in first_pair(search) or ()]
+        return PartingSearch(tuple(partings), search.is_over_time)
 
 
 class _Words:
     """What is said of a step that was found."""
 
-    def __init__(self, at: Recognised, found: Found) -> None:
+    def __init__(self, at: Recognised, found: FirstWrong) -> None:
         self._at, self._found = at, found
         self._own, self._wanted = at.value(found.step), found.wanted.array
         self._names = {
@@ -153,33 +160,14 @@ class _Words:
         }
 
     def parting(self) -> Parting:
-        found, place = self._found, self._found.places[-1 if self._found.kind == "parts" else 0]
-        off = float(np.abs(self._own - self._wanted).max())
-        return Parting(
-            place.file,
-            place.first,
-            linecache.getline(place.file, place.first).strip(),
-            tuple((other.file, other.first) for other in found.places),
-            found.kind,
-            self._cause(),
-            self._evidence(),
-            self.known(found.wanted.known),
-            np.shape(self._wanted),
-            off / float(np.abs(self._wanted).max()),
-            factor_of(self._own, self._wanted),
-            found.repaired,
-        )
+        place = self._found.places[0]
+        return Parting(place.file, place.first, self._cause(), self._evidence(), self._found.repaired)
 
     def _cause(self) -> str:
         found, known = self._found, self._found.wanted.known
-        where, wanted = " and ".join(map(_words, found.places)), self.known(known)
-        if known.kind == "slope" and len(found.places) == 1:
+        where, wanted = _words(found.places[0]), self.known(known)
+        if known.kind == "slope":
             return f"{where}: the first line of your gradient that is not right: what it takes for {wanted} is not that"
-        own = self._at.bar(found.step)
-        if found.kind == "misused" and own is not None:
-            is_one = len(found.places) == 1
-            read = "what reads it needs" if is_one else f"{_words(found.places[1])}, takes it for"
-            return f"{_words(found.places[0])}, gives {self.known(own.known)}; {read} {wanted}"
         if found.kind == "incomplete":
             missing = self._missing()
             rest = f": what comes from {missing} is not added" if missing else ", and the rest is not added"
@@ -190,14 +178,6 @@ class _Words:
             part = self._part_that_is_read()
             return f"{where}, reads only a part of {part}" if part else f"{where}: {first}: {local}"
         how = self._how()
-        if len(found.places) > 1:
-            return (
-                f"{where}: the first lines of your gradient that are not right; together they should give {wanted}{how}"
-            )
-        if found.kind == "short":
-            return f"{where}: {first}: it should give {wanted}, but what it reads is not all that goes back there"
-        if self._is_read_times_the_same():
-            return f"{where}: it should give {wanted}{how}; what it reads is off by this factor, too"
         return f"{where}: {first}: it should give {wanted}{how}"
 
     def _local(self) -> str:
@@ -228,7 +208,7 @@ class _Words:
         missing = self._missing_from(local.known, self._at.value(local.step))
         return f"{self.known(local.known)}{f': what comes from {missing} is not in it' if missing else ''}"
 
-    def _turn(self, step: int, known: Known) -> str:
+    def _turn(self, step: int, known: KnownArray) -> str:
         """Returns "before" or "after" if what belongs there is the same as what is read, of another turn of a loop."""
         for match in self._at.matches(step):
             own = match.known
@@ -252,19 +232,6 @@ class _Words:
     def _variables(self) -> dict[int, tuple[Variable, ...]]:
         return variables(self._at.steps)
 
-    def _is_read_times_the_same(self) -> bool:
-        """Whether a statement reads a sensitivity times the same factor: then it may have been left out before it."""
-        found, at = self._found, self._at
-        factor = factor_of(self._own, self._wanted)
-        if factor is None or factor == 1.0:
-            return False
-        read = (k for k in Statement(at, found.step, found.places[0]).read if not at.is_given(k))
-        return any(
-            match.known.kind == "bar" and abs(match.factor / factor - 1.0) <= SAME
-            for k in read
-            for match in at.matches(k)
-        )
-
     def _how(self) -> str:
         factor = factor_of(self._own, self._wanted)
         if factor is not None:
@@ -281,7 +248,7 @@ class _Words:
         """Returns the line from which something is missing: what is right minus what was given comes from it."""
         return self._missing_from(self._found.wanted.known, self._own)
 
-    def _missing_from(self, known: Known, own: Reals) -> str:
+    def _missing_from(self, known: KnownArray, own: Reals) -> str:
         backward = self._at.backward
         if known.kind not in ("bar", "flow") or known.place is not None or own.shape != known.array.shape:
             return ""
@@ -293,7 +260,7 @@ class _Words:
                     return self._line(edge[0])
         return ""
 
-    def _same(self, known: Known) -> list[int]:
+    def _same(self, known: KnownArray) -> list[int]:
         """Returns the steps that have a sensitivity: those of the outermost functions, and the last of them, first."""
         bars, steps = self._at.backward.bars, self._at.backward.steps
         found = [
@@ -310,10 +277,10 @@ class _Words:
         found = self._found
         count, of = found.passes
         passes = f"it parts in its {_ordinal(count)} pass of {of}; " if of > 1 and count > 1 else ""
-        names = ", ".join(found.repaired)
-        return f"{passes}with the right values there, the rest of your gradient function gives the right {names}"
+        names, there = ", ".join(found.repaired), "there and in the other line" if found.is_beside else "there"
+        return f"{passes}with the right values {there}, the rest of your gradient function gives the right {names}"
 
-    def known(self, known: Known) -> str:
+    def known(self, known: KnownArray) -> str:
         """Returns the words for a right array."""
         name, same = self._names.get(known.step) or self._turned_name(known), [known.step]
         if known.kind == "bar" and (known.place is None or known.place[0] >= 0):
@@ -328,7 +295,7 @@ class _Words:
             step = f"what goes back to {to} from {self._lines([number for number, _ in known.edges])}"
         return step if known.place is None or known.place[0] < 0 else f"a part of {step}"
 
-    def _turned_name(self, known: Known) -> str | None:
+    def _turned_name(self, known: KnownArray) -> str | None:
         """Returns the array of the parameters of which something is the gradient, if that is in another shape."""
         if known.kind != "bar" or known.place is not None:
             return None
@@ -377,7 +344,7 @@ def _depth(source: Source) -> int:
     return 0 if source.caller is None else 1 + _depth(source.caller)
 
 
-def _words(place: Place) -> str:
+def _words(place: StatementLines) -> str:
     return f"{os.path.basename(place.file)} line {place.first}, {_quoted(place.file, place.first)}"
 
 

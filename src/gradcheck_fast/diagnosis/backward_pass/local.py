@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_pass.known_arrays import are_same, oriented
+from gradcheck_fast.diagnosis.lookup import are_same, oriented
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known
+    from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArray
     from gradcheck_fast.diagnosis.backward_pass.places import Wanted
     from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
-    from gradcheck_fast.frontends.numpy_trace.statements import Place
+    from gradcheck_fast.frontends.numpy_trace.statements import StatementLines
 
     Reals: TypeAlias = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class Local(NamedTuple):
         another axis.
     step : int
         The step that is read; for an axis, the sum.
-    known : Known or None
+    known : KnownArray or None
         What belongs in its place.
     axes : tuple of (tuple of int, tuple of int) or None
         The axes that are summed over, and those that should be.
@@ -53,12 +53,12 @@ class Local(NamedTuple):
 
     kind: str
     step: int
-    known: Known | None
+    known: KnownArray | None
     axes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     turn: int = 0
 
 
-class Statement:
+class StatementVisit:
     """The steps of one visit of a statement, up to one of them.
 
     Parameters
@@ -66,11 +66,11 @@ class Statement:
     at : Recognised
     number : int
         The step.
-    place : Place
+    place : StatementLines
         The statement.
     """
 
-    def __init__(self, at: Recognised, number: int, place: Place) -> None:
+    def __init__(self, at: Recognised, number: int, place: StatementLines) -> None:
         self._at, self.number = at, number
         own, read = {number}, dict[int, None]()
         waiting = [number]
@@ -109,7 +109,7 @@ class Statement:
                 return None if self._may_be_a_factor(local) else local
         return None
 
-    def _changed(self, wanted: Known) -> Iterator[tuple[Local, Reals | None]]:
+    def _changed(self, wanted: KnownArray) -> Iterator[tuple[Local, Reals | None]]:
         at = self._at
         for step in self.steps:
             axes = at.steps[step].attributes.get("axis") if at.steps[step].name == "sum" else None
@@ -138,7 +138,7 @@ class Statement:
         read = {local.step, *(match.known.step for match in at.matches(local.step) if match.known.kind == "value")}
         return own.name in _ARITHMETIC and not read.isdisjoint(own.inputs)
 
-    def _fitting(self, source: int, wanted: Known) -> list[Known]:
+    def _fitting(self, source: int, wanted: KnownArray) -> list[KnownArray]:
         """Returns what may belong where a step is read: values where it is a value, and else what comes back."""
         at = self._at
         matches = [match for match in at.matches(source) if match.is_exact] if source >= at.begin else []
@@ -152,7 +152,7 @@ class Statement:
             near, place = wanted.step, wanted.place
         found = [known for known in at.known.of_size(np.size(at.values[source])) if known.kind in kinds]
 
-        def distance(known: Known) -> tuple[bool, bool, int]:
+        def distance(known: KnownArray) -> tuple[bool, bool, int]:
             is_value = known.kind == "value"
             far = abs(known.step - near) if is_value else min(abs(known.step - k) for k in (near, wanted.step))
             return known.place not in (place, wanted.place), known.kind == "slope", far

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_pass.known_arrays import SAME, Known, Match, are_same, oriented
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArray, Match
 from gradcheck_fast.diagnosis.backward_pass.places import Wanted, is_sensitivity_of
 from gradcheck_fast.diagnosis.backward_pass.replay import MOVEMENTS
+from gradcheck_fast.diagnosis.lookup import SAME, are_same, oriented
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,11 +48,13 @@ class Options:
         hops = self._hops(starts)
         outputs = {at.parameter[name] for name in at.wrong}
 
-        def distance(known: Known) -> float:
+        def distance(known: KnownArray) -> float:
             if known.kind == "bar" and known.step in outputs and known.place is None:
                 return -1.0
-            far = min((abs(known.step - other) for other in near), default=0)
-            far = hops.get(known.step, _FAR + far)
+            far = hops.get(known.step, _FAR)
+            if known.step not in hops:
+                place = bisect_left(near, known.step)
+                far += min((abs(known.step - other) for other in near[max(place - 1, 0) : place + 1]), default=0)
             return far + (1e4 if known.place is not None and known.place not in slices else 0.0)
 
         targets = {match.known.step for match in at.flows(number)}
@@ -124,7 +128,7 @@ class Options:
                     queue.append(source)
         return hops
 
-    def _is_less(self, known: Known, bar: Match, is_value: bool) -> bool:
+    def _is_less(self, known: KnownArray, bar: Match, is_value: bool) -> bool:
         """Whether an array comes up before a sensitivity on the way back, or is that itself, which is right."""
         if known.step == bar.known.step:
             return known.kind == "bar" and known.place == bar.known.place and (bar.is_exact or is_value)
@@ -151,10 +155,10 @@ class Options:
         origins, inputs = self.at.replay.origins(reader), self.at.steps[reader].inputs
         return None if origins is None or inputs.count(number) != 1 else origins[inputs.index(number)]
 
-    def _part_turned(self, reader: int, turn: int) -> Callable[[int, Known], Reals | None]:
+    def _part_turned(self, reader: int, turn: int) -> Callable[[int, KnownArray], Reals | None]:
         instruction, values = self.at.instruction, self.at.values
 
-        def at(occurrence: int, member: Known) -> Reals | None:
+        def at(occurrence: int, member: KnownArray) -> Reals | None:
             for own in self.at.replay.readers.get(occurrence, ()):
                 if instruction[own] == instruction[reader]:
                     arrays = list(oriented(member.array, np.shape(values[own])))
@@ -166,10 +170,10 @@ class Options:
         return at
 
 
-def turned(at: Recognised, turn: int, factor: float) -> Callable[[int, Known], Reals | None]:
+def turned(at: Recognised, turn: int, factor: float) -> Callable[[int, KnownArray], Reals | None]:
     """Returns the `Wanted.at` of a known array in one of its orientations, times a factor."""
 
-    def of(occurrence: int, member: Known) -> Reals | None:
+    def of(occurrence: int, member: KnownArray) -> Reals | None:
         arrays = list(oriented(member.array, np.shape(at.values[occurrence])))
         return factor * arrays[turn] if turn < len(arrays) else None
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known, are_same
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArray
+from gradcheck_fast.diagnosis.lookup import are_same
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
-    from gradcheck_fast.frontends.numpy_trace.statements import Place
+    from gradcheck_fast.frontends.numpy_trace.statements import StatementLines
 
     Reals: TypeAlias = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ class Wanted(NamedTuple):
 
     Attributes
     ----------
-    known : Known
+    known : KnownArray
         The right array, of which it may be a part.
     array : ndarray
         The right value, of the shape of the step.
@@ -32,19 +33,26 @@ class Wanted(NamedTuple):
         family of `known` belongs to it; None if there is none.
     """
 
-    known: Known
+    known: KnownArray
     array: Reals
-    at: Callable[[int, Known], Reals | None]
+    at: Callable[[int, KnownArray], Reals | None]
 
 
-def is_sensitivity_of(at: Recognised, known: Known, steps: set[int]) -> bool:
+def is_sensitivity_of(at: Recognised, known: KnownArray, steps: set[int]) -> bool:
     """Whether an array is the sensitivity of one of some steps."""
     bars = at.backward.bars
     return known.step in steps or any(are_same(known.array, bars[step]) for step in steps)
 
 
-def where(at: Recognised, number: int, wanted: Wanted, *, is_all: bool = False) -> tuple[str, list[Place], set[int]]:
-    """Returns what is wrong with a step, and the statements and steps in which the mistake then is."""
+def where(
+    at: Recognised, number: int, wanted: Wanted, *, is_all: bool = False
+) -> tuple[str, list[StatementLines], set[int]]:
+    """Returns what is wrong with a step, and the statements and steps in which the mistake then is.
+
+    What is wrong is "parts": its result; "incomplete": that it is one of several parts that should have been added; or
+    "unclear": it is the sensitivity of another step than the one that it is used for, or is made of what is not all
+    that goes back.
+    """
     own, bar = at.places(number), at.bar(number)
     targets = {match.known.step for match in at.flows(number)}
     if targets and wanted.known.kind == "bar" and is_sensitivity_of(at, wanted.known, targets):
@@ -54,8 +62,9 @@ def where(at: Recognised, number: int, wanted: Wanted, *, is_all: bool = False) 
         and number in at.misused
         and (wanted.known.step, wanted.known.place) != (bar.known.step, bar.known.place)
     ):
-        readers = [place for k in at.readers(number) for place in at.places(k)]
-        return "misused", list(dict.fromkeys((*_same(at, number)[:1], *readers[:1]))), {number}
+        # within one statement, it is that which makes something wrong of it
+        is_one = {place for k in at.readers(number) for place in at.places(k)} == set(own) and len(own) == 1
+        return "parts" if is_one else "unclear", own[:1], {number}
     found = dict.fromkeys(own, number)
     reading = {place for k in at.readers(number) for place in at.places(k)}
     if bar is not None and len(reading) == 1:
@@ -75,13 +84,15 @@ def where(at: Recognised, number: int, wanted: Wanted, *, is_all: bool = False) 
             within.add(source)
             if not at.is_exact(source):
                 waiting.append(source)
-    kind = "parts" if _is_enough(at, read, wanted) else "short"
+    kind = "parts" if _is_enough(at, read, wanted) else "unclear"
     return kind, sorted(found, key=lambda place: found[place]), within
 
 
 def _is_enough(at: Recognised, read: set[int], wanted: Wanted) -> bool:
     """Whether what is read has all in it that goes back to a step: no path from it to the cost passes it by."""
     known = wanted.known
+    if wanted.array.size != known.array.size:  # of what goes back to a part of it, nothing is known
+        return True
     matches = [match for number in read for match in at.matches(number) if match.known.kind in ("bar", "flow")]
     if (
         not matches
@@ -121,20 +132,6 @@ def _is_right(at: Recognised, number: int, wanted: Wanted, is_all: bool) -> bool
     if any(match.known.kind == "value" for match in exact):
         return at.is_repeated(number)
     return any(match.known.kind == "flow" and match.known.step == wanted.known.step for match in exact)
-
-
-def _same(at: Recognised, number: int) -> list[Place]:
-    """Returns the statements that have given a sensitivity, or handed it on."""
-    found: list[Place] = []
-    waiting, bar = [number], at.bar(number)
-    while waiting:
-        step = waiting.pop()
-        found = at.places(step) + found
-        for source in at.steps[step].inputs:
-            other = at.bar(source)
-            if other is not None and bar is not None and other.known.array is bar.known.array:
-                waiting.append(source)
-    return found
 
 
 def _is_read_twice(at: Recognised, number: int) -> bool:

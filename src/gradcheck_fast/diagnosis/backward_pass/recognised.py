@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_pass.known_arrays import SAME, KnownArrays, Match, are_same
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArrays, Match
 from gradcheck_fast.diagnosis.backward_pass.replay import Replay
-from gradcheck_fast.frontends.numpy_trace.statements import Place, place_of
+from gradcheck_fast.diagnosis.lookup import SAME, are_same
+from gradcheck_fast.frontends.numpy_trace.statements import StatementLines, Statements
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,9 +62,12 @@ class Recognised:
         self.recorded, self.backward = recorded, backward
         self.steps, self.values, self.begin = recorded.steps, recorded.values, recorded.begin
         self.outputs = recorded.outputs
-        self.replay, self.known = Replay(recorded), KnownArrays(backward)
+        self.replay, self.known = Replay(recorded), KnownArrays(backward, _sizes_read(recorded))
         self.parameter = dict(zip(names, backward.parameters, strict=True))
         self._matches: dict[int, list[Match]] = {}
+        self._bars: dict[int, Match | None] = {}
+        self._places: dict[int, list[StatementLines]] = {}
+        self._statements = Statements()
         self.is_right = {name: self.agrees(name, out.of(self.values[out.step])) for name, out in self.outputs.items()}
         self.wrong = [name for name in wrong if name in self.outputs and not self.is_right[name]]
 
@@ -109,12 +114,11 @@ class Recognised:
 
     def bar(self, number: int) -> Match | None:
         """Returns the sensitivity that a step is, up to one of the factors of this function; None if it is none."""
-        if self.is_given(number) or not np.any(self.values[number]):
-            return None
-        return next(
-            (match for match in self.matches(number) if match.known.kind == "bar" and self.is_usual(match.factor)),
-            None,
-        )
+        if number not in self._bars:
+            found = () if self.is_given(number) else self.matches(number)
+            bars = (match for match in found if match.known.kind == "bar" and self.is_usual(match.factor))
+            self._bars[number] = next(bars, None)
+        return self._bars[number]
 
     def flows(self, number: int) -> list[Match]:
         """Returns the flows that a step is, exactly."""
@@ -177,7 +181,13 @@ class Recognised:
 
     def readers(self, number: int) -> list[int]:
         """Returns the steps that read a step and go into the gradient."""
-        return [k for k in self.replay.readers.get(number, ()) if k in self.relevant]
+        return self._relevant_readers.get(number, [])
+
+    @cached_property
+    def _relevant_readers(self) -> dict[int, list[int]]:
+        relevant = self.relevant
+        found = ((number, [k for k in readers if k in relevant]) for number, readers in self.replay.readers.items())
+        return {number: readers for number, readers in found if readers}
 
     @cached_property
     def rescued(self) -> set[int]:
@@ -257,10 +267,13 @@ class Recognised:
 
     # ---- where a step is
 
-    def places(self, number: int) -> list[Place]:
+    def places(self, number: int) -> list[StatementLines]:
         """Returns the statements that have made a step: several, where one has made the view that another reads."""
-        sources = self.recorded.view_lines.get(number, (self.steps[number].source,))
-        return list(dict.fromkeys(place_of(self._outside(source)) for source in sources if source.line))
+        if number not in self._places:
+            sources = self.recorded.view_lines.get(number, (self.steps[number].source,))
+            found = dict.fromkeys(self._statements.of(self._outside(source)) for source in sources if source.line)
+            self._places[number] = list(found)
+        return self._places[number]
 
     def _outside(self, source: Source) -> Source:
         """Returns a line; for one that has made steps of the loss, too, that from which it was called."""
@@ -277,6 +290,12 @@ class Recognised:
         """Whether a step is made by a line that has made steps of the loss, as where the forward pass is run again."""
         source = self.steps[number].source
         return (source.file, source.line) in self._of_loss
+
+
+def _sizes_read(recorded: RecordedGradient) -> set[int]:
+    """Returns how many entries the arrays have that the gradient function makes or reads."""
+    made = recorded.steps[recorded.begin :]
+    return {prod(step.shape) for step in made} | {prod(recorded.steps[k].shape) for step in made for k in step.inputs}
 
 
 def _is_natural(factor: float) -> bool:

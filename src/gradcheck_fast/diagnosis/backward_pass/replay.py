@@ -31,6 +31,7 @@ class Replay:
 
     def __init__(self, recorded: RecordedGradient) -> None:
         self.steps, self.values = recorded.steps, recorded.values
+        self._rules = {step.name: unwrap(step.primitive.value) for step in self.steps[recorded.begin :]}
         #: For each step, the steps of the gradient function that read it.
         self.readers: dict[int, list[int]] = {}
         for number in range(recorded.begin, len(self.steps)):
@@ -38,9 +39,9 @@ class Replay:
                 self.readers.setdefault(source, []).append(number)
 
     def compute(self, number: int, inputs: list[Reals]) -> Reals:
-        """Returns the value of a step for other inputs."""
+        """Returns the value of a step of the gradient function for other inputs."""
         step = self.steps[number]
-        return np.asarray(unwrap(step.primitive.value)(inputs, **step.attributes))
+        return np.asarray(self._rules[step.name](inputs, **step.attributes))
 
     def with_values(self, given: Mapping[int, Reals], most: int | None = None) -> dict[int, Reals]:
         """Returns the values of all steps that change if those of some steps are given; or of the first `most`.
@@ -48,13 +49,15 @@ class Replay:
         A step for which a value is given keeps it, whatever goes into it.
         """
         found, waiting, queued = dict(given), list[int](), set(given)
+        steps, values, rules = self.steps, self.values, self._rules
         for number in given:
             self._queue(number, waiting, queued)
         with np.errstate(all="ignore"):
             while waiting and (most is None or len(found) < most):
                 number = heappop(waiting)
-                inputs = [found.get(k, self.values[k]) for k in self.steps[number].inputs]
-                found[number] = self.compute(number, inputs)
+                name, inputs, _, attributes, _ = steps[number]
+                x = [found[k] if k in found else values[k] for k in inputs]
+                found[number] = np.asarray(rules[name](x, **attributes))
                 self._queue(number, waiting, queued)
         return found
 

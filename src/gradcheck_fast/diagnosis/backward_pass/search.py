@@ -10,17 +10,20 @@ more with it, in all passes of a loop. What has no such value, or does not make 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.backward_pass.known_arrays import Known, are_same, factor_of, oriented
-from gradcheck_fast.diagnosis.backward_pass.local import Local, Statement
-from gradcheck_fast.diagnosis.backward_pass.options import Options, turned
+from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArray
+from gradcheck_fast.diagnosis.backward_pass.local import Local
+from gradcheck_fast.diagnosis.backward_pass.options import Options
 from gradcheck_fast.diagnosis.backward_pass.places import Wanted, where
 from gradcheck_fast.diagnosis.backward_pass.replay import MOVEMENTS
-from gradcheck_fast.frontends.numpy_trace.statements import Place
+from gradcheck_fast.diagnosis.lookup import are_same
+from gradcheck_fast.frontends.numpy_trace.statements import StatementLines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,19 +32,23 @@ if TYPE_CHECKING:
 
     Reals: TypeAlias = NDArray[np.float64]
 
+#: A search ends after so many seconds.
+SECONDS = 10.0
 #: So many steps are computed again, at most, and so many more for each step of the loss.
-MOST_WORK, _MOST_PER_STEP = 8_000, 10
+_MOST_WORK, _MOST_PER_STEP = 8_000, 10
+#: So many, if the cause of all that is wrong is known, and only the line is looked for.
+_MOST_WORK_OF_KNOWN = 2_500
 #: To recognise an array takes as long as to compute so many steps.
 _LOOK_UP = 4
 #: Whether a value may be the right one, this many steps after it must show.
 _SOON = 16
 #: If none of them shows soon, these many are tried in all passes of a loop.
 _MOST_IN_LOOPS = 4
-#: A mistake is said to lie in so many statements, at most.
-MOST_PLACES = 2
+#: What is made in more statements than this is not looked for.
+_MOST_PLACES = 2
 
 
-class Found(NamedTuple):
+class FirstWrong(NamedTuple):
     """A step that stands the test.
 
     Attributes
@@ -49,60 +56,90 @@ class Found(NamedTuple):
     step : int
         Its first occurrence that parts.
     wanted : Wanted
-    kind : {"parts", "misused", "incomplete", "short"}
-        Whether its result is wrong; or is the sensitivity of another step than the one that it is used for; or is one
-        of several parts that should have been added; or is made of what is not all that goes back.
+    kind : {"parts", "incomplete", "unclear"}
+        As in `places.where`.
     repaired : tuple of str
         The arrays of the gradient that are right if the step is.
-    places : tuple of Place
+    places : tuple of StatementLines
         The statements in which the mistake is, in the order in which they ran; one, if all that it reads is right.
     passes : (int, int)
         Which occurrence of the step it is, and of how many.
     local : Local or None
         The one thing in the statement that makes it right, if there is one.
+    is_beside : bool
+        Whether another step must be right, too, for the arrays to be right.
     """
 
     step: int
     wanted: Wanted
     kind: str
     repaired: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[StatementLines, ...]
     passes: tuple[int, int]
     local: Local | None = None
+    is_beside: bool = False
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the mistake is in one statement, and in what that makes of what it reads."""
+        return self.kind != "unclear" and len(self.places) == 1
 
 
-class Search:
+class FirstWrongSearch:
     """The search in one recorded gradient function.
 
     Parameters
     ----------
     at : Recognised
+    is_cause_known : bool
+        Whether the mistake is known already from the numbers of the gradient: then it takes less time.
+
+    Attributes
+    ----------
+    is_over_time : bool
+        Whether it was ended after `SECONDS`.
     """
 
-    def __init__(self, at: Recognised) -> None:
-        self.at, self.work, self._options = at, 0, Options(at)
+    def __init__(self, at: Recognised, *, is_cause_known: bool = False) -> None:
+        self.at, self.work, self.options = at, 0, Options(at)
         self._parameters = set(at.parameter.values())
-        self.most_work = MOST_WORK + _MOST_PER_STEP * len(at.backward.steps)
+        most = _MOST_WORK + _MOST_PER_STEP * len(at.backward.steps)
+        self._most_work = _MOST_WORK_OF_KNOWN if is_cause_known else most
+        self._end = perf_counter() + SECONDS
+        self.is_over_time = False
 
-    def first(self) -> Found | None:
-        """Returns the first step that stands the test; None if none does, or if it takes too long to find."""
+    def first(self) -> FirstWrong | None:
+        """Returns the first step that stands the test; None if none does, if it takes too long, or if it is unclear."""
         at = self.at
         if not at.wrong or self._is_one_factor() or self._are_exchanged():
             return None
-        candidates = [number for number in sorted(at.region | at.misused) if self._is_candidate(number)]
-        last = {at.instruction[number]: number for number in candidates}
+        last = {at.instruction[number]: number for number in self.candidates}
         for is_late in (False, True):
             tried: set[object] = set()
-            for number in self._in_order(candidates):
+            for number in self._in_order(self.candidates):
                 instruction = at.instruction[number]
                 if instruction in tried and (number != last[instruction] or is_late):
                     continue
                 found = self._try_late(number) if is_late else self._try(number, alone=instruction in tried)
-                if found is not None or self.work > self.most_work:
-                    found = found and self._as_a_statement(found)
-                    return found and self._with_its_mistake(found)
+                if found is not None or self.is_over():
+                    return found
                 tried.add(instruction)
         return None
+
+    @cached_property
+    def candidates(self) -> list[int]:
+        """The steps that may be wrong, in the order in which they run."""
+        at = self.at
+        return [number for number in sorted(at.region | at.misused) if self._is_candidate(number)]
+
+    def prolong(self, work: int) -> None:
+        """Allows for more work."""
+        self._most_work += work
+
+    def is_over(self) -> bool:
+        """Whether the search has taken as long as it may."""
+        self.is_over_time |= perf_counter() > self._end
+        return self.is_over_time or self.work > self._most_work
 
     def _in_order(self, candidates: list[int]) -> list[int]:
         """Returns the candidates statement by statement; of each, the result of the statement first."""
@@ -148,81 +185,34 @@ class Search:
             for name in at.wrong for match in at.matches(at.outputs[name].step)
         )  # fmt: skip
 
-    def _try(self, number: int, *, alone: bool) -> Found | None:
-        for wanted in self._options.of(number):
-            if self.work > self.most_work:
+    def _try(self, number: int, *, alone: bool) -> FirstWrong | None:
+        for wanted in self.options.of(number):
+            if self.is_over():
                 return None
             # what goes back to a parameter from one use of it only shows in the sum over all of them
             is_use = wanted.known.kind == "flow" and wanted.known.step in self._parameters
             if is_use or self._shows_soon(number, wanted.array):
-                found = self._tested(number, wanted, alone=alone)
+                found = self.tested(number, wanted, alone=alone)
                 if found is not None:
                     return found
         return None
 
-    def _try_late(self, number: int) -> Found | None:
+    def _try_late(self, number: int) -> FirstWrong | None:
         """Tries a step of a loop of which nothing is recognised before the loop ends."""
         if len(self.at.occurrences[self.at.instruction[number]]) < 2:
             return None
-        for wanted in islice(self._options.of(number), _MOST_IN_LOOPS):
-            found = self._tested(number, wanted, alone=False)
-            if found is not None or self.work > self.most_work:
+        for wanted in islice(self.options.of(number), _MOST_IN_LOOPS):
+            found = self.tested(number, wanted, alone=False)
+            if found is not None or self.is_over():
                 return found
         return None
-
-    def _as_a_statement(self, found: Found) -> Found | None:
-        """Says of a whole statement what it should give, if the step is in the middle of it, and that is known.
-
-        None if what it gives is right for something else.
-        """
-        at, own = self.at, found.places[0]
-        if len(found.places) > 1 or found.kind != "parts":
-            return found
-        changed = self._replayed({found.step: found.wanted.array}) or {}
-        step, seen, best = found.step, {at.instruction[found.step]}, found
-        while True:
-            readers = at.readers(step)
-            if len(readers) != 1 or at.places(readers[0]) != [own] or at.instruction[readers[0]] in seen:
-                return best
-            step = readers[0]
-            seen.add(at.instruction[step])
-            value = np.asarray(changed.get(step, at.values[step]), np.float64)
-            match = next((m for m in at.known.find(value) if m.is_exact and m.known.kind in ("bar", "flow")), None)
-            if match is not None and step in changed and value.size > 1 and not are_same(value, at.value(step)):
-                if self._is_a_part(step, match.known):
-                    return None
-                best = found._replace(step=step, wanted=Wanted(match.known, value, lambda _, __: None))
-
-    def _with_its_mistake(self, found: Found) -> Found | None:
-        """Adds the one thing that is wrong in the statement, or goes to the line that has made what it reads wrong.
-
-        None if it is not certain which of the two it is.
-        """
-        at = self.at
-        if found.kind != "parts" or len(found.places) > 1:
-            return found
-        factor = factor_of(at.value(found.step), found.wanted.array)
-        if factor is not None:
-            return found if at.is_explained(factor) else None
-        local = Statement(at, found.step, found.places[0]).mistake(found.wanted)
-        if local is None or local.known is None or at.is_given(local.step):
-            return found._replace(local=local)
-        array = list(oriented(local.known.array, np.shape(at.values[local.step])))[local.turn]
-        if factor_of(at.value(local.step), array) is not None:  # it is a multiple of what belongs there
-            wanted = Wanted(local.known, array, turned(at, local.turn, 1.0))
-            above = self._tested(local.step, wanted, alone=False)
-            return above if above is not None and set(above.repaired) >= set(found.repaired) else found
-        if not any(match.is_exact for match in at.matches(local.step)):  # nothing is known of it
-            return None if local.known.kind == "bar" else found
-        # where nothing else is made of it, it may as well be the line before that should have given something else
-        return found._replace(local=local) if local.step in at.rescued else None
 
     # ---- whether it would be right then
 
     def _shows_soon(self, number: int, array: Reals) -> bool:
         """Whether something is recognised soon after a step once it has another value."""
         at = self.at
-        changed = self._replayed({number: array}, _SOON)
+        changed = self.replayed({number: array}, _SOON)
         if changed is None:
             return False
         for name, out in at.outputs.items():
@@ -241,7 +231,8 @@ class Search:
                 return True
         return False
 
-    def _replayed(self, given: dict[int, Reals], most: int | None = None) -> dict[int, Reals] | None:
+    def replayed(self, given: dict[int, Reals], most: int | None = None) -> dict[int, Reals] | None:
+        """Returns the values of the steps that change with some given ones; None if they are not defined then."""
         try:
             changed = self.at.replay.with_values(given, most)
         except (ArithmeticError, ValueError, np.linalg.LinAlgError):  # it is not defined for this value
@@ -249,29 +240,28 @@ class Search:
         self.work += len(changed)
         return changed
 
-    def _tested(self, number: int, wanted: Wanted, *, alone: bool) -> Found | None:
+    def tested(self, number: int, wanted: Wanted, *, alone: bool) -> FirstWrong | None:
         """Returns what is found if a step has to give this, in all passes of its loop; None if it is not enough."""
-        at, best = self.at, list[Found]()
-        kind, places, within = where(self.at, number, wanted)
-        reachable = at.wrong_below(within)
+        at, best = self.at, list[FirstWrong]()
         for given in self._in_all_passes(number, wanted, alone):
-            changed = self._replayed(given)
+            changed = self.replayed(given)
             if changed is None:
                 continue
             after = {
-                name: at.agrees(name, out.of(changed.get(out.step, at.values[out.step])))
+                name: at.agrees(name, out.of(changed[out.step])) if out.step in changed else at.is_right[name]
                 for name, out in at.outputs.items()
             }
             repaired = tuple(name for name in at.wrong if after[name])
-            if len(repaired) == len(at.wrong):  # one mistake explains all, so what it is made of is right
-                kind, places, within = where(self.at, number, wanted, is_all=True)
             if not repaired or any(at.is_right[name] and not is_right for name, is_right in after.items()):
                 continue
-            if len(places) > (1 if kind == "short" else MOST_PLACES) or not set(repaired) >= reachable:
+            # if one mistake explains all, what it is made of is right
+            kind, places, within = where(at, number, wanted, is_all=len(repaired) == len(at.wrong))
+            reachable = at.wrong_below(where(at, number, wanted)[2])
+            if len(places) > (1 if kind == "unclear" else _MOST_PLACES) or not set(repaired) >= reachable:
                 continue
             if kind == "parts" and (
                 self._is_total(number)
-                or self._is_a_part(number, wanted.known)
+                or self.is_a_part(number, wanted.known)
                 or self._is_read_wrong(wanted.known, within, repaired)
             ):
                 continue
@@ -279,7 +269,7 @@ class Search:
                 continue
             passes = at.occurrences[at.instruction[number]]
             which = passes.index(number) + 1, len(passes)
-            best.append(Found(number, wanted, kind, repaired, tuple(places), which))
+            best.append(FirstWrong(number, wanted, kind, repaired, tuple(places), which))
         return max(best, key=lambda found: len(found.repaired), default=None)
 
     def _is_total(self, number: int) -> bool:
@@ -296,7 +286,7 @@ class Search:
                 waiting.append(source)
         return False
 
-    def _is_a_part(self, number: int, wanted: Known) -> bool:
+    def is_a_part(self, number: int, wanted: KnownArray) -> bool:
         """Whether a step rightly is something else that goes back, so that what is made of it is wrong, but not it."""
         for match in self.at.matches(number):
             known = match.known
@@ -313,7 +303,7 @@ class Search:
             return True
         return any(are_same(match.known.array, own) for match in self.at.flows(number))
 
-    def _is_read_wrong(self, wanted: Known, within: set[int], repaired: tuple[str, ...]) -> bool:
+    def _is_read_wrong(self, wanted: KnownArray, within: set[int], repaired: tuple[str, ...]) -> bool:
         """Whether what the steps of a statement read may be wrong, so that it is not the first that parts."""
         at = self.at
         read = {k for step in within for k in at.steps[step].inputs if k not in within}

@@ -6,16 +6,19 @@ the wrong sensitivities and the right ones, from the place of the mistake to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.rows import of_rows
+from gradcheck_fast.diagnosis.graph.rows import MOVES, Moves, of_matrices, of_rows
 from gradcheck_fast.program.primitive import same_entry, sum_to_shape
-from gradcheck_fast.program.steps.movement import GATHER
+from gradcheck_fast.program.steps.arithmetic import ADD, MULTIPLY
+from gradcheck_fast.program.steps.movement import GATHER, RESHAPE
+from gradcheck_fast.program.steps.product import MATMUL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     Reals: TypeAlias = NDArray[np.float64]
 
+T = TypeVar("T")
 #: A function of a step's number: the sensitivity of that step, as the mistakes above have left it.
 Bars: TypeAlias = "Callable[[int], Reals]"
 #: A function of the sensitivities, and of that of the step. It returns what goes back along an edge; None if nothing.
@@ -33,6 +37,52 @@ EdgeRule: TypeAlias = "Callable[[Bars, Reals], Reals | None]"
 #: The same for all that goes back from a step: pairs of a step, which may lie far below, and of what goes back to it.
 BlockRule: TypeAlias = "Callable[[Bars, Reals], Iterable[tuple[int, Reals]]]"
 
+
+@dataclass(frozen=True, eq=False)
+class OfSensitivity:
+    """The edge rule by which what goes back is computed as it should be, but from the sensitivity of another step.
+
+    Attributes
+    ----------
+    backward : Backward
+    number, k : int
+        The edge.
+    other : int
+        The other step.
+    """
+
+    backward: Backward
+    number: int
+    k: int
+    other: int
+
+    def __call__(self, bars: Bars, up: Reals) -> Reals:
+        return self.backward.through(self.number, self.k, bars(self.other))
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """The edge rule by which what goes back as it should is multiplied by a factor.
+
+    Attributes
+    ----------
+    backward : Backward
+    number, k : int
+        The edge.
+    factor : float
+    """
+
+    backward: Backward
+    number: int
+    k: int
+    factor: float
+
+    def __call__(self, bars: Bars, up: Reals) -> Reals:
+        return self.factor * self.backward.through(self.number, self.k, up)
+
+
+#: The slopes of the steps that add their inputs up, with these signs.
+_SIGNS = {"add": (1.0, 1.0), "subtract": (1.0, -1.0), "negative": (-1.0,)}
 #: What is smaller than this part of the largest entry of a gradient is rounding.
 _ROUNDING = 1e-14
 
@@ -97,6 +147,10 @@ class Backward:
         self._rules = {row[0]: row for row in engine.plan.backs}
         self._slopes: dict[tuple[int, int], Reals] = {}
         self._flows: dict[tuple[int, int], Reals] = {}
+        self._in_series: dict[tuple[tuple[int, int] | int, ...], bool] = {}
+        self._computed: dict[Hashable, Any] = {}
+        self._ways: dict[tuple[int, int], OfRows] = {}
+        self._moves: dict[int, Moves] = {}
         self._rows: dict[tuple[int, int], OfRows] = {}
 
     # ---- the right way back
@@ -116,18 +170,49 @@ class Backward:
     def slope(self, number: int, k: int) -> Reals:
         """Returns the slopes of an entrywise step by its input k, of the shape of the step's value."""
         if (number, k) not in self._slopes:
-            shape = np.shape(self.values[number])
-            x = [np.broadcast_to(at, shape) for at in self.x(number)]
-            self._slopes[number, k] = self._by_rule(number, k, np.ones(shape), x)
+            self._slopes[number, k] = self._slope(number, k)
         return self._slopes[number, k]
+
+    def _slope(self, number: int, k: int) -> Reals:
+        name, x, shape = self.steps[number].name, self.x(number), np.shape(self.values[number])
+        if name in _SIGNS:  # linear steps: their slopes need no differences
+            return np.full(shape, _SIGNS[name][k])
+        if name == MULTIPLY.name:
+            return np.broadcast_to(x[1 - k], shape)
+        wide = [at if np.shape(at) == shape else np.broadcast_to(at, shape) for at in x]
+        return self._by_rule(number, k, np.ones(shape), wide)
 
     def through(self, number: int, k: int, up: Reals) -> Reals:
         """Returns what goes back from a step to its input k, if `up` is the sensitivity of the step."""
+        ways = self._ways
+        way = ways[number, k] if (number, k) in ways else ways.setdefault((number, k), self._way(number, k))
+        return way(up)
+
+    def _way(self, number: int, k: int) -> OfRows:
+        """Returns the function that takes a sensitivity of a step back to its input k."""
+        step, x = self.steps[number], self.x(number)
         if self.is_entrywise(number):
-            return sum_to_shape(up * self.slope(number, k), np.shape(self.x(number)[k]))
-        if self.steps[number].primitive is GATHER:  # its rule finds all inputs, whichever is asked for
-            return np.asarray(self.of_rows(number, k)(up[np.newaxis])[0])
-        return self._by_rule(number, k, up, self.x(number))
+            slope, shape = self.slope(number, k), np.shape(x[k])
+            if slope.shape == shape and step.primitive is ADD:
+                return lambda up: up
+            if slope.shape == shape:
+                return partial(np.multiply, slope)
+            return lambda up: sum_to_shape(up * slope, shape)
+        if step.primitive is GATHER:  # its rule finds all inputs, whichever is asked for
+            of_rows = self.of_rows(number, k)
+            return lambda up: np.asarray(of_rows(up[np.newaxis])[0])
+        rule, attributes = self._rules[number][1], step.attributes
+        if step.primitive is MATMUL:
+            return of_matrices(x[0], x[1], k) or (lambda up: np.asarray(rule(x, k, up)))
+        if step.primitive is RESHAPE:
+            return lambda up: up.reshape(x[0].shape)
+        if step.primitive in MOVES:
+            return lambda up: np.asarray(rule(x, k, up, **attributes))
+        if {"axis", "keepdims"} <= attributes.keys():  # each part has a weight
+            weights = self._by_rule(number, k, np.ones(step.shape), x)
+            kept = [1 if at in attributes["axis"] else length for at, length in enumerate(weights.shape)]
+            return lambda up: up.reshape(kept) * weights
+        return partial(self._by_rule, number, k, x=x)
 
     def flow(self, number: int, k: int) -> Reals:
         """Returns what rightly goes back from a step to its input k."""
@@ -172,11 +257,31 @@ class Backward:
 
     def is_in_series(self, change: Change) -> bool:
         """Whether a mistake changes what comes to another of its own places, as one that is made at every time does."""
-        bits = sum(1 << number for number in change.steps)
-        sources = (self.steps[number].inputs[k] for number, k in change.edges)
-        return any(self.above[source] & bits for source in sources) or any(
-            self.above[number] & bits != 1 << number for number in change.blocks
-        )
+        key: tuple[tuple[int, int] | int, ...] = (*change.edges, *change.blocks)
+        if key not in self._in_series:
+            bits = sum(1 << number for number in change.steps)
+            below = [self.above[self.steps[number].inputs[k]] for number, k in change.edges]
+            below += [self.above[number] ^ 1 << number for number in change.blocks]
+            self._in_series[key] = any(above & bits for above in below)
+        return self._in_series[key]
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Returns what a function computes from the values alone; it is called the first time that a key is given."""
+        if key not in self._computed:
+            self._computed[key] = compute()
+        found: T = self._computed[key]
+        return found
+
+    def reach(self, change: Change) -> int:
+        """Returns the steps that those where a mistake is made depend on, as bits."""
+        bits, last = 0, -1
+        for number, _ in change.edges:
+            if number != last:
+                bits |= self.above[number]
+                last = number
+        for number in change.blocks:
+            bits |= self.above[number]
+        return bits
 
     def arrays_below(self, numbers: Iterable[int]) -> set[int]:
         """Returns the arrays of parameters that some steps depend on, as places in `parameters`."""
@@ -225,10 +330,10 @@ class Backward:
         with np.errstate(all="ignore"):
             for (number, k), rule in change.edges.items():
                 if number in self.bars:
-                    back = rule(self._right, self.bars[number])
+                    back = rule(self.right, self.bars[number])
                     found[number, k] = -self.flow(number, k) if back is None else back - self.flow(number, k)
             for number, block in change.blocks.items():
-                for source, back in block(self._right, self.bars[number]) if number in self.bars else ():
+                for source, back in block(self.right, self.bars[number]) if number in self.bars else ():
                     found["block", number, source] = back
         return found
 
@@ -258,23 +363,31 @@ class Backward:
     def bars_with(self, off: Mapping[int, Reals], row: int | None = None) -> Bars:
         """Returns the sensitivities by number, as mistakes leave them: the right ones, and by how much they are off.
 
-        If a row is given, `off` has rows, and that one is meant.
+        If a row is given, `off` has rows, and that one is meant; what it lacks is not off.
         """
 
         def bars(number: int) -> Reals:
-            if number not in off:
-                return self._right(number)
-            return self._right(number) + (off[number] if row is None else off[number][row])
+            if number not in off or (row is not None and row >= len(off[number])):
+                return self.right(number)
+            return self.right(number) + (off[number] if row is None else off[number][row])
 
         return bars
+
+    def moves(self, number: int) -> Moves:
+        """Returns where the entries of a step come from that moves entries of its inputs."""
+        if number not in self._moves:
+            self._moves[number] = Moves(self.steps[number], self.x(number))
+        return self._moves[number]
 
     def of_rows(self, number: int, k: int) -> OfRows:
         """Returns the function that takes rows of sensitivities of a step back to its input k; see `rows`."""
         if (number, k) not in self._rows:
-            slope, through = partial(self.slope, number, k), partial(self.through, number, k)
-            self._rows[number, k] = of_rows(self.steps[number], self.x(number), k, slope, through)
+            slope, moves = partial(self.slope, number, k), partial(self.moves, number)
+            through = partial(self.through, number, k)
+            self._rows[number, k] = of_rows(self.steps[number], self.x(number), k, slope, moves, through)
         return self._rows[number, k]
 
-    def _right(self, number: int) -> Reals:
+    def right(self, number: int) -> Reals:
+        """Returns the right sensitivity of a step; zeros if the cost does not depend on it."""
         right = self.bars.get(number)
         return np.zeros_like(self.values[number]) if right is None else right

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.program.primitive import sum_to_shape
+from gradcheck_fast.program.steps.arithmetic import MULTIPLY
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Reals
@@ -53,7 +54,9 @@ def through(backward: Backward, number: int, k: int, up: Reals, values: Mapping[
     with np.errstate(all="ignore"):
         if backward.is_entrywise(number):
             shape = np.shape(backward.values[number])
-            wide = [np.broadcast_to(at, shape) for at in x]
+            if step.primitive is MULTIPLY:
+                return sum_to_shape(up * x[1 - k], np.shape(x[k]))
+            wide = [at if np.shape(at) == shape else np.broadcast_to(at, shape) for at in x]
             return sum_to_shape(np.asarray(step.primitive.back(wide, k, up, **step.attributes)), np.shape(x[k]))
         return np.asarray(step.primitive.back(x, k, up, **step.attributes))
 

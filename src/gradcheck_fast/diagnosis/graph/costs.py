@@ -52,6 +52,23 @@ def forgotten_epsilons(view: View) -> Iterator[Mutant]:
             yield Mutant(cause, Change(rules), place)
 
 
+def forgotten_constants(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which a constant that is not small, as one that smooths a quotient, is left out."""
+    backward = view.backward
+    found = {number: added for number in backward.bars if abs(added := _constant(backward, number)) > _MOST_EPSILON}
+    for place in view.places_of(found):
+        if len({found[number] for number in place.steps}) > 1:
+            continue
+        for levels in (1, 2):
+            rules: dict[tuple[int, int], EdgeRule] = {}
+            for number in place.steps:
+                rules |= _at_other_value(backward, number, backward.values[number] - found[number], levels)
+            if len(place.steps) > 1 and backward.is_in_series(Change(rules)):
+                break
+            cause = f"{place.where}: the {abs(found[place.steps[0]]):g} that is added there is left out on the way back"
+            yield Mutant(cause, Change(rules), place)
+
+
 def _with_lines(view: View, numbers: Iterable[int]) -> Iterator[Place]:
     """Yields the places of some steps, and then lines, where there are several in one line, as places, too."""
     lines: dict[tuple[str, int], set[int]] = {}
@@ -67,12 +84,18 @@ def _with_lines(view: View, numbers: Iterable[int]) -> Iterator[Place]:
 
 def _added(backward: Backward, number: int) -> float:
     """Returns the small constant that a step adds; 0 if it adds none."""
+    value = _constant(backward, number)
+    return value if abs(value) <= _MOST_EPSILON else 0.0
+
+
+def _constant(backward: Backward, number: int) -> float:
+    """Returns the constant that a step adds; 0 if it adds none."""
     step, inner = backward.steps[number], backward.inner(number)
     if step.name not in ("add", "subtract") or len(inner) != 1 or (step.name == "subtract" and inner[0][0] == 1):
         return 0.0
     other = backward.x(number)[1 - inner[0][0]]
     value = float(np.reshape(other, ())) if np.size(other) == 1 else 0.0
-    return (value if step.name == "add" else -value) if abs(value) <= _MOST_EPSILON else 0.0
+    return value if step.name == "add" else -value
 
 
 def _at_other_value(backward: Backward, number: int, value: Reals, levels: int) -> dict[tuple[int, int], EdgeRule]:
@@ -101,7 +124,7 @@ def _at_other_value(backward: Backward, number: int, value: Reals, levels: int) 
 
 def added_epsilons(view: View) -> Iterator[Mutant]:
     """Yields mutants in which a small constant is added where derivatives are taken, but not in the cost itself."""
-    backward = view.backward
+    backward, relative = view.backward, _relative_error(view)
     for name, k in (("log", 0), ("divide", 1), ("sqrt", 0), ("reciprocal", 0)):
         found = [
             number for number in backward.bars
@@ -112,7 +135,7 @@ def added_epsilons(view: View) -> Iterator[Mutant]:
             sources = [backward.values[backward.steps[number].inputs[k]] for number in place.steps]
             least = min(float(np.abs(value).min(initial=np.inf)) for value in sources)
             for epsilon in _EPSILONS:
-                if epsilon < _MATTERS * _relative_error(view) * least:
+                if epsilon < _MATTERS * relative * least:
                     continue
                 rules = {
                     (number, at): _with_added(backward, number, k, at, epsilon)
@@ -265,6 +288,7 @@ def wrong_margins(view: View) -> Iterator[Mutant]:
             ("the margin of the right class itself is counted in what goes back to its score", 1, _with_own),
             ("the margin of the right class itself is not counted in what goes back to its score", 1, _without_own),
             ("the entries of the right class are overwritten on the way back", 0, _without_own),
+            ("the margin of the right class, which is set to 0, counts in what goes back to its score", 0, _with_own),
         ):
             rules = {(number, k): _margin_rule(backward, number, k, own, back) for number, own in found.items()
                      if number in place.steps}  # fmt: skip
@@ -316,6 +340,7 @@ def _without_own(up: Reals, own: Reals) -> Reals:
     return np.where(own > 0.0, 0.0, up)
 
 
+#: The families of this module, but for those of `OTHERS`.
 FAMILIES: tuple[Family, ...] = (
     forgotten_terms,
     of_the_other_class,
@@ -325,3 +350,5 @@ FAMILIES: tuple[Family, ...] = (
     taken_for_cross_entropy,
     forgotten_smoothing,
 )
+#: Those of which other mistakes may say more.
+OTHERS: tuple[Family, ...] = (forgotten_constants,)

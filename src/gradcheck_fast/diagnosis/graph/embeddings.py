@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Reals
     from gradcheck_fast.diagnosis.graph.mutants import View
     from gradcheck_fast.diagnosis.graph.places import Place
+    from gradcheck_fast.diagnosis.graph.reads import Index
 
     Rows: TypeAlias = Iterable[tuple[Place, list[Read]]]
 
@@ -82,6 +83,23 @@ def _partial(backward: Backward, place: Place, found: Sequence[Read]) -> Iterato
                 ),
             )
             yield Mutant(f"{place.where}: {how} of the rows along axis {axis} of the lookup", change, place)
+    if len(dimensions) == 1 and max(dimensions) > 2:
+        counted = {read.top: _first_in_sample(read.places) for read in found}
+        if not all(at.all() for at in counted.values()):
+            change = back(
+                backward,
+                found,
+                lambda read, up: put_back(read.places, up * counted[read.top], backward.values[read.base]),
+            )
+            cause = f"{place.where}: a row that is looked up several times in one sample counts once"
+            yield Mutant(cause, change, place)
+
+
+def _first_in_sample(places: Index) -> Reals:
+    """Marks with 1 the first lookup of each row in each sample; the others are 0."""
+    rows = places[..., 0].reshape(len(places), -1)
+    earlier = np.tril(rows[:, :, np.newaxis] == rows[:, np.newaxis, :], -1).any(axis=2)
+    return np.where(earlier, 0.0, 1.0).reshape(*places.shape[:-1], 1)
 
 
 def _only(up: Reals, axis: int, kept: Callable[[int], slice]) -> Reals:

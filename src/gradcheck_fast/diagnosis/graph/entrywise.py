@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -101,6 +102,39 @@ _LEAKS = (0.01, 0.1, 0.2, 0.05, 0.001, 0.02, 0.25, 0.3)
 _MOST_COMPARED = 12
 
 
+@dataclass(frozen=True, eq=False)
+class OfNumbers:
+    """What stands in the place of the slopes of a function, as a formula of its argument z and of its value a.
+
+    Attributes
+    ----------
+    backward : Backward
+    formula : callable
+        It must act entry by entry.
+    """
+
+    backward: Backward
+    formula: Callable[[Reals, Reals], Reals]
+
+    def __call__(self, function: Entrywise) -> Reals:
+        return self.formula(self.backward.values[function.bottom], self.backward.values[function.top])
+
+    def at_once(self, functions: Functions) -> Factor:
+        """Returns the same for some functions, such as those of all turns, which are computed at once when needed."""
+        values = self.backward.values
+        if len(functions) < 2 or len({np.shape(values[n]) for f in functions for n in (f.bottom, f.top)}) > 1:
+            return cache(self)
+        found: dict[Entrywise, Reals] = {}
+
+        def of(function: Entrywise) -> Reals:
+            if not found:
+                z, a = (np.stack([values[n] for n in ends]) for ends in zip(*(f[:2] for f in functions), strict=True))
+                found.update(zip(functions, self.formula(z, a), strict=True))
+            return found[function]
+
+        return of
+
+
 def places_of_functions(view: View) -> list[tuple[Place, Functions, str]]:
     """Returns the places of functions of single numbers, with the functions there and their common name, if any."""
     by_top: dict[int, Functions] = {}
@@ -161,13 +195,13 @@ def _is_activation(name: str) -> bool:
 def wrong_slopes(view: View) -> Iterator[Mutant]:
     """Yields mutants in which a function's derivative is left out, taken at the wrong point, or another one."""
     for place, functions, name in places_of_functions(view):
-        what = f"the derivative of {name}" if name else "its derivative"
-        for how, factor in _ways(view, place, functions, name):
-            yield Mutant(f"{place.where}: {what} {how}", _with_slopes(functions, factor), place)
+        for how, factor in wrong_ways(view, place, functions, name) if name else ():
+            yield Mutant(f"{place.where}: the derivative of {name} {how}", with_slopes(functions, factor), place)
 
 
-def _with_slopes(functions: Functions, factor: Factor) -> Change:
-    once = cache(factor)
+def with_slopes(functions: Functions, factor: Factor) -> Change:
+    """Makes the change by which functions have other slopes."""
+    once = factor.at_once(functions) if isinstance(factor, OfNumbers) else cache(factor)
 
     def rule(function: Entrywise) -> Callable[..., Reals]:
         return lambda bars, up: up * once(function)
@@ -175,25 +209,26 @@ def _with_slopes(functions: Functions, factor: Factor) -> Change:
     return merged(block(function.top, function.bottom, rule(function)) for function in functions)
 
 
-def _ways(view: View, place: Place, functions: Functions, name: str) -> Iterator[tuple[str, Factor]]:
+def wrong_ways(view: View, place: Place, functions: Functions, name: str) -> Iterator[tuple[str, Factor]]:
     """Yields in words what may stand in place of a slope, and how it is computed; the likely ones first."""
     b = view.backward
     values = b.values
     yield "is left out", lambda f: np.ones_like(values[f.top])
     if name in BY_VALUE:
         yield f"is taken at z instead of at a: {BY_VALUE[name]}", _formula(b, BY_VALUE[name])
-    yield "is taken at its value instead of at its argument", lambda f: _slope_at_value(b, f)
+    at_value = OfNumbers(b, lambda z, a: slope_of(name, a)) if name in ENTRYWISE else partial(slope_at_value, b)
+    yield "is taken at its value instead of at its argument", at_value
     if name.startswith("leaky_relu"):
         yield from _other_leaks(b, functions)
     yield "is applied twice", lambda f: slope_between(b, f) ** 2
     for words, formula in SPECIAL.get(name.split(" ")[0], {}).items():
-        yield words, lambda f, formula=formula: formula(values[f.bottom], values[f.top])  # type: ignore[misc]
+        yield words, OfNumbers(b, formula)
     if all(b.steps[f.top].name == "log" and b.steps[f.top].inputs[0] != f.bottom for f in functions):
         words = "is that of log(1 - p), where this is log(p): as if the other class were right"
         yield words, lambda f: slope_between(b, f) * -np.exp(values[f.top]) / -np.expm1(values[f.top])
     if not name:
         return
-    is_single = len(functions) == 1 or not b.is_in_series(_with_slopes(functions, lambda f: values[f.top]))
+    is_single = len(functions) == 1 or not b.is_in_series(with_slopes(functions, lambda f: values[f.top]))
     if not _is_activation(name):
         if is_single:
             for words in ("a", "z") if name not in SPECIAL else ("a",):
@@ -212,7 +247,7 @@ def _ways(view: View, place: Place, functions: Functions, name: str) -> Iterator
         yield from _near(view, functions, name)
     for other in _others(name, ENTRYWISE if is_single else _LIKELY):
         if not (other in _LIKE_RELU and _is_relu_here(b, functions, other)) and not _is_one(b, functions, other):
-            yield f"is that of {other}", lambda f, other=other: slope_of(other, values[f.bottom])  # type: ignore[misc]
+            yield f"is that of {other}", OfNumbers(b, lambda z, a, other=other: slope_of(other, z))  # type: ignore[misc]
 
 
 def _said(name: str, words: str) -> str:
@@ -256,7 +291,7 @@ def _below_zero(backward: Backward, function: Entrywise, slope: Reals) -> Reals:
 
 
 def _formula(backward: Backward, words: str) -> Factor:
-    return lambda f: FORMULAS[words](backward.values[f.bottom], backward.values[f.top])
+    return OfNumbers(backward, FORMULAS[words])
 
 
 #: The functions whose slopes are written by their values.
@@ -301,13 +336,20 @@ def _near(view: View, functions: Functions, name: str) -> Iterator[tuple[str, Fa
 
 def slope_between(backward: Backward, function: Entrywise) -> Reals:
     """Returns the slopes of a function of single numbers."""
-    return passed(backward, function.top, function.bottom, np.ones_like(backward.values[function.top]))
-
-
-def _slope_at_value(backward: Backward, function: Entrywise) -> Reals:
     top, bottom = function.top, function.bottom
-    moved = values_with(backward, {bottom: backward.values[top]}, steps_between(backward, top, bottom))
-    return passed(backward, top, bottom, np.ones_like(backward.values[top]), moved)
+    ones = np.ones_like(backward.values[top])
+    return backward.once(("slope", top, bottom), lambda: passed(backward, top, bottom, ones))
+
+
+def slope_at_value(backward: Backward, function: Entrywise) -> Reals:
+    """Returns the slopes of a function of single numbers at its values, where those at its arguments belong."""
+    top, bottom = function.top, function.bottom
+
+    def slope() -> Reals:
+        moved = values_with(backward, {bottom: backward.values[top]}, steps_between(backward, top, bottom))
+        return passed(backward, top, bottom, np.ones_like(backward.values[top]), moved)
+
+    return backward.once(("slope at the value", top, bottom), slope)
 
 
 def slopes_of_gradients(view: View) -> Iterator[Mutant]:
@@ -339,7 +381,7 @@ def slopes_of_others(view: View) -> Iterator[Mutant]:
         if _is_activation(name) and len({backward.steps[f.top].source.line for f in functions}) == 1
     ][:_MOST_COMPARED]
     for place, own in found:
-        is_in_series = len(own) > 1 and backward.is_in_series(_with_slopes(own, lambda f: backward.values[f.top]))
+        is_in_series = len(own) > 1 and backward.is_in_series(with_slopes(own, lambda f: backward.values[f.top]))
         for other, theirs in found:
             shapes = {np.shape(backward.values[f.top]) for f in own} | {
                 np.shape(backward.values[f.top]) for f in theirs
@@ -350,7 +392,7 @@ def slopes_of_others(view: View) -> Iterator[Mutant]:
                 continue
             of = {mine.top: other_one for mine, other_one in zip(own, theirs, strict=True)}
             cause = f"{place.where}: its derivative is that of {_line_of(view, other)}"
-            change = _with_slopes(own, lambda f, of=of: slope_between(backward, of[f.top]))  # type: ignore[misc]
+            change = with_slopes(own, lambda f, of=of: slope_between(backward, of[f.top]))  # type: ignore[misc]
             yield Mutant(cause, change, place)
 
 

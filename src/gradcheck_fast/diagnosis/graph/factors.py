@@ -26,7 +26,10 @@ _NEAREST = 12
 
 def multiplied(backward: Backward, number: int, k: int, factor: Reals | float) -> EdgeRule:
     """Makes the rule by which the sensitivity of an entrywise step goes back to its input k, times a factor."""
-    shape = np.shape(backward.x(number)[k])
+    step = backward.steps[number]
+    shape = backward.steps[step.inputs[k]].shape
+    if shape == step.shape and np.shape(factor) in ((), shape):
+        return lambda bars, up: np.asarray(up * factor)
     return lambda bars, up: sum_to_shape(np.asarray(up * factor), shape)
 
 
@@ -95,7 +98,9 @@ def _what(view: View, place: Place, other: int, word: str) -> tuple[str, bool]:
     backward, turns = view.backward, view.turns
     numbers = [backward.steps[number].inputs[other] for number in place.steps]
     if all(map(turns.is_constant, numbers)):
-        values = {float(backward.values[number]) for number in numbers if np.size(backward.values[number]) == 1}
+        values = {
+            float(np.ravel(backward.values[number])[0]) for number in numbers if np.size(backward.values[number]) == 1
+        }
         value = f" {next(iter(values)):.6g}" if len(values) == 1 else ""
         text = turns.read(place, other)
         is_named = text not in CONSTANT_WORDS and text != f"`{value.strip()}`"
@@ -161,7 +166,8 @@ def other_factors(view: View) -> Iterator[Mutant]:
 
         if np.prod(shape) > 1:
             name = turns.read(place, 1 - k)
-            yield Mutant(said(f"1 - {name}"), _change(view, place, k, of(own, lambda a: 1.0 - a)), place)
+            rest = _rest(view, own) or f"1 - {name}"
+            yield Mutant(said(rest), _change(view, place, k, of(own, lambda a: 1.0 - a)), place)
             yield Mutant(
                 said(f"a (1 - a), with a = {name}"), _change(view, place, k, of(own, lambda a: a * (1 - a))), place
             )
@@ -174,6 +180,15 @@ def other_factors(view: View) -> Iterator[Mutant]:
                 continue
             tried += 1
             yield Mutant(said(signal.words), _change(view, place, k, of(signal.steps, lambda a: a)), place)
+
+
+def _rest(view: View, numbers: tuple[int, ...]) -> str:
+    """Says what 1 minus some values is if these are 1 minus something; "" if they are not."""
+    backward = view.backward
+    for number in numbers:
+        if backward.steps[number].name != "subtract" or not np.all(backward.x(number)[0] == 1.0):
+            return ""
+    return view.turns.name(backward.steps[numbers[-1]].inputs[1])
 
 
 def other_arrays(view: View) -> Iterator[Mutant]:

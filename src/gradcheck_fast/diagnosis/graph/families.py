@@ -8,17 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradcheck_fast.diagnosis.graph import (
+    branches,
+    common_factors,
     costs,
     entrywise,
+    exchanged_products,
     factors,
     movement,
     normalisations,
+    other_norms,
     paths,
     products,
+    recomputed,
     recurrences,
     reductions,
     slopes_in_part,
     softmaxes,
+    strides,
+    targets,
     uses,
 )
 
@@ -32,19 +39,32 @@ NAMED: tuple[Family, ...] = (
     *costs.FAMILIES,
     *reductions.FAMILIES,
     *paths.EARLY,
+    *branches.FAMILIES,
     *entrywise.FAMILIES,
     *slopes_in_part.FAMILIES,
+    *reductions.OTHERS,
     *normalisations.OTHERS,
+    *other_norms.FAMILIES,
     *movement.FAMILIES,
+    *strides.FAMILIES,
+    *targets.FAMILIES,
     *factors.FAMILIES,
+    *common_factors.FAMILIES,
     *recurrences.FAMILIES,
     *products.FAMILIES,
+    *exchanged_products.FAMILIES,
 )
 #: Those that only say where something goes back with another factor, with another value, or not at all.
 GENERAL: tuple[Family, ...] = (
     *paths.FAMILIES,
+    *slopes_in_part.OTHERS,
     *products.OTHERS,
     *factors.OTHERS,
+    *exchanged_products.OTHERS,
     *recurrences.OTHERS,
     *uses.FAMILIES,
+    *softmaxes.OTHERS,
+    *costs.OTHERS,
+    *recomputed.FAMILIES,
+    *common_factors.OTHERS,
 )

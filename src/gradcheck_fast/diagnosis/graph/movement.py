@@ -207,16 +207,27 @@ def _shifted(index: Index, shape: tuple[int, ...], axis: int, by: int) -> Index:
 def border_kept(view: View, rows: Rows) -> Iterator[Mutant]:
     """Yields mutants in which the border of padding is cut off at the wrong end, or what goes back from it is lost."""
     backward = view.backward
-    for place, found in rows:
+    for place, found in (*rows, *_padded_in_all_calls(view, rows)):
         boxes = [_box(read, backward.steps[read.base].shape) for read in found]
         if not found or any(box is None for box in boxes):
             continue
         is_stack = any(_has_data_beside(backward, read) for read in found)
         cuts = [_cuts(read, box, is_stack) for read, box in zip(found, boxes, strict=True) if box]
-        for how in cuts[0]:
-            kept = {read.top: of[how] for read, of in zip(found, cuts, strict=True) if how in of}
+        for move, (how, _) in cuts[0].items():
+            kept = {read.top: of[move][1] for read, of in zip(found, cuts, strict=True) if move in of}
             change = put_at(backward, [read for read in found if read.top in kept], kept)
             yield Mutant(f"{place.where}: {how} on the way back", change, place)
+
+
+def _padded_in_all_calls(view: View, rows: Rows) -> Iterator[tuple[Place, list[Read]]]:
+    """Yields what one line pads, in whatever lines it was computed that its function is called with."""
+    steps, by_line = view.backward.steps, dict[object, dict[int, Read]]()
+    for _, found in rows:
+        for read in (read for read in found if read.top == read.first):
+            by_line.setdefault(steps[read.top].source[1:4], {}).setdefault(read.top, read)
+    for tops in by_line.values():
+        if len({steps[read.base].source[1:3] for read in tops.values()}) > 1:
+            yield view.by_step.place(tuple(sorted(tops))), [tops[top] for top in sorted(tops)]
 
 
 def _has_data_beside(backward: Backward, read: Read) -> bool:
@@ -262,11 +273,16 @@ def _box(read: Read, base: tuple[int, ...]) -> _Box | None:
     return None
 
 
-def _cuts(read: Read, box: _Box, is_stack: bool) -> dict[str, Index]:
-    """Returns what may be taken for the part of a top that goes back to its base, by what is wrong in words."""
-    found, top = {}, read.places.shape
+def _cuts(read: Read, box: _Box, is_stack: bool) -> dict[tuple[int, ...], tuple[str, Index]]:
+    """Returns what may be taken for the part of a top that goes back to its base: in words, and as places.
+
+    The keys say how far it lies from the right one; that which lies there has not all that belongs to it.
+    """
+    found: dict[tuple[int, ...], tuple[str, Index]] = {}
+    top = read.places.shape
     if (read.places >= 0).sum() > math.prod(box.shape):
-        found["what goes back from the border of the padding is not added"] = box.places(top)
+        how = "what goes back from the border of the padding is not added"
+        found[(0,) * len(top)] = how, box.places(top)
     room = [t - n for t, n in zip(top, box.shape, strict=True)]
     ways = [
         [at, *(where for where in dict.fromkeys((0, most, at - 1, at + 1)) if where != at and 0 <= where <= most)]
@@ -281,7 +297,8 @@ def _cuts(read: Read, box: _Box, is_stack: bool) -> dict[str, Index]:
             how = f"the border of the padding is cut off at the wrong place ([{where}] is taken, not [{right}])"
             if is_stack:
                 how = f"the wrong part of the concatenation is taken ([{where}], not [{right}])"
-            found[how] = box._replace(corner=corner).places(top)
+            move = tuple(at - own for at, own in zip(corner, box.corner, strict=True))
+            found[move] = how, box._replace(corner=corner).places(top)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -81,6 +82,10 @@ def _scaled(backward: Backward, number: int, k: int, factor: float) -> EdgeRule:
 
 def _penalties(view: View) -> tuple[set[int], set[int]]:
     """Returns the terms of the cost that are computed from parameters alone, and the sums in them."""
+    return view.backward.once("penalties", lambda: _find_penalties(view))
+
+
+def _find_penalties(view: View) -> tuple[set[int], set[int]]:
     backward = view.backward
     # whether any data goes into a step, or more than one array into a product; single numbers are no data
     has_data = [False] * len(backward.steps)
@@ -89,7 +94,7 @@ def _penalties(view: View) -> tuple[set[int], set[int]]:
         is_product = step.name in ("multiply", "matmul") and len(backward.inner(number)) < 2
         is_linear = step.name in _LINEAR or is_product or not step.inputs
         is_curved[number] = not is_linear or any(is_curved[source] for source in step.inputs)
-        is_data = step.name == GATHER.name or (view.turns.is_constant(number) and bool(np.prod(step.shape) > 1))
+        is_data = step.name == GATHER.name or (view.turns.is_constant(number) and math.prod(step.shape) > 1)
         if step.name in ("multiply", "matmul") and len(backward.inner(number)) > 1 and not is_data:
             is_data = len(backward.arrays_below([number])) > 1
         has_data[number] = is_data or any(has_data[source] for source in step.inputs)
@@ -144,6 +149,23 @@ def wrong_paths(view: View) -> Iterator[Mutant]:
                 continue
             to = turns.read(place, k, [number for number, _ in found])
             yield Mutant(f"{place.where}: what goes back to {to} {{factor}}", change, place, scales=True)
+    yield from _parts_put_together(view)
+
+
+def _parts_put_together(view: View) -> Iterator[Mutant]:
+    """The same for one step of a call that puts parts together in several, as where one of the parts is a buffer."""
+    backward, turns = view.backward, view.turns
+    for place in view.places:
+        kinds = {(backward.steps[n].shape, len(backward.steps[n].inputs)) for n in place.steps}
+        if len(kinds) < 2 or len(kinds) < len(place.steps) or backward.steps[place.steps[0]].name != GATHER.name:
+            continue
+        for number in place.steps:
+            own = place._replace(steps=(number,))
+            for k, source in backward.inner(number):
+                change = Change({(number, k): nothing})
+                if turns.place(source) is not turns.place(number) and view.can_explain(change):
+                    cause = f"{place.where}: what goes back to {turns.read(own, k)} {{factor}}"
+                    yield Mutant(cause, change, place, scales=True)
 
 
 def wrong_values(view: View) -> Iterator[Mutant]:
@@ -161,24 +183,30 @@ def _edges(view: View, place: Place, k: int) -> list[tuple[int, int]]:
     return [(n, k) for n in place.steps if any(k == at for at, _ in view.backward.inner(n))]
 
 
-def _by_reader(view: View, steps: Iterable[int]) -> dict[tuple[Place, int], list[tuple[int, int]]]:
-    """Returns the edges of what reads some steps, by place and input, if anything goes back along them."""
+def _by_reader(view: View, steps: Iterable[int], least: int = 1) -> dict[tuple[Place, int], list[tuple[int, int]]]:
+    """Returns the edges of what reads some steps, by place and input, if anything goes back along them.
+
+    It returns none if there are fewer than `least`.
+    """
     backward, turns = view.backward, view.turns
     found: dict[tuple[Place, int], list[tuple[int, int]]] = {}
     for number in steps:
         for reader, k in backward.readers.get(number, ()):
             place = turns.place(reader)
-            if place is not None and np.any(backward.flow(reader, k)):
+            if place is not None:
                 # a step of many inputs, as one that stacks the values of all turns, is one reader
                 found.setdefault((place, k if len(backward.steps[reader].inputs) < 3 else 0), []).append((reader, k))
-    return found
+    if len(found) < least:
+        return {}
+    some = {key: [edge for edge in edges if np.any(backward.flow(*edge))] for key, edges in found.items()}
+    return {key: edges for key, edges in some.items() if edges}
 
 
 def only_readers(view: View) -> Iterator[Mutant]:
     """Yields mutants in which of all that reads a value only one place counts, as if = stood for +=."""
     backward, turns = view.backward, view.turns
     for steps in [place.steps for place in turns.places] + [(number,) for number in backward.parameters]:
-        by_reader = _by_reader(view, steps)
+        by_reader = _by_reader(view, steps, 3)
         if not 2 < len(by_reader) <= _MOST_READERS:  # of two, one is left out: see wrong_paths
             continue
         for kept in by_reader:
@@ -195,16 +223,46 @@ def pairs_of_paths(view: View) -> Iterator[Mutant]:
     """Yields mutants in which nothing comes to a value from two of the places that read it, if there are several."""
     turns = view.turns
     for place in turns.places:
-        by_reader = _by_reader(view, place.steps)
+        by_reader = _by_reader(view, place.steps, 4)
         if not 3 < len(by_reader) <= _MOST_READERS:
             continue
         for (one, first), (two, second) in combinations(by_reader.items(), 2):
             change = Change(dict.fromkeys([*first, *second], nothing))
             if not view.can_explain(change):
                 break
-            lines = " and ".join(f"line {line}" for line in dict.fromkeys((one[0].source.line, two[0].source.line)))
+            both = (one[0], two[0])
+            lines = " and ".join(dict.fromkeys(_line(view, reader, by_reader, both) for reader in both))
             name = turns.name(place.steps[-1], place.source)
             yield Mutant(f"{place.where}: what goes back to {name} from {lines} is left out", change, one[0])
+
+
+def _line(view: View, reader: Place, readers: Iterable[tuple[Place, int]], chosen: Iterable[Place]) -> str:
+    """Says in which line something reads a value, and what that is, if the line has other readers of it as well."""
+    line = reader.source.line
+    is_shared = any(other.source.line == line and other not in chosen for other, _ in readers)
+    return f"line {line}" + f", {view.turns.name(reader.steps[-1], reader.source)}," * is_shared
+
+
+def nothing_from_terms(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which a term of the cost sends nothing back; penalties have words of their own."""
+    backward, turns = view.backward, view.turns
+    tops, _ = _penalties(view)
+    found = [
+        number
+        for number in backward.bars
+        if backward.steps[number].name in ("add", "subtract") and len(backward.inner(number)) == 2
+        and turns.shape(number) == ()
+    ]  # fmt: skip
+    for place in view.places_of(found):
+        for k in (0, 1):
+            sources = {backward.steps[number].inputs[k] for number in place.steps}
+            if any(turns.place(source) is turns.place(place.steps[-1]) for source in sources):
+                continue  # the sum of the turns before
+            if any(backward.above[top] >> source & 1 for top in tops for source in sources):
+                continue
+            change = Change({(number, k): nothing for number in place.steps})
+            if view.can_explain(change):
+                yield Mutant(f"{place.where}: what goes back to {turns.read(place, k)} is left out", change, place)
 
 
 def nothing_from_lines(view: View) -> Iterator[Mutant]:
@@ -273,7 +331,7 @@ def forgotten_uses(view: View) -> Iterator[Mutant]:
 
 
 #: Those that say more than the derivative of a function that is read together with others.
-EARLY: tuple[Family, ...] = (nothing_from_lines,)
+EARLY: tuple[Family, ...] = (nothing_from_lines, nothing_from_terms)
 #: All others of this module.
 FAMILIES: tuple[Family, ...] = (
     penalties,

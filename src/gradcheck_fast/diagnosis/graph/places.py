@@ -52,6 +52,7 @@ class Places:
 
     def __init__(self, backward: Backward) -> None:
         self._steps, self._needed = backward.steps, backward.bars
+        self._places: dict[tuple[int, ...], Place] = {}
 
     @cached_property
     def all(self) -> list[Place]:
@@ -121,6 +122,11 @@ class Places:
 
     def place(self, steps: tuple[int, ...]) -> Place:
         """Returns some steps as one place. They must come from the same line."""
+        if steps not in self._places:
+            self._places[steps] = self._place(steps)
+        return self._places[steps]
+
+    def _place(self, steps: tuple[int, ...]) -> Place:
         source = self._steps[steps[0]].source
         callers = {self._steps[number].source.caller for number in steps}
         caller = source.caller if len(callers) == 1 else None

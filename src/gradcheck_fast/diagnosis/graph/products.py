@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.backward import Change
+from gradcheck_fast.diagnosis.graph.backward import Change, OfSensitivity
 from gradcheck_fast.diagnosis.graph.mutants import Mutant
 from gradcheck_fast.diagnosis.graph.places import MOVEMENT
+from gradcheck_fast.diagnosis.graph.rows import of_matrices
 from gradcheck_fast.diagnosis.graph.turns import Signal
 from gradcheck_fast.program.steps.product import MATMUL, transposed
 
@@ -80,12 +81,15 @@ def with_other(backward: Backward, number: int, k: int, other: Reals) -> EdgeRul
     rule = backward.steps[number].primitive.back
     x = backward.x(number)
     x[1 - k] = other
+    way = of_matrices(x[0], x[1], k) if backward.steps[number].primitive is MATMUL else None
+    if way is not None:
+        return lambda bars, up: way(up)
     return lambda bars, up: np.asarray(rule(x, k, up))
 
 
 def by_sensitivity(backward: Backward, number: int, k: int, other: int) -> EdgeRule:
     """Makes the rule by which what goes back along an edge is computed from the sensitivity of another step."""
-    return lambda bars, up: backward.through(number, k, bars(other))
+    return OfSensitivity(backward, number, k, other)
 
 
 def base(backward: Backward, number: int) -> tuple[int, Callable[[Reals], Reals]]:

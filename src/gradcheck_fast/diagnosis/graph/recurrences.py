@@ -12,7 +12,6 @@ from gradcheck_fast.diagnosis.graph.backward import Change
 from gradcheck_fast.diagnosis.graph.factors import multiplied
 from gradcheck_fast.diagnosis.graph.mutants import Mutant, block, merged, nothing
 from gradcheck_fast.diagnosis.graph.products import base, by_sensitivity, with_other
-from gradcheck_fast.diagnosis.graph.recognise import entrywise
 from gradcheck_fast.program.steps.movement import GATHER
 from gradcheck_fast.program.steps.product import MATMUL
 
@@ -259,9 +258,7 @@ def values_of_other_turns(view: View) -> Iterator[Mutant]:
                 rules: dict[Edge, EdgeRule] = {}
                 for turn, number in enumerate(place.steps):
                     if (number, k) in edges:
-                        at = turn + shift
-                        value = backward.values[own[at]] if 0 <= at < len(own) else None
-                        rules[number, k] = _with(backward, number, k, value)
+                        rules[number, k] = _with(backward, number, k, turns.value_at(own, turn + shift))
                 cause = (
                     f"is built with the value of {words}, in the place of {turns.read(place, 1 - k)} of its own turn"
                 )
@@ -271,7 +268,7 @@ def values_of_other_turns(view: View) -> Iterator[Mutant]:
 def slopes_of_states_before(view: View) -> Iterator[Mutant]:
     """Yields mutants in which the derivative of a state's function is computed from the state of the turn before."""
     backward, turns = view.backward, view.turns
-    functions = {function.top: function for function in entrywise(backward) if function.name in _BY_VALUE}
+    functions = {function.top: function for function in view.functions if function.name in _BY_VALUE}
     for place in turns.places:
         if len(place.steps) < 2 or not all(number in functions for number in place.steps):
             continue

@@ -227,23 +227,48 @@ def _along_other(axis: int) -> Callable[[Reals, tuple[int, ...]], Reals]:
 
 def wrong_means(view: View) -> Iterator[Mutant]:
     """Yields mutants in which a mean is taken for a sum on the way back, or divides by another number of entries."""
+    for place, k, count, _ in _means(view):
+        cause = f"{place.where}: the mean is taken for a sum on the way back: it is not divided by {count}"
+        yield Mutant(cause, _at(place, k, lambda number, up: up), place)
+    yield from (mutant for factor, mutant in _divided_by_others(view) if factor not in _SIMPLE)
+
+
+def means_doubled_or_halved(view: View) -> Iterator[Mutant]:
+    """Yields those that double or halve the mean's derivative, as a forgotten factor of a square or of a root does."""
+    yield from (mutant for factor, mutant in _divided_by_others(view) if factor in _SIMPLE)
+
+
+#: These factors may have another cause than a wrong number of entries.
+_SIMPLE = (2.0, 0.5)
+
+
+def _divided_by_others(view: View) -> Iterator[tuple[float, Mutant]]:
+    """Yields mutants in which a mean divides by another number of entries, with the factor that this makes."""
     backward = view.backward
+    for place, k, count, lengths in _means(view):
+        for other in dict.fromkeys((*lengths, count * count)):
+            if other not in (1, count):
+                how = f"multiplied by {count / other:.6g}: it is divided by {other}, not by {count}"
+                change = _at(place, k, lambda number, up, other=other: up / other)  # type: ignore[misc]
+                yield count / other, Mutant(f"{place.where}: the mean's derivative is {how}", change, place)
+        some = {int(np.count_nonzero(backward.x(backward.steps[n].inputs[k])[0])) for n in place.steps}
+        if len(some) == 1 and 1 < (other := some.pop()) < count and other not in (*lengths, count * count):
+            cause = f"{place.where}: the mean divides by {other}, the number of entries that are not 0, not by {count}"
+            change = _at(place, k, lambda number, up, other=other: up / other)  # type: ignore[misc]
+            yield count / other, Mutant(f"{cause}, on the way back", change, place)
+
+
+def _means(view: View) -> Iterator[tuple[Place, int, int, tuple[int, ...]]]:
+    """Yields the places of means, with the input that is the sum, the number of entries, and the lengths of axes."""
     counts: dict[int, tuple[int, int, tuple[int, ...]]] = {}
-    for number in backward.bars:
-        of = _mean_of(backward, number)
+    for number in view.backward.bars:
+        of = _mean_of(view.backward, number)
         if of is not None:
             counts[number] = of
     for place in view.places_of(counts):
         k, count, lengths = counts[place.steps[0]]
-        if any(counts[number][:2] != (k, count) for number in place.steps):
-            continue
-        cause = f"{place.where}: the mean is taken for a sum on the way back: it is not divided by {count}"
-        yield Mutant(cause, _at(place, k, lambda number, up: up), place)
-        for other in dict.fromkeys((*lengths, count * count)):
-            if other not in (1, count):
-                how = f"multiplied by {count / other:.6g}: it is divided by {other}, not by {count}"
-                cause = f"{place.where}: the mean's derivative is {how}"
-                yield Mutant(cause, _at(place, k, lambda number, up, other=other: up / other), place)  # type: ignore[misc]
+        if all(counts[number][:2] == (k, count) for number in place.steps):
+            yield place, k, count, lengths
 
 
 def _mean_of(backward: Backward, number: int) -> tuple[int, int, tuple[int, ...]] | None:
@@ -322,4 +347,7 @@ def _forward_sum(backward: Backward) -> Back:
     return lambda number, up: np.cumsum(up, axis=backward.steps[number].attributes["axis"])
 
 
+#: The families of this module, but for those of `OTHERS`.
 FAMILIES: tuple[Family, ...] = (wrong_winners, unsummed, wrong_means, wrong_shares, wrong_sums, wrong_pairs)
+#: Those of which the derivatives of functions may say more.
+OTHERS: tuple[Family, ...] = (means_doubled_or_halved,)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from gradcheck_fast.program.primitive import same_entry, sum_to_shape
+from gradcheck_fast.program.steps.arithmetic import ADD
 from gradcheck_fast.program.steps.movement import GATHER, RESHAPE, SLICE, STRIDED
 from gradcheck_fast.program.steps.product import MATMUL
 
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
 
     Reals: TypeAlias = NDArray[np.float64]
 
+    Integers: TypeAlias = NDArray[np.intp]
+
+#: The steps that move entries of their inputs, or leave some out.
+MOVES = (SLICE, STRIDED, GATHER)
 #: A function of rows of sensitivities of a step, shape (rows, ...), that returns what goes back, row by row.
 OfRows: TypeAlias = "Callable[[Reals], Reals]"
 
 
-def of_rows(step: Step, x: Sequence[Reals], k: int, slope: Callable[[], Reals], through: OfRows) -> OfRows:
+def of_rows(
+    step: Step, x: Sequence[Reals], k: int, slope: Callable[[], Reals], moves: Callable[[], Moves], through: OfRows
+) -> OfRows:  # fmt: skip
     """Returns the function that takes rows of sensitivities of a step back to its input k.
 
     Parameters
@@ -38,11 +45,15 @@ def of_rows(step: Step, x: Sequence[Reals], k: int, slope: Callable[[], Reals], 
     k : int
     slope : callable
         Gives the slopes of a step that acts entry by entry.
+    moves : callable
+        Gives the moves of a step that moves entries.
     through : callable
         Takes one sensitivity back.
     """
     shape, attributes = np.shape(x[k]), step.attributes
     if step.primitive.reach is same_entry:
+        if step.primitive is ADD and shape == step.shape:
+            return lambda rows: rows
         return _entrywise(slope(), shape)
     if step.primitive is MATMUL:
         product = _product(x[0], x[1], k)
@@ -51,38 +62,67 @@ def of_rows(step: Step, x: Sequence[Reals], k: int, slope: Callable[[], Reals], 
     if step.primitive is RESHAPE:
         return lambda rows: rows.reshape(len(rows), *shape)
     if {"axis", "keepdims"} <= attributes.keys():
-        return _reduced(through(np.ones(step.shape)), **attributes)
-    if step.primitive in (SLICE, STRIDED, GATHER):
-        return _moved(step, x, k)
+        return _reduced(through(np.ones(step.shape)), attributes["axis"])
+    if step.primitive in MOVES:
+        return moves().back(k)
     return partial(_one_by_one, through, shape)
 
 
-def _reduced(weights: Reals, axis: tuple[int, ...], keepdims: bool) -> OfRows:
+def _reduced(weights: Reals, axis: tuple[int, ...]) -> OfRows:
     """Returns what goes back through a reduction: the sensitivity of an entry times the weight of each of its parts."""
-    added = tuple(at + 1 for at in axis)
-    return lambda rows: (rows if keepdims else np.expand_dims(rows, added)) * weights
+    kept = [1 if at in axis else length for at, length in enumerate(weights.shape)]
+    return lambda rows: rows.reshape(len(rows), *kept) * weights
 
 
-def _moved(step: Step, x: Sequence[Reals], k: int) -> OfRows:
-    """Returns what goes back through a step that moves entries of its inputs: each goes back to where it came from."""
-    ends = np.cumsum([0, *(np.size(at) for at in x)])
-    shape, size, numbers = np.shape(x[k]), int(np.size(x[k])), np.arange(ends[-1], dtype=np.float64)
-    parts = [part.reshape(np.shape(at)) for part, at in zip(np.split(numbers, ends[1:-1]), x, strict=True)]
-    origins = step.primitive.value(parts, **step.attributes).astype(np.intp).ravel() - ends[k]
-    (own,) = np.nonzero((origins >= 0) & (origins < size))
-    index = origins[own]
+class Moves:
+    """Where the entries of a step come from that moves entries of its inputs, or leaves some out.
 
-    def moved(rows: Reals) -> Reals:
-        back, moving = np.zeros((len(rows), size)), rows.reshape(len(rows), -1)[:, own]
-        if is_one_to_one:
-            back[:, index] = moving
-        else:
-            places = (size * np.arange(len(rows))[:, np.newaxis] + index).ravel()
-            back[...] = np.bincount(places, moving.ravel(), back.size).reshape(back.shape)
-        return back.reshape(len(rows), *shape)
+    Parameters
+    ----------
+    step : Step
+    x : sequence of ndarray
+        The values of its inputs.
+    """
 
-    is_one_to_one = np.bincount(index, minlength=1).max() <= 1  # np.unique imports numpy.ma, which takes time
-    return moved
+    def __init__(self, step: Step, x: Sequence[Reals]) -> None:
+        self._shapes = [np.shape(at) for at in x]
+        self._ends = np.cumsum([0, *(np.size(at) for at in x)])
+        numbers = np.arange(self._ends[-1], dtype=np.float64)
+        ends = self._ends.tolist()
+        parts = [numbers[ends[k] : ends[k + 1]].reshape(shape) for k, shape in enumerate(self._shapes)]
+        origins = step.primitive.value(parts, **step.attributes).astype(np.intp).ravel()
+        self._order = np.argsort(origins, kind="stable")
+        self._origins = origins[self._order]
+        self._size = origins.size
+
+    def of(self, k: int) -> tuple[Integers, Integers]:
+        """Returns which entries come from input k, and from which of its entries."""
+        begin, end = np.searchsorted(self._origins, self._ends[k : k + 2])
+        return self._order[begin:end], self._origins[begin:end] - self._ends[k]
+
+    def forward(self, k: int, rows: Reals) -> Reals:
+        """Returns what rows of differences of input k alone change, shape (rows, entries)."""
+        own, index = self.of(k)
+        found = np.zeros((len(rows), self._size))
+        found[:, own] = rows.reshape(len(rows), -1)[:, index]
+        return found
+
+    def back(self, k: int) -> OfRows:
+        """Returns the function that takes rows of sensitivities back to input k."""
+        own, index = self.of(k)
+        shape, size = self._shapes[k], int(self._ends[k + 1] - self._ends[k])
+        is_one_to_one = bool((index[1:] != index[:-1]).all())
+
+        def moved(rows: Reals) -> Reals:
+            back, moving = np.zeros((len(rows), size)), rows.reshape(len(rows), -1)[:, own]
+            if is_one_to_one:
+                back[:, index] = moving
+            else:
+                places = (size * np.arange(len(rows))[:, np.newaxis] + index).ravel()
+                back[...] = np.bincount(places, moving.ravel(), back.size).reshape(back.shape)
+            return back.reshape(len(rows), *shape)
+
+        return moved
 
 
 def _entrywise(slope: Reals, shape: tuple[int, ...]) -> OfRows:
@@ -116,6 +156,18 @@ def _product(a: Reals, b: Reals, k: int) -> OfRows | None:
         return back[..., 0] if right else back
 
     return product
+
+
+def of_matrices(a: Reals, b: Reals, k: int) -> OfRows | None:
+    """Returns the function that takes one sensitivity of a b back to a or b; None if one of them is a stack."""
+    if a.ndim == b.ndim == 2:
+        other = b.T if k == 0 else a.T
+        return (lambda up: up @ other) if k == 0 else (lambda up: other @ up)
+    if (a.ndim, b.ndim) == (2, 1):
+        return (lambda up: up[:, np.newaxis] * b) if k == 0 else (lambda up: up @ a)
+    if (a.ndim, b.ndim) == (1, 2):
+        return (lambda up: b @ up) if k == 0 else (lambda up: a[:, np.newaxis] * up)
+    return None
 
 
 def _one_by_one(through: OfRows, shape: tuple[int, ...], rows: Reals) -> Reals:

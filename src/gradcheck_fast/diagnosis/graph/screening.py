@@ -37,6 +37,10 @@ class Seen(NamedTuple):
     contradicts: bool
 
 
+#: What mutants explain that explain nothing.
+_NONE: frozenset[int] = frozenset()
+
+
 class Screen:
     """Directions of the parameters, one for each group of arrays, and how wrong the gradient is along each.
 
@@ -71,7 +75,13 @@ class Screen:
                 self.sizes[row] += float(np.abs(r) @ np.ravel(sizes[place]))
         self._tangents = Tangents(backward, directions)
         self._on_right: dict[int, bool] = {}
-        self.is_wrong = [any(np.any(errors[place]) for place in group) for group in groups]
+        self._is_wrong = np.array([any(np.any(errors[place]) for place in group) for group in groups], dtype=bool)
+        self._are_all_wrong = bool(self._is_wrong.all())
+
+    @property
+    def count(self) -> int:
+        """How many directions there are."""
+        return self._tangents.count
 
     def changes(self, changes: Sequence[Change]) -> Reals:
         """Returns by how much mutants change the gradient along each direction, shape (mutants, directions)."""
@@ -82,7 +92,7 @@ class Screen:
 
         It is if every number that goes back elsewhere depends on such an array.
         """
-        if all(self.is_wrong):
+        if self._are_all_wrong:
             return False
         inputs = [(number, k) for number in change.blocks for k, _ in self.backward.inner(number)]
         return all(
@@ -95,38 +105,36 @@ class Screen:
             self._on_right[number] = along is not None and bool(along[-1].all())
         return self._on_right[number]
 
-    def seen(self, change: Reals) -> Seen:
-        """Returns what a change along the directions explains."""
-        groups, contradicts = [], False
-        for row, (predicted, error, size) in enumerate(zip(change, self.errors, self.sizes, strict=True)):
-            is_changed = abs(predicted) > self.nothing * size
-            if not is_changed:
-                continue
-            near = self.near * max(abs(predicted), abs(error)) + ROUNDING * size
-            if self.is_wrong[row] and abs(predicted - error) <= near:
-                groups.append(row)
-            else:
-                contradicts = True
-        return Seen(frozenset(groups), contradicts)
+    def seen(self, changes: Reals) -> list[Seen]:
+        """Returns what changes along the directions explain, for each row of shape (mutants, directions)."""
+        if not len(changes):
+            return []
+        is_changed = np.abs(changes) > self.nothing * self.sizes
+        near = self.near * np.maximum(np.abs(changes), np.abs(self.errors)) + ROUNDING * self.sizes
+        fits = is_changed & self._is_wrong & (np.abs(changes - self.errors) <= near)
+        contradicts = (is_changed & ~fits).any(axis=1)
+        return [
+            Seen(frozenset(np.flatnonzero(row).tolist()) if any_fits else _NONE, bool(contradiction))
+            for row, any_fits, contradiction in zip(fits, fits.any(axis=1), contradicts, strict=True)
+        ]
 
     def factor(self, left_out: Reals) -> float | None:
         """Returns the factor that explains the most, if `left_out` is the change when something is left out; or None.
 
         With a factor c the change is (1 - c) times that. It must be the same along all directions that are changed.
         """
-        ratios = [
-            error / predicted
-            for predicted, error, size in zip(left_out, self.errors, self.sizes, strict=True)
-            if abs(predicted) > self.nothing * size
-        ]
-        if not ratios or not np.isfinite(ratios).all() or max(map(abs, ratios)) == 0.0:
+        is_changed = np.abs(left_out) > self.nothing * self.sizes
+        ratios = np.sort(self.errors[is_changed] / left_out[is_changed])
+        if not ratios.size or not np.isfinite(ratios).all() or not ratios.any():
             return None
-        middle = float(np.median(ratios))
-        if any(abs(ratio - middle) > self.near * max(abs(middle), 1e-3) for ratio in ratios):
+        middle = float(ratios[(ratios.size - 1) // 2] + ratios[ratios.size // 2]) / 2.0
+        if max(middle - ratios[0], ratios[-1] - middle) > self.near * max(abs(middle), 1e-3):
             return None
         return 1.0 - middle
 
 
+#: If several numbers are the same, so many of them are named.
+_MOST_MEANINGS = 2
 #: What the simplest factors do, in words.
 _FACTORS = {
     0.0: "is left out",
@@ -151,10 +159,13 @@ def in_words(factor: float, sizes: Mapping[str, float], within: float) -> str:
     for value, words in _FACTORS.items():
         if abs(factor - value) <= within * max(abs(factor), 1.0):
             return words
+    found, plain = list[str](), list[str]()
     for what, size in sizes.items():
         number = f"{size:.6g} ({what})" if what.startswith("the number") else what
-        for value, words in ((size, f"is multiplied by {number}"), (1.0 / size, f"is divided by {number}")):
+        for value, words in ((size, f"multiplied by {number}"), (1.0 / size, f"divided by {number}")):
             for sign, signed in ((1.0, ""), (-1.0, " and has the wrong sign")):
                 if abs(factor - sign * value) <= within * abs(factor):
-                    return words + signed
-    return ""
+                    (plain if what == f"{size:.6g}" else found).append(words + signed)
+    # where several numbers are the same, none of them is known to be meant
+    said = list(dict.fromkeys(found))[:_MOST_MEANINGS] or plain[:1]
+    return f"is {', or '.join(said)}" if said else ""

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from math import prod
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.backward import Backward, Change
+from gradcheck_fast.diagnosis.graph.backward import Backward, Change, Scaled
 from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
 from gradcheck_fast.diagnosis.graph.mutants import View, nothing
 from gradcheck_fast.diagnosis.graph.screening import Screen, in_words
-from gradcheck_fast.diagnosis.graph.sizes import sizes_of
+from gradcheck_fast.diagnosis.graph.sizes import sizes_at, sizes_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from gradcheck_fast.diagnosis.graph.backward import Bars, Reals
+    from gradcheck_fast.diagnosis.graph.backward import Reals
     from gradcheck_fast.diagnosis.graph.mutants import Family, Mutant
     from gradcheck_fast.engine.rules import RulesEngine
 
@@ -31,8 +30,11 @@ SECONDS = 10.0
 MOST_STEPS, MOST_NUMBERS = 20_000, 20_000_000
 #: At most this many mutants that explain a part of the arrays, but not those below, are tried together with another.
 _BEGINNINGS = 2
-#: At most so many mutants are tried together, and only if their sensitivities have no more numbers than these.
-_MOST_AT_ONCE, _MOST_ENTRIES = 256, 4_000_000
+#: At most so many mutants are screened together, and fewer if the program has many numbers: the time is looked at then.
+_MOST_AT_ONCE, _MOST_ENTRIES = 2_048, 16_000_000
+#: Families are screened together until they have so many mutants: few the first time, since the first ones often
+#: explain what is wrong, then twice as many each time.
+_FIRST_AT_ONCE = 16
 #: An entry of a gradient is taken for no smaller than this part of the largest one.
 _LEAST_SIZE = 1e-5
 #: The factors that are tried where a mutant leaves out what goes back in a recurrence.
@@ -136,7 +138,8 @@ class Search:
         self.is_over_time = False
         self._errors, self._sizes, self._tolerance = errors, sizes, tolerance
         self._screen = Screen(self.backward, errors, sizes, tolerance)
-        self._wrong = {place for place, error in enumerate(errors) if np.any(error)}
+        #: The arrays that are wrong, as bits of the numbers of their steps.
+        self._wrong = sum(1 << n for n, error in zip(self.backward.parameters, errors, strict=True) if np.any(error))
         self._end = perf_counter() + SECONDS if end is None else end
         self._beginnings: list[Mutant] = []
         entries = sum(np.size(self.backward.values[number]) for number in self.backward.bars)
@@ -148,13 +151,29 @@ class Search:
         It ends with the family in which one explains everything.
         """
         kept: list[Found] = []
-        for family in families if not self.is_over_time else ():
-            mutants = self._worth_trying(family(self.view))
-            while some := list(islice(mutants, self._at_once)):
-                kept += [found for found in self._tried(some) if holds(found.changes)]
-            if self.is_over_time or any(self.view.wrong <= set(holds(each.changes)) for each in self._distinct(kept)):
+        for found in self._by_family(families):
+            new = [each for each in found if holds(each.changes)]
+            kept += new
+            if new and any(self.view.wrong <= set(holds(each.changes)) for each in self._distinct(kept)):
                 break
         return self._distinct(kept)
+
+    def _by_family(self, families: Sequence[Family]) -> Iterator[Iterator[Found]]:
+        """Yields for each family its mutants that may hold. Those of some families are screened together."""
+        waiting: list[list[Mutant]] = []
+        count, most = 0, _FIRST_AT_ONCE
+        for family in families:
+            if self.is_over_time:
+                break
+            waiting.append([])
+            for mutant in self._worth_trying(family(self.view)):
+                waiting[-1].append(mutant)
+            count += len(waiting[-1])
+            if count >= most:
+                yield from self._screened(waiting)
+                waiting, count, most = [], 0, 2 * most
+        if waiting:
+            yield from self._screened(waiting)
 
     def _worth_trying(self, mutants: Iterator[Mutant]) -> Iterator[Mutant]:
         """Yields those that may change what is wrong, and nothing else, until the time is over."""
@@ -162,9 +181,7 @@ class Search:
             if perf_counter() > self._end:
                 self.is_over_time = True
                 return
-            if self.backward.arrays_below(mutant.change.steps) & self._wrong and not self._screen.touches_right(
-                mutant.change
-            ):
+            if self.backward.reach(mutant.change) & self._wrong and not self._screen.touches_right(mutant.change):
                 yield mutant
                 if mutant.scales and self.backward.is_in_series(mutant.change):
                     yield from self._scaled(mutant)
@@ -173,16 +190,13 @@ class Search:
         """Yields a mutant with some factors in the place of 0, where these are not found by themselves."""
         for factor in FACTORS:
             edges = {
-                (number, k): partial(self._times, number, k, factor)
+                (number, k): Scaled(self.backward, number, k, factor)
                 for (number, k), rule in mutant.change.edges.items()
                 if rule is nothing
             }
             if len(edges) == len(mutant.change.edges) and not mutant.change.blocks:
                 cause = mutant.cause.replace(FACTOR, in_words(factor, {}, 0.0))
                 yield mutant._replace(cause=cause, change=Change(edges), scales=False)
-
-    def _times(self, number: int, k: int, factor: float, bars: Bars, up: Reals) -> Reals:
-        return factor * self.backward.through(number, k, up)
 
     def pairs(self, holds: Holds) -> list[Found]:
         """Returns pairs of mutants: one that explains some arrays but not those below it, and one for the rest.
@@ -208,20 +222,42 @@ class Search:
         view = replace(self.view, backward=self.backward.after(first.mutant.change))
         return Search(view, left, self._sizes, self._tolerance, self._end)
 
-    def _tried(self, mutants: Sequence[Mutant]) -> Iterator[Found]:
-        """Yields the mutants that may hold, or those with a factor in their place."""
-        changes = self._screen.changes([mutant.change for mutant in mutants])
-        for mutant, change in zip(mutants, changes, strict=True):
-            seen = self._screen.seen(change)
+    def _screened(self, families: Sequence[Sequence[Mutant]]) -> Iterator[Iterator[Found]]:
+        """Yields for each of some families those of its mutants that may hold; see `_tried`."""
+        mutants = [mutant for family in families for mutant in family]
+        changes = np.zeros((len(mutants), self._screen.count))
+        for begin in range(0, len(mutants), self._at_once):
+            self.is_over_time |= perf_counter() > self._end
+            if not self.is_over_time:
+                some = slice(begin, begin + self._at_once)
+                changes[some] = self._screen.changes([mutant.change for mutant in mutants[some]])
+        ends = np.cumsum([len(family) for family in families])
+        for family, of_family in zip(families, np.split(changes, ends[:-1]), strict=True):
+            yield self._tried(family, of_family)
+
+    def _tried(self, mutants: Sequence[Mutant], changes: Reals) -> Iterator[Found]:
+        """Yields the mutants that may hold, or those with a factor in their place.
+
+        Parameters
+        ----------
+        mutants : sequence of Mutant
+        changes : ndarray, shape (mutants, directions)
+            By how much they change the gradient along the directions.
+        """
+        for mutant, change, seen in zip(mutants, changes, self._screen.seen(changes), strict=True):
             if seen.groups and not seen.contradicts:
                 yield self._whole(mutant)
             elif mutant.scales and not self.backward.is_in_series(mutant.change):
                 factor = self._screen.factor(change)
-                said = "" if factor is None else in_words(factor, self.view.sizes, self._screen.near)
+                said = "" if factor is None else self._said(factor, mutant)
                 if said and factor is not None:
                     yield self._whole(mutant, factor, said)
             if seen.groups and seen.contradicts:
                 self._beginnings.append(mutant)
+
+    def _said(self, factor: float, mutant: Mutant) -> str:
+        sizes = sizes_at(self.backward, self.view.sizes, mutant.place)
+        return in_words(factor, sizes, self._screen.near)
 
     def _whole(self, mutant: Mutant, factor: float = 0.0, said: str = LEFT_OUT) -> Found:
         changes = self.backward.change_of_gradient(mutant.change)

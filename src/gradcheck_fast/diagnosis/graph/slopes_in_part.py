@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.graph.entrywise import places_of_functions, slope_between
+from gradcheck_fast.diagnosis.graph.between import is_linear
+from gradcheck_fast.diagnosis.graph.entrywise import (
+    SPECIAL,
+    places_of_functions,
+    slope_at_value,
+    slope_between,
+    with_slopes,
+    wrong_ways,
+)
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant
 from gradcheck_fast.diagnosis.graph.recognise import Entrywise, slope_of
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Reals
     from gradcheck_fast.diagnosis.graph.mutants import Family, View
+
+#: Edges, one below the other, each as the number of a step and of one of its inputs.
+Path: TypeAlias = tuple[tuple[int, int], ...]
 
 
 def half_slopes(view: View) -> Iterator[Mutant]:
@@ -24,6 +35,7 @@ def half_slopes(view: View) -> Iterator[Mutant]:
     """
     for place, functions, name in places_of_functions(view):
         ends = {function.top: list(_ends(view.backward, function.bottom)) for function in functions}
+        seen: dict[int, dict[Path, Reals]] = {function.top: {} for function in functions}
         what = f"the derivative of {name}" if name else "its derivative"
         kinds = {kind for of_function in ends.values() for kind, _ in of_function}
         for which, chosen in {
@@ -38,7 +50,7 @@ def half_slopes(view: View) -> Iterator[Mutant]:
             for function in functions:
                 for kind, path in ends[function.top]:
                     if kind in chosen:
-                        rules[path[-1]] = _without_slope(view.backward, function, path)
+                        rules[path[-1]] = _without_slope(view.backward, function, path, seen[function.top])
             if len(rules) == sum(kind in chosen for of_function in ends.values() for kind, _ in of_function):
                 yield Mutant(f"{place.where}: {what} is left out in {which} only", Change(rules), place)
 
@@ -51,12 +63,12 @@ _PRODUCTS = ("matmul", "multiply")
 _MOST_ENDS = 512
 
 
-def _ends(backward: Backward, bottom: int) -> Iterator[tuple[str, tuple[tuple[int, int], ...]]]:
+def _ends(backward: Backward, bottom: int) -> Iterator[tuple[str, Path]]:
     """Yields the edges at which a layer ends that computes a step, each with the edges on the way to it.
 
     An edge ends at "weights", at a "bias" or "below", which is what the layer is a function of.
     """
-    waiting: list[tuple[int, tuple[tuple[int, int], ...]]] = [(bottom, ())]
+    waiting: list[tuple[int, Path]] = [(bottom, ())]
     count = 0
     while waiting and count < _MOST_ENDS:
         number, path = waiting.pop()
@@ -80,16 +92,92 @@ def _is_of_parameter(backward: Backward, number: int) -> bool:
 
 
 def _without_slope(
-    backward: Backward, function: Entrywise, path: tuple[tuple[int, int], ...]
+    backward: Backward, function: Entrywise, path: Path, seen: dict[Path, Reals]
 ) -> Callable[..., Reals]:  # fmt: skip
+    return _with_slope(backward, function, path, lambda: np.ones_like(backward.values[function.top]), seen)
+
+
+def _with_slope(
+    backward: Backward, function: Entrywise, path: Path, slope: Callable[[], Reals], seen: dict[Path, Reals]
+) -> Callable[..., Reals]:  # fmt: skip
+    """Makes the rule of what goes back along the last edge of a path if a function above it had another slope.
+
+    What has come so far along the edges is kept in `seen`, for the other paths from that function with that slope.
+    """
+
     def rule(bars: Callable[[int], Reals], up: Reals) -> Reals:
-        above = bars(function.top)
-        back = bars(function.bottom) + above * (1.0 - slope_between(backward, function))
-        for number, k in path:
-            back = backward.through(number, k, back)
+        known = seen if bars == backward.right else dict[Path, "Reals"]()
+        if () not in known:
+            known[()] = bars(function.bottom) + bars(function.top) * (slope() - slope_between(backward, function))
+        done = next(count for count in range(len(path), -1, -1) if path[:count] in known)
+        back = known[path[:done]]
+        for count in range(done, len(path)):
+            back = known[path[: count + 1]] = backward.through(*path[count], back)
         return back
 
     return rule
+
+
+# ---- on one side
+
+
+def slopes_on_one_side(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which a derivative is wrong in what goes back to one of the two values that it is taken of.
+
+    So it is if the derivative of exp is forgotten in what goes back to x, but not to s, where it is of x / s.
+    """
+    backward = view.backward
+    for place, functions, name in places_of_functions(view):
+        paths = [_to_joint(backward, function.bottom) for function in functions] if name else [()]
+        if not all(paths):
+            continue
+        if len(functions) > 1 and backward.is_in_series(Change({path[-1]: _same for path in paths})):
+            continue
+        joints = [path[-1][0] for path in paths]
+        if len({view.turns.place(number) for number in joints}) > 1:
+            continue
+        joint = view.by_step.place(tuple(joints))
+        for k in (0, 1):
+            to = view.turns.read(joint, k)
+            for how, slope in _ways(backward, name):
+                rules = {}
+                for function, path, number in zip(functions, paths, joints, strict=True):
+                    to_side = (*path[:-1], (number, k))
+                    rules[number, k] = _with_slope(backward, function, to_side, partial(slope, function), {})
+                cause = f"the derivative of {name} {how} in what goes back to {to}"
+                yield Mutant(f"{place.where}: {cause}", Change(rules), place)
+
+
+def _same(bars: object, up: Reals) -> Reals:
+    return up
+
+
+def _ways(backward: Backward, name: str) -> Iterator[tuple[str, Callable[[Entrywise], Reals]]]:
+    """Yields in words what may stand in the place of a slope, and the function that computes it."""
+    values = backward.values
+    yield "is left out", lambda f: np.ones_like(values[f.top])
+    yield "is taken for its value", lambda f: values[f.top]
+    yield "is taken at its value instead of at its argument", lambda f: slope_at_value(backward, f)
+    yield "is applied twice", lambda f: slope_between(backward, f) ** 2
+    for words, formula in SPECIAL.get(name.split(" ")[0], {}).items():
+        yield words, lambda f, formula=formula: formula(values[f.bottom], values[f.top])  # type: ignore[misc]
+
+
+def _to_joint(backward: Backward, number: int) -> Path:
+    """Returns the edges down to the first step below that has two inputs; () if it is a layer, or if there is none."""
+    path: Path = ()
+    while True:
+        inner = backward.inner(number)
+        if len(inner) == 2:
+            is_layer = any(
+                backward.steps[source].name == "matmul" or _is_of_parameter(backward, source) for _, source in inner
+            )
+            is_known = backward.steps[number].name in ("add", "subtract", "multiply", "divide") and not is_layer
+            return (*path, (number, inner[0][0])) if is_known and inner[0][1] != inner[1][1] else ()
+        if len(inner) != 1 or not is_linear(backward, number):
+            return ()
+        path = (*path, (number, inner[0][0]))
+        ((_, number),) = inner
 
 
 # ---- where there is none
@@ -105,14 +193,11 @@ def added_slopes(view: View) -> Iterator[Mutant]:
         and number not in bottoms and not _is_summand(backward, number)
     ]  # fmt: skip
     for place in view.places_of(found):
+        edges = [(number, edge) for number in place.steps for edge in backward.readers.get(number, ())]
+        if len(place.steps) > 1 and backward.is_in_series(Change({edge: _same for _, edge in edges})):
+            continue
         for what, slope in _ADDED.items():
-            rules = {
-                (reader, k): _scaled(backward, reader, k, slope(backward.values[number]))
-                for number in place.steps
-                for reader, k in backward.readers.get(number, ())
-            }
-            if len(place.steps) > 1 and backward.is_in_series(Change(rules)):
-                break
+            rules = {edge: _scaled(backward, *edge, slope(backward.values[number])) for number, edge in edges}
             yield Mutant(f"{place.where}: {what} is applied, but there is no activation", Change(rules), place)
 
 
@@ -133,4 +218,17 @@ def _scaled(backward: Backward, reader: int, k: int, factor: Reals) -> Callable[
     return lambda bars, up: factor * backward.through(reader, k, up)
 
 
-FAMILIES: tuple[Family, ...] = (half_slopes, added_slopes)
+# ---- functions without a name
+
+
+def slopes_of_the_unknown(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which the derivative of a function that has no known name is wrong, or those of several are."""
+    for place, functions, name in places_of_functions(view):
+        for how, factor in () if name else wrong_ways(view, place, functions, name):
+            yield Mutant(f"{place.where}: its derivative {how}", with_slopes(functions, factor), place)
+
+
+#: The families of this module, but for those of `OTHERS`.
+FAMILIES: tuple[Family, ...] = (half_slopes, slopes_on_one_side, added_slopes)
+#: Those of which the paths by which something goes back may say more.
+OTHERS: tuple[Family, ...] = (slopes_of_the_unknown,)

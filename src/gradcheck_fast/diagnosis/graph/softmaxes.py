@@ -95,6 +95,60 @@ def _mutants(
                 yield Mutant(cause, merged(blocks), place)
 
 
+def wrong_softmax_in_part(view: View) -> Iterator[Mutant]:
+    """Yields mutants in which the Jacobian of a softmax is wrong for one of the terms of the cost that it is used in.
+
+    So it is if the gradient of an entropy of p by the scores lacks the sum in the Jacobian, beside a cross-entropy.
+    """
+    backward = view.backward
+    found = {softmax.top: (softmax, _branches(backward, softmax.top)) for softmax in view.softmaxes}
+    for place in view.places_of(top for top, (_, branches) in found.items() if 1 < len(branches) <= _MOST_BRANCHES):
+        of_place = [found[number] for number in place.steps]
+        if len({len(branches) for _, branches in of_place}) > 1:
+            continue
+        for at in range(len(of_place[0][1])):
+            reader = of_place[0][1][at][0][0]
+            line = short(backward.steps[reader].source)
+            name = view.turns.name(reader, place.source)
+            for words, back in _WAYS_IN_PART.items():
+                blocks = [block(s.top, s.bottom, _in_part(backward, s, branches[at], back)) for s, branches in of_place]
+                cause = f"{place.where}: in what comes back from {name}{f' ({line})' * (line not in name)} {words}"
+                yield Mutant(cause, merged(blocks), place)
+
+
+#: A softmax is used in at most so many terms of a cost.
+_MOST_BRANCHES = 3
+_WAYS_IN_PART: Mapping[str, Back] = {
+    "the sum in the Jacobian of softmax is left out": lambda p, axis, up: up * p,
+    **{words: back for words, back in _WAYS.items() if "p - y" not in words},
+}
+
+
+def _branches(backward: Backward, top: int) -> list[list[tuple[int, int]]]:
+    """Returns what reads a step, in groups: a reader belongs to another one that is made of it."""
+    groups: list[list[tuple[int, int]]] = []
+    for edge in sorted(backward.readers.get(top, ()), reverse=True):
+        for group in groups:
+            if any(backward.above[reader] >> edge[0] & 1 for reader, _ in group):
+                group.append(edge)
+                break
+        else:
+            groups.append([edge])
+    return groups
+
+
+def _in_part(
+    backward: Backward, softmax: Softmax, edges: list[tuple[int, int]], back: Back
+) -> Callable[..., Reals]:  # fmt: skip
+    p = backward.values[softmax.top]
+
+    def rule(bars: Callable[[int], Reals], up: Reals) -> Reals:
+        part = sum((backward.through(reader, k, bars(reader)) for reader, k in edges), np.zeros_like(p))
+        return softmax_back(p, softmax.axis, up - part) + back(p, softmax.axis, part)
+
+    return rule
+
+
 # ---- masks
 
 
@@ -152,4 +206,7 @@ def _without_mask(backward: Backward, softmax: Softmax, mask: int, scores: int) 
     return rules | {(mask, at): lambda bars, up: up}
 
 
+#: The families of this module, but for those of `OTHERS`.
 FAMILIES: tuple[Family, ...] = (wrong_softmax, wrong_log_softmax, forgotten_masks)
+#: Those of which the paths by which something goes back may say more.
+OTHERS: tuple[Family, ...] = (wrong_softmax_in_part,)

@@ -19,10 +19,14 @@ from gradcheck_fast.program.steps.leaves import CONSTANT, INPUT
 from gradcheck_fast.program.steps.product import MATMUL
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from gradcheck_fast.diagnosis.graph.backward import Backward
     from gradcheck_fast.program.program import Source
 
 _LEAVES = frozenset((CONSTANT.name, INPUT.name))
+#: Intervals are equal if they differ by less than this part.
+_SAME_INTERVAL = 1e-9
 #: What constants are called.
 CONSTANT_WORDS = ("the data", "the constant")
 #: A line that assigns a variable, or adds to one.
@@ -63,13 +67,19 @@ class Turns:
 
     def __init__(self, backward: Backward, names: Sequence[str], places: Sequence[Place]) -> None:
         self.backward, self._steps = backward, backward.steps
-        self._names = dict(zip(backward.parameters, names, strict=True))
+        # those of a list have only their numbers
+        said = [f"params{name}" if name.startswith("[") else name for name in names]
+        self._names = dict(zip(backward.parameters, said, strict=True))
         finest: dict[int, Place] = {}
         for place in places:
             for number in place.steps:
                 if number not in finest or len(place.steps) < len(finest[number].steps):
                     finest[number] = place
         self.places = list(dict.fromkeys(finest.values()))
+        # all turns of a loop over layers
+        whole = (place for place in places if self.is_single(place) and finest[place.steps[0]].steps != place.steps)
+        self._whole = list(whole)
+        self._said_of: dict[object, str] = {}
         self._at = {number: (place, turn) for place in self.places for turn, number in enumerate(place.steps)}
 
     # ---- where a step is
@@ -84,9 +94,7 @@ class Turns:
 
     def is_single(self, place: Place) -> bool:
         """Whether all steps of a place were made on one path of calls."""
-        return self.place(place.steps[0]) is not None and all(
-            self.place(number) is self.place(place.steps[0]) for number in place.steps
-        )
+        return len({self._steps[number].source for number in place.steps}) == 1
 
     def is_carried(self, number: int, k: int) -> bool:
         """Whether what goes back from a step to its input k goes back to an earlier turn of its loop."""
@@ -99,6 +107,22 @@ class Turns:
         # a place may have made no step in some turn, as in the first, if no parameter had reached it yet
         one, two = (_instructions(self._steps[k].source) for k in (number, source))
         return abs(len(here.steps) - len(there.steps)) <= 1 < len(here.steps) and one <= two
+
+    def value_at(self, steps: Sequence[int], turn: int) -> NDArray[np.float64] | None:
+        """Returns the value of a step of some turn; None before the first turn, or after the last one.
+
+        If the steps are single constants in equal intervals, as the times of a loop, the next ones are known, too.
+        """
+        values = self.backward.values
+        if 0 <= turn < len(steps):
+            return values[steps[turn]]
+        if len(steps) < 3 or any(np.size(values[n]) > 1 or not self.is_constant(n) for n in steps):
+            return None
+        numbers = np.array([float(np.reshape(values[number], ())) for number in steps])
+        moves = np.diff(numbers)
+        if not moves.any() or np.ptp(moves) > _SAME_INTERVAL * np.abs(moves).max():
+            return None
+        return np.asarray(numbers[0] + turn * moves[0]).reshape(self.shape(steps[0]))
 
     # ---- arrays of parameters
 
@@ -119,6 +143,12 @@ class Turns:
 
         Nothing is said of the line if it is that of `here`.
         """
+        key = (number, here and (here.file, here.line))
+        if key not in self._said_of:
+            self._said_of[key] = self._name(number, here)
+        return self._said_of[key]
+
+    def _name(self, number: int, here: Source | None) -> str:
         array = self.arrays.get(number)
         if array is not None:
             is_part = np.size(self.backward.values[number]) < np.size(self.backward.values[array])
@@ -152,7 +182,13 @@ class Turns:
 
     def read(self, place: Place, k: int, edges: Iterable[int] | None = None) -> str:
         """Says what a place reads as its input k; `edges` are the steps of it that count, without it all do."""
-        readers = list(place.steps if edges is None else edges)
+        readers = place.steps if edges is None else tuple(edges)
+        key = (place.steps, k, readers)
+        if key not in self._said_of:
+            self._said_of[key] = self._read(place, k, readers)
+        return self._said_of[key]
+
+    def _read(self, place: Place, k: int, readers: tuple[int, ...]) -> str:
         sources = [self._steps[number].inputs[k] for number in readers]
         found = list(dict.fromkeys(self.name(number, place.source) for number in sources))
         inner = [words for words in found if words not in CONSTANT_WORDS]
@@ -195,11 +231,11 @@ class Turns:
     @cached_property
     def _signals(self) -> dict[int, dict[tuple[int, ...], str]]:
         found: dict[int, dict[tuple[int, ...], str]] = {}
-        for place in self.places:
+        for place in (*self.places, *self._whole):
             last = place.steps[-1]
             if self.is_known(last):
                 found.setdefault(len(place.steps), {})[place.steps] = self.name(last)
-        for place in self.places:
+        for place in (*self.places, *self._whole):
             for k in range(min(len(self._steps[number].inputs) for number in place.steps)):
                 read = tuple(self._steps[number].inputs[k] for number in place.steps)
                 last = read[-1]

@@ -7,6 +7,7 @@ entries than there are weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,6 +35,8 @@ _ENTRIES_FITTED = 8
 _MOST_NUMBERS = 1e7
 #: The weights must explain the entries to this part, and are 0 or 1 if they are as near to these.
 _FITS = 1e-6
+#: Weights that differ by less than this part are one factor, and a small mistake elsewhere.
+_ONE_FACTOR = 1e-3
 #: So many parts that do not count are listed.
 _LISTED = 6
 
@@ -211,10 +214,15 @@ def _parts(view: View, number: int) -> Iterator[tuple[tuple[int, int], Reals]]:
     backward = view.backward
     for reader, k in backward.readers.get(number, ()):
         if reader in view.turns.arrays:
-            for edge, part in _parts(view, reader):
-                yield edge, backward.through(reader, k, part)
+            yield from ((edge, backward.through(reader, k, part)) for edge, part in _parts(view, reader))
         else:
             yield (reader, k), backward.flow(reader, k)
+
+
+def _edges(view: View, number: int) -> Iterator[tuple[int, int]]:
+    """Yields the edges of the uses of an array; views of it are no uses."""
+    for reader, k in view.backward.readers.get(number, ()):
+        yield from _edges(view, reader) if reader in view.turns.arrays else [(reader, k)]
 
 
 def _scaled(backward: Backward, number: int, k: int, factor: float) -> EdgeRule:
@@ -230,15 +238,15 @@ def _of_samples(view: View) -> Iterator[Sum]:
         if name not in view.wrong or number not in backward.bars:
             continue
         by_place: dict[Place, list[tuple[int, int]]] = {}
-        for (reader, k), _ in _parts(view, number):
+        for reader, k in _edges(view, number):
             by_place.setdefault(_place(view, reader), []).append((reader, k))
         for place, edges in by_place.items():
             shape = turns.shape(edges[0][0])
             if any(turns.shape(reader) != shape for reader, _ in edges):
                 continue
-            size = np.prod(shape) + np.size(backward.values[number])
+            size = math.prod(shape) + np.size(backward.values[number])
             for axes in _axes(shape):
-                length = int(np.prod([shape[axis] for axis in axes]))
+                length = math.prod(shape[axis] for axis in axes)
                 few = min(length, _MOST_PARTS)
                 if length < 2 or few * size * len(edges) > _MOST_NUMBERS:
                     continue
@@ -290,7 +298,7 @@ def _parts_of(
     total = np.zeros((len(which), *np.shape(backward.values[array])))
     for number, source in edges:
         bar = backward.bars[number]
-        length = int(np.prod([bar.shape[axis] for axis in axes]))
+        length = math.prod(bar.shape[axis] for axis in axes)
         chosen = np.zeros((len(which), length))
         chosen[np.arange(len(which)), which] = 1.0
         lengths = [bar.shape[axis] if axis in axes else 1 for axis in range(bar.ndim)]
@@ -364,13 +372,15 @@ def fitted(found: Sum) -> Reals | None:
     n, entries = len(counted), parts.shape[1]
     if n < 2 or not np.isfinite(parts).all():
         return None
-    weights = np.full(len(parts), np.nan)
-    for k in counted:  # only one part counts, or all but one
-        for own, others in ((0.0, 1.0), (1.0, 0.0)):
-            weights[counted] = others
-            weights[k] = own
-            if _explains(_known(weights), found):
-                return weights
+    weights, each, most = np.full(len(parts), np.nan), parts[counted], _FITS * np.abs(error).max(initial=0.0)
+    # the misfits if one part does not count, and if only one does
+    misfits = np.stack([np.abs(part + error).max(axis=1, initial=0.0) for part in (each, each.sum(axis=0) - each)])
+    if (misfits <= most).any():
+        k = int(np.flatnonzero((misfits <= most).any(axis=0))[0])
+        own, others = (0.0, 1.0) if misfits[0, k] <= most else (1.0, 0.0)
+        weights[counted] = others
+        weights[counted[k]] = own
+        return weights
     if entries < n + _MORE_ENTRIES or found.is_short:
         return None
     some = np.random.default_rng(0).permutation(entries)[: _ENTRIES_FITTED * n + _MORE_ENTRIES]
@@ -380,7 +390,7 @@ def fitted(found: Sum) -> Reals | None:
     weights[counted] = near
     if rank < n or not _explains(_known(weights), found):
         return None
-    if np.ptp(near) <= _FITS:  # a factor of the whole, of which more can be said elsewhere
+    if np.ptp(near) <= _ONE_FACTOR * np.abs(near).max():  # a factor of the whole, of which more can be said elsewhere
         return None
     is_simple = set(near.tolist()) <= {0.0, 1.0}
     return weights if is_simple or entries >= _ENTRIES_PER_WEIGHT * n + _MORE_ENTRIES else None

@@ -117,7 +117,7 @@ def overwritten(view: View, rows: Rows) -> Iterator[Mutant]:
                 changes = [_winning_turns(backward, group, step) for group in groups]
                 yield Mutant(cause, merged(changes), place)
             one_filter = _of_one_filter(backward, groups, step)
-            if one_filter is not None:
+            if one_filter is not None and _sends_something(backward, one_filter):
                 changes = [one_filter, *(_winners(backward, group, step) for group in groups)]
                 yield Mutant(f"{cause}, of the {which} filter alone", merged(changes), place)
             if len(tops) > len(groups):
@@ -203,6 +203,12 @@ def _of_one_filter(backward: Backward, groups: Sequence[Sequence[Read]], step: i
             return None
         edges[reader, k] = _masked(backward, reader, k, axes, -1 if step == 1 else 0)
     return Change(edges) if edges else None
+
+
+def _sends_something(backward: Backward, change: Change) -> bool:
+    """Whether anything goes back along one of the edges of a change; otherwise it is left out, not overwritten."""
+    rights = backward.bars_with({})
+    return any(np.any(rule(rights, backward.bars[reader])) for (reader, _), rule in change.edges.items())
 
 
 def _filter_axes(backward: Backward, number: int, k: int) -> list[int]:

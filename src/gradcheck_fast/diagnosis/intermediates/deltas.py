@@ -17,12 +17,10 @@ import numpy as np
 from gradcheck_fast.diagnosis.graph.recognise import count_distinct
 from gradcheck_fast.diagnosis.intermediates.matching import (
     FLOW,
-    SAME,
     SENSITIVITY,
     Entry,
-    Known,
+    KnownSensitivities,
     Match,
-    arrangements,
     first_off,
     matches,
     tolerance_of,
@@ -35,6 +33,7 @@ from gradcheck_fast.diagnosis.intermediates.results import (
     path_of,
     relative_error,
 )
+from gradcheck_fast.diagnosis.lookup import SAME, arrangements
 from gradcheck_fast.frontends.numpy_trace.variables import words_of
 from gradcheck_fast.inputs.users_files import line_of
 
@@ -194,8 +193,8 @@ class Deltas:
     # ---- which sensitivity a delta belongs to
 
     @cached_property
-    def _known(self) -> Known:
-        return Known.of(self.backward, values=False)
+    def _known(self) -> KnownSensitivities:
+        return KnownSensitivities.of(self.backward, values=False)
 
     @cached_property
     def _by_word(self) -> dict[str, dict[int, Variable]]:

@@ -1,20 +1,18 @@
 """Recognises an array by its numbers: as a value, a sensitivity, or what goes back along an edge of a program.
 
-Users keep their arrays as they like: transposed, reshaped, times the number of samples, one time step of a buffer or
-the whole of it. None of this changes the sum of the squares over the largest, which is what the known arrays are looked
-up by; the few that have the same one are then compared number by number.
+Users keep their arrays as they like: transposed, reshaped, times the number of samples (see `lookup`), one time step of
+a buffer or the whole of it, summed over an axis.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator
-from itertools import permutations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.recognise import count_distinct
+from gradcheck_fast.diagnosis.lookup import SAME, Lookup, arrangements, fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,16 +23,12 @@ if TYPE_CHECKING:
     Reals = NDArray[np.float64]
 
 SENSITIVITY, FLOW, VALUE = "sensitivity", "flow", "value"
-#: Numbers are the same that differ by no more than this part of the largest.
-SAME = 1e-9
 #: In an array of less than float64, by no more than this many roundings of the largest.
 _ROUNDINGS = 512.0
 #: An array with fewer different sizes of numbers than this may be like another by chance, but for a factor.
 _ENOUGH = 3
 #: At most so many arrays with the same sum are compared.
 _MOST_COMPARED = 256
-#: The axes of arrays with more axes than this are not exchanged.
-_MOST_AXES = 4
 #: Sums and parts are not looked up in programs whose sensitivities have more numbers than this.
 _MOST_NUMBERS = 2_000_000
 #: What comes from all readers of a step but some is known if it has no more readers than this.
@@ -96,13 +90,7 @@ class Match(NamedTuple):
     certain: bool
 
 
-class _Signature(NamedTuple):
-    largest: float
-    sizes: float
-    squares: float
-
-
-class Known:
+class KnownSensitivities:
     """Arrays that others are looked up in.
 
     Parameters
@@ -113,25 +101,17 @@ class Known:
     """
 
     def __init__(self, entries: Iterable[Entry], factors: Iterable[float] = ()) -> None:
-        found: dict[tuple[int, bool], list[tuple[float, int, float]]] = {}
-        self.entries: list[Entry] = []
-        for entry in entries:
-            signature = _signature(entry.array)
-            if signature is None:
-                continue
-            size, of_one = entry.array.size, _is_of_one_size(signature, entry.array.size)
-            key = signature.largest if of_one else signature.squares
-            found.setdefault((size, of_one), []).append((key, len(self.entries), signature.sizes))
-            self.entries.append(entry)
-        self._rows = {key: sorted(rows) for key, rows in found.items()}
-        self._keys = {key: [row[0] for row in rows] for key, rows in self._rows.items()}
+        self.entries = [entry for entry in entries if np.any(entry.array) and np.isfinite(entry.array).all()]
+        self._lookup = Lookup[Entry]()
+        for entry in self.entries:
+            self._lookup.add(entry.array, entry)
         lengths = {float(factor) for factor in factors if factor > 1.0}
         self.factors = tuple(
             sorted({1.0, 2.0, 0.5} | lengths | {1.0 / n for n in lengths} | {2.0 / n for n in lengths})
         )
 
     @classmethod
-    def of(cls, backward: Backward, *, flows: bool = True, values: bool = True) -> Known:
+    def of(cls, backward: Backward, *, flows: bool = True, values: bool = True) -> KnownSensitivities:
         """Makes known what goes forward and back through a program.
 
         Parameters
@@ -149,39 +129,27 @@ class Known:
         """The simple factors, of both signs."""
         return (*self.factors, *(-factor for factor in self.factors))
 
-    def _alike(self, array: Reals, signature: _Signature, tolerance: float) -> Iterator[tuple[Entry, float | None]]:
-        """Yields what may have these numbers; with it the factor, if the numbers do not tell it."""
-        size, of_one = array.size, _is_of_one_size(signature, array.size)
-        keys, rows = self._keys.get((size, of_one), []), self._rows.get((size, of_one), [])
-        if of_one:
-            for factor in self.factors:
-                key = signature.largest / factor
-                for row in _within(keys, rows, key, 2.0 * tolerance * key):
-                    yield self.entries[row[1]], factor
-            return
-        # both the sizes of the numbers and the largest are off by as much as the tolerance allows
-        width = 4.0 * tolerance * signature.sizes + 1e-12 * signature.squares
-        for row in _within(keys, rows, signature.squares, width):
-            if abs(row[2] - signature.sizes) <= 2.0 * tolerance * size + 1e-12 * signature.sizes:
-                yield self.entries[row[1]], None
+    def alike(self, array: Reals, tolerance: float) -> list[tuple[Entry, float | None]]:
+        """Returns what may have these numbers; with it the factor, if the numbers do not tell it."""
+        return self._lookup.near(array, tolerance, self.factors)
 
 
 def match(
-    array: NDArray[np.floating], known: Known, kinds: Container[str] = (SENSITIVITY, FLOW, VALUE)
+    array: NDArray[np.floating], known: KnownSensitivities, kinds: Container[str] = (SENSITIVITY, FLOW, VALUE)
 ) -> Match | None:
     """Returns what an array most likely is: the best of `matches`, if there is one that is certain."""
     return next((found for found in matches(array, known, kinds) if found.certain), None)
 
 
 def matches(
-    array: NDArray[np.floating], known: Known, kinds: Container[str] = (SENSITIVITY, FLOW, VALUE)
+    array: NDArray[np.floating], known: KnownSensitivities, kinds: Container[str] = (SENSITIVITY, FLOW, VALUE)
 ) -> list[Match]:
     """Finds all known arrays that have the numbers of an array.
 
     Parameters
     ----------
     array : ndarray of floats
-    known : Known
+    known : KnownSensitivities
     kinds : container of str
 
     Returns
@@ -190,23 +158,18 @@ def matches(
         The simplest first: those that differ by no factor, whose numbers are in the same order, that are no parts.
     """
     given = np.asarray(array, np.float64)
-    signature = _signature(given)
-    if signature is None:
-        return []
     tolerance = tolerance_of(array.dtype)
-    enough = _has_enough(given, signature.largest)
+    enough = _has_enough(given)
     found = []
-    for compared, (entry, factor) in enumerate(known._alike(given, signature, tolerance)):
-        if compared >= _MOST_COMPARED:
-            break
+    for entry, factor in known.alike(given, tolerance)[:_MOST_COMPARED]:
         if entry.kind not in kinds:
             continue
-        fit = arranged(given, entry.array, tolerance, is_stack=entry.is_stack)
-        if fit is not None:
-            is_one = fit[0] == 1.0
-            if factor is not None and not (is_one or any(np.isclose(abs(fit[0]), known.factors, rtol=tolerance))):
+        fitted = fit(given, entry.array, tolerance, is_stack=entry.is_stack)
+        if fitted is not None:
+            is_one = fitted[0] == 1.0
+            if factor is not None and not (is_one or any(np.isclose(abs(fitted[0]), known.factors, rtol=tolerance))):
                 continue
-            found.append(Match(entry, _snapped(fit[0], known, tolerance), fit[1], fit[2], enough or is_one))
+            found.append(Match(entry, _snapped(fitted[0], known, tolerance), fitted[1], fitted[2], enough or is_one))
     return sorted(found, key=_complexity)
 
 
@@ -215,45 +178,6 @@ def tolerance_of(dtype: np.dtype[Any]) -> float:
     if not np.issubdtype(dtype, np.floating):
         return SAME
     return max(SAME, _ROUNDINGS * float(np.finfo(dtype).eps))
-
-
-def arranged(a: Reals, b: Reals, tolerance: float, *, is_stack: bool = False) -> tuple[float, str, float] | None:
-    """Finds by which factor and in what order the numbers of b are those of a, and the misfit; None if they are not."""
-    for other, how in arrangements(a.shape, b, is_stack=is_stack):
-        x, y = a.reshape(-1), other.reshape(-1)
-        at = int(np.abs(y).argmax())
-        if y[at] == 0.0:
-            return None
-        factor = float(x[at] / y[at])
-        if abs(factor - 1.0) <= tolerance:
-            factor = 1.0
-        largest = float(np.abs(x).max())
-        misfit = float(np.abs(x - factor * y).max()) / largest
-        if misfit <= tolerance:
-            return factor, how, misfit
-    return None
-
-
-def arrangements(shape: tuple[int, ...], b: Reals, *, is_stack: bool = False) -> Iterator[tuple[Reals, str]]:
-    """Yields the orders that the numbers of an array may be in, as arrays of the shape, with words for the order."""
-    wanted = tuple(n for n in shape if n > 1)
-    squeezed = b.reshape(tuple(n for n in b.shape if n > 1))
-    orders = list(permutations(range(squeezed.ndim))) if squeezed.ndim <= _MOST_AXES else [tuple(range(squeezed.ndim))]
-    flips = ((squeezed, ""), (squeezed[::-1], "backwards in time")) if is_stack and squeezed.ndim else ((squeezed, ""),)
-    for each, flipped in flips:
-        for k, order in enumerate(orders):
-            other = each.transpose(order)
-            if other.shape == wanted:
-                yield other.reshape(shape), " and ".join(filter(None, (flipped, "transposed" * bool(k))))
-    for each, flipped in flips:  # a reshape is the last resort
-        for k, order in enumerate(orders):
-            other = each.transpose(order)
-            if other.shape != wanted:
-                yield other.reshape(shape), " and ".join(filter(None, (flipped, "transposed" * bool(k), "reshaped")))
-        if 1 < len(wanted) <= _MOST_AXES:  # its axes may also be exchanged after it was reshaped
-            for order in list(permutations(range(len(wanted))))[1:]:
-                other = each.reshape(tuple(wanted[axis] for axis in order)).transpose(np.argsort(order).tolist())
-                yield other.reshape(shape), " and ".join(filter(None, (flipped, "transposed", "reshaped")))
 
 
 def first_off(a: Reals, entry: Entry, arranged: Reals, tolerance: float) -> tuple[int, str]:
@@ -358,31 +282,12 @@ def _parts(number: int, bar: Reals) -> Iterator[Entry]:
                     yield Entry(SENSITIVITY, (number,), np.ascontiguousarray(bar.take(k, axis)), part=part)
 
 
-def _signature(array: Reals) -> _Signature | None:
-    """Returns the sum of sizes and of squares over the largest size; None for zeros, and for what is not finite."""
-    sizes = np.abs(array).reshape(-1)
-    largest = float(sizes.max(initial=0.0))
-    if not 0.0 < largest < np.inf:
-        return None
-    sizes = sizes / largest
-    return _Signature(largest, float(sizes.sum()), float(sizes @ sizes))
+def _has_enough(array: Reals) -> bool:
+    largest = float(np.abs(array).max(initial=0.0))
+    return 0.0 < largest < np.inf and count_distinct(np.round(np.abs(array) / largest, 6)) >= _ENOUGH
 
 
-def _is_of_one_size(signature: _Signature, size: int) -> bool:
-    return signature.squares >= size * (1.0 - 1e-6)
-
-
-def _has_enough(array: Reals, largest: float) -> bool:
-    return count_distinct(np.round(np.abs(array) / largest, 6)) >= _ENOUGH
-
-
-def _within(
-    keys: list[float], rows: list[tuple[float, int, float]], key: float, width: float
-) -> list[tuple[float, int, float]]:
-    return rows[bisect_left(keys, key - width) : bisect_right(keys, key + width)]
-
-
-def _snapped(factor: float, known: Known, tolerance: float) -> float:
+def _snapped(factor: float, known: KnownSensitivities, tolerance: float) -> float:
     """Returns the simple number that a factor is but for rounding, or the factor itself."""
     for simple in known.factors:
         if abs(abs(factor) - simple) <= 2.0 * tolerance * simple:

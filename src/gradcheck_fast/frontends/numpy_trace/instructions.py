@@ -51,17 +51,17 @@ class Instructions:
             found = NOWHERE
             for frame in reversed(path):
                 caller = found if found.line else None
-                found = Source("", frame.f_code.co_filename, frame.f_lineno, _begin(frame), caller)
+                found = Source("", frame.f_code.co_filename, frame.f_lineno, begin(frame.f_code, frame.f_lasti), caller)
             self._sources[key] = found
         return found
 
 
-def _begin(frame: FrameType) -> int:
+def begin(code: CodeType, at: int) -> int:
     """Returns where the instruction begins that is running.
 
     Once a call has run several times, Python says that it is in the cache behind the instruction, of operations 0.
     """
-    code, at = frame.f_code.co_code, frame.f_lasti
-    while at > 0 and code[at] == 0:
+    operations = code.co_code
+    while at > 0 and operations[at] == 0:
         at -= 2
     return at

@@ -1,4 +1,7 @@
-"""Shows a traced function by the lines of its source, with how much the cost depends on what each computes."""
+"""Shows a traced function by the lines of its source, with how much the cost depends on what each computes.
+
+Steps of a graph that has no lines are shown by the layer or node that they come from.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine.rules import RulesEngine
-    from gradcheck_fast.program.program import Step
+    from gradcheck_fast.program.program import Source, Step
 
 #: A table shows this many lines at most.
 _MOST_LINES = 200
@@ -31,7 +34,7 @@ class SourceLine(NamedTuple):
     file : str
     line : int
     text : str
-        What is written there, with its indentation.
+        What is written there, with its indentation; without a line, the name of the layer or node.
     operations : str
         The steps that it makes: "multiply ×6, add".
     steps : int
@@ -69,19 +72,19 @@ def source_lines(engine: RulesEngine, theta: NDArray[np.float64]) -> tuple[Sourc
 
 def lines_of(steps: Sequence[Step], bars: Mapping[int, NDArray[np.float64]] | None = None) -> tuple[SourceLine, ...]:
     """Returns the lines of the steps of a traced function; with the sensitivities of the steps, if these are given."""
-    rows: dict[tuple[str, int], list[int]] = {}
+    rows: dict[tuple[str, int, str], list[int]] = {}
     for number, step in enumerate(steps):
         if step.name not in ("parameter", "constant"):
-            rows.setdefault((step.source.file, step.source.line), []).append(number)
+            rows.setdefault(_place(step.source), []).append(number)
     read = _read_elsewhere(steps)
     found = []
-    for (file, line), numbers in rows.items():
+    for (file, line, name), numbers in rows.items():
         names = Counter(steps[number].name for number in numbers)
         said = ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in names.items())
         sizes = [float(np.abs(bars[k]).max(initial=0.0)) for k in numbers if bars and k in bars and k in read]
         found.append(
             SourceLine(
-                file, line, linecache.getline(file, line).rstrip() if line else "", said, len(numbers),
+                file, line, linecache.getline(file, line).rstrip() if line else name, said, len(numbers),
                 steps[numbers[-1]].shape, max(sizes, default=np.nan),
             )
         )  # fmt: skip
@@ -104,11 +107,16 @@ def table(lines: Iterable[SourceLine]) -> str:
         size = "" if row.sensitivity != row.sensitivity else f"{row.sensitivity:.2e}"
         size = f"{size:>11}  " if has_sizes else ""
         text = cut(row.text.strip(), _MOST_SHOWN)
-        words = f"{row.line:>6}  {row.steps:>6}  {row.shape!s:<16}  {size}{row.operations:<{width}}  {text}"
+        words = f"{row.line or '':>6}  {row.steps:>6}  {row.shape!s:<16}  {size}{row.operations:<{width}}  {text}"
         said.append(words.rstrip())
     if len(rows) > _MOST_LINES:
         said.append(f"… and {len(rows) - _MOST_LINES} more lines")
     return "\n".join(said)
+
+
+def _place(source: Source) -> tuple[str, int, str]:
+    """Returns the file and line that steps belong to, or, without a line, the layer or node."""
+    return source.file, source.line, "" if source.line else source.name
 
 
 def _read_elsewhere(steps: Sequence[Step]) -> set[int]:
@@ -116,6 +124,6 @@ def _read_elsewhere(steps: Sequence[Step]) -> set[int]:
     own, elsewhere = set[int](), set[int]()
     for step in steps:
         for source in step.inputs:
-            is_own = steps[source].source[1:3] == step.source[1:3]
+            is_own = _place(steps[source].source) == _place(step.source)
             (own if is_own else elsewhere).add(source)
     return elsewhere | (set(range(len(steps))) - own)

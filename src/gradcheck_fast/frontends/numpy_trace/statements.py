@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.program.program import Source
 
 
-class Place(NamedTuple):
+class StatementLines(NamedTuple):
     """A statement of a user's file.
 
     Attributes
@@ -26,26 +26,38 @@ class Place(NamedTuple):
     last: int
 
 
-def place_of(source: Source) -> Place:
-    """Returns the statement that a line belongs to; the line by itself if there is no source of it."""
-    lines = tuple(linecache.getlines(source.file))
-    for first, last in _statements(lines):
-        if first <= source.line <= last:
-            return Place(source.file, first, last)
-    return Place(source.file, source.line, source.line)
+class Statements:
+    """The statements of the user's files, as these are when the first line of each is asked for."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, dict[int, tuple[int, int]]] = {}
+
+    def of(self, source: Source) -> StatementLines:
+        """Returns the statement that a line belongs to; the line by itself if there is no source of it."""
+        if source.file not in self._files:
+            self._files[source.file] = _by_line(tuple(linecache.getlines(source.file)))
+        first, last = self._files[source.file].get(source.line, (source.line, source.line))
+        return StatementLines(source.file, first, last)
 
 
 @lru_cache(maxsize=64)
-def _statements(lines: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Returns the lines of all statements that have no others in them, and of the heads of those that do."""
+def _by_line(lines: tuple[str, ...]) -> dict[int, tuple[int, int]]:
+    """Returns by line the first and last line of the shortest statement there.
+
+    Of a statement that has others in it, such as a loop, these are the lines of its head.
+    """
     try:
         tree = ast.parse("".join(lines))
     except (SyntaxError, ValueError):
-        return []
+        return {}
     found: list[tuple[int, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt) and node.end_lineno is not None:
             body = getattr(node, "body", None)
             last = body[0].lineno - 1 if isinstance(body, list) and body else node.end_lineno
             found.append((node.lineno, max(node.lineno, last)))
-    return sorted(found, key=lambda ends: ends[1] - ends[0])
+    by_line: dict[int, tuple[int, int]] = {}
+    for first, last in sorted(found, key=lambda ends: ends[1] - ends[0]):
+        for line in range(first, last + 1):
+            by_line.setdefault(line, (first, last))
+    return by_line

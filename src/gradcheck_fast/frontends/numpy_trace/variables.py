@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Variable(NamedTuple):
     source: Source
 
 
-class Statement(NamedTuple):
+class Assignment(NamedTuple):
     """An assignment or a return.
 
     Attributes
@@ -65,26 +66,23 @@ class _Level(NamedTuple):
     """One function on the way to a step: the instruction that runs in it, and the statement that this belongs to."""
 
     source: Source
-    statement: Statement | None
+    statement: Assignment | None
 
 
-class _File:
-    """The statements of a file of source, by line."""
-
-    def __init__(self, filename: str) -> None:
-        self._by_line: dict[int, Statement | None] = {}
-        try:
-            tree = ast.parse("".join(linecache.getlines(filename)))
-        except (SyntaxError, ValueError):  # a cell of a notebook may have commands in it that are not Python
-            return
-        for statement in _statements(tree, None):
-            last = getattr(statement.node, "end_lineno", None) or statement.line
-            for line in range(statement.line, last + 1):
-                # two statements on one line cannot be told apart
-                self._by_line[line] = None if line in self._by_line else statement
-
-    def at(self, line: int) -> Statement | None:
-        return self._by_line.get(line)
+@lru_cache(maxsize=64)
+def _by_line(lines: tuple[str, ...]) -> dict[int, Assignment | None]:
+    """Returns the assignments and returns of a file of source, by line."""
+    found: dict[int, Assignment | None] = {}
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError):  # a cell of a notebook may have commands in it that are not Python
+        return found
+    for statement in _statements(tree, None):
+        last = getattr(statement.node, "end_lineno", None) or statement.line
+        for line in range(statement.line, last + 1):
+            # two statements on one line cannot be told apart
+            found[line] = None if line in found else statement
+    return found
 
 
 def variables(steps: Sequence[Step]) -> dict[int, tuple[Variable, ...]]:
@@ -100,7 +98,7 @@ def variables(steps: Sequence[Step]) -> dict[int, tuple[Variable, ...]]:
     dict of int to tuple of Variable
         By the numbers of the steps that are assigned to variables, the innermost function's first.
     """
-    files: dict[str, _File] = {}
+    files: dict[str, dict[int, Assignment | None]] = {}
     paths: dict[Source, list[_Level]] = {}
     by_depth: dict[int, list[int]] = {}
     for number, step in enumerate(steps):
@@ -120,14 +118,14 @@ def variables(steps: Sequence[Step]) -> dict[int, tuple[Variable, ...]]:
     return {number: tuple(variables) for number, variables in found.items()}
 
 
-def _path(source: Source, files: dict[str, _File]) -> list[_Level]:
+def _path(source: Source, files: dict[str, dict[int, Assignment | None]]) -> list[_Level]:
     """Returns the functions on the way to an instruction, the outermost first."""
     levels: list[_Level] = []
     at: Source | None = source
     while at is not None and at.line:
         if at.file not in files:
-            files[at.file] = _File(at.file)
-        levels.append(_Level(at, files[at.file].at(at.line)))
+            files[at.file] = _by_line(tuple(linecache.getlines(at.file)))
+        levels.append(_Level(at, files[at.file].get(at.line)))
         at = at.caller
     levels.reverse()
     path: list[_Level] = []
@@ -215,7 +213,7 @@ def _repeated(
         yield visit[begin : begin + period]
 
 
-def _placed(statement: Statement, outs: Sequence[int], returned: Mapping[int, Position]) -> list[tuple[int, Position]]:
+def _placed(statement: Assignment, outs: Sequence[int], returned: Mapping[int, Position]) -> list[tuple[int, Position]]:
     """Says which of the steps that leave a statement is which of the values that it assigns or returns."""
     if not outs:
         return []
@@ -240,18 +238,18 @@ def _placed(statement: Statement, outs: Sequence[int], returned: Mapping[int, Po
     return [(number, (k % count, count)) for k, number in enumerate(outs)]
 
 
-def _statements(node: ast.AST, function: ast.AST | None) -> Iterator[Statement]:
+def _statements(node: ast.AST, function: ast.AST | None) -> Iterator[Assignment]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _statements(child, child)
         elif isinstance(child, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Return)):
             body = next((part for part in ast.walk(child) if isinstance(part, ast.Lambda)), None)
             if body is not None:  # what runs there is the lambda
-                yield Statement(child, child.lineno, (), body.body, body)
+                yield Assignment(child, child.lineno, (), body.body, body)
                 continue
             target = child.targets[0] if isinstance(child, ast.Assign) else getattr(child, "target", None)
             names = () if target is None else tuple(_names(target))
-            yield Statement(child, child.lineno, names, child.value, function)
+            yield Assignment(child, child.lineno, names, child.value, function)
         elif isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):
             yield from _statements(child, function)
 
