@@ -13,6 +13,8 @@ from gradcheck_fast.checks.numerical_gradient import numerical_gradient
 from gradcheck_fast.checks.step_sweep import plot_step_sweep
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.comparison.results import ArrayResult, Entry
+from gradcheck_fast.frontends.network.attention import Embedding, MultiHeadAttention
+from gradcheck_fast.frontends.network.convolutions import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
 from gradcheck_fast.frontends.network.costs import (
     L2,
     AbsoluteError,
@@ -21,9 +23,38 @@ from gradcheck_fast.frontends.network.costs import (
     Huber,
     SquaredError,
 )
+from gradcheck_fast.frontends.network.elementwise import GEGLU, GLU, Activation, Dropout, PReLU, SwiGLU
 from gradcheck_fast.frontends.network.layers import Dense
 from gradcheck_fast.frontends.network.network import Network
+from gradcheck_fast.frontends.network.normalisations import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from gradcheck_fast.frontends.network.pools import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 from gradcheck_fast.frontends.network.recurrent import GRU, LSTM, RNN
+from gradcheck_fast.frontends.network.structure import Concatenate, Flatten, Residual, Sequential
+from gradcheck_fast.frontends.network.tensor_costs import (
+    CTC,
+    CosineEmbedding,
+    Hinge,
+    KLDivergence,
+    MultiMargin,
+    NegativeLogLikelihood,
+    TripletMargin,
+)
+from gradcheck_fast.frontends.network.tensor_layer import TensorLayer
 from gradcheck_fast.losses.compiled_loss import callback, get_include
 from gradcheck_fast.report.report import GradientError, Report
 from gradcheck_fast.running.config import show_config
@@ -33,26 +64,71 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from gradcheck_fast import jax as jax
+    from gradcheck_fast import onnx as onnx
     from gradcheck_fast import sklearn as sklearn
     from gradcheck_fast import torch as torch
 
 __all__ = [
+    "CTC",
+    "GEGLU",
+    "GLU",
     "GRU",
     "L2",
     "LSTM",
     "RNN",
     "AbsoluteError",
+    "Activation",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "ArrayResult",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "BatchNorm",
     "BinaryCrossEntropy",
+    "Concatenate",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "CosineEmbedding",
     "CrossEntropy",
     "Dense",
+    "Dropout",
+    "Embedding",
     "Entry",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
     "GradientError",
+    "GroupNorm",
+    "Hinge",
     "Huber",
+    "InstanceNorm",
+    "KLDivergence",
+    "LayerNorm",
     "LongRunWarning",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "MultiHeadAttention",
+    "MultiMargin",
+    "NegativeLogLikelihood",
     "Network",
+    "PReLU",
+    "RMSNorm",
     "Report",
+    "Residual",
+    "Sequential",
     "SquaredError",
+    "SwiGLU",
+    "TensorLayer",
+    "TripletMargin",
     "callback",
     "check_jvp",
     "check_layer",
@@ -67,7 +143,7 @@ __all__ = [
     "trace",
 ]
 
-_ADAPTERS = ("jax", "sklearn", "torch")
+_ADAPTERS = ("jax", "onnx", "sklearn", "torch")
 
 
 def __getattr__(name: str) -> "ModuleType":

@@ -327,3 +327,13 @@ def test_filling_a_buffer_records_one_step_for_all_that_is_filled():
     names = [step.name for step in recording.program.steps]
     assert names.count("gather") == 1
     assert len(names) <= 50
+
+
+def test_a_transposed_array_is_reshaped_without_a_map_of_its_entries():
+    def function(v):
+        return np.sum(v.T.reshape(2, 6) * np.arange(6.0)) + np.ravel(v.swapaxes(0, 1)).max()
+
+    recording, _ = recorded(lambda p: function(p["v"]), pack({"v": np.arange(12.0).reshape(3, 4)}))
+    names = [step.name for step in recording.program.steps if step.name in ("gather", "strided", "reshape")]
+    assert names == ["strided", "reshape", "reshape"]  # the second view is the same as the first one
+    assert check(lambda v: np.sum(v.reshape(2, 2).T.reshape(4) * np.arange(4.0))).program is not None

@@ -84,7 +84,9 @@ def certify(
     ends, sizes = _ends(point.engine), _norms(point.engine, gradient, point.n_threads)
     largest = float(sizes.max(initial=0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        scales = np.where(sizes > 0.0, np.minimum(largest / sizes, LARGEST_SCALE), 1.0)
+        scales = np.minimum(largest / sizes, LARGEST_SCALE)
+    # far moved, an array without a gradient, such as a bias before a normalisation, adds nothing but roundings
+    scales = np.where(sizes > NOTHING_BUT_ROUNDING * largest, scales, 1.0)
     typical = math.hypot(*(scales * sizes))  # the standard deviation of g·r
     h, cost = step / float(scales.max(initial=1.0)), abs(point.cost())
     # parameters may be far smaller than the step

@@ -1,138 +1,30 @@
-"""Defines the costs, which make one number of a network's outputs and the targets, and the penalty."""
+"""Defines the costs that programs of rows know, too, and the penalty."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.inputs.arguments import choose, number, true_or_false
-from gradcheck_fast.inputs.arrays import first_index, format_index, real_array, require_finite
-from gradcheck_fast.program.steps.costs import BEFORE_LINK, COSTS
+from gradcheck_fast.frontends.network.cost import Cost
+from gradcheck_fast.frontends.network.targets import (
+    Read,
+    along,
+    class_axis,
+    class_weights,
+    read_classes,
+    require_values,
+    require_weights,
+)
+from gradcheck_fast.frontends.operators import costs as operators
+from gradcheck_fast.frontends.operators.activations import logsumexp, softplus
+from gradcheck_fast.frontends.operators.elementary import reshaped
+from gradcheck_fast.inputs.arguments import integer, number, true_or_false
+from gradcheck_fast.inputs.arrays import real_array, require_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from gradcheck_fast.frontends.network.layers import Signal
-    from gradcheck_fast.program.program import Program
-
-#: The ways to add up, or average, the costs of all samples and outputs.
-REDUCTIONS = ("sum", "batchmean", "mean")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """The base class of all costs.
-
-    Parameters
-    ----------
-    reduction : {"mean", "batchmean", "sum"}
-        The names are PyTorch's. Over samples n and outputs k, ``"sum"`` is Σ_n Σ_k, ``"batchmean"`` is 1/N Σ_n Σ_k,
-        and ``"mean"`` is the mean of all elements (for `CrossEntropy`, which has one element per sample, the mean of
-        all samples).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is none of these.
-    """
-
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        choose(f"{type(self).__name__}: reduction", self.reduction, REDUCTIONS)
-
-    def lower(self, program: Program, signal: Signal, targets: NDArray[np.float64], counted: int) -> None:
-        """Adds the steps that compute the cost of `signal`.
-
-        Parameters
-        ----------
-        program : Program
-        signal : Signal
-            What the last layer gives.
-        targets : ndarray of float64, shape (samples, times * width)
-        counted : int
-            The number of samples, or of pairs of sample and time, that count.
-        """
-        width = sum(program.steps[step].shape[1] for step in signal.parts[0])
-        divisor = {"sum": 1, "batchmean": len(targets), "mean": counted * self._elements(width)}[self.reduction]
-        by_class = targets.shape[1] == len(signal.parts) and width > 1
-        kernel, constant = self._kernel(by_class)
-        if len(signal.parts[0]) > 1 and not COSTS[kernel].separable:
-            raise ValueError(
-                f"{type(self).__name__} needs the outputs of one layer; put a Dense after the bidirectional one"
-            )
-        for time, parts in enumerate(signal.parts):
-            mask = signal.masks[time] if signal.masks else None
-            for step in parts:
-                name, at, last = kernel, step, program.steps[step]
-                before = BEFORE_LINK.get(kernel)
-                if before and last.name == before.link:  # logits lose nothing where it is saturated
-                    name, at = before.name, last.inputs[0]
-                target = program.target(1 if by_class else last.shape[1])
-                program.cost(name, at, target, constant=constant, scale=1.0 / divisor, mask=mask)
-
-    def read_sequences(
-        self, y: Any, samples: int, times: int, outputs: int, valid: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
-        """Returns the targets of all times as a float64 array of shape (samples, times * width).
-
-        `valid`, of shape (samples, times), says which of them are looked at.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If they do not fit the cost, the samples, the times or the outputs.
-        """
-        array = real_array("y", y, allow_bool=True)
-        forms = {(samples, times, *shape[1:]): meaning for shape, meaning in self._forms(samples, outputs).items()}
-        self._require_form(array, forms, f"{samples} samples of {times} times")
-        array = array.copy()
-        array[~valid] = array[0, 0]  # every sample has a first time
-        require_finite("y", array)
-        flat = array.reshape(samples * times, *array.shape[2:])
-        return self.read_targets(flat, samples * times, outputs).reshape(samples, -1)
-
-    def read_targets(self, y: Any, samples: int, outputs: int) -> NDArray[np.float64]:
-        """Returns the targets as a float64 array of shape (samples, width).
-
-        Raises
-        ------
-        TypeError, ValueError
-            If they do not fit the cost, the samples or the outputs.
-        """
-        array = real_array("y", y, allow_bool=True)
-        self._require_form(array, self._forms(samples, outputs), f"{samples} samples")
-        require_finite("y", array)
-        self._check_values(array, outputs)
-        return np.array(array, np.float64, order="C").reshape(samples, -1)
-
-    def _require_form(self, array: NDArray[Any], forms: dict[tuple[int, ...], str], data: str) -> None:
-        if array.shape not in forms:
-            expected = " or ".join(f"{shape}{meaning}" for shape, meaning in forms.items())
-            raise ValueError(f"y: {type(self).__name__} on {data} expects {expected}, got {array.shape}")
-
-    def _elements(self, outputs: int) -> int:
-        return outputs
-
-    def _kernel(self, by_class: bool) -> tuple[str, float]:
-        """Returns the name of the cost's primitive, and its constant."""
-        raise NotImplementedError
-
-    def _forms(self, samples: int, outputs: int) -> dict[tuple[int, ...], str]:
-        """Returns the shapes that targets may have, and what errors say about each."""
-        rows: dict[tuple[int, ...], str] = {(samples, outputs): ""}
-        return {**rows, (samples,): ""} if outputs == 1 else rows
-
-    def _check_values(self, targets: NDArray[Any], outputs: int) -> None:
-        pass
-
-
-def _require(what: str, good: NDArray[np.bool_], targets: NDArray[Any]) -> None:
-    if not good.all():
-        index = first_index(~good)
-        raise ValueError(f"y: {targets[index]} at index {format_index(index)}; {what}")
 
 
 @dataclass(frozen=True)
@@ -151,6 +43,13 @@ class SquaredError(Cost):
         super().__post_init__()
         number("SquaredError: factor", self.factor, positive=True)
 
+    @property
+    def has_rows(self) -> bool:
+        return True
+
+    def _losses(self, x: Any, targets: Any) -> Any:
+        return self.factor * operators.mse(reshaped(x, (-1,)), targets, reduction="none")
+
     def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "squared_error", self.factor
 
@@ -158,6 +57,13 @@ class SquaredError(Cost):
 @dataclass(frozen=True)
 class AbsoluteError(Cost):
     """Absolute error, ``|y - x|`` (PyTorch's L1Loss)."""
+
+    @property
+    def has_rows(self) -> bool:
+        return True
+
+    def _losses(self, x: Any, targets: Any) -> Any:
+        return operators.l1(reshaped(x, (-1,)), targets, reduction="none")
 
     def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "absolute_error", 0.0
@@ -179,6 +85,13 @@ class Huber(Cost):
         super().__post_init__()
         number("Huber: delta", self.delta, positive=True)
 
+    @property
+    def has_rows(self) -> bool:
+        return True
+
+    def _losses(self, x: Any, targets: Any) -> Any:
+        return operators.huber(reshaped(x, (-1,)), targets, delta=self.delta, reduction="none")
+
     def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "huber", self.delta
 
@@ -191,19 +104,49 @@ class BinaryCrossEntropy(Cost):
     ----------
     from_logits : bool
         True: the network's outputs are logits, p = sigmoid(x). False: they are the probabilities p themselves.
+    label_smoothing : float
+        The share s of ½ in the targets, y (1 - s) + s / 2, as in Keras.
+    pos_weight : float or array_like, optional
+        What the term y log p is multiplied with: one number, or one for each output along the last axis (PyTorch).
     """
 
     from_logits: bool = True
+    _: KW_ONLY
+    label_smoothing: float = 0.0
+    pos_weight: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         true_or_false("BinaryCrossEntropy: from_logits", self.from_logits)
+        share("BinaryCrossEntropy: label_smoothing", self.label_smoothing)
+        given = None if self.pos_weight is None else np.atleast_1d(self.pos_weight)
+        object.__setattr__(self, "pos_weight", class_weights("BinaryCrossEntropy: pos_weight", given))
+
+    @property
+    def has_rows(self) -> bool:
+        return not self.label_smoothing and self.pos_weight is None
+
+    def _read(self, y: Any, shape: tuple[int, ...], lengths: Any) -> Read:
+        read = super()._read(y, shape, lengths)
+        y = read.values * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        if self.pos_weight is not None and len(self.pos_weight) not in (1, shape[-1]):
+            raise ValueError(
+                f"BinaryCrossEntropy: pos_weight: expected 1 or {shape[-1]} numbers, got {len(self.pos_weight)}"
+            )
+        weights = np.ones(1) if self.pos_weight is None else np.array(self.pos_weight)
+        return read._replace(values=(y * np.broadcast_to(weights, shape).ravel(), 1.0 - y))
+
+    def _losses(self, x: Any, targets: Any) -> Any:
+        x, (ones, zeros) = reshaped(x, (-1,)), targets
+        if self.from_logits:
+            return ones * softplus(-x) + zeros * softplus(x)
+        return weighted_log(ones, x) + weighted_log(zeros, 1.0 - x)
 
     def _kernel(self, by_class: bool) -> tuple[str, float]:
         return "binary_cross_entropy_logits" if self.from_logits else "binary_cross_entropy_probabilities", 0.0
 
     def _check_values(self, targets: NDArray[Any], outputs: int) -> None:
-        _require("BinaryCrossEntropy expects targets between 0 and 1", (targets >= 0) & (targets <= 1), targets)
+        require_values("BinaryCrossEntropy expects targets between 0 and 1", (targets >= 0) & (targets <= 1), targets)
 
 
 @dataclass(frozen=True)
@@ -214,13 +157,76 @@ class CrossEntropy(Cost):
     ----------
     from_logits : bool
         True: the network's outputs are logits, p = softmax(x). False: they are the probabilities p themselves.
+    weight : array_like, shape (classes,), optional
+        The weights w of the classes: each term is multiplied with that of its class. With class indices a mean is over
+        the sum of the weights of the targets, as in PyTorch.
+    ignore_index : int, optional
+        The class index of targets that do not count, such as PyTorch's -100.
+    label_smoothing : float
+        The share s of the uniform distribution in the targets, y (1 - s) + s / classes.
+    axis : int
+        The axis of the classes: the last one, or 1 as in PyTorch. Then y has the shape of the outputs, or theirs
+        without this axis.
     """
 
     from_logits: bool = True
+    _: KW_ONLY
+    weight: Any = None
+    ignore_index: int | None = None
+    label_smoothing: float = 0.0
+    axis: int = -1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         true_or_false("CrossEntropy: from_logits", self.from_logits)
+        object.__setattr__(self, "weight", class_weights("CrossEntropy: weight", self.weight))
+        ignored("CrossEntropy", self.ignore_index)
+        share("CrossEntropy: label_smoothing", self.label_smoothing)
+        class_axis("CrossEntropy: axis", self.axis)
+
+    @property
+    def has_rows(self) -> bool:
+        return self.weight is None and self.ignore_index is None and not self.label_smoothing and self.axis == -1
+
+    def _read(self, y: Any, shape: tuple[int, ...], lengths: Any) -> Read:
+        array, (count, form) = real_array("y", y, allow_bool=True), along(shape, self.axis)
+        require_weights("CrossEntropy: weight", self.weight, count)
+        self._require_form(
+            array, {form: " (class indices)", shape: " (probabilities)"}, f"outputs of the shape {shape}"
+        )
+        require_finite("y", array)
+        of_classes = np.ones(count) if self.weight is None else np.array(self.weight)
+        uniform = self.label_smoothing / count
+        if array.shape == shape:
+            p = np.moveaxis(array, self.axis, -1).reshape(-1, count).astype(np.float64)
+            self._check_values(p, count)
+            rows = (p * (1.0 - self.label_smoothing) + uniform) * of_classes
+            return _as_rows(rows, form, None)
+        classes = read_classes(array, count, self.ignore_index)
+        weights = classes.weights(self.weight)
+        if not self.label_smoothing:
+            return Read(classes.numbers, form, weights, float(weights.sum()))
+        rows = np.tile(uniform * of_classes, (len(weights), 1)) * classes.counted[:, np.newaxis]
+        rows[np.arange(len(weights)), classes.numbers] += (1.0 - self.label_smoothing) * weights
+        return _as_rows(rows, form, float(weights.sum()))
+
+    def _losses(self, x: Any, targets: Any) -> Any:
+        """Computes log(1 + e^(s - x_y)), where s is the logarithm of the sum of e^x over all classes but y.
+
+        That is -log p_y, and subtracts no numbers near 1 where the class has nearly all of the probability. With other
+        targets it is the logarithm of the sum of e^(x - m), where m is the mean of x with the targets as weights.
+        """
+        rows = np.moveaxis(x, self.axis, -1)
+        rows = reshaped(rows, (-1, rows.shape[-1]))
+        if targets.ndim == 1:
+            own = rows[np.arange(len(targets)), targets]
+            if not self.from_logits:
+                return -np.log(own)
+            is_own = np.arange(rows.shape[-1]) == targets[:, np.newaxis]
+            return softplus(logsumexp(np.where(is_own, -np.inf, rows), axis=-1) - own)
+        if self.from_logits:
+            return logsumexp(rows - np.sum(targets * rows, axis=-1, keepdims=True), axis=-1)
+        return np.sum(weighted_log(targets, rows), axis=-1)
 
     def _elements(self, outputs: int) -> int:
         return 1
@@ -241,12 +247,39 @@ class CrossEntropy(Cost):
         if targets.ndim == 1:
             if targets.dtype.kind not in "iu":
                 raise TypeError(f"y: class indices must be integers, got dtype {targets.dtype}; use y.astype(int)")
-            _require(f"class indices run from 0 to {outputs - 1}", (targets >= 0) & (targets < outputs), targets)
+            require_values(f"class indices run from 0 to {outputs - 1}", (targets >= 0) & (targets < outputs), targets)
             return
-        _require("CrossEntropy expects probabilities", targets >= 0, targets)
+        require_values("CrossEntropy expects probabilities", targets >= 0, targets)
         sums = targets.sum(axis=1, dtype=np.float64)
         good = np.abs(sums - 1) < 1e-4
-        _require("CrossEntropy expects rows of probabilities that add up to 1; this is the sum of a row", good, sums)
+        require_values(
+            "CrossEntropy expects rows of probabilities that add up to 1; this is the sum of a row", good, sums
+        )
+
+
+def _as_rows(rows: NDArray[np.float64], form: tuple[int, ...], total: float | None) -> Read:
+    """Returns rows that add up to 1, or classes if all of each is one class, with what they added up to as weights."""
+    sums = rows.sum(axis=1)
+    if (np.count_nonzero(rows, axis=1) <= 1).all():
+        return Read(rows.argmax(axis=1), form, sums, total)
+    return Read(rows / np.where(sums == 0.0, 1.0, sums)[:, np.newaxis], form, sums, total)
+
+
+def weighted_log(w: Any, x: Any) -> Any:
+    """Returns -w log x, which is 0 where w = 0, even if x is 0 there."""
+    return -w * np.log(np.where(w == 0.0, 1.0, x))
+
+
+def share(what: str, value: Any) -> None:
+    """Raises an error unless a value is a share, a number from 0 up to, and without, 1."""
+    if number(what, value) >= 1.0:
+        raise ValueError(f"{what}: expected a number of at least 0 and less than 1, got {value!r}")
+
+
+def ignored(kind: str, index: Any) -> None:
+    """Raises an error unless the class that is ignored is an integer, or None."""
+    if index is not None:
+        integer(f"{kind}: ignore_index", abs(index) if isinstance(index, int) else index)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from gradcheck_fast.inputs.arguments import choose, integer, true_or_false
 from gradcheck_fast.program.steps import ACTIVATIONS
-
-if TYPE_CHECKING:
-    from gradcheck_fast.program.program import Program
 
 
 def activations() -> tuple[str, ...]:
@@ -40,8 +37,37 @@ class Signal(NamedTuple):
     masks: tuple[int, ...] | None = None
 
 
+class HasShape(Protocol):
+    """Anything that has a shape."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class Steps(Protocol):
+    """What layers write their steps to: a `Program`, or `ArraySteps`, which computes them at once."""
+
+    @property
+    def steps(self) -> Sequence[HasShape]: ...
+
+    def add(self, name: str, /, *inputs: int) -> int: ...
+
+    def affine(
+        self, matrices: Sequence[tuple[int, int]], bias: int | None = None, *, more_biases: Sequence[int] = (),
+        diagonals: Sequence[tuple[int, int]] = (), offset: float = 0.0,
+    ) -> int: ...  # fmt: skip
+
+    def block(
+        self, array: int, *, row: int = 0, rows: int | None = None, column: int = 0, columns: int | None = None
+    ) -> int: ...
+
+    def zeros(self, width: int) -> int: ...
+
+    def input(self, width: int) -> int: ...
+
+
 def row_blocks(
-    program: Program, array: int, widths: Sequence[int], *, first_row: int = 0, column: int = 0,
+    program: Steps, array: int, widths: Sequence[int], *, first_row: int = 0, column: int = 0,
     columns: int | None = None,
 ) -> list[int]:  # fmt: skip
     """Cuts an array that multiplies several steps side by side into blocks one below the other, one for each step.
@@ -57,7 +83,7 @@ def row_blocks(
 
 @runtime_checkable
 class Layer(Protocol):
-    """The protocol of a layer: what a network needs to know of it.
+    """The protocol of a layer that acts on each sample's row, or sequence of rows, by itself.
 
     `shapes` has the layer's own names of its arrays. The network adds the number of the layer to them (``W1``), or puts
     the layer's `name` before them (``hidden.W``). `state_widths` has the widths of the initial states that are data.
@@ -78,7 +104,7 @@ class Layer(Protocol):
     @property
     def state_widths(self) -> dict[str, int]: ...
 
-    def lower(self, program: Program, signal: Signal, arrays: dict[str, int]) -> Signal:
+    def lower(self, program: Steps, signal: Signal, arrays: dict[str, int]) -> Signal:
         """Adds the layer's steps after those of `signal`, and returns what the layer passes on.
 
         `arrays` has the steps of the layer's arrays, by the layer's own names.
@@ -131,7 +157,7 @@ class Dense:
         weights: dict[str, tuple[int, ...]] = {"W": (self.inputs, self.outputs)}
         return {**weights, "b": (self.outputs,)} if self.bias else weights
 
-    def lower(self, program: Program, signal: Signal, arrays: dict[str, int]) -> Signal:
+    def lower(self, program: Steps, signal: Signal, arrays: dict[str, int]) -> Signal:
         weights = row_blocks(program, arrays["W"], [program.steps[step].shape[1] for step in signal.parts[0]])
         bias = program.block(arrays["b"]) if self.bias else None
         outputs = []

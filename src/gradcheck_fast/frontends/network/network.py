@@ -1,18 +1,28 @@
-"""Defines `Network`, which names the parameters of its layers, lowers them to a program, and makes compiled losses."""
+"""Defines `Network`, which names the parameters of its layers, lowers them to a program, and makes compiled losses.
+
+Layers that all act on rows become a program of rows; any others are run on arrays that record what is done to them.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from gradcheck_fast.engine.engine import Engine
 from gradcheck_fast.frontends.network.columns import inputs_in_rows, states_in_rows, targets_in_rows
-from gradcheck_fast.frontends.network.costs import L2, Cost
+from gradcheck_fast.frontends.network.cost import Cost
+from gradcheck_fast.frontends.network.costs import L2
 from gradcheck_fast.frontends.network.layers import Layer, Signal
+from gradcheck_fast.frontends.network.placed import place_all, read_arrays
+from gradcheck_fast.frontends.network.recurrent import Recurrent
+from gradcheck_fast.frontends.network.targets import read_lengths
+from gradcheck_fast.frontends.network.tensor_layer import TensorLayer
 from gradcheck_fast.inputs.arguments import nearest, true_or_false
-from gradcheck_fast.inputs.arrays import first_index, format_index, real_array, require_finite
+from gradcheck_fast.inputs.arrays import real_array, require_finite
 from gradcheck_fast.inputs.trees import Tree, pack_as
 from gradcheck_fast.losses.columns import Columns, arrays_in_columns, arrays_in_rows, in_columns
 from gradcheck_fast.losses.network_loss import Data, Given, NetworkLoss
@@ -22,6 +32,13 @@ from gradcheck_fast.running.threads import resolve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.frontends.network.tensor_network import TensorLoss
+
+#: Any layer.
+AnyLayer: TypeAlias = "Layer | TensorLayer"
+#: What errors say where a network of any layers was given what only some take.
+_ROWS_ONLY = "only for a network of dense and recurrent layers, each with arrays of its own, and a cost without options"
+
 
 class Network:
     """A network: layers one after another, a cost, and perhaps a penalty.
@@ -29,7 +46,9 @@ class Network:
     Parameters
     ----------
     layers : layer or sequence of layers
-        Each layer takes what the one before it gives.
+        Each layer takes what the one before it gives. A layer that is there twice has one set of arrays. Networks of
+        dense and recurrent layers alone, each with arrays of its own, know the method ``units``; all others know
+        ``chain`` and ``incremental``.
     cost : Cost
         The cost, such as ``SquaredError()`` or ``CrossEntropy()``.
     penalty : L2, optional
@@ -40,7 +59,7 @@ class Network:
         Whether samples are columns: X has the shape (inputs, samples) and y (outputs, samples); for a network with
         recurrent layers (inputs, samples, times) and (outputs, samples, times). The matrices of all layers are then
         transposed, and the vectors columns, as in ``activation(W @ x + b)``: W has the shape (outputs, inputs), and b
-        has (outputs, 1).
+        has (outputs, 1). This is for networks of dense and recurrent layers alone.
 
     Raises
     ------
@@ -49,23 +68,63 @@ class Network:
     ValueError
         If there is no layer, a layer does not fit the one before it, the cost is a string, `names` has not one name for
         each array, or two arrays get the same name.
+
+    Examples
+    --------
+    >>> import numpy as np, gradcheck_fast as gf
+    >>> layers = [gf.Conv2d(1, 2, 3), gf.Activation("relu"), gf.MaxPool2d(2), gf.Flatten(), gf.Dense(18, 3)]
+    >>> net = gf.Network(layers, gf.CrossEntropy())
+    >>> list(net.shapes)
+    ['weight1', 'bias1', 'W5', 'b5']
+    >>> net.output_shape((4, 1, 8, 8))
+    (4, 3)
+    >>> rng, params = np.random.default_rng(0), net.init(0)
+    >>> loss = net.loss(rng.normal(size=(4, 1, 8, 8)), np.array([0, 2, 1, 1]))
+    >>> gf.gradcheck(loss, gf.numerical_gradient(loss, params), params).verdict
+    'PASS'
     """
 
     def __init__(
-        self, layers: Layer | Sequence[Layer], cost: Cost, penalty: L2 | None = None,
+        self, layers: AnyLayer | Sequence[AnyLayer], cost: Cost, penalty: L2 | None = None,
         names: Sequence[str] | None = None, columns: bool = False,
     ) -> None:  # fmt: skip
-        self.layers: tuple[Layer, ...] = tuple(layers) if isinstance(layers, Sequence) else (layers,)
+        self.layers: tuple[AnyLayer, ...] = tuple(layers) if isinstance(layers, Sequence) else (layers,)
         self.cost = _require_cost(cost)
         if penalty is not None and not isinstance(penalty, L2):
             raise TypeError(f"penalty: expected gf.L2(strength) or None, got {penalty!r}")
         self.penalty = penalty
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
-        for number, layer in enumerate(self.layers, 1):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layer {number}: expected a layer such as gf.Dense(2, 3), got {layer!r}")
-        for number, (before, after) in enumerate(zip(self.layers, self.layers[1:], strict=False), 1):
+        self.placed = place_all(self.layers)
+        walked = [placed for layer in self.placed for placed in layer.walk()]
+        is_shared = max(Counter(id(placed.given) for placed in walked).values()) > 1
+        #: Whether each layer acts on rows and has arrays of its own, so that it can be a program of rows.
+        self.has_rows = not is_shared and all(isinstance(placed.given, Layer) for placed in walked)
+        self._sequences = False
+        self.state_widths: dict[str, int] = {}
+        if self.has_rows:
+            self._require_rows()
+        self.shapes: dict[str, tuple[int, ...]] = {
+            name: placed.given.shapes[own] for placed in walked for own, name in placed.names.items()
+        }
+        if names is not None:
+            if len(set(names)) != len(self.shapes) or len(names) != len(self.shapes):
+                expected = f"{len(self.shapes)} different ones, for {', '.join(self.shapes)}"
+                raise ValueError(f"names: expected {expected}, got {', '.join(names)}")
+            renamed = dict(zip(self.shapes, names, strict=True))
+            self.placed = tuple(placed.renamed(renamed) for placed in self.placed)
+            self.shapes = {renamed[name]: shape for name, shape in self.shapes.items()}
+        self.columns, self._rows = true_or_false("columns", columns), self
+        if columns:
+            if not self.has_rows or not self.cost.has_rows:
+                raise ValueError(f"columns: {_ROWS_ONLY}; give samples as the first axis")
+            self._rows = Network(layers, cost, penalty, names)
+            self.shapes = {name: in_columns(shape) for name, shape in self.shapes.items()}
+
+    def _require_rows(self) -> None:
+        """Looks whether layers that act on rows fit one after another, and finds the states that are data."""
+        rows = self._row_layers
+        for number, (before, after) in enumerate(pairwise(rows), 1):
             if before.outputs != after.inputs:
                 raise ValueError(
                     f"layer {number + 1}: takes {after.inputs} inputs, "
@@ -76,39 +135,36 @@ class Network:
                     f"layer {number + 1}: takes a sequence, but layer {number} gives only its last state; "
                     "give that one return_sequences=True"
                 )
-        self._sequences = any(layer.takes_sequences for layer in self.layers)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.state_widths: dict[str, int] = {}
-        for number, layer in enumerate(self.layers, 1):
+        self._sequences = any(layer.takes_sequences for layer in rows)
+        for number, layer in enumerate(rows, 1):
             prefix, suffix = (f"{layer.name}.", "") if layer.name else ("", str(number))
             self.state_widths.update({prefix + own + suffix: width for own, width in layer.state_widths.items()})
-            for own, shape in layer.shapes.items():
-                name = prefix + own + suffix
-                if name in self.shapes:
-                    raise ValueError(f"layer {number}: another layer has an array {name!r} too; give it another name")
-                self.shapes[name] = shape
-        if names is not None:
-            if len(set(names)) != len(self.shapes) or len(names) != len(self.shapes):
-                expected = f"{len(self.shapes)} different ones, for {', '.join(self.shapes)}"
-                raise ValueError(f"names: expected {expected}, got {', '.join(names)}")
-            self.shapes = dict(zip(names, self.shapes.values(), strict=True))
-        self.columns, self._rows = true_or_false("columns", columns), self
-        if columns:
-            self._rows = Network(layers, cost, penalty, names)
-            self.shapes = {name: in_columns(shape) for name, shape in self.shapes.items()}
+
+    @property
+    def _looks_ahead(self) -> bool:
+        """Whether a layer runs backwards over the times, so that what is beyond a sample's length would matter."""
+        walked = (placed.given for layer in self.placed for placed in layer.walk())
+        return any(isinstance(layer, Recurrent) and layer.bidirectional for layer in walked)
+
+    @property
+    def _row_layers(self) -> tuple[Layer, ...]:
+        """The layers, if all of them act on rows."""
+        return cast("tuple[Layer, ...]", self.layers)
 
     @property
     def inputs(self) -> int:
-        """The width of a row of X."""
-        return self.layers[0].inputs
+        """The width of a row of X, if all layers act on rows."""
+        return self._row_layers[0].inputs
 
     @property
     def outputs(self) -> int:
-        """The width of a row of predictions."""
-        return self.layers[-1].outputs
+        """The width of a row of predictions, if all layers act on rows."""
+        return self._row_layers[-1].outputs
 
     def init(self, seed: int | None = None) -> dict[str, NDArray[np.float64]]:
         """Draws random parameters: normal weights of variance 1/fan-in, normal biases of standard deviation 0.1.
+
+        The weights of normalisations are drawn around 1, and those of embeddings have variance 1.
 
         Returns
         -------
@@ -118,10 +174,36 @@ class Network:
         if self.columns:
             return arrays_in_columns(self._rows.init(seed))
         generator = np.random.default_rng(seed)
-        return {
-            name: generator.normal(0.0, shape[0] ** -0.5 if len(shape) > 1 else 0.1, shape)
-            for name, shape in self.shapes.items()
-        }
+        found: dict[str, NDArray[np.float64]] = {}
+        for placed in (inner for layer in self.placed for inner in layer.walk()):
+            for own, name in placed.names.items():
+                if name not in found:
+                    found[name] = placed.layer.initial(own, self.shapes[name], generator)
+        return found
+
+    def forward(self, X: Any, arrays: Mapping[str, Any]) -> Any:
+        """Returns what the last layer makes of an array of data, by the arrays of the network; both may record.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a layer does not take what the one before it gives; the message names the layer.
+        """
+        for placed in self.placed:
+            X = placed.forward(X, arrays)
+        return X
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Returns the shape of what the last layer gives, for data of a shape that begins with the samples.
+
+        Raises
+        ------
+        ValueError
+            If a layer does not take what the one before it gives; the message names the layer, and both shapes.
+        """
+        arrays = {name: np.zeros(own) for name, own in (self._rows.shapes if self.columns else self.shapes).items()}
+        with np.errstate(all="ignore"):
+            return tuple(np.shape(self.forward(read_arrays(self.placed, np.zeros(tuple(shape), np.int64)), arrays)))
 
     def predict(
         self, params: Tree, X: Any, *, lengths: Any = None, states: Any = None, n_threads: int | None = None
@@ -137,7 +219,7 @@ class Network:
 
         Returns
         -------
-        ndarray of float64, shape (samples, outputs) or (samples, times, outputs)
+        ndarray of float64, shape (samples, outputs), (samples, times, outputs), or whatever the last layer gives
             Beyond a sample's length, the outputs follow from its last state. If samples are columns, the last axis is
             the first: (outputs, samples) or (outputs, samples, times).
 
@@ -154,6 +236,13 @@ class Network:
             )
             return np.moveaxis(found, -1, 0)
         threads = resolve(n_threads)
+        if not self.has_rows:
+            for what, given in (("lengths", lengths), ("states", states)):
+                if given is not None:
+                    raise ValueError(f"{what}: {_ROWS_ONLY}")
+            given = pack_as(params, self.shapes)
+            with np.errstate(all="ignore"):
+                return np.array(self.forward(read_arrays(self.placed, X), dict(given.arrays(given.flat))), np.float64)
         data = self._read_inputs(X, lengths).followed_by(self._read_states(states, len(X)))
         program, last = self.lower(data)
         packed = pack_as(params, self.shapes)
@@ -162,20 +251,26 @@ class Network:
         values = engine.values(packed.flat, outputs, threads)
         return values.reshape(data.samples, data.times, self.outputs) if last.sequence else values
 
-    def loss(self, X: Any, y: Any, *, lengths: Any = None, states: Any = None) -> NetworkLoss | Columns:
+    def loss(
+        self, X: Any, y: Any, *, lengths: Any = None, states: Any = None, sample_weight: Any = None
+    ) -> NetworkLoss | Columns | TensorLoss:
         """Returns a compiled ``loss(params) -> float`` on these data.
 
         Parameters
         ----------
         X : array_like, shape (samples, inputs)
-            The data; for a network with recurrent layers their shape is (samples, times, inputs).
+            The data; for a network with recurrent layers their shape is (samples, times, inputs), and otherwise the
+            first axis is that of the samples. For an `Embedding` they are integers.
         y : array_like, shape (samples, outputs)
             The targets. For one output, or for the class indices of `CrossEntropy`, the shape may be (samples,). If the
-            last layer gives a sequence, the shape is (samples, times, outputs) or (samples, times).
+            last layer gives a sequence, the shape is (samples, times, outputs) or (samples, times). See the cost.
         lengths : array_like of int, shape (samples,), optional
             How many times of each sample count, from the first on. What X and y hold beyond these is never looked at.
         states : dict of array_like, shape (samples, hidden) or (hidden,)
             The initial states (``h01``, ``c01``, ...) of the layers with ``initial_state="data"``.
+        sample_weight : array_like, shape (samples,), or that of the targets, optional
+            What the cost of each sample, or of each of its targets, is multiplied with; 0 leaves it out. As in PyTorch
+            and Keras, a mean is over all of them, whatever their weights are.
 
         If samples are columns, the axis of the inputs, outputs or hidden units is the first instead of the last.
 
@@ -184,9 +279,11 @@ class Network:
         TypeError, ValueError
             If X, y, lengths or states has another shape, is not real or not finite, or y does not fit the cost.
         """
+        if not self.has_rows or not self.cost.has_rows or sample_weight is not None:
+            return self._loss_of_arrays(X, y, lengths, states, sample_weight)
         if self.columns:
             rows = inputs_in_rows(X, self.inputs, self._sequences)
-            sequence = self._sequences and all(layer.return_sequences for layer in self.layers)
+            sequence = self._sequences and all(layer.return_sequences for layer in self._row_layers)
             targets = targets_in_rows(y, len(rows), self.outputs, sequence)
             return Columns(self._rows.loss_of_rows(rows, targets, lengths, states_in_rows(states)))
         return self.loss_of_rows(X, y, lengths, states)
@@ -204,13 +301,31 @@ class Network:
         self.cost.lower(program, last, targets, counted)
         return NetworkLoss(self, program, Given(data, targets, counted))
 
+    def _loss_of_arrays(self, X: Any, y: Any, lengths: Any, states: Any, sample_weight: Any) -> TensorLoss:
+        """Does what `loss` does by a program of tensor steps."""
+        if self.columns:
+            raise ValueError("sample_weight: needs samples as the first axis, without columns=True")
+        if states is not None or self.state_widths:
+            raise ValueError(f"states: {_ROWS_ONLY}")
+        array = self._read_inputs(X, None).inputs if self.has_rows else read_arrays(self.placed, X)
+        if self._sequences:
+            array = array.reshape(len(array), -1, self.inputs)
+        shape = self.output_shape(array.shape)
+        if lengths is not None and (not self.cost.takes_lengths or self._looks_ahead):
+            raise ValueError(f"lengths: {_ROWS_ONLY}; or for CTC without a bidirectional layer")
+        targets = self.cost.targets(y, shape, sample_weight, lengths)
+        # only networks of tensor steps wait for its import
+        from gradcheck_fast.frontends.network.tensor_network import TensorLoss
+
+        return TensorLoss.of(self, array, targets)
+
     def lower(self, data: Data) -> tuple[Program, Signal]:
         """Returns the program without its cost, and what the last layer gives."""
         program = Program(data.samples)
         steps = tuple((program.input(self.inputs),) for _ in range(data.times))
         masks = tuple(program.input(1) for _ in range(data.times)) if data.masked else None
         signal = Signal(steps, self._sequences, masks)
-        for number, layer in enumerate(self.layers, 1):
+        for number, layer in enumerate(self._row_layers, 1):
             with program.at(Source(f"layer {number}, {type(layer).__name__}")):
                 arrays = {own: program.parameter(shape) for own, shape in layer.shapes.items()}
                 signal = layer.lower(program, signal, arrays)
@@ -236,7 +351,7 @@ class Network:
                 raise ValueError("lengths: this network has no recurrent layer")
             require_finite("X", array)
             return Data(np.array(array, np.float64, order="C"), np.ones((len(array), 1), np.bool_), False)
-        valid = _read_lengths(lengths, *array.shape[:2])
+        valid = _valid_times(lengths, *array.shape[:2])
         counted = np.where(valid[:, :, np.newaxis], array, 0).astype(np.float64)
         require_finite("X", counted)
         inputs = counted.reshape(len(array), -1)
@@ -268,20 +383,11 @@ class Network:
         return f"Network({list(self.layers)!r}, cost={self.cost!r}{penalty}{', columns=True' * self.columns})"
 
 
-def _read_lengths(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
+def _valid_times(lengths: Any, samples: int, times: int) -> NDArray[np.bool_]:
     """Returns which times of each sample count, as an array of shape (samples, times)."""
     if lengths is None:
         return np.ones((samples, times), np.bool_)
-    array = real_array("lengths", lengths)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"lengths: expected integers, got dtype {array.dtype}")
-    if array.shape != (samples,):
-        raise ValueError(f"lengths: expected the shape ({samples},), one per sample of X, got {array.shape}")
-    good = (array >= 1) & (array <= times)
-    if not good.all():
-        index = first_index(~good)
-        raise ValueError(f"lengths: {array[index]} at index {format_index(index)}; expected 1 to {times}")
-    return np.asarray(np.arange(times) < array[:, np.newaxis])
+    return np.asarray(np.arange(times) < read_lengths(lengths, samples, times)[:, np.newaxis])
 
 
 def _require_cost(cost: object) -> Cost:

@@ -10,13 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
-from gradcheck_fast.frontends.network.layers import Signal, activations, row_blocks
+from gradcheck_fast.frontends.network.layers import Signal, Steps, activations, row_blocks
 from gradcheck_fast.inputs.arguments import choose, integer, true_or_false
-
-if TYPE_CHECKING:
-    from gradcheck_fast.program.program import Program
 
 #: The state of a cell as steps, of which the first is the output. None stands for zeros.
 State: TypeAlias = tuple[int | None, ...]
@@ -29,7 +26,7 @@ class _Gates:
 
     Parameters
     ----------
-    program : Program
+    program : Steps
     arrays : dict of str to int
         The steps of the layer's arrays, by the layer's own names.
     x_widths : sequence of int
@@ -42,7 +39,7 @@ class _Gates:
     """
 
     def __init__(
-        self, program: Program, arrays: dict[str, int], x_widths: Sequence[int], hidden: int, gates: str, joint: str
+        self, program: Steps, arrays: dict[str, int], x_widths: Sequence[int], hidden: int, gates: str, joint: str
     ) -> None:
         self._program = program
         inputs = sum(x_widths)
@@ -171,7 +168,7 @@ class Recurrent(ABC):
         endings = ("", "_reverse") if self.bidirectional else ("",)
         return {own + ending: self.hidden for ending in endings for own in self._states}
 
-    def lower(self, program: Program, signal: Signal, arrays: dict[str, int]) -> Signal:
+    def lower(self, program: Steps, signal: Signal, arrays: dict[str, int]) -> Signal:
         runs = [self._run(program, signal, {own: arrays[own] for own in arrays if "_reverse" not in own}, False)]
         if self.bidirectional:
             back = {own.removesuffix("_reverse"): arrays[own] for own in arrays if "_reverse" in own}
@@ -180,7 +177,7 @@ class Recurrent(ABC):
             return Signal(tuple(zip(*(outputs for outputs, _ in runs), strict=True)), True, signal.masks)
         return Signal((tuple(last for _, last in runs),), False, None)
 
-    def _run(self, program: Program, signal: Signal, arrays: dict[str, int], reverse: bool) -> tuple[list[int], int]:
+    def _run(self, program: Steps, signal: Signal, arrays: dict[str, int], reverse: bool) -> tuple[list[int], int]:
         """Returns the outputs at all times, and the output of the time that is run last."""
         widths = [program.steps[step].shape[1] for step in signal.parts[0]]
         gates = _Gates(program, arrays, widths, self.hidden, self.letters, self.joint)
@@ -207,7 +204,7 @@ class Recurrent(ABC):
         return outputs, last
 
     @abstractmethod
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
+    def _cell(self, program: Steps, gates: _Gates, arrays: dict[str, int]) -> Cell:
         """Returns the function ``(x, state) -> state``, which adds the steps of one time."""
 
 
@@ -235,7 +232,7 @@ class RNN(Recurrent):
     def letters(self) -> str:
         return "h"
 
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
+    def _cell(self, program: Steps, gates: _Gates, arrays: dict[str, int]) -> Cell:
         def cell(x: Sequence[int], state: State) -> tuple[int, ...]:
             return (program.add(self.activation, gates("h", x, state[0])),)
 
@@ -275,7 +272,7 @@ class GRU(Recurrent):
     def letters(self) -> str:
         return self.gates
 
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
+    def _cell(self, program: Steps, gates: _Gates, arrays: dict[str, int]) -> Cell:
         def candidate(x: Sequence[int], h: int | None, r: int) -> int:
             if not self.reset_after:
                 return gates("n", x, None if h is None else program.add("multiply", r, h))
@@ -341,7 +338,7 @@ class LSTM(Recurrent):
     def _more_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"P": (2 if self.coupled else 3, self.hidden)} if self.peepholes else {}
 
-    def _cell(self, program: Program, gates: _Gates, arrays: dict[str, int]) -> Cell:
+    def _cell(self, program: Steps, gates: _Gates, arrays: dict[str, int]) -> Cell:
         seeing = ("fo" if self.coupled else "ifo") if self.peepholes else ""
         peepholes = {gate: program.block(arrays["P"], row=k, rows=1) for k, gate in enumerate(seeing)}
 
@@ -365,7 +362,7 @@ class LSTM(Recurrent):
         return cell
 
 
-def _mix(program: Program, z: int, old: int | None, new: int | None) -> int:
+def _mix(program: Steps, z: int, old: int | None, new: int | None) -> int:
     """Adds the mixture ``z old + (1 - z) new = new + z (old - new)``, where one may be None for zeros."""
     if new is None:
         assert old is not None

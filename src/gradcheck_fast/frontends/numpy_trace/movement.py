@@ -63,6 +63,10 @@ def _of_numbers(recording: Recording, x: Sequence[Any], numbers: Any, fill: floa
     return recording.step("gather", inputs, np.asarray(value), index=np.ascontiguousarray(index).reshape(index.shape))
 
 
+#: Functions that leave the entries in C order, unless they are told otherwise.
+_SAME_ORDER = (np.reshape, np.ravel)
+
+
 def _of_one(function: Any) -> Any:
     """Returns what a function does that moves the entries of its first argument."""
 
@@ -77,6 +81,11 @@ def _of_one(function: Any) -> Any:
                 return type(found)([x._seen(part) for part in found])
         elif _is_view(found, x):
             return x._seen(found)
+        if function in _SAME_ORDER:
+            copy = x.copy()  # in C order, of which the result may be a view: that needs no map of the entries
+            found = call(copy._view)
+            if _is_view(found, copy):
+                return copy._seen(found)
         return moved(recording, [x], call)
 
     return move

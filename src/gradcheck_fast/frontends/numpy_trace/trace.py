@@ -96,6 +96,12 @@ class Traced(NamedTuple):
     may_draw: bool
     rounding: float
 
+    @classmethod
+    def of(cls, recording: Recording, value: float) -> Traced:
+        """Takes what was found from a recording that has a cost of this value."""
+        noticed = recording.notes, recording.leaks, recording.draws, recording.may_draw, recording.rounding
+        return cls(recording.program, value, *noticed)
+
 
 def record(function: Callable[[Any], Any], params: Packed) -> Traced:
     """Runs a function once, and writes its steps down.
@@ -113,16 +119,7 @@ def record(function: Callable[[Any], Any], params: Packed) -> Traced:
     Exception
         What the function raises.
     """
-    recording, value = run(function, params, _as_cost)
-    return Traced(
-        recording.program,
-        value,
-        recording.notes,
-        recording.leaks,
-        recording.draws,
-        recording.may_draw,
-        recording.rounding,
-    )
+    return Traced.of(*run(function, params, as_cost))
 
 
 def run(
@@ -166,7 +163,14 @@ def _converted(function: Callable[[Any], Any], calls: Calls) -> Callable[[Any], 
     return calls.convert(function)
 
 
-def _as_cost(recording: Recording, found: Any) -> float:
+def as_cost(recording: Recording, found: Any) -> float:
+    """Makes what a function returned the cost of the program, and returns its value.
+
+    Raises
+    ------
+    Untraceable
+        If it is no number, or does not depend on the parameters.
+    """
     if isinstance(found, (list, tuple)) and len(found) == 1:
         (found,) = found
     beside = value_and_rest(found)

@@ -341,12 +341,12 @@ def traced_if_possible(loss: FunctionLoss, function: Callable[[Any], Any], param
     except Exception as error:
         said = str(error)
         if not isinstance(error, (Untraceable, Disagreement)):
-            said = f"{_users_line(error)}{type(error).__name__} was raised: {error}"
+            said = f"{users_line(error)}{type(error).__name__} was raised: {error}"
         loss.notes = (f"the function could not be traced: {said}. Plain differences of it are used",)
         return loss
 
 
-def _users_line(error: BaseException) -> str:
+def users_line(error: BaseException) -> str:
     """Returns the last line of the user's that an error passed through."""
     place, last = "", error.__traceback__
     while last is not None:

@@ -27,7 +27,7 @@ CALL_WORK, ENTRY_WORK = 100_000.0, 1_000.0
 
 
 def _name(function: Function) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)
+    return getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or repr(function)
 
 
 def _shape(shapes: Sequence[Shape], *, function: Function, shape: Shape) -> Shape:

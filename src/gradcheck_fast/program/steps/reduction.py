@@ -58,11 +58,13 @@ def _as_input(up: Reals, shape: Shape, axis: Axes) -> Reals:
 
 
 def _last(x: Reals, axis: Axes) -> Reals:
-    """Moves the axes that are reduced to the end and makes one of them."""
+    """Moves the axes that are reduced to the end and makes one of them. The first axes are moved without a copy."""
     if len(axis) == x.ndim:
         return x.reshape(-1)
     if axis == (x.ndim - 1,):
         return x
+    if axis == tuple(range(len(axis))):
+        return np.moveaxis(x.reshape(math.prod(x.shape[: len(axis)]), *x.shape[len(axis) :]), 0, -1)
     kept = [k for k in range(x.ndim) if k not in axis]
     rows = x.transpose(*kept, *axis)
     return rows.reshape(*rows.shape[: len(kept)], math.prod(rows.shape[len(kept) :]))

@@ -1,0 +1,71 @@
+"""The loss of a graph of another library that was replayed, and compared with what that library computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.frontends.graphs.replay import Replay, replayed
+from gradcheck_fast.frontends.numpy_trace.trace import Traced, as_cost
+from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement, TracedLoss
+from gradcheck_fast.frontends.numpy_trace.verification import Verification
+from gradcheck_fast.numerical.evaluate import real_number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.frontends.numpy_trace.recording import Leak
+    from gradcheck_fast.inputs.state import State
+    from gradcheck_fast.inputs.trees import Packed
+
+
+class GraphLoss(TracedLoss):
+    """A loss of another library's, with the program that its graph has become; see `TracedLoss`.
+
+    Its function begins each call in the same state, so that nothing has to be put back afterwards.
+    """
+
+    @property
+    def leaks(self) -> list[Leak]:
+        """Where plain numbers were made of values that depend on the parameters."""
+        return self._found.leaks
+
+    def verification(self, theta: NDArray[np.float64], state: State | None = None) -> Verification:
+        """Returns what compares the program with the function at some parameters."""
+
+        def cost(at: NDArray[np.float64]) -> float:
+            with np.errstate(all="ignore"):
+                return float(real_number(self.function(self._params.unpack(at.copy()))))
+
+        return Verification(cost, self.engine, theta, self._found.rounding, bool(self._found.leaks))
+
+
+def graph_loss(function: Callable[[Any], Any], replay: Replay, params: Packed) -> GraphLoss:
+    """Replays a graph at some parameters, and compares it with the function that it stands for, there and beside.
+
+    Parameters
+    ----------
+    function : callable
+        The loss as the other library computes it in float64, of one dict of arrays. Each call begins in the same state.
+    replay : callable
+        See `replayed`. It returns the cost.
+    params : Packed
+        A dict of arrays.
+
+    Raises
+    ------
+    Untraceable
+        If something cannot be written down; the message names the line or the operator.
+    Disagreement
+        If the function does something else than its graph.
+    Exception
+        What `replay` raises.
+    """
+    loss = GraphLoss(function, Traced.of(*replayed(replay, params, as_cost)), params)
+    said = loss.disagreement(loss.verification(params.flat))
+    if said:
+        noticed = "; ".join((*loss.notes, *dict.fromkeys(str(leak.error) for leak in loss.leaks)))
+        raise Disagreement(f"{noticed or 'the graph is not confirmed'}; {said}")
+    return loss
