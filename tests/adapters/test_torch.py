@@ -54,7 +54,7 @@ class Branching(Residual):
         ([nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3)],
          "module 0 is Unflatten(dim=1, unflattened_size=(1, 4))"),
         ([nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 3)],
-         "module 1 is LeakyReLU(negative_slope=0.2), which the compiled engine does not know"),
+         "module 1 is LeakyReLU(negative_slope=0.2), which no Network has"),
         ([nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 3)], "module 1 is LayerNorm"),
         ([nn.Linear(4, 5), nn.Tanh(), nn.Sigmoid(), nn.Linear(5, 3)],
          "module 2 is an activation that does not come right after a Linear"),

@@ -104,7 +104,7 @@ def test_modules_of_less_than_float32(dtype, error):
     report = check(Layers().to(dtype), "", X)
     assert report.ok, str(report)
     assert error / 1e3 < report.relative_error < error
-    assert check(Layers(1.3).to(dtype), "", X).verdict == "FAIL"
+    assert check(Layers(1.5).to(dtype), "", X).verdict == "FAIL"
 
 
 def test_float32_is_as_accurate_as_float32_though_integers_become_less():

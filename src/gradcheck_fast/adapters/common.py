@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradcheck_fast.comparison.compare import relative_error
+from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
+from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement
 from gradcheck_fast.frontends.unknown import Unknown
 from gradcheck_fast.inputs.trees import Packed
 from gradcheck_fast.losses.function_loss import python_loss
@@ -17,8 +19,10 @@ from gradcheck_fast.losses.problem import OF_PROGRAMS
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 
 if TYPE_CHECKING:
+    from gradcheck_fast.frontends.graphs.graph_loss import GraphLoss
     from gradcheck_fast.losses.network_loss import NetworkLoss
     from gradcheck_fast.losses.transposed import Transposed
+    from gradcheck_fast.report.report import Report
 
 #: Arrays by name.
 Arrays: TypeAlias = dict[str, Any]
@@ -41,15 +45,17 @@ _MOVES = 4
 #: In each trial every parameter is moved by this many roundings.
 _ROUNDINGS = 4.0
 
+#: What the note says of a loss whose operations were traced. In parentheses follows why it is no `Network`.
+TRACED = "differenced by the compiled engine, operation by operation as they ran"
 #: The loss of a network that does what a model of another library does.
 Compiled: TypeAlias = "NetworkLoss | Transposed"
 
 
 def choose_loss(
     describe: Callable[[], Compiled], loss: Callable[[Arrays], float], gradient: Arrays | Packed,
-    in_double: Callable[[Arrays], Arrays], params: Arrays, method: str,
+    in_double: Callable[[Arrays], Arrays], params: Arrays, method: str, trace: Callable[[], GraphLoss] | None = None,
 ) -> tuple[Compiled | RoundedGradient, str]:  # fmt: skip
-    """Chooses the loss of a network if one is described that computes the same; else the Python function.
+    """Chooses the loss of a network if one is described that computes the same; else a trace; else the function.
 
     It returns the loss, and a note that says which it is.
 
@@ -67,11 +73,13 @@ def choose_loss(
         The parameters at which the gradient was taken.
     method : str
         The method that the user wants.
+    trace : callable, optional
+        Gives the loss with a program of all that the other library computes, or raises any error.
 
     Raises
     ------
     ValueError
-        If the method needs a network and there is none, or the function gives other numbers each time.
+        If the method needs a program and there is none, or the function gives other numbers each time.
     """
     value = loss(params)
     try:
@@ -81,20 +89,36 @@ def choose_loss(
         if not math.isclose(value, cost, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION):
             raise Unknown(f"the network that describes it has the cost {cost:.10g}, not {value:.10g}")
     except Unknown as unknown:
+        why = str(unknown)
+        if trace is not None and method != "units":
+            _require_repeatable(value, loss(params))
+            try:
+                return RoundedGradient(trace(), gradient, lambda: in_double(params)), f"{TRACED} (as no network: {why})"
+            except Exception as error:
+                why = f"{why}; its operations could not be traced: {_first_line(error)}"
         if method in OF_PROGRAMS:
-            raise ValueError(f"method: {method!r} is one of the compiled engine, but {unknown}") from None
-        again = loss(params)
-        if not (math.isclose(value, again, rel_tol=_NOISE, abs_tol=_SMALL) or math.isnan(value)):
-            raise ValueError(
-                f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
-                "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"
-            ) from None
+            raise ValueError(f"method: {method!r} is one of the compiled engine, but {why}") from None
+        _require_repeatable(value, loss(params))
         problem = RoundedGradient(python_loss(InTurn(loss)), gradient, lambda: in_double(params))
-        return problem, f"differenced as a Python function: {unknown}"
+        return problem, f"differenced as a Python function: {why}"
     way = "differenced by the compiled engine, which knows all layers and the loss"
     if isinstance(gradient, Packed) and gradient.computed_in.is_coarse:  # hardly anything is known of its rounding
         return RoundedGradient(described, gradient, lambda: in_double(params)), way
     return described, way
+
+
+def way_of(report: Report, way: str) -> str:
+    """Returns the note of `choose_loss` that is true of a report, for which a trace may not have been used."""
+    return "differenced as a Python function" if way.startswith(TRACED) and report.method == "direct" else way
+
+
+def _require_repeatable(value: float, again: float) -> None:
+    """Raises a ValueError if two calls of a loss give values that differ by more than noise."""
+    if not (math.isclose(value, again, rel_tol=_NOISE, abs_tol=_SMALL) or math.isnan(value)):
+        raise ValueError(
+            f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
+            "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"
+        ) from None
 
 
 def same_loss(own: float, in_double: float, eps: float, value: Callable[[Arrays], Any], params: Arrays) -> bool:
@@ -150,6 +174,11 @@ def require_same_gradient(values: tuple[float, float], gradients: tuple[Arrays, 
             "float64 is what the gradient is compared with. It may draw other random numbers there, or do something "
             f"else for other dtypes; check it in float64 alone, by {how}"
         )
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error).partition("\n")[0]
+    return said if isinstance(error, (Untraceable, Disagreement)) else f"{type(error).__name__} was raised: {said}"
 
 
 class InTurn:

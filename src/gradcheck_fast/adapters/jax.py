@@ -13,10 +13,15 @@ from jax import numpy as jnp
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
 from gradcheck_fast.adapters.common import Arrays, require_same_gradient, same_loss
+from gradcheck_fast.checks.as_problem import PLAIN
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.options import AllKeywords, Options
+from gradcheck_fast.frontends.jaxpr.jaxpr_loss import jaxpr_loss
+from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
+from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement, users_line
 from gradcheck_fast.inputs.arrays import Precision, coarsest, require_float64
-from gradcheck_fast.losses.function_loss import python_loss
+from gradcheck_fast.inputs.trees import pack
+from gradcheck_fast.losses.function_loss import FunctionLoss, python_loss
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 
 try:
@@ -43,6 +48,13 @@ def gradcheck(
 ) -> Report:
     """Checks the gradient of a JAX function of a pytree, entry by entry.
 
+    The jaxpr of the loss is written down step by step, with the lines that its equations come from, as
+    `gradcheck_fast.gradcheck` does with NumPy functions: ``jit``, ``scan``, ``cond``, ``while_loop``, ``checkpoint``
+    and what `jax.custom_vjp` and `jax.custom_jvp` compute included. A primitive that is not known is differenced by
+    itself, and a note names it. If all that is not possible, as where the loss branches in Python on a value, a note
+    says why, and the function is differenced as it is. What `jax.lax.stop_gradient` returns is held fixed, as
+    ``jax.grad`` does, and a note says so. ``docs/jax-primitives.md`` lists the primitives that are known.
+
     The loss is evaluated in float64, under ``jax.enable_x64``, and the gradient in the dtypes of `params`. In float64,
     `jax.random` draws other numbers. If that makes another loss of it, only the parameters and what is computed from
     them are of float64, and random numbers stay of float32. A note of the report says so.
@@ -59,7 +71,8 @@ def gradcheck(
         is then one of the rules of `jax.custom_vjp` and `jax.custom_jvp`.
     **options
         As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
-        checkpoint, sample, seed.
+        checkpoint, sample, seed, trace. With ``trace=False``, ``method="direct"`` or "complex", or a `step`, the
+        function is differenced as it is.
 
     Returns
     -------
@@ -78,17 +91,18 @@ def gradcheck(
     by_arrays = _ArrayLoss(loss, params)
     if gradient is None:
         find = by_arrays.gradient
-    elif callable(gradient):
+    elif callable(gradient) and not by_arrays.is_like_params(gradient):
         find = lambda arrays: by_arrays.by_name(gradient(by_arrays.tree(arrays)))
     else:
         find = lambda arrays: by_arrays.by_name(gradient)
     found = find(by_arrays.params)
     notes = by_arrays.choose_doubles()
-    problem = RoundedGradient(python_loss(by_arrays.loss), found, lambda: by_arrays.gradient_in_double(find))
+    chosen, held = by_arrays.choose_problem(settings)
+    problem = RoundedGradient(chosen, found, lambda: by_arrays.gradient_in_double(find))
     report = check_gradient(problem, found, by_arrays.params, settings)
     if not report.ok:
         by_arrays.require_same_loss()
-    return replace(report, notes=(*report.notes, *notes))
+    return replace(report, notes=(*report.notes, *notes, *held))
 
 
 @contextmanager
@@ -135,6 +149,36 @@ class _ArrayLoss:
         self._doubles = _float64
         return ()
 
+    def choose_problem(self, options: Options) -> tuple[FunctionLoss, tuple[str, ...]]:
+        """Returns the program that the loss becomes; if there is none, the loss itself, with a note that says why.
+
+        Beside it is what the report has to say of it.
+
+        Raises
+        ------
+        ValueError
+            If the method needs the program.
+        """
+        plain = python_loss(self.loss)
+        if not options.trace or options.method in PLAIN or options.step is not None:
+            return plain, ()
+        try:
+            found = jaxpr_loss(
+                lambda arrays: self._loss(self.tree(arrays)), self.loss, pack(self.params_in_double), self._doubles
+            )
+        except Exception as error:  # what the loss itself raises is raised when it is called as usual
+            said = str(error)
+            if not isinstance(error, (Untraceable, Disagreement)):
+                said = f"{users_line(error)}{type(error).__name__} was raised: {said.partition(chr(10))[0]}"
+            if options.method in ("chain", "incremental"):
+                raise ValueError(f"method: {options.method!r} needs the program of the loss, but {said}") from None
+            plain.notes = (f"differenced as a Python function: {said}",)
+            return plain, ()
+        if not found.stopped:
+            return found.loss, ()
+        lines = ", ".join(str(source) for source in found.stopped if any(source))
+        return found.loss, (f"what jax.lax.stop_gradient returns is held fixed{f' ({lines})' if lines else ''}",)
+
     def require_same_loss(self) -> None:
         """Raises a ValueError if the loss in float64 differs from that in its own dtypes by more than roundings."""
         if self._is_same():
@@ -148,6 +192,8 @@ class _ArrayLoss:
         return coarsest(Precision.of(array.dtype) for array in self.params.values()).eps
 
     def _is_same(self) -> bool:
+        if jax.config.jax_enable_x64 and all(array.dtype == np.float64 for array in self.params.values()):
+            return True  # nothing is computed in another dtype
         own, in_double = self._value(self.params), self.loss(self.params_in_double)
         return same_loss(own, in_double, self._eps, self._value, self.params)
 
@@ -178,6 +224,10 @@ class _ArrayLoss:
         """Makes a pytree of these arrays, which become JAX's, and of the leaves that are not checked."""
         own = _as_jax(arrays)
         return tree_unflatten(self._structure, [own.get(name, leaf) for name, leaf in self._leaves.items()])
+
+    def is_like_params(self, tree: Any) -> bool:
+        """Whether a pytree has arrays where the parameters have them. Trees of equinox's modules can be called."""
+        return any(keystr(path) in self.params for path, _ in tree_flatten_with_path(tree)[0])
 
     def by_name(self, gradient: Any) -> Arrays:
         """Gives the arrays of a gradient by name, without those of leaves that are not checked."""

@@ -53,7 +53,7 @@ def traced_by(options: Options, problem: Problem, params: Tree) -> Problem:
     """
     if type(problem) is not FunctionLoss or problem.function is None:
         return problem
-    if not options.trace or options.method in PLAIN or options.step is not None:
+    if not may_trace(options):
         return problem
     # only Python functions wait for its import
     from gradcheck_fast.frontends.numpy_trace.traced_loss import traced_if_possible
@@ -62,6 +62,11 @@ def traced_by(options: Options, problem: Problem, params: Tree) -> Problem:
     if found is problem and options.method in ("chain", "incremental"):
         raise ValueError(f"method: {options.method!r} needs a trace of the function. {problem.notes[-1]}")
     return found
+
+
+def may_trace(options: Options) -> bool:
+    """Whether the options leave it to the library to trace a function: neither is its step given, nor a plain method."""
+    return options.trace and options.method not in PLAIN and options.step is None
 
 
 def trace(loss: Callable[[Any], Any], params: Tree) -> TracedLoss:

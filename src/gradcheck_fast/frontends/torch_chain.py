@@ -1,4 +1,4 @@
-"""Turns a PyTorch module and loss into a `Network`, if the compiled engine knows everything that they are made of.
+"""Turns a PyTorch module and loss into a `Network`, if that has everything that they are made of.
 
 The module is traced by `torch.fx`, so that a Sequential gives the same as a `forward` that calls its layers one after
 another.
@@ -18,10 +18,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from gradcheck_fast.frontends.network.cost import Cost
 from gradcheck_fast.frontends.network.costs import (
     AbsoluteError,
     BinaryCrossEntropy,
-    Cost,
     CrossEntropy,
     Huber,
     SquaredError,
@@ -133,7 +133,7 @@ def describe(module: nn.Module, loss_fn: Any, inputs: tuple[Any, ...], targets: 
     """
     loss = as_loss_module(loss_fn)
     if loss is None:
-        raise Unknown("loss_fn is none of PyTorch's losses that the compiled engine knows")
+        raise Unknown("loss_fn is none of PyTorch's losses that a Network has")
     if len(inputs) != 1 or not all(isinstance(data, torch.Tensor) for data in (*inputs, targets)):
         raise Unknown("inputs and targets are not one tensor each")
     chain = _Chain(inputs[0])
@@ -231,7 +231,7 @@ def _module_of(label: str, node: fx.Node) -> nn.Module:
             return kind(*node.args[1:], **settings)
         except TypeError:
             pass
-    raise Unknown(f"{label} is none that the compiled engine knows")
+    raise Unknown(f"{label} is none that a Network has")
 
 
 class _Chain:
@@ -307,9 +307,7 @@ class _Chain:
             module = nn.Softmax(-1)
         name = next((name for name, known in _ACTIVATIONS.items() if _settings(known) == _settings(module)), None)
         if name is None:
-            raise Unknown(
-                f"{label} is {type(module).__name__}({module.extra_repr()}), which the compiled engine does not know"
-            )
+            raise Unknown(f"{label} is {type(module).__name__}({module.extra_repr()}), which no Network has")
         layer, own = self.described[-1] if self.described else (None, {})
         if not isinstance(layer, Dense) or layer.activation != "identity":
             raise Unknown(f"{label} is an activation that does not come right after a Linear")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from gradcheck_fast.adapters.common import InTurn, choose_loss
+from gradcheck_fast.adapters.common import InTurn, choose_loss, way_of
 from gradcheck_fast.adapters.torch.copies import array_of
 from gradcheck_fast.adapters.torch.function import FunctionCall
 from gradcheck_fast.adapters.torch.module import ModuleCase
@@ -36,10 +37,17 @@ def gradcheck(
 ) -> Report:
     """Checks the gradient that ``loss_fn(module(inputs), targets).backward()`` gives to the parameters of a module.
 
-    The compiled engine is used if it knows all that the module and the loss are made of. It knows PyTorch's own losses,
-    and chains (an `nn.Sequential`, or a `forward` that calls one module after another) of Linear, activations, and RNN,
-    GRU and LSTM, whose outputs or last outputs are read. Everything else is differenced as a Python function, with two
-    calls per parameter, in float64. A note of the report says which of the two was done.
+    Chains (an `nn.Sequential`, or a `forward` that calls one module after another) of Linear, activations, and RNN, GRU
+    and LSTM, whose outputs or last outputs are read, under one of PyTorch's own losses, are described as a `Network`.
+
+    Of any other module, a run in float64 is traced: each operator of ATen that reads a value which depends on a
+    parameter is written down as steps that have exact differences, with the line and the module that it runs in.
+    Gradients that the module asks for itself count as what it computes, and a `torch.autograd.Function` is followed by
+    its forward. What each step gives is compared with what PyTorch gives, and the whole with the loss at parameters
+    beside. An operator that is not known (docs/torch-operators.md) is differenced by itself, and a note names it.
+
+    Where that is not possible (a value goes through NumPy, memory is replaced), the loss is differenced as a Python
+    function, with two calls per parameter. A note of the report says which of the three was done, and why.
 
     The module, the loss and the data are copied, and the copies are run. Each run begins in the state in which they
     were given, with their running statistics and whatever else `forward` changes. PyTorch's random numbers are drawn
@@ -59,7 +67,7 @@ def gradcheck(
     targets : optional
     **options
         As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
-        checkpoint, sample, seed.
+        checkpoint, sample, seed, trace.
 
     Returns
     -------
@@ -90,13 +98,14 @@ def gradcheck(
         found = case.found(at)
         double = case.runner_in_double(found)
         loss, way = choose_loss(
-            case.described, double.loss, found.gradient, double.gradient_in_double, at, settings.method
-        )
+            case.described, double.loss, found.gradient, double.gradient_in_double, at, settings.method,
+            partial(case.traced, at, double, settings.method) if case.may_trace(settings) else None,
+        )  # fmt: skip
         report = check_gradient(loss, found.gradient, at, settings)
         if not report.ok:
             case.require_same_loss(at, found, double)
             report = replace(report, notes=(*report.notes, *case.notes_on_failure()))
-    return replace(report, notes=(*report.notes, *found.notes, way))
+    return replace(report, notes=(*report.notes, *found.notes, way_of(report, way)))
 
 
 def check_function(

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from math import isclose, isfinite
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from gradcheck_fast.adapters.common import SAME_FUNCTION, Arrays, require_same_gradient, same_loss
+from gradcheck_fast.adapters.common import SAME_FUNCTION, Arrays, InTurn, require_same_gradient, same_loss
 from gradcheck_fast.adapters.torch.copies import Copies, array_of, fresh, survive_a_fork
 from gradcheck_fast.adapters.torch.runs import Frozen, Observer, Run, Widened, gradients, notes_on, with_gradients
+from gradcheck_fast.checks.as_problem import may_trace
+from gradcheck_fast.frontends.graphs.graph_loss import GraphLoss, graph_loss
+from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement
 from gradcheck_fast.frontends.torch_chain import as_loss_module, describe
+from gradcheck_fast.frontends.torch_trace.replay import tracing
 from gradcheck_fast.inputs.arrays import coarsest, require_float64
-from gradcheck_fast.inputs.trees import Packed, pack_as
+from gradcheck_fast.inputs.trees import Packed, pack, pack_as
 from gradcheck_fast.losses.transposed import Transposed
+from gradcheck_fast.program.steps.opaque import OPAQUE
+
+if TYPE_CHECKING:
+    from gradcheck_fast.checks.options import Options
+    from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+    from gradcheck_fast.frontends.numpy_trace.recording import Recording
+    from gradcheck_fast.frontends.torch_trace.tracing import Tracing
 
 #: Two runs with the same random numbers differ by less than this part, even if one of them is of compiled code.
 _SAME_RUN = 1e-3
+
+
+def _nothing() -> None:
+    """Does nothing."""
 
 
 class ModuleCase(NamedTuple):
@@ -45,6 +60,29 @@ class ModuleCase(NamedTuple):
         inputs, targets = copies["data"]
         return describe(copies["module"], self.loss_fn, inputs, targets)
 
+    def may_trace(self, settings: Options) -> bool:
+        """Whether the operations are to be traced.
+
+        Directions see less of a gradient of less than float64 if its differences are exact.
+        """
+        in_double = all(tensor.dtype is torch.float64 for tensor in self.parameters.values())
+        return may_trace(settings) and (in_double or settings.method != "directional")
+
+    def traced(self, at: Arrays, double: Runner, method: str) -> GraphLoss:
+        """Traces the operations of a runner of float64 copies; see `torch_trace`.
+
+        Operators that are not known have no exact differences, which the method ``directional`` needs.
+
+        Raises
+        ------
+        Exception
+            If they cannot be traced, or if the loss does something else than its trace.
+        """
+        loss = graph_loss(InTurn(double.loss), double.traced, pack(at))
+        if method == "directional" and any(step.name == OPAQUE.name for step in loss.program.steps):
+            raise Disagreement("; ".join(loss.notes))
+        return loss
+
     def runner(self, draws: Sequence[torch.Tensor] = ()) -> Runner:
         """Makes a runner of copies, which get these random numbers, if there are any."""
         return Runner(self._copies(None), list(self.parameters), self._known_loss, draws)
@@ -55,7 +93,24 @@ class ModuleCase(NamedTuple):
         If the module computes in coarse numbers on the way, these are made float64 as well.
         """
         widens = found.gradient.computed_in.is_coarse
-        return Runner(self._copies(torch.float64), list(self.parameters), self._known_loss, found.draws, widens)
+        runner = Runner(self._copies(torch.float64), list(self.parameters), self._known_loss, found.draws, widens)
+        runner.held = self.rows_of_padding(found.gradient)
+        return runner
+
+    def rows_of_padding(self, gradient: Packed) -> dict[str, int]:
+        """Returns the rows that embeddings have for padding, by the name of the parameter, if their gradient is zero.
+
+        PyTorch gives such a row no gradient where it is looked up, though the loss may depend on it.
+        """
+        arrays = dict(gradient.arrays(gradient.flat))
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        found = {}
+        for child in self.module.modules():
+            if isinstance(child, (nn.Embedding, nn.EmbeddingBag)) and child.padding_idx is not None:
+                name = names.get(id(child.weight))
+                if name is not None and not arrays[name][child.padding_idx].any():
+                    found[name] = child.padding_idx
+        return found
 
     @property
     def _known_loss(self) -> bool:
@@ -166,6 +221,8 @@ class Runner:
         self._copies, self._names, self._known_loss, self._draws = copies, names, known_loss, draws
         own = dict(copies["module"].named_parameters())
         self._parameters = {name: own[name] for name in names}
+        #: The rows of parameters that stay as they are in the copies, whatever the parameters are set to.
+        self.held: dict[str, int] = {}
         self._widens = widens
         self._is_chosen = self._differentiates = False
 
@@ -222,6 +279,23 @@ class Runner:
         require_float64("loss_fn", np.dtype(str(value.dtype).removeprefix("torch.")))
         return float(value.detach())
 
+    def traced(self, recording: Recording, arrays: dict[str, TracedArray]) -> Any:
+        """Computes the loss in float64 once more, and returns what a recording knows of it; see `tracing`."""
+        params = {name: array._view for name, array in arrays.items()}
+        self._choose(params)
+        modules = dict(self._copies["module"].named_modules())
+        with ExitStack() as stack:
+            stack.enter_context(self._mode())
+            tracer: list[Tracing] = []
+
+            def begin() -> None:
+                tracer.append(stack.enter_context(tracing(recording, self._parameters, arrays, modules)))
+                for name, row in self.held.items():
+                    tracer[0].hold(self._parameters[name], row)
+
+            value = self._run(params, self._differentiates, begin)
+            return tracer[0].value(value)
+
     def value(self, params: Arrays) -> float:
         """Finds the value in the dtype of the copies."""
         with self._mode():
@@ -256,16 +330,23 @@ class Runner:
             self._differentiates = True
         self._is_chosen = True
 
-    def _run(self, params: Arrays, differentiates: bool) -> torch.Tensor:
-        """Computes the loss at these parameters, which require a gradient only if `differentiates` is True."""
+    def _run(self, params: Arrays, differentiates: bool, begin: Callable[[], Any] = _nothing) -> torch.Tensor:
+        """Computes the loss at these parameters, which require a gradient only if `differentiates` is True.
+
+        `begin` is called when the parameters are set, before the module is.
+        """
         with with_gradients():
             torch.clear_autocast_cache()  # it knows parameters by their identity, not by their values
             self._copies.restore()
             with torch.no_grad():
                 for name, parameter in self._parameters.items():
+                    row = parameter[self.held[name]].clone() if name in self.held else None
                     parameter.copy_(torch.as_tensor(params[name]))
+                    if row is not None:
+                        parameter[self.held[name]] = row
                     parameter.requires_grad_(differentiates)
             inputs, targets = fresh(self._copies["data"])
+            begin()
             output = self._copies["module"](*inputs)
             if isinstance(output, tuple) and self._known_loss:
                 output = output[0]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck_fast.adapters.torch.copies import precision_of
+from gradcheck_fast.frontends.torch_trace.mode import Mode, name_of, tensors_in
 from gradcheck_fast.inputs.arrays import DOUBLE, Precision, coarsest
 
 #: Operations whose results are random numbers and have no derivative.
@@ -41,24 +39,7 @@ class Run(NamedTuple):
     cotangents: Sequence[torch.Tensor] | None = None
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[misc]
-    """A context in which PyTorch calls it for every operation on this thread."""
-
-    supports_higher_order_operators = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        if "torch._dynamo" in sys.modules:  # the compiler has been imported: it must not compile this
-            left_alone = torch._disable_dynamo(type(self).__torch_dispatch__)
-            self.__dict__["__torch_dispatch__"] = MethodType(left_alone, self)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Says no. PyTorch's own version of this would import its compiler, which takes a second."""
-        return False
-
-
-class Observer(_Mode):
+class Observer(Mode):
     """Observes the operations that PyTorch does on this thread.
 
     Attributes
@@ -68,8 +49,8 @@ class Observer(_Mode):
     unfrozen : str
         The last operation that drew random numbers without giving them as its result; empty if there was none.
     computed_in : Precision
-        The precision of the coarsest numbers that were computed from others, if these have no more than 16 bits; else
-        that of float64.
+        The precision of the coarsest numbers that were computed from others, if these have no more than 16 bits; that
+        of float32, if PyTorch rounds a slope to that whatever the dtype; else that of float64.
     leaves : dict of tensor
         The leaves that require a gradient, by id.
     """
@@ -83,22 +64,24 @@ class Observer(_Mode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = list(_tensors((args, kwargs)))
+        given = list(tensors_in((args, kwargs)))
         self.leaves |= {id(tensor): tensor for tensor in given if tensor.requires_grad and tensor.is_leaf}
         drawn = _drawn_by(func)
         before = None if drawn or not _is_random(func) else _states(given)
         found = func(*args, **kwargs)
+        if _has_coarse_slope(name_of(func), args):
+            self.computed_in = coarsest((self.computed_in, precision_of(torch.float32)))
         if drawn:
             self.draws.append(drawn(found).detach().clone())
         elif before is not None and any(map(_differ, before, _states(given))):
             self.unfrozen = str(func)
         if any(tensor.is_floating_point() for tensor in given):
-            results = [r for r in _tensors(found) if r.is_floating_point() and r.element_size() <= _COARSE_BYTES]
+            results = [r for r in tensors_in(found) if r.is_floating_point() and r.element_size() <= _COARSE_BYTES]
             self.computed_in = coarsest((self.computed_in, *(precision_of(result.dtype) for result in results)))
         return found
 
 
-class Frozen(_Mode):
+class Frozen(Mode):
     """Replaces new random numbers by those of another run, in the dtypes that are asked for.
 
     Raises
@@ -123,18 +106,18 @@ class Frozen(_Mode):
                 "for than in the run that gave the gradient. Without what is random in it, the loss can be checked"
             )
         here.copy_(before)
-        if _name(func) == "native_dropout":
+        if name_of(func) == "native_dropout":
             x, p, train = args
             return x * here * (1.0 / (1.0 - p) if train and p < 1.0 else 1.0), here
         return found
 
 
-class Widened(_Mode):
+class Widened(Mode):
     """Lets everything be computed in float64, even where the code asks for coarser dtypes or has tensors of them."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not _name(func) or func._schema.is_mutable or any(out.alias_info for out in func._schema.returns):
+        if not name_of(func) or func._schema.is_mutable or any(out.alias_info for out in func._schema.returns):
             return func(*args, **kwargs)
         return _widened(func(*_widened(args), **_widened(kwargs)))
 
@@ -150,21 +133,24 @@ def _widened(tree: Any) -> Any:
     return type(tree)(map(_widened, tree)) if isinstance(tree, (tuple, list)) else tree
 
 
-def _name(func: Any) -> str:
-    """The name of an operation, without its overload; empty if it is no plain operation, such as torch.cond."""
-    return func.overloadpacket.__name__ if isinstance(func, torch._ops.OpOverload) else ""
-
-
 def _drawn_by(func: Any) -> Callable[[Any], torch.Tensor] | None:
     """Gives the function that takes the random numbers out of an operation's result; None if there are none in it."""
-    name = _name(func)
+    name = name_of(func)
     if name == "native_dropout":
         return lambda found: found[1]
     return (lambda found: found) if name.rstrip("_") in _DRAWS else None
 
 
+def _has_coarse_slope(name: str, args: Any) -> bool:
+    """Tells whether a backward has numbers that PyTorch rounds to float32: 1/6 of hardsigmoid, and 1/alpha of celu."""
+    if name == "elu_backward":
+        _, alpha, _, input_scale, *_ = args
+        return bool(input_scale != 1 and abs(input_scale * alpha - 1.0) > DOUBLE.eps)
+    return name == "hardsigmoid_backward"
+
+
 def _is_random(func: Any) -> bool:
-    name = _name(func)
+    name = name_of(func)
     return bool(name) and (torch.Tag.nondeterministic_seeded in func.tags or name == "_sample_dirichlet")
 
 
@@ -176,15 +162,6 @@ def _states(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
 
 def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
     return not torch.equal(a, b)
-
-
-def _tensors(tree: Any) -> Iterator[torch.Tensor]:
-    """Gives the tensors among the arguments or results of an operation."""
-    if isinstance(tree, torch.Tensor):
-        yield tree
-    elif isinstance(tree, (tuple, list, dict)):
-        for child in tree.values() if isinstance(tree, dict) else tree:
-            yield from _tensors(child)
 
 
 def notes_on(draws: Sequence[torch.Tensor], computed_in: Precision) -> tuple[str, ...]:
