@@ -7,6 +7,7 @@ of each operator adds to the program. With ``--check`` it only says whether the 
 from __future__ import annotations
 
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ others (`linear`, `einsum`, `layer_norm`, the cells of recurrent layers) are kno
 | --- | --- |
 {rows}
 
-The results of these depend on no parameter, whatever they are given; random numbers are frozen: {constant}.
+{constant}
 """
 
 
@@ -106,7 +107,11 @@ def text() -> str:
     if missing:
         raise ValueError(f"no call of tests/helpers/torch_calls.py needs the rules of {', '.join(missing)}")
     rows = "\n".join(f"| `{name}` | {described(found[name])} |" for name in sorted(found))
-    constant = ", ".join(f"`{name}`" for name in sorted(CONSTANT))
+    names = ", ".join(f"`{name}`" for name in sorted(CONSTANT))
+    constant = textwrap.fill(
+        f"The results of these depend on no parameter, whatever they are given; random numbers are frozen: {names}.",
+        120,
+    )
     return TEXT.format(count=len(found), rows=rows, constant=constant)
 
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from gradcheck_fast.frontends.jaxpr import families
 from gradcheck_fast.frontends.jaxpr.bound import Bound, as_plain, is_key
-from gradcheck_fast.frontends.jaxpr.complex_numbers import ComplexArray, evaluated
+from gradcheck_fast.frontends.jaxpr.complex_numbers import evaluated
 from gradcheck_fast.frontends.jaxpr.control import sub_jaxpr
 from gradcheck_fast.frontends.jaxpr.registry import Equation
 from gradcheck_fast.frontends.jaxpr.sources import Sources
 from gradcheck_fast.frontends.numpy_trace.instructions import NOWHERE
+from gradcheck_fast.frontends.operators.complex_numbers import ComplexArray
 from gradcheck_fast.frontends.operators.elementary import is_traced
 from gradcheck_fast.inputs.users_files import is_users_file
 
