@@ -18,10 +18,10 @@ import jax
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-FILE = ROOT / "docs" / "jax-primitives.md"
 sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools")]
 
 import jax_calls  # noqa: E402
+from pages import DOCS, main  # noqa: E402
 from traced_functions import LEAVES, Watch  # noqa: E402
 
 from gradcheck_fast.frontends.graphs.replay import replayed  # noqa: E402
@@ -29,6 +29,8 @@ from gradcheck_fast.frontends.jaxpr import complex_numbers  # noqa: E402
 from gradcheck_fast.frontends.jaxpr.interpreter import RULES, Interpreter, Stops  # noqa: E402
 from gradcheck_fast.frontends.operators.elementary import is_traced  # noqa: E402
 from gradcheck_fast.inputs.trees import pack  # noqa: E402
+
+FILE = DOCS / "jax-primitives.md"
 
 TEXT = """# The primitives of JAX that are known
 
@@ -135,14 +137,5 @@ def text() -> str:
     return TEXT.format(version=jax.__version__, count=len(table), rows=lines)
 
 
-def main() -> int:
-    """Writes the file, or checks it."""
-    wanted = text()
-    if "--check" in sys.argv[1:]:
-        return int(FILE.read_text() != wanted)
-    FILE.write_text(wanted)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(FILE, text)

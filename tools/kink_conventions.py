@@ -8,9 +8,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from pages import DOCS, main
+
 from gradcheck_fast.diagnosis.kinks.conventions import CONVENTIONS, VERSIONS
 
-FILE = Path(__file__).resolve().parent.parent / "docs" / "kinks.md"
+FILE = DOCS / "kinks.md"
+
 TEXT = """# At kinks
 
 Where a value lies exactly on a kink, as in `np.maximum(z, 0)` at z = 0, the loss has no derivative there: it has one
@@ -55,6 +60,4 @@ def written() -> str:
 
 
 if __name__ == "__main__":
-    if "--check" in sys.argv:
-        sys.exit(0 if FILE.read_text(encoding="utf-8") == written() else f"{FILE.name} is out of date: run this tool")
-    FILE.write_text(written(), encoding="utf-8")
+    main(FILE, written)

@@ -19,13 +19,15 @@ import numpy as np
 import onnx
 
 ROOT = Path(__file__).resolve().parent.parent
-FILE = ROOT / "docs" / "onnx-operators.md"
-sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools")]
 
 import onnx_cases  # noqa: E402
 import onnx_peers  # noqa: E402
+from pages import DOCS, main  # noqa: E402
 
 from gradcheck_fast.frontends.onnx.table import entries  # noqa: E402
+
+FILE = DOCS / "onnx-operators.md"
 
 #: How many calls of each operator are made in each opset.
 SEEDS = 8
@@ -172,14 +174,5 @@ def wrapped(names: list[str]) -> list[str]:
     return textwrap.wrap(", ".join(f"`{name}`" for name in names), 120)
 
 
-def main() -> int:
-    """Writes the file, or checks it."""
-    wanted = text()
-    if "--check" in sys.argv[1:]:
-        return int(FILE.read_text() != wanted)
-    FILE.write_text(wanted)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(FILE, text)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-FILE = ROOT / "docs" / "torch-operators.md"
-sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools")]
 
+from pages import DOCS, main  # noqa: E402
 from torch_calls import CALLS  # noqa: E402
 
 from gradcheck_fast.frontends.graphs.replay import replayed  # noqa: E402
@@ -27,6 +27,8 @@ from gradcheck_fast.frontends.torch_trace.operators import RULES  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.operators.registry import CONSTANT  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.replay import tracing  # noqa: E402
 from gradcheck_fast.inputs.trees import pack  # noqa: E402
+
+FILE = DOCS / "torch-operators.md"
 
 MOVES = {"gather", "strided", "reshape", "scatter_add"}
 LEAVES = {"parameter", "constant"}
@@ -115,14 +117,5 @@ def text() -> str:
     return TEXT.format(count=len(found), rows=rows, constant=constant)
 
 
-def main() -> int:
-    """Writes the file, or checks it."""
-    wanted = text()
-    if "--check" in sys.argv[1:]:
-        return int(FILE.read_text() != wanted)
-    FILE.write_text(wanted)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(FILE, text)

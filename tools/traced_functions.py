@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-FILE = ROOT / "docs" / "traced-functions.md"
-sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools")]
 
 import numpy_calls  # noqa: E402
 from numpy_calls import elementwise, scipy_special  # noqa: E402
 from numpy_calls.observed import INPUTS, flattened  # noqa: E402
+from pages import DOCS, main  # noqa: E402
 
 from gradcheck_fast.frontends.numpy_trace import ufuncs  # noqa: E402
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray  # noqa: E402
@@ -31,6 +31,8 @@ from gradcheck_fast.frontends.numpy_trace.calls import Calls  # noqa: E402
 from gradcheck_fast.frontends.numpy_trace.functions import FUNCTIONS, KNOWN, SCIPY  # noqa: E402
 from gradcheck_fast.frontends.numpy_trace.recording import Recording  # noqa: E402
 from gradcheck_fast.inputs.users_files import is_users_file  # noqa: E402
+
+FILE = DOCS / "traced-functions.md"
 
 MOVES = {"gather", "strided", "reshape", "scatter_add"}
 LEAVES = {"parameter", "constant"}
@@ -163,14 +165,5 @@ def text() -> str:
     return TEXT.format(counts=counts, rows="\n".join(f"| `{name}` | {how} |" for name, how in table))
 
 
-def main() -> int:
-    """Writes the file, or checks it."""
-    wanted = text()
-    if "--check" in sys.argv[1:]:
-        return int(FILE.read_text() != wanted)
-    FILE.write_text(wanted)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(FILE, text)
