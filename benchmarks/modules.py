@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from common import median_time, parse, parser, report
-from peers import sampled
+from peers import jax_slopes, sampled
 from torch import nn
 
 import gradcheck_fast as gf
@@ -173,25 +173,13 @@ def jax_loop(module, X, y):
     jax.config.update("jax_enable_x64", True)
     shapes = [tuple(parameter.shape) for parameter in module.parameters()]
     ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
-    flat = jnp.asarray(flat_cost(module, X, y)[1].numpy())
 
     def cost(flat):
         parts = jnp.split(flat, ends)
         arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
         return IN_JAX[type(module).__name__](arrays, (X, y))
 
-    def slope(k):
-        return (cost(flat.at[k].add(EPSILON)) - cost(flat.at[k].add(-EPSILON))) / (2 * EPSILON)
-
-    gradient = jax.jit(lambda indices: jax.lax.map(slope, indices))
-
-    def run(indices):  # a compiled program has a fixed length
-        for begin in range(0, len(indices), run.at_once):
-            some = np.resize(indices[begin : begin + run.at_once], run.at_once)
-            gradient(jnp.asarray(some)).block_until_ready()
-
-    run.at_once = 64
-    return run
+    return jax_slopes(cost, flat_cost(module, X, y)[1].numpy(), at_once=64)
 
 
 def ours(module, X, y, threads):

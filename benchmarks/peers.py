@@ -109,22 +109,28 @@ def jax_map(problem):
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    flat = np.concatenate([array.ravel() for array in problem.params.values()])
+    return jax_slopes(problem.jax_cost(), flat, at_once=256)
+
+
+def jax_slopes(cost, flat, at_once):
+    """Slopes of a cost of one vector, by a jitted map over so many parameters at once: its length has to be fixed."""
+    import jax
     import jax.numpy as jnp
 
-    cost = problem.jax_cost()
-    flat = jnp.asarray(np.concatenate([array.ravel() for array in problem.params.values()]))
+    flat = jnp.asarray(flat)
 
     def slope(k):
         return (cost(flat.at[k].add(EPSILON)) - cost(flat.at[k].add(-EPSILON))) / (2 * EPSILON)
 
     gradient = jax.jit(lambda indices: jax.lax.map(slope, indices))
 
-    def run(indices):  # a compiled program has a fixed length
-        for begin in range(0, len(indices), run.at_once):
-            some = np.resize(indices[begin : begin + run.at_once], run.at_once)
+    def run(indices):
+        for begin in range(0, len(indices), at_once):
+            some = np.resize(indices[begin : begin + at_once], at_once)
             gradient(jnp.asarray(some)).block_until_ready()
 
-    run.at_once = 256
+    run.at_once = at_once
     return run
 
 
