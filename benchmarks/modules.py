@@ -188,7 +188,7 @@ def ours(module, X, y, threads):
     case = ModuleCase(module, loss_fn, (X,), y)
     at = {name: array_of(tensor) for name, tensor in case.parameters.items()}
     found = case.found(at)
-    traced = case.traced(at, case.runner_in_double(found), "auto")
+    traced = case.traced(at, case.runner_in_double(found))
     theta = traced.pack(at).flat
 
     def one_pass():
@@ -204,7 +204,7 @@ def ours(module, X, y, threads):
     report = check()
     assert report.ok and report.certificate.holds, report
     return {
-        "pass": one_pass, "trace": lambda: case.traced(at, case.runner_in_double(found), "auto"), "chain": chain,
+        "pass": one_pass, "trace": lambda: case.traced(at, case.runner_in_double(found)), "chain": chain,
         "check": check,
     }, traced, at  # fmt: skip
 

@@ -30,6 +30,10 @@ Note: at 3 kinks of relu (net.py line 3) your gradient has the slope 0, as in re
 Nothing is said where your slopes agree with none of these choices, where several choices give the same gradient, or
 where trying them would take longer than you would notice.
 
+Entries that tie whatever the parameters are, such as those of a max pooling in a part of an image that is constant, are
+no kink: whichever of them the slope goes through, it is the same. That is found out by moving the parameters that they
+reach one by one; where these are too many, any slope between those of all choices passes, as at a kink.
+
 The table was measured in float64 with {versions}
 (`python tools/measure_kinks.py torch` does it).
 

@@ -23,6 +23,7 @@ from pages import DOCS, main  # noqa: E402
 from torch_calls import CALLS  # noqa: E402
 
 from gradcheck_fast.frontends.graphs.replay import replayed  # noqa: E402
+from gradcheck_fast.frontends.torch_trace.held import Held  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.operators import RULES  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.operators.registry import CONSTANT  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.replay import tracing  # noqa: E402
@@ -46,6 +47,10 @@ and differenced by themselves, and the report names them. Those that give views 
 or `select` do, need no rule: a tensor is known by its place in the memory of which it is a view. Those that write in
 place (`add_`) or into an argument `out` do what the operator of the same name does. Operators that are composed of
 others (`linear`, `einsum`, `layer_norm`, the cells of recurrent layers) are known by these.
+
+What the code detaches (`detach`, `.data`, `torch.no_grad`, `autograd.grad` without `create_graph`), the rounding of
+`fake_quantize`, and the row that `embedding` has for padding, where it is looked up, are held fixed, as autograd does.
+If the loss depends on them, a note names the lines.
 
 `python tools/torch_operators.py` writes this file.
 
@@ -82,8 +87,12 @@ def steps_by_operator() -> dict[str, dict[str, None]]:
             torch.manual_seed(0)
             tensor = torch.randn(shape, dtype=torch.float64, requires_grad=name.startswith("gradient"))
 
-            def replay(recording: Any, arrays: Any, function: Any = function, tensor: Any = tensor) -> Any:
-                with tracing(recording, {"y": tensor}, arrays, {}):
+            held = Held() if name.startswith("rounded") else None  # only so do these rules hold
+
+            def replay(
+                recording: Any, arrays: Any, function: Any = function, tensor: Any = tensor, held: Any = held
+            ) -> Any:
+                with tracing(recording, {"y": tensor}, arrays, {}, held):
                     function(tensor * 1.0)
 
             replayed(replay, pack({"y": tensor.detach().numpy()}), lambda recording, result: result)

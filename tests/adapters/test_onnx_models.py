@@ -160,8 +160,10 @@ def test_a_linear_regression_of_scikit_learn():
 # ---- Keras
 
 
-def test_recurrences_of_keras(tmp_path):
+def test_recurrences_of_keras(tmp_path, monkeypatch):
     """Keras exports what it does on PyTorch; the kernels keep their values, and so have the gradients of its own."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")  # both are read at its first import
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     keras = pytest.importorskip("keras", reason="Keras is not installed")
     if keras.backend.backend() != "torch":
         pytest.skip("Keras does not run on PyTorch")

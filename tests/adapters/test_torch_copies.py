@@ -136,7 +136,7 @@ def test_a_right_gradient_passes_and_nothing_is_changed(make):
 
 
 @pytest.mark.parametrize("make", MODULES)
-@pytest.mark.parametrize("call", [1, 2, 3, 7])
+@pytest.mark.parametrize("call", [1, 2, 6])
 @pytest.mark.parametrize("where", ["forward", "loss_fn"])
 def test_nothing_is_changed_if_some_call_raises(make, call, where):
     calls = iter(range(1, 1000))  # not of the module, a copy of which would count anew
@@ -161,7 +161,7 @@ def test_nothing_is_changed_if_some_call_raises(make, call, where):
         fail("loss_fn")
         return out.square().mean() + foreign.sum()
 
-    if call < 7:
+    if call < 6:
         with pytest.raises(ZeroDivisionError, match=f"a {where} that fails"):
             gf.torch.gradcheck(module, loss_fn, X)
     else:  # the operations are traced
@@ -195,7 +195,10 @@ def test_what_forward_computes_without_a_gradient_is_said(make):
     """In training spectral_norm takes a step towards vectors that depend on the weight, which has no gradient."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.BatchNorm1d(4), make(nn.Linear(4, 4)))
-    report = gf.torch.gradcheck(module, lambda out: out.sin().sum(), torch.randn(5, 4))
+    held = gf.torch.gradcheck(module, lambda out: out.sin().sum(), torch.randn(5, 4))
+    assert held.ok, str(held)
+    assert any("computed with gradients switched off, is held fixed" in note for note in held.notes)
+    report = gf.torch.gradcheck(module, lambda out: out.sin().sum(), torch.randn(5, 4), trace=False)
     assert report.verdict == "FAIL"
     note = next(note for note in report.notes if "forward writes into" in note)
     assert "_u" in note

@@ -126,20 +126,6 @@ def test_a_second_derivative_inside_a_module():
     assert_exact(checked(Residual(), inputs=data(5, 1)))
 
 
-LEAKS = {
-    ".numpy()": lambda y: y * torch.from_numpy(np.tanh(y.detach().numpy())),
-    ".tolist()": lambda y: y * sum(y.detach().tolist()[0]),
-    "a Python number is made": lambda y: y * y[0, 0].item(),
-}
-
-
-@pytest.mark.parametrize("what", LEAKS)
-def test_numbers_that_are_taken_out_of_pytorch_and_matter(what):
-    report = checked(after(LEAKS[what]))
-    assert_falls_back(report, what)
-    assert not report.ok  # autograd does not see them, either
-
-
 @pytest.mark.parametrize(
     "logged", [lambda y: y.detach().numpy().sum(), lambda y: y.detach().tolist(), lambda y: y.sum().item(), str]
 )
@@ -281,13 +267,20 @@ def test_views_and_what_is_written_into_them(name):
     assert_exact(checked(after(MEMORY[name])))
 
 
-def given_other_memory(y):
-    out = torch.zeros(3, 4, dtype=y.dtype)
-    return y * out.set_(y.detach())
+class GivenOtherMemory(torch.autograd.Function):
+    """The identity, by a tensor that is given the memory of another."""
+
+    @staticmethod
+    def forward(ctx, y):
+        return torch.zeros(3, 4, dtype=y.dtype).set_(y.detach()).clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
 
 
 def test_memory_that_is_replaced_ends_the_trace():
-    assert_falls_back(checked(after(given_other_memory)), "gives a tensor other memory")
+    assert_falls_back(checked(after(GivenOtherMemory.apply)), "gives a tensor other memory")
 
 
 def test_memory_that_is_written_to_by_numpy_ends_the_trace():
@@ -313,7 +306,7 @@ def test_an_operator_that_is_not_known_is_named():
 def test_directions_need_exact_differences():
     report = checked(after(lambda y: torch.linalg.svdvals(y)), method="directional")
     assert report.ok, str(report)
-    assert_falls_back(report, "_linalg_svd is differenced by itself")
+    assert report.notes[-1] == "differenced as a Python function"
     assert checked(after(lambda y: y.tanh()), method="directional").ok
 
 
@@ -322,7 +315,7 @@ def test_steps_know_the_line_and_the_module():
     case = ModuleCase(module, squares, (data(3, 4),), None)
     at = {name: array_of(parameter) for name, parameter in module.named_parameters()}
     found = case.found(at)
-    steps = case.traced(at, case.runner_in_double(found), "auto").program.steps
+    steps = case.traced(at, case.runner_in_double(found)).program.steps
     names = [(step.source.name, step.source.file == __file__) for step in steps if step.name in ("matmul", "sqrt")]
     assert names == [("0 (Linear)", False), ("1 (LayerNorm)", False)]
     (product,) = [step for step in steps if step.source.name == "2 (After)"]
@@ -400,22 +393,3 @@ def test_a_network_that_is_described_is_no_trace():
     assert report.ok
     assert TRACED not in report.notes[-1]
     assert report.method == "units"
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_the_row_of_padding_has_no_gradient(tied):
-    class Tagger(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed, self.dense = nn.Embedding(5, 4, padding_idx=1), nn.Linear(4, 4)
-
-        def forward(self, index):
-            out = self.dense(self.embed(index)).tanh()
-            return out @ self.embed.weight.T if tied else out
-
-    module = Tagger().double()
-    with torch.no_grad():
-        module.embed.weight[1] = 0.5
-    report = checked(module, inputs=torch.tensor([[0, 1, 2], [1, 3, 3]]))
-    assert report.ok is not tied, str(report)  # if the row is used elsewhere, too, it has half of a gradient
-    assert TRACED in report.notes[-1]

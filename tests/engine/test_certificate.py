@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -339,3 +340,45 @@ def test_a_certificate_of_what_is_not_a_number_does_not_hold():
     assert not found.holds
     assert not Certificate(2, 0.0, 1e-14, math.nan, 1e-12, 1e-13).holds
     assert found.complaint
+
+
+# ---- roundings of the chain
+
+
+@pytest.mark.parametrize("is_rounding", [True, False])
+def test_roundings_of_the_chain_are_no_fault_of_it(is_rounding, monkeypatch):
+    """They are others at parameters that are moved by some roundings; a fault is the same."""
+    exact = Point.gradient
+
+    def rounded(self, h):
+        seed = zlib.crc32(self.theta.tobytes()) if is_rounding else 0
+        found = exact(self, h)
+        return found * (1.0 + 1e-11 * np.random.default_rng(seed).normal(size=len(found)))
+
+    monkeypatch.setattr(Point, "gradient", rounded)
+    _, loss, params = make()
+    found = certificate_of(loss, params)
+    assert found.agreement > 1e-12
+    assert found.holds is is_rounding
+
+
+def test_sums_over_many_places_before_normalisations_lose_no_digits():
+    """What goes back to a mean cancels, and each of the places then has the roundings of that sum."""
+    random = np.random.default_rng(3)
+    X = random.normal(size=(16384, 16))
+
+    def loss(params):
+        x = X
+        for layer in range(5):
+            z = x @ params[f"W{layer}"]
+            z = z - z.mean(axis=0)
+            x = np.maximum(z / np.sqrt((z * z).mean(axis=0) + 1e-5), 0.0)
+        logits = x.reshape(4, 4096, 16).mean(axis=1) @ params["out"]
+        return np.sum(np.log(np.exp(logits).sum(axis=1)))
+
+    params = {f"W{layer}": random.normal(size=(16, 16)) / 4.0 for layer in range(5)}
+    params["out"] = random.normal(size=(16, 10)) / 4.0
+    traced = gf.trace(loss, params)
+    with traced.engine.at(flat(params), 1) as point:
+        found = certify(point, point.gradient(0.0))
+    assert found.agreement < 2e-14

@@ -20,7 +20,7 @@ from gradcheck_fast.checks.numerical_gradient import numerical_gradient  # noqa:
 from gradcheck_fast.frontends.graphs.replay import replayed  # noqa: E402
 from gradcheck_fast.frontends.jaxpr.complex_numbers import NAMES  # noqa: E402
 from gradcheck_fast.frontends.jaxpr.interpreter import RULES, Interpreter, Stops  # noqa: E402
-from gradcheck_fast.frontends.jaxpr.jaxpr_loss import jaxpr_loss  # noqa: E402
+from gradcheck_fast.frontends.jaxpr.jaxpr_loss import jaxpr_loss, jaxpr_of  # noqa: E402
 from gradcheck_fast.inputs.trees import pack  # noqa: E402
 
 #: What occurs in at least two of 115 functions as people write them, with the releases of 2026.
@@ -68,7 +68,9 @@ def slopes(calls):
     """Returns the gradient of the cost of these calls by the program and by JAX."""
     params = {name: array for call in calls for name, array in inputs_of(call).items()}
     cost = jax.jit(cost_of(calls))
-    loss = jaxpr_loss(cost, lambda arrays: cost(arrays).item(), pack(params), nullcontext).loss
+    packed = pack(params)
+    jaxpr = jaxpr_of(cost, packed, nullcontext)
+    loss = jaxpr_loss(jaxpr, lambda arrays: cost(arrays).item(), packed, nullcontext).loss
     return numerical_gradient(loss, params, method="chain"), cost, params
 
 
@@ -93,7 +95,9 @@ def test_the_table_in_the_docs_is_up_to_date():
 
 @pytest.mark.parametrize("name, k", CALLS)
 def test_a_primitive(name, k):
-    found, cost, params = slopes([jax_calls.CALLS[name][k]])
+    by_itself = pytest.warns(UserWarning, match="differenced by itself") if name in jax_calls.OPAQUE else nullcontext()
+    with by_itself:
+        found, cost, params = slopes([jax_calls.CALLS[name][k]])
     cost = cost_of([SAME[name]]) if name in SAME else cost
     expected = jax.jit((jax.jacfwd if name == "while" else jax.grad)(cost))(params)
     agree(found, expected, 1e-8 if name in jax_calls.OPAQUE else 1e-12)

@@ -368,6 +368,8 @@ MISFITS = {
                r"\(2, 4, 7\)"),
     "kernel": ([gf.Conv1d(3, 4, 3)], (2, 3, 2), "at least as long as the kernel"),
     "pool": ([gf.MaxPool2d(3)], (2, 3, 2, 4), "at least kernel_size"),
+    "transposed": ([gf.ConvTranspose1d(3, 4, 1, padding=2)], (2, 3, 4), r"layer 1, ConvTranspose1d: the padding "
+                   r"\(\(2, 2\),\) cuts everything off, for the shape \(2, 3, 4\)"),
     "dense": ([gf.Conv2d(1, 2, 3), gf.Dense(8, 2)], (2, 1, 4, 4), r"layer 2, Dense: expected .*, 8\), got .*Flatten"),
     "recurrent": ([gf.Conv1d(2, 3, 1), gf.LSTM(2, 3)], (2, 2, 4), r"layer 2, LSTM: expected the shape .*, times, 2\)"),
     "norm": ([gf.LayerNorm(4)], (2, 3), r"layer 1, LayerNorm: expected the shape \(samples, ..., 4\), got \(2, 3\)"),
@@ -378,6 +380,7 @@ MISFITS = {
     "mask": ([gf.MultiHeadAttention(4, 2, key_padding_mask=np.zeros((2, 3), bool))], (2, 5, 4),
              r"key_padding_mask: expected the shape \(2, 5\)"),
     "dropout": ([gf.Dropout(np.ones((2, 3)))], (2, 4), r"the mask \(2, 3\) is broadcast to, got \(2, 4\)"),
+    "softmax": ([gf.Activation("softmax", axis=3)], (2, 3), "layer 1, Activation: expected an array with an axis 3"),
     "glu": ([gf.GLU()], (2, 3), "expected an even length of axis -1"),
     "flatten": ([gf.Flatten(3)], (2, 3, 4), "expected axes 3 to -1"),
 }  # fmt: skip
@@ -398,6 +401,14 @@ def test_no_key_to_see():
     net = gf.Network(gf.MultiHeadAttention(4, 2, key_padding_mask=mask), gf.SquaredError())
     with pytest.raises(ValueError, match="layer 1, MultiHeadAttention: the masks leave no key for time 0 of sample 1"):
         net.output_shape((2, 2, 4))
+    net = gf.Network(gf.MultiHeadAttention(4, 2, attn_mask=np.array([[0.0, 1.0], [-np.inf, -np.inf]])), gf.Hinge())
+    with pytest.raises(ValueError, match="the masks leave no key for time 1 of sample 0"):
+        net.output_shape((2, 2, 4))
+
+
+def test_masks_of_integers_could_mean_two_things():
+    with pytest.raises(TypeError, match="attn_mask: expected bool, or float to add, got dtype int64"):
+        gf.MultiHeadAttention(4, 2, attn_mask=np.ones((2, 2), np.int64))
 
 
 def test_embeddings_take_integers():
@@ -415,12 +426,14 @@ ARGUMENTS = {
     "mode": (lambda: gf.Conv2d(3, 4, 3, padding_mode="wrap"), "Conv2d: padding_mode"),
     "output": (lambda: gf.ConvTranspose1d(3, 4, 3, output_padding=1), "output_padding: expected less than stride"),
     "pool": (lambda: gf.MaxPool2d(2, padding=2), "MaxPool2d: padding: expected at most half of kernel_size"),
+    "adaptive": (lambda: gf.AdaptiveAvgPool2d((None, 2, 2)), "output_size: expected an integer, None, or 2 of them"),
     "heads": (lambda: gf.MultiHeadAttention(6, 4), "num_heads: expected a divisor of embed_dim 6, got 4"),
     "kv-heads": (lambda: gf.MultiHeadAttention(8, 4, num_kv_heads=3), "num_kv_heads: expected a divisor of 4 heads"),
     "rotary": (lambda: gf.MultiHeadAttention(6, 2, rotary=True), "rotary: expected heads of even width, got 3"),
     "groups-of": (lambda: gf.GroupNorm(3, 4), "num_groups: expected a divisor of 4 channels, got 3"),
     "batch": (lambda: gf.BatchNorm(3, mean=np.ones(3)), "mean and var: expected both"),
     "batch-shape": (lambda: gf.BatchNorm(3, mean=np.ones(2), var=np.ones(2)), r"mean: expected the shape \(3,\)"),
+    "beta": (lambda: gf.Activation("softplus", beta=0.0), "softplus: expected settings with which it is finite at 1"),
     "activation": (lambda: gf.Activation("rleu"), "did you mean 'relu'"),
     "dropout": (lambda: gf.Dropout(np.ones(2), p=1.0), "less than 1"),
     "padding-index": (lambda: gf.Embedding(4, 2, padding_idx=4), "padding_idx: expected 0 to 3, got 4"),
@@ -440,6 +453,8 @@ def test_arguments_that_are_refused(mistake):
 def test_a_setting_that_an_activation_does_not_have():
     with pytest.raises(TypeError, match=r"Activation: relu: .*alpha"):
         gf.Activation("relu", alpha=2.0)
+    with pytest.raises(TypeError, match="Activation: softmax: axis: expected an integer, got None"):
+        gf.Activation("softmax", axis=None)
 
 
 def test_states_that_are_data_need_a_network_on_rows():

@@ -175,6 +175,11 @@ POOLS = {
     "max-2d-padded": (gf.MaxPool2d(3, stride=2, padding=1), nn.MaxPool2d(3, stride=2, padding=1), 2),
     "max-2d-dilated": (gf.MaxPool2d(2, stride=1, dilation=2), nn.MaxPool2d(2, stride=1, dilation=2), 2),
     "max-2d-ceil": (gf.MaxPool2d(3, stride=2, ceil_mode=True), nn.MaxPool2d(3, stride=2, ceil_mode=True), 2),
+    "max-2d-ceil-beyond": (
+        gf.MaxPool2d(5, dilation=2, ceil_mode=True),
+        nn.MaxPool2d(5, dilation=2, ceil_mode=True),
+        2,
+    ),
     "max-2d-each": (gf.MaxPool2d((3, 2), (1, 2)), nn.MaxPool2d((3, 2), (1, 2)), 2),
     "max-3d": (gf.MaxPool3d(2, stride=1), nn.MaxPool3d(2, stride=1), 3),
     "average-1d": (gf.AvgPool1d(3, stride=2, padding=1), nn.AvgPool1d(3, stride=2, padding=1), 1),
@@ -198,6 +203,7 @@ POOLS = {
     "average-3d": (gf.AvgPool3d(2, padding=1), nn.AvgPool3d(2, padding=1), 3),
     "adaptive-average-1d": (gf.AdaptiveAvgPool1d(3), nn.AdaptiveAvgPool1d(3), 1),
     "adaptive-average-2d": (gf.AdaptiveAvgPool2d((3, 2)), nn.AdaptiveAvgPool2d((3, 2)), 2),
+    "adaptive-average-2d-one-axis": (gf.AdaptiveAvgPool2d((None, 2)), nn.AdaptiveAvgPool2d((None, 2)), 2),
     "adaptive-average-3d": (gf.AdaptiveAvgPool3d(2), nn.AdaptiveAvgPool3d(2), 3),
     "adaptive-max-1d": (gf.AdaptiveMaxPool1d(3), nn.AdaptiveMaxPool1d(3), 1),
     "adaptive-max-2d": (gf.AdaptiveMaxPool2d((2, 3)), nn.AdaptiveMaxPool2d((2, 3)), 2),
@@ -311,6 +317,10 @@ def test_embedding():
     require_same(case(gf.Embedding(7, 3, name="layer"), double(nn.Embedding(7, 3)), (4, 5), integers=7))
 
 
+def test_embedding_of_one_integer_for_each_sample():
+    require_same(case(gf.Embedding(7, 3, name="layer"), double(nn.Embedding(7, 3)), (4,), integers=7))
+
+
 @pytest.mark.parametrize("padding", [0, 3, -1])
 def test_embedding_with_a_padding_index(padding):
     """Its row is zeros and has no gradient."""
@@ -332,6 +342,9 @@ ATTENTION = {
     "padding": ({"key_padding_mask": PADDING}, {}, {"key_padding_mask": PADDING}),
     "mask": ({"attn_mask": UPPER}, {}, {"attn_mask": UPPER}),
     "added": ({"attn_mask": ADDED}, {}, {"attn_mask": ADDED}),
+    "added-infinite": (
+        {"attn_mask": np.where(UPPER, -np.inf, ADDED)}, {}, {"attn_mask": np.where(UPPER, -np.inf, ADDED)},
+    ),
     "causal-padding": (
         {"causal": True, "key_padding_mask": PADDING},
         {},
@@ -409,7 +422,7 @@ def test_hardsigmoid():
     require_same(case(layer, lambda X, own: F.relu6(tensor(X) @ own["W1"] + own["b1"] + 3.0) / 6.0, (4, 3)))
 
 
-@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("axis", [1, 2, -1, -2])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_activation_along_an_axis(name, axis):
     layer = gf.Sequential([gf.Dense(3, 4), gf.Activation(name, axis=axis)], name="layer")

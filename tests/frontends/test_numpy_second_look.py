@@ -127,3 +127,24 @@ def test_what_cancels_in_a_right_gradient_of_saturated_units_is_not_held_against
     wrong = gradient(params)
     wrong["V"] = wrong["V"] + 1e-9 * np.abs(wrong["V"]).max()
     assert gf.gradcheck(loss, wrong, params).verdict == "FAIL"
+
+
+def before_a_normalisation(params):
+    z = np.sin(np.arange(24.0)).reshape(8, 3) @ params["W"] + params["b"]
+    z = z - z.mean(axis=0)
+    return np.sum(np.cos(np.arange(32.0)).reshape(8, 4) * np.tanh(z / np.sqrt((z * z).mean(axis=0) + 1e-5)))
+
+
+def test_an_array_whose_gradient_is_nothing_but_rounding_is_right_however_it_is_rounded():
+    """The gradient by a bias before a normalisation is 0: what is left are roundings of the terms that cancel."""
+    params = {"W": np.cos(np.arange(12.0)).reshape(3, 4), "b": np.array([0.1, -0.2, 0.3, 0.4])}
+    gradient = gf.numerical_gradient(before_a_normalisation, params)
+    for size, verdict in ((1e-15, "PASS"), (3e-14, "PASS"), (1e-7, "FAIL")):
+        given = {**gradient, "b": size * np.array([1.0, -1.0, 0.5, 1.0])}
+        assert gf.gradcheck(before_a_normalisation, given, params).verdict == verdict
+
+
+def test_an_array_whose_gradient_is_tiny_is_not_taken_for_rounding():
+    loss = lambda p: np.sum(np.sin(p["x"])) + 1e-15 * np.sum(p["y"])
+    gradient = {"x": np.cos(X), "y": np.full(3, 2e-15)}
+    assert gf.gradcheck(loss, gradient, {"x": X, "y": X}).verdict != "PASS"

@@ -323,4 +323,14 @@ CALLS = {
         ),
         ROWS,
     ),
+    "rounded by fake_quantize": (
+        lambda y: (
+            torch.fake_quantize_per_tensor_affine(y, 0.1, 0, -8, 8)
+            + torch.fake_quantize_per_tensor_affine(y, torch.tensor(0.2), torch.tensor(1, dtype=torch.int32), -4, 4)
+            + torch.fake_quantize_per_channel_affine(
+                y, torch.full(y.shape[:1], 0.3), torch.zeros(len(y), dtype=torch.int32), 0, -3, 3
+            )
+        ),
+        ROWS,
+    ),
 }

@@ -1,5 +1,7 @@
 """exp, expm1, log, log1p and tanh of the kernels, for each instruction set, over all doubles: within 2 ulp."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -72,3 +74,14 @@ def test_beyond_the_range_as_in_libm(isa):
 def test_an_unknown_function_is_an_error():
     with pytest.raises(ValueError, match="no function 'sin'"):
         _kernels.elementary("sin", np.zeros(1), "baseline")
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc"])
+def test_error_functions_are_those_of_the_c_library(name):
+    x = np.concatenate([np.random.default_rng(0).normal(0.0, 3.0, 60), [0.0, -0.0, np.inf, -np.inf, np.nan, 30.0]])
+    expected = np.array([getattr(math, name)(each) for each in x])
+    of = getattr(_kernels, name)
+    np.testing.assert_array_equal(of(x), expected)
+    np.testing.assert_array_equal(of(x.reshape(6, 11).T), expected.reshape(6, 11).T)
+    assert of(0.5).shape == ()
+    assert of(np.empty((0, 3))).shape == (0, 3)

@@ -13,6 +13,7 @@ from work import Inline
 
 import gradcheck_fast as gf
 from gradcheck_fast.losses import program_loss
+from gradcheck_fast.losses.problem import knows_changes
 from gradcheck_fast.losses.program_loss import ProgramLoss
 from gradcheck_fast.numerical.evaluate import PythonCosts
 from gradcheck_fast.program import program as programs
@@ -134,6 +135,21 @@ def test_the_exact_change_is_known():
     assert loss.change(at.flat, direction, 2.0**-60) / 2.0**-60 == pytest.approx(
         flat(smooth_gradient(PARAMS)) @ direction, rel=1e-13
     )
+
+
+def test_changes_are_not_exact_where_a_step_is_not_known():
+    """Directions are then compared with costs of the function that are subtracted."""
+    function = lambda p: float(np.sum(np.linalg.svd(p["W"], compute_uv=False)) + np.sum(np.sin(p["v"])))
+    left, _, right = np.linalg.svd(PARAMS["W"], full_matrices=False)
+    gradient = {"W": left @ right, "v": np.cos(PARAMS["v"])}
+    unknown = gf.trace(function, PARAMS)
+    assert make().has_exact_changes
+    assert knows_changes(make())
+    assert not unknown.has_exact_changes
+    assert not knows_changes(unknown)
+    assert gf.gradcheck(unknown, gradient, PARAMS, method="directional").ok
+    gradient["W"] *= 1.0 + 1e-3
+    assert gf.gradcheck(unknown, gradient, PARAMS, method="directional").wrong
 
 
 @pytest.mark.parametrize("executor", [None, Inline(), partial(ThreadPoolExecutor, 2)])

@@ -15,7 +15,7 @@ from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement
 from gradcheck_fast.frontends.unknown import Unknown
 from gradcheck_fast.inputs.trees import Packed
 from gradcheck_fast.losses.function_loss import python_loss
-from gradcheck_fast.losses.problem import OF_PROGRAMS
+from gradcheck_fast.losses.problem import OF_PROGRAMS, knows_changes
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 
 if TYPE_CHECKING:
@@ -91,11 +91,14 @@ def choose_loss(
     except Unknown as unknown:
         why = str(unknown)
         if trace is not None and method != "units":
-            _require_repeatable(value, loss(params))
             try:
-                return RoundedGradient(trace(), gradient, lambda: in_double(params)), f"{TRACED} (as no network: {why})"
+                traced = trace()
             except Exception as error:
                 why = f"{why}; its operations could not be traced: {_first_line(error)}"
+            else:
+                if not _is_noise(value, traced.value):  # the trace is of another call
+                    _require_repeatable(value, loss(params))
+                return RoundedGradient(traced, gradient, lambda: in_double(params)), f"{TRACED} (as no network: {why})"
         if method in OF_PROGRAMS:
             raise ValueError(f"method: {method!r} is one of the compiled engine, but {why}") from None
         _require_repeatable(value, loss(params))
@@ -107,14 +110,20 @@ def choose_loss(
     return described, way
 
 
-def way_of(report: Report, way: str) -> str:
-    """Returns the note of `choose_loss` that is true of a report, for which a trace may not have been used."""
-    return "differenced as a Python function" if way.startswith(TRACED) and report.method == "direct" else way
+def way_of(report: Report, loss: Compiled | RoundedGradient, way: str) -> str:
+    """Returns the note of `choose_loss` that is true of a report on a loss, whose trace may not have been used."""
+    has_used_trace = report.method != "direct" and (report.method != "directional" or knows_changes(loss))
+    return way if has_used_trace or not way.startswith(TRACED) else "differenced as a Python function"
+
+
+def _is_noise(value: float, again: float) -> bool:
+    """Tells whether two calls of a loss give values that differ by no more than noise."""
+    return math.isclose(value, again, rel_tol=_NOISE, abs_tol=_SMALL) or math.isnan(value)
 
 
 def _require_repeatable(value: float, again: float) -> None:
     """Raises a ValueError if two calls of a loss give values that differ by more than noise."""
-    if not (math.isclose(value, again, rel_tol=_NOISE, abs_tol=_SMALL) or math.isnan(value)):
+    if not _is_noise(value, again):
         raise ValueError(
             f"the loss is {value:.10g} at first and {again:.10g} the next time, at the same parameters; without "
             "what is random in it, such as Dropout, it can be checked (in PyTorch: module.eval())"

@@ -20,7 +20,16 @@ from gradcheck_fast.frontends.onnx.evaluators import Chosen, Model, choose
 from gradcheck_fast.frontends.onnx.float64 import with_draws
 from gradcheck_fast.frontends.onnx.graph import traced_model
 from gradcheck_fast.frontends.onnx.loss import read_loss
-from gradcheck_fast.frontends.onnx.model import FLOATS, candidates, expected_parameters, inputs_of, needed, read
+from gradcheck_fast.frontends.onnx.model import (
+    FLOATS,
+    candidates,
+    expected_parameters,
+    inputs_of,
+    needed,
+    read,
+    require_given,
+)
+from gradcheck_fast.inputs.arguments import nearest
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.trees import pack
 from gradcheck_fast.losses.function_loss import python_loss
@@ -68,7 +77,8 @@ def gradcheck(
         The gradient of the loss by the initialisers, by their names. A function gets a dict of the initialisers, in
         their own dtypes, and returns such a dict.
     inputs : dict of str to array, or array
-        The inputs of the model by name, or its one input.
+        The inputs of the model by name, or its one input. An initialiser that is an input, too, takes the value that is
+        given here.
     targets : array, optional
         What the outputs should be, for a cost or a function.
     loss : str, cost or callable
@@ -108,18 +118,23 @@ def gradcheck(
         If a file cannot be read.
     """
     settings = Options.from_keywords("gradcheck", options, AllKeywords)
+    if settings.method == "complex":
+        raise ValueError("method: 'complex' needs a function that takes complex numbers, which no model does")
     proto = with_draws(read(model), draws or {})
     graph = proto.graph
     known = [*inputs_of(graph), *(name for node in graph.node for name in node.output if name)]
     own_loss = read_loss(loss, [value.name for value in graph.output], known, output, targets)
     wanted = needed(graph.node, own_loss.wanted)
+    require_given(graph, wanted)
     used = {name for number in wanted for name in graph.node[number].input} | set(own_loss.wanted)
     given = _read_gradient(gradient)
     arrays, notes = _parameters(graph, given, parameters)
-    at = Model(proto, _inputs(graph, inputs, used), arrays, own_loss)
+    own_inputs = _inputs(graph, inputs, used)
+    overridden = {name: np.asarray(own_inputs[name], x.dtype) for name, x in arrays.items() if name in own_inputs}
+    at = Model(proto, own_inputs, arrays | overridden, own_loss)
     chosen = choose(at)
     report = _checked(at, chosen, given, settings)
-    if not report.ok and not all(pack(arrays).precision(name).is_coarse for name in arrays):
+    if not report.ok and not all(pack(at.parameters).precision(name).is_coarse for name in arrays):
         report = _with_fewer_wrong(report, at, chosen, given, settings)
     return replace(report, notes=(*report.notes, *notes))
 
@@ -161,11 +176,30 @@ def _problem(model: Model, compute: Any, settings: Options) -> tuple[Problem, tu
 
 def _read_gradient(gradient: Gradient) -> Any:
     if isinstance(gradient, (str, os.PathLike)):
-        with np.load(gradient) as file:
-            return {name: file[name] for name in file.files}
+        return _read_file(gradient)
     if callable(gradient) or isinstance(gradient, Mapping):
         return gradient
     raise TypeError(f"gradient: expected a dict of arrays, the path of an .npz file, or a function, got {gradient!r}")
+
+
+def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        file = np.load(path)
+    except ValueError as error:
+        raise ValueError(f"gradient: {os.fspath(path)} is no .npz file ({error})") from None
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise TypeError(
+            f"gradient: {os.fspath(path)} has one array without a name; expected an .npz file, as numpy.savez(path, "
+            "**arrays) writes it"
+        )
+    with file:
+        found = {}
+        for name in file.files:
+            try:
+                found[name] = file[name]
+            except ValueError as error:
+                raise ValueError(f"gradient: {name} in {os.fspath(path)} cannot be read ({error})") from None
+    return found
 
 
 def _parameters(
@@ -180,19 +214,25 @@ def _parameters(
     """
     known, expected = candidates(graph), expected_parameters(graph)
     if names is not None:
+        if not isinstance(names, Iterable):
+            raise TypeError(f"parameters: expected names of initialisers, got {names!r}")
         chosen = [names] if isinstance(names, str) else list(names)
         for name in chosen:
             if name not in known:
                 raise ValueError(
                     f"parameters: no initialiser of floating-point numbers is called {name!r}; there are "
-                    f"{listed(dict.fromkeys(expected))}"
+                    f"{listed(dict.fromkeys(expected))}{nearest(str(name), list(known))}"
                 )
+        if not chosen:
+            raise ValueError(f"parameters: none are named; there are {listed(dict.fromkeys(expected))}")
     elif isinstance(gradient, Mapping) and set(gradient) & set(known):
         missing = [name for name in expected if name not in gradient]
         if missing:
+            unknown = [name for name in map(str, gradient) if name not in known]
+            instead = "".join(f"; it has {name}{hint}" for name in unknown if (hint := nearest(name, missing)))
             raise ValueError(
-                f"gradient: it has no {listed(dict.fromkeys(missing))}, which the model has; parameters= chooses "
-                "what is checked"
+                f"gradient: it has no {listed(dict.fromkeys(missing))}, which the model has{instead}; parameters= "
+                "chooses what is checked"
             )
         chosen = [name for name in known if name in gradient]
     else:
@@ -229,7 +269,8 @@ def _inputs(graph: Any, inputs: Any, used: set[str]) -> dict[str, Any]:
     overridden = {value.name: value for value in graph.input}
     for name in inputs:
         if name not in overridden:
-            raise ValueError(f"inputs: the model takes no {name!r}, but {listed(declared)}")
+            hint = nearest(str(name), list(overridden))
+            raise ValueError(f"inputs: the model takes no {name!r}, but {listed(declared)}{hint}")
     for name in required:
         if name not in inputs:
             raise ValueError(f"inputs: {name!r} is missing")
@@ -239,7 +280,10 @@ def _inputs(graph: Any, inputs: Any, used: set[str]) -> dict[str, Any]:
 def _typed(name: str, value: Any, kind: Any) -> Any:
     if not kind.HasField("tensor_type"):
         return [np.asarray(part) for part in value] if isinstance(value, (list, tuple)) else value
-    array, tensor = np.asarray(value), kind.tensor_type
+    try:
+        array, tensor = np.asarray(value), kind.tensor_type
+    except ValueError as error:
+        raise TypeError(f"inputs: {name!r} cannot be read as an array ({error})") from None
     if tensor.elem_type in FLOATS:
         if array.dtype.kind not in "fiub":
             raise TypeError(f"inputs: {name!r} is of floating-point numbers, got {array.dtype}")

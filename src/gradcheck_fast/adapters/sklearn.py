@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from gradcheck_fast.adapters.common import Arrays, choose_loss
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.options import AllKeywords, Options
-from gradcheck_fast.frontends.network.costs import L2, BinaryCrossEntropy, Cost, CrossEntropy, SquaredError
+from gradcheck_fast.frontends.network.cost import Cost
+from gradcheck_fast.frontends.network.costs import L2, BinaryCrossEntropy, CrossEntropy, SquaredError
 from gradcheck_fast.frontends.network.layers import Dense
 from gradcheck_fast.frontends.network.network import Network
 from gradcheck_fast.frontends.unknown import Unknown

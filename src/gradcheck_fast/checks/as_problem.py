@@ -65,7 +65,7 @@ def traced_by(options: Options, problem: Problem, params: Tree) -> Problem:
 
 
 def may_trace(options: Options) -> bool:
-    """Whether the options leave it to the library to trace a function: neither is its step given, nor a plain method."""
+    """Whether a function is to be traced: the options give neither a step nor a plain method, and allow it."""
     return options.trace and options.method not in PLAIN and options.step is None
 
 

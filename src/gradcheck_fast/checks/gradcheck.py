@@ -291,7 +291,8 @@ class _Check(NamedTuple):
         from gradcheck_fast.diagnosis.kinks.slopes_taken import convention_notes  # as above
 
         right = numerical.kinks.where & (comparison.excess <= 1.0)
-        return convention_notes(self.problem, self.params.flat, self.analytic.flat, right)
+        eps = self.analytic.computed_in.eps
+        return convention_notes(self.problem, self.params.flat, self.analytic.flat, right, eps)
 
     def of_sample(self, picked: Sample) -> Report:
         """Compares some entries of each array."""

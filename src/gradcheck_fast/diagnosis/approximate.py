@@ -7,6 +7,7 @@ fitted over many pieces gives that of the exact problem.
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,6 +38,8 @@ _ENTRIES = 4
 _WIDTHS = (1e-3, 1e-2, 1e-1)
 #: The loss is evaluated at this many points of each line.
 _POINTS = 41
+#: Lines are looked at if their evaluations take less than this many seconds, by the time that the first one takes.
+_SECONDS = 10.0
 #: The curve that is fitted to the values on a line has this degree.
 _DEGREE = 3
 #: Residuals are more than rounding if they are larger than this many roundings of the loss.
@@ -64,7 +67,7 @@ def of_exact_problem(
 ) -> tuple[str, str, tuple[str, ...]] | None:
     """Returns the cause, the evidence and the arrays if the gradient seems to be that of an exact problem, else None.
 
-    The test takes at most one evaluation of the loss, and `_POINTS` for each of `_WIDTHS`.
+    The test takes at most two evaluations of the loss, and `_POINTS` for each of `_WIDTHS`, or ends after `_SECONDS`.
     """
     coarse = any(precision.is_coarse for precision in analytic.precisions)
     if comparison.bars is None or coarse or "units" in problem.methods:
@@ -115,8 +118,13 @@ def _seen_pieces(
 ) -> _Fit | None:
     """Fits curves to the loss on lines, and returns the best whose slope is the analytic derivative; else None.
 
-    `analytic` and `numerical` are the two derivatives along the direction.
+    It is None as well if that would take longer than `_SECONDS`. `analytic` and `numerical` are the two derivatives
+    along the direction.
     """
+    began = perf_counter()
+    value_at(problem, params, params.flat)
+    if (perf_counter() - began) * len(_WIDTHS) * _POINTS > _SECONDS:
+        return None
     apart = abs(analytic - numerical)
     fits = [_fit(problem, params, direction, width) for width in _WIDTHS]
     value_at(problem, params, params.flat)  # leaves the loss at the parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from gradcheck_fast.engine._program import NOTHING
 from gradcheck_fast.frontends.network.recurrent import Recurrent
@@ -107,7 +107,7 @@ def groups(tape: Tape) -> list[Group]:
             cells[current][-1].append(number)
     found = []
     for (layer, reverse), steps in sorted(cells.items()):
-        names = _names(tape, tape.network.layers[layer - 1], steps)
+        names = _names(tape, cast("Layer", tape.network.layers[layer - 1]), steps)
         where = f"layer {layer}" + " backwards" * reverse
         found.append(Group(layer, where, steps, names, carried(tape.program, steps)))
     return found

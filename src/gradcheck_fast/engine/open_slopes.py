@@ -7,16 +7,20 @@ exact differences, where kinks do not depend on each other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradcheck_fast.numerical.gradient import CHAIN_STEPS, EPSILON, NEAR_KINK
+from gradcheck_fast.program.steps.jumps import nothing_back
 from gradcheck_fast.program.steps.movement import GATHER
+from gradcheck_fast.program.twin import on_parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.engine.executor import Executor
     from gradcheck_fast.engine.rules import RulesPoint
     from gradcheck_fast.program.program import Step
 
@@ -82,6 +86,14 @@ def spreads(point: RulesPoint, h: float = NEAR_KINK) -> Spreads:
     total = np.where(np.isnan(total), np.inf, total)
     beside = {number for number, margins in kinked.items() if margins.any()}
     return Spreads(total, {number: up[number] for number in kinked}, apart, beside)
+
+
+def may_jump(engine: Executor) -> bool:
+    """Whether steps that depend on parameters compare or round: their spread is 0, also where their values jump."""
+    steps, depends = engine.program.steps, on_parameters(engine.program)
+    return any(
+        unwrap(steps[number].primitive.spread) is nothing_back for number in depends.intersection(engine.computed)
+    )
 
 
 def sides(point: RulesPoint, entry: int, found: Spreads) -> tuple[float, float] | None:

@@ -201,12 +201,13 @@ class RulesPoint:
     def __init__(self, engine: RulesEngine, theta: Reals, n_threads: int) -> None:
         self.engine, self.theta, self.n_threads = engine, theta, n_threads
         self._values: list[Any] | None = None
+        self._backs: list[Any] | None = None  # to all steps, if they are needed once more
 
     def __enter__(self) -> RulesPoint:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._values = None
+        self._values = self._backs = None
 
     @property
     def values(self) -> list[Any]:
@@ -234,7 +235,7 @@ class RulesPoint:
         """
         gradient, parameters = np.zeros(self.engine.program.size), self.engine.plan.parameters
         try:
-            backs = self._back(keep=False)
+            backs = self._back(keep=False) if self._backs is None else self._backs
             if not all(backs[number] is None or np.isfinite(backs[number]).all() for number, *_ in parameters):
                 backs = self._back(keep=False, only_defined=True)
         except UNDEFINED:
@@ -246,9 +247,18 @@ class RulesPoint:
         return gradient
 
     def chain(self, h: float, share: int, gradient: Reals) -> int:
-        """Adds the derivatives to `gradient`, and returns how many values lie on kinks."""
+        """Adds the derivatives to `gradient`, and returns how many values lie on kinks.
+
+        If there are any, what goes back to every step is kept, to find what they leave open.
+        """
+        try:
+            kinks = self.kinks(NEAR_KINK)
+            if kinks:
+                self._backs = self._back(keep=True)
+        except UNDEFINED:
+            kinks = 0
         gradient += self.gradient(h)
-        return self.kinks(NEAR_KINK) if np.isfinite(gradient).all() else 0
+        return kinks if np.isfinite(gradient).all() else 0
 
     def along(self, direction: Reals, scales: Sequence[float]) -> Reals:
         """Returns how much the cost changes if the parameters move by a direction times some scales.
@@ -279,7 +289,9 @@ class RulesPoint:
 
     def sensitivities(self) -> dict[int, Reals]:
         """Returns the derivatives of the cost by the entries of each step that is a parameter or depends on one."""
-        return {number: back for number, back in enumerate(self._back(keep=True)) if back is not None}
+        backs, self._backs = self._backs, None  # those that `chain` has found are needed once
+        backs = self._back(keep=True) if backs is None else backs
+        return {number: back for number, back in enumerate(backs) if back is not None}
 
     def changes(self, direction: Reals, scale: float, *, keep: bool = True) -> list[Any]:
         """Returns by how much each step changes; None for those that do not, or, unless `keep`, that are read."""

@@ -29,6 +29,7 @@ from gradcheck_fast.frontends.network.costs import (
 from gradcheck_fast.frontends.network.layers import Dense
 from gradcheck_fast.frontends.network.network import Network
 from gradcheck_fast.frontends.network.recurrent import GRU, LSTM, RNN, Recurrent
+from gradcheck_fast.frontends.torch_trace.detached import Detachments
 from gradcheck_fast.frontends.unknown import Unknown
 from gradcheck_fast.losses.transposed import Transposed
 
@@ -190,10 +191,13 @@ def _stages(module: nn.Module) -> list[_Stage]:
     """Traces a module and returns what it does, one stage after another."""
     root = nn.Sequential(module)
     try:
-        graph = fx.Tracer().trace(root)
+        with Detachments() as gradients:
+            graph = fx.Tracer().trace(root)
     except Exception as error:  # a forward may raise anything for an argument that is no tensor
         what, *_ = str(error).split("\n")
         raise Unknown(f"forward cannot be traced ({what})") from None
+    if gradients.switches_off:
+        raise Unknown("forward switches gradients off")
     for node in reversed(graph.nodes):  # such as the states of an LSTM that nobody reads
         if not node.users and node.op not in ("placeholder", "output"):
             graph.erase_node(node)

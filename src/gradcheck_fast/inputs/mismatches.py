@@ -25,7 +25,7 @@ def name_differences(what: str, got: list[str], expected: list[str]) -> str:
         parts.append(f"missing {', '.join(missing)}")
     if extra:
         parts.append(f"unexpected {', '.join(name + nearest(name, missing) for name in extra)}")
-    if expected and all(name.startswith("[") for name in expected):
+    if expected and all(name.startswith("[") and name[1:2].isdigit() for name in expected):
         parts.append("the parameters are a list, so give a list in the same order, or both as dicts")
     return f"{what}: {'; '.join(parts)}; expected {', '.join(expected)}"
 

@@ -2,6 +2,7 @@
 # cython: freethreading_compatible=True
 """Lists the C kernels and their instruction sets, and runs single kernels for the diagnosis, tests and benchmarks."""
 from cython.parallel cimport prange
+from libc.math cimport erf as erf_of, erfc as erfc_of
 from gf_kernels cimport (
     GF_BIAS, GF_DIAGONAL, GF_MATRIX, GF_PANEL, gf_cost, gf_cost_place, gf_difference, gf_elementwise,
     gf_instruction_sets, gf_kernels, gf_kernels_for, gf_pairs, gf_pairwise)
@@ -95,6 +96,32 @@ def elementary(str name, const double[::1] x, str isa) -> NDArray[np.float64]:
             kernels.functions[k].apply(x.shape[0], &x[0], &y[0])
             return result
     raise ValueError(f"the kernels have no function {name!r}")
+
+
+def erf(object z) -> NDArray[np.float64]:
+    """Returns the error function of each entry of an array, which is that of the C library."""
+    at = np.asarray(z, dtype=np.float64)
+    found = np.empty(at.shape)
+    cdef const double[::1] x = at.reshape(-1)
+    cdef double[::1] y = found.reshape(-1)
+    cdef Py_ssize_t k
+    with nogil:
+        for k in range(x.shape[0]):
+            y[k] = erf_of(x[k])
+    return found
+
+
+def erfc(object z) -> NDArray[np.float64]:
+    """Returns the complementary error function of each entry of an array, which is that of the C library."""
+    at = np.asarray(z, dtype=np.float64)
+    found = np.empty(at.shape)
+    cdef const double[::1] x = at.reshape(-1)
+    cdef double[::1] y = found.reshape(-1)
+    cdef Py_ssize_t k
+    with nogil:
+        for k in range(x.shape[0]):
+            y[k] = erfc_of(x[k])
+    return found
 
 
 def elementwise(str name, const double[::1] z, const double[::1] d,

@@ -9,8 +9,9 @@ import numpy as np
 
 from gradcheck_fast.engine.certificate import certified
 from gradcheck_fast.engine.chain import chain
+from gradcheck_fast.engine.open_slopes import may_jump
 from gradcheck_fast.inputs import _norms
-from gradcheck_fast.numerical.gradient import Kinks
+from gradcheck_fast.numerical.gradient import EXACT_STEP, Kinks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,8 +62,12 @@ def chained(
     gradient, count = chain(point, h, runner)
     if not _norms.all_finite(gradient):
         return Chained(gradient, None, None)
-    certificate = None if directions is None else certified(point, gradient, count, step or h, directions)
-    half = spreads() if count else np.zeros(0)
+    half, certificate, step = spreads() if count else np.zeros(0), None, step or h
+    if directions is not None:
+        # small differences do not see kinks that leave nothing open, as those of a maximum of zeros that do not change
+        is_open = bool(half.any()) or step > EXACT_STEP or (count > 0 and may_jump(point.engine))
+        matter = count if is_open else 0
+        certificate = certified(point, gradient, matter, step, directions)
     if certificate is not None and not certificate.holds:
         gradient.fill(np.nan)
     return Chained(gradient, Kinks(count, -half, half) if half.any() else None, certificate)

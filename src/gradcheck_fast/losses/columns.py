@@ -64,6 +64,10 @@ class Columns(Transposed):
         packed = self.pack(params)
         return self.cost(packed, packed.flat)
 
+    @property
+    def has_exact_changes(self) -> bool:
+        return self.rows.has_exact_changes
+
     def change(
         self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float, n_threads: int = 1
     ) -> float:

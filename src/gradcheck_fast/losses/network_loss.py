@@ -138,6 +138,7 @@ class NetworkLoss:
 
     directions = DIRECTIONS
     methods = (*OF_PROGRAMS, "direct")
+    has_exact_changes = True
 
     def __init__(self, network: Described, program: Program, given: Given) -> None:
         self.network = network

@@ -86,6 +86,10 @@ class HasSamples(Protocol):
 class KnowsChanges(Protocol):
     """A problem that can tell how much its cost changes, without subtracting two costs."""
 
+    @property
+    def has_exact_changes(self) -> bool:
+        """Whether what `change` gives is exact: it is not where a step is subtracted that nothing is known of."""
+
     def change(
         self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float, n_threads: int = 1
     ) -> float:
@@ -116,8 +120,8 @@ def knows_samples(problem: object) -> TypeGuard[HasSamples]:
 
 
 def knows_changes(problem: object) -> TypeGuard[KnowsChanges]:
-    """Whether a problem has the member of `KnowsChanges`."""
-    return hasattr(problem, "change")
+    """Whether a problem has the members of `KnowsChanges`, and its changes are exact."""
+    return bool(getattr(problem, "has_exact_changes", False))
 
 
 def samples_of(problem: Problem) -> int | None:

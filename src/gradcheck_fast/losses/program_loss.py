@@ -84,12 +84,17 @@ class ProgramLoss(FunctionLoss):
     def _shapes(self) -> list[tuple[int, ...]]:
         return [self.program.steps[number].shape for number in self.program.parameters]
 
+    @property
+    def has_exact_changes(self) -> bool:
+        """Whether the program has no opaque step, whose values are subtracted."""
+        return self.engine.is_exact
+
     def change(
         self, theta: NDArray[np.float64], direction: NDArray[np.float64], step: float, n_threads: int = 1
     ) -> float:
         """Gives the change of the cost when the flat parameters `theta` move by step times direction.
 
-        It is exact, unless the program has steps that are not known.
+        See `has_exact_changes`.
 
         Raises
         ------

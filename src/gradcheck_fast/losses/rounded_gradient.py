@@ -52,8 +52,9 @@ class RoundedGradient:
         self.faster = problem.faster
         self.samples = samples_of(problem)
         self.notes = problem.notes if isinstance(problem, FunctionLoss) else ()
+        self.has_exact_changes = False
         if knows_changes(problem):
-            self.change = problem.change
+            self.has_exact_changes, self.change = True, problem.change
 
     def central_differences(
         self, params: Packed, *, entries: NDArray[np.intp] | None = None, **options: Any

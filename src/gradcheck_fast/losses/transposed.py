@@ -62,6 +62,17 @@ class Transposed:
         whole = self._loss.pack(self._whole(params.flat))
         return self._loss.central_differences(whole, entries=self._of_loss(entries), **options)
 
+    def in_network(
+        self, theta: NDArray[np.float64], *others: NDArray[Any]
+    ) -> tuple[NetworkLoss, NDArray[np.float64], tuple[NDArray[Any], ...]]:
+        """Gives the network's loss, its flat parameters, and other vectors in their order, with 0 for the rest."""
+        return self._loss, self._whole(theta), tuple(self._scattered(other) for other in others)
+
+    def _scattered(self, part: NDArray[Any]) -> NDArray[Any]:
+        whole = np.zeros(len(self._at), part.dtype)
+        whole[self._order] = part
+        return whole
+
     def _of_loss(self, entries: NDArray[np.intp] | None) -> NDArray[np.intp]:
         """Gives the places in the network's flat vector of the parameters here, or of some of them."""
         return self._order if entries is None else self._order[entries]

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from gradcheck_fast.program.sums import total
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -177,7 +179,7 @@ def sum_to_shape(up: Reals, shape: Shape) -> Reals:
         return up
     new = up.ndim - len(shape)
     repeated = tuple(new + k for k, extent in enumerate(shape) if extent == 1 != up.shape[new + k])
-    return np.asarray(up.sum(axis=(*range(new), *repeated))).reshape(shape)
+    return total(up, (*range(new), *repeated)).reshape(shape)
 
 
 def same_entry(masks: Sequence[Mask], **attributes: Any) -> Mask:
@@ -253,6 +255,8 @@ def entrywise_spread(
         return (ends[1] - ends[0]) / ((end - begin) * h)
 
     at_kink = np.any(np.abs(kinks(x, **attributes)) <= h, axis=0)
+    if not at_kink.any():
+        return sum_to_shape(half * np.abs(slope(-1.0, 1.0)), x[k].shape)
     left, right = (slope(*ends) for ends in BOTH_SIDES)
     return sum_to_shape(spread_of_slopes(at_kink, slope(-1.0, 1.0), left, right, np.abs(up), half), x[k].shape)
 

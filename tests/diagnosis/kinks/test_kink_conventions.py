@@ -90,6 +90,22 @@ def test_a_tie_of_the_smallest_entries():
     assert "at 1 kink of min (" in found and "all to the first, as in min along an axis of PyTorch (equal" in found
 
 
+def test_ties_that_last_are_no_kinks():
+    """The parts of an image where it is constant tie in each window, whatever the weights are."""
+    image = np.ones((4, 4)) + np.pad(np.ones((2, 2)), (0, 2))
+    params = np.array([2.0, 3.0])
+
+    def loss(p):
+        windows = (p[0] * image + p[1]).reshape(2, 2, 2, 2)
+        return float(np.sum(windows.max(axis=(1, 3)) ** 2))
+
+    right = np.array([2 * 5 * 3 + 4 * 7, 2 * 5 * 3 + 2 * 7])
+    report = gf.gradcheck(loss, right, params)
+    assert report.ok and report.method == "chain" and report.notes == ()
+    assert report.worst(1)[0].numerical == pytest.approx(right[report.worst(1)[0].index], rel=1e-14)
+    assert not gf.gradcheck(loss, right + np.array([0.0, 1e-6]), params).ok
+
+
 def test_two_arguments_of_a_maximum_that_tie():
     params = {"a": np.array([1.0, 3.0]), "b": np.array([1.0, 2.0])}
 
@@ -126,6 +142,25 @@ def test_a_described_network_says_it_too():
     loss = net.loss(np.array([[0.0, 0.0], [1.0, 2.0]]), np.array([1.0, 2.0]))
     gradient = gf.numerical_gradient(loss, params)  # has the mean of both slopes
     assert "of leaky_relu" in note(gf.gradcheck(loss, gradient, params))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("described", [True, False])
+def test_a_module_of_pytorch_says_it_too(dtype, described):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    between = [] if described else [torch.nn.Conv1d(1, 1, 1), torch.nn.Flatten()]
+    module = torch.nn.Sequential(*between, torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    inputs = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.zeros_(parameter)
+    module, inputs = module.to(getattr(torch, dtype)), inputs.to(getattr(torch, dtype))
+    if not described:
+        inputs = inputs[:, None]
+    report = gf.torch.gradcheck(module, torch.nn.CrossEntropyLoss(), inputs, torch.tensor([0, 1]))
+    found = note(report)
+    assert found.startswith("at 3 kinks of relu (") and "the slope 0, as in relu of PyTorch" in found
 
 
 def test_what_makes_no_difference_is_not_said():

@@ -44,7 +44,11 @@ def gradcheck(
     parameter is written down as steps that have exact differences, with the line and the module that it runs in.
     Gradients that the module asks for itself count as what it computes, and a `torch.autograd.Function` is followed by
     its forward. What each step gives is compared with what PyTorch gives, and the whole with the loss at parameters
-    beside. An operator that is not known (docs/torch-operators.md) is differenced by itself, and a note names it.
+    beside. What the module detaches, or computes with gradients switched off, is held fixed, as autograd does, and a
+    note names the lines; so a straight-through estimator is checked as the function that autograd differentiates. A
+    number that ``item()`` makes of a tensor that is not detached is no constant: the loss depends on it, and the
+    gradient fails if it lacks that. An operator that is not known (docs/torch-operators.md) is differenced by itself,
+    and a note names it.
 
     Where that is not possible (a value goes through NumPy, memory is replaced), the loss is differenced as a Python
     function, with two calls per parameter. A note of the report says which of the three was done, and why.
@@ -85,6 +89,8 @@ def gradcheck(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module: expected a torch.nn.Module, got {module!r}")
+    if any(isinstance(child, torch.jit.ScriptModule) for child in module.modules()):
+        raise TypeError("module: code of torch.jit cannot be copied; give the module that it was made from")
     if not callable(loss_fn):
         raise TypeError(f"loss_fn: expected a function or loss module, got {loss_fn!r}")
     settings = Options.from_keywords("gradcheck", options, AllKeywords)
@@ -98,14 +104,14 @@ def gradcheck(
         found = case.found(at)
         double = case.runner_in_double(found)
         loss, way = choose_loss(
-            case.described, double.loss, found.gradient, double.gradient_in_double, at, settings.method,
-            partial(case.traced, at, double, settings.method) if case.may_trace(settings) else None,
+            partial(double.described, loss_fn), double.loss, found.gradient, double.gradient_in_double, at,
+            settings.method, partial(case.traced, at, double) if case.may_trace(settings) else None,
         )  # fmt: skip
         report = check_gradient(loss, found.gradient, at, settings)
         if not report.ok:
             case.require_same_loss(at, found, double)
-            report = replace(report, notes=(*report.notes, *case.notes_on_failure()))
-    return replace(report, notes=(*report.notes, *found.notes, way_of(report, way)))
+            report = replace(report, notes=(*report.notes, *case.notes_on_failure(report.method)))
+    return replace(report, notes=(*report.notes, *found.notes, *_hooks_not_run(params), way_of(report, loss, way)))
 
 
 def check_function(
@@ -154,6 +160,12 @@ def check_function(
             call.look()
             found = vjp_report(InTurn(call.forward), call.backward, call.arrays, settings, directions, call.computed_in)
     return replace(found, notes=(*found.notes, *notes_on(call.draws, call.computed_in)))
+
+
+def _hooks_not_run(params: Mapping[str, nn.Parameter]) -> tuple[str, ...]:
+    """A note on hooks that PyTorch runs after it has accumulated a gradient: they may be steps of an optimizer."""
+    names = ", ".join(name for name, parameter in params.items() if parameter._post_accumulate_grad_hooks)
+    return (f"the post-accumulate hooks of {names} are not run: the gradient is that before them",) if names else ()
 
 
 def _require_known_dtypes(tensors: Mapping[str, torch.Tensor], known: tuple[torch.dtype, ...]) -> None:

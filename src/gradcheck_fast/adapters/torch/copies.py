@@ -48,6 +48,8 @@ class Copies:
 
     def __init__(self, dtype: torch.dtype | None = None, **originals: Any) -> None:
         parts = list(_parts(list(originals.values())))
+        #: The floating-point and complex dtypes of the originals, and those that are attributes of them.
+        self.dtypes = frozenset(_float_dtypes(parts))
         memo: dict[int, Any] = {} if dtype is None else {id(other): dtype for other in _FLOATS}
         memo |= _copied_tensors(parts, dtype)
         self._copied: dict[str, Any] = {}
@@ -101,6 +103,15 @@ class Copies:
         self._tensors = [(tensor, tensor.detach().clone(), tensor.is_leaf) for tensor in strided]
         self._arrays = [(part, part.copy()) for part in found if isinstance(part, np.ndarray) and part.flags.writeable]
         self._generators = [(part, part.get_state()) for part in found if isinstance(part, torch.Generator)]
+
+
+def _float_dtypes(parts: list[Any]) -> Iterator[torch.dtype]:
+    """Gives the floating-point and complex dtypes among objects, and of tensors among them."""
+    for part in parts:
+        if isinstance(part, (torch.Tensor, torch.dtype)):
+            dtype = part if isinstance(part, torch.dtype) else part.dtype
+            if dtype.is_floating_point or dtype.is_complex:
+                yield dtype
 
 
 def fresh(tree: Any, known: dict[int, torch.Tensor] | None = None) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from math import isclose, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,16 +18,28 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from gradcheck_fast.adapters.common import SAME_FUNCTION, Arrays, InTurn, require_same_gradient, same_loss
 from gradcheck_fast.adapters.torch.copies import Copies, array_of, fresh, survive_a_fork
-from gradcheck_fast.adapters.torch.runs import Frozen, Observer, Run, Widened, gradients, notes_on, with_gradients
+from gradcheck_fast.adapters.torch.found import Found
+from gradcheck_fast.adapters.torch.runs import (
+    Frozen,
+    Observer,
+    Run,
+    Widened,
+    gradients,
+    notes_on_differences,
+    with_gradients,
+)
 from gradcheck_fast.checks.as_problem import may_trace
 from gradcheck_fast.frontends.graphs.graph_loss import GraphLoss, graph_loss
+from gradcheck_fast.frontends.graphs.held import held_loss
+from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement
 from gradcheck_fast.frontends.torch_chain import as_loss_module, describe
+from gradcheck_fast.frontends.torch_trace.detached import Detachments
+from gradcheck_fast.frontends.torch_trace.held import Held
 from gradcheck_fast.frontends.torch_trace.replay import tracing
 from gradcheck_fast.inputs.arrays import coarsest, require_float64
 from gradcheck_fast.inputs.trees import Packed, pack, pack_as
 from gradcheck_fast.losses.transposed import Transposed
-from gradcheck_fast.program.steps.opaque import OPAQUE
 
 if TYPE_CHECKING:
     from gradcheck_fast.checks.options import Options
@@ -33,6 +47,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
     from gradcheck_fast.frontends.torch_trace.tracing import Tracing
 
+_DOUBLE = {torch.float64, torch.complex128}
 #: Two runs with the same random numbers differ by less than this part, even if one of them is of compiled code.
 _SAME_RUN = 1e-3
 
@@ -54,12 +69,6 @@ class ModuleCase(NamedTuple):
         """The parameters that are checked, by name."""
         return {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
 
-    def described(self) -> Transposed:
-        """Describes the loss as that of a network; see `torch_chain`."""
-        copies = self._copies(torch.float64)  # tracing leaves things behind
-        inputs, targets = copies["data"]
-        return describe(copies["module"], self.loss_fn, inputs, targets)
-
     def may_trace(self, settings: Options) -> bool:
         """Whether the operations are to be traced.
 
@@ -68,19 +77,29 @@ class ModuleCase(NamedTuple):
         in_double = all(tensor.dtype is torch.float64 for tensor in self.parameters.values())
         return may_trace(settings) and (in_double or settings.method != "directional")
 
-    def traced(self, at: Arrays, double: Runner, method: str) -> GraphLoss:
+    def traced(self, at: Arrays, double: Runner) -> GraphLoss:
         """Traces the operations of a runner of float64 copies; see `torch_trace`.
 
-        Operators that are not known have no exact differences, which the method ``directional`` needs.
+        Where that changes the loss, what is detached is held fixed, if that gives the values of the loss.
 
         Raises
         ------
         Exception
             If they cannot be traced, or if the loss does something else than its trace.
         """
-        loss = graph_loss(InTurn(double.loss), double.traced, pack(at))
-        if method == "directional" and any(step.name == OPAQUE.name for step in loss.program.steps):
-            raise Disagreement("; ".join(loss.notes))
+        cost, params, held = InTurn(double.loss), pack(at), Held()
+        try:
+            loss = graph_loss(cost, partial(double.traced, held=held), params)
+            loss.notes += held.notes_on_padding
+            return loss
+        except Disagreement:
+            if not held:
+                raise
+        try:
+            loss = held_loss(cost, partial(double.traced, held=held), params)
+        except (Untraceable, Disagreement):
+            return graph_loss(cost, double.traced, params)
+        loss.notes += held.notes
         return loss
 
     def runner(self, draws: Sequence[torch.Tensor] = ()) -> Runner:
@@ -93,8 +112,9 @@ class ModuleCase(NamedTuple):
         If the module computes in coarse numbers on the way, these are made float64 as well.
         """
         widens = found.gradient.computed_in.is_coarse
-        runner = Runner(self._copies(torch.float64), list(self.parameters), self._known_loss, found.draws, widens)
-        runner.held = self.rows_of_padding(found.gradient)
+        copies = found.copies if found.copies.dtypes <= _DOUBLE else self._copies(torch.float64)
+        runner = Runner(copies, list(self.parameters), self._known_loss, found.draws, widens)
+        runner.in_double, runner.held = True, self.rows_of_padding(found.gradient)
         return runner
 
     def rows_of_padding(self, gradient: Packed) -> dict[str, int]:
@@ -119,17 +139,22 @@ class ModuleCase(NamedTuple):
     def found(self, at: Arrays) -> Found:
         """Runs the module in its own dtype.
 
-        The operations of a second run are observed, not those of the first: under observation, PyTorch does not run
-        compiled code but what it was compiled from.
+        Its operations are observed. Under observation, PyTorch does not run compiled code but what it was compiled
+        from: where there may be any, the gradient is that of a run before. Random numbers are drawn twice.
 
         Raises
         ------
         ValueError
             If random numbers are drawn that cannot be frozen.
         """
-        runner = self.runner()
-        value, gradient, _ = runner.gradient(at, self.parameters)
-        again, _, seen = runner.gradient(at, mode=Observer)
+        copies = self._copies(None)
+        runner = Runner(copies, list(self.parameters), self._known_loss, ())
+        if "torch._dynamo" in sys.modules:
+            value, gradient, _ = runner.gradient(at, self.parameters)
+            again, _, seen = runner.gradient(at, mode=Observer)
+        else:
+            value, gradient, seen = runner.gradient(at, self.parameters, Observer)
+            again = runner.gradient(at)[0] if seen.draws and not seen.unfrozen else value
         hint = "without what is random in it, as after module.eval(), the loss can be checked"
         if seen.unfrozen:
             raise ValueError(f"the loss draws random numbers in {seen.unfrozen}, which cannot be frozen; {hint}")
@@ -139,7 +164,7 @@ class ModuleCase(NamedTuple):
                 f"they were: other random numbers, or those of compiled code, cannot be frozen; {hint}"
             )
         packed = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
-        return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws)
+        return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws, copies)
 
     def require_same_loss(self, at: Arrays, found: Found, double: Runner) -> None:
         """Raises a ValueError if the loss in float64 is not that in the module's own dtype, but for roundings."""
@@ -149,48 +174,27 @@ class ModuleCase(NamedTuple):
             gradients = dict(found.gradient.arrays(found.gradient.flat)), double.gradient_in_double(at)
             require_same_gradient((found.value, in_double), gradients, eps, "module.double()")
 
-    def notes_on_failure(self) -> tuple[str, ...]:
-        """Gives a note if forward writes into buffers: its gradient may differ from the differences for that reason."""
+    def notes_on_failure(self, method: str) -> tuple[str, ...]:
+        """Gives notes if forward writes into buffers, or detaches where that counts in plain differences.
+
+        Its gradient may differ from the differences for that reason.
+        """
         copies = self._copies(None)
         runner = Runner(copies, list(self.parameters), self._known_loss, ())
-        runner.gradient({name: array_of(tensor) for name, tensor in self.parameters.items()})
+        at = {name: array_of(tensor) for name, tensor in self.parameters.items()}
+        seen = runner.detachments(at)
         kept = [f"{path}." for path, child in self.module.named_modules() if isinstance(child, _NormBase)]
         after = dict(copies["module"].named_buffers())
         written = [
             name for name, buffer in self.module.named_buffers()
             if not torch.equal(buffer, after[name]) and not name.startswith(tuple(kept))
         ]  # fmt: skip
-        said = (
-            f"forward writes into {', '.join(written)}; where the loss depends on what it writes, as in training with "
-            "spectral_norm, that counts in the differences but not in the gradient. module.eval() may keep them"
-        )
-        return (said,) if written else ()
+        is_plain = method in ("direct", "complex", "directional")
+        return notes_on_differences(written, is_plain and (seen.detaches or seen.switches_off))
 
     def _copies(self, dtype: torch.dtype | None) -> Copies:
         data = (self.inputs, self.targets)
         return Copies(dtype, module=self.module, loss_fn=self.loss_fn, data=data)
-
-
-class Found(NamedTuple):
-    """What a run in the module's own dtype has found.
-
-    Attributes
-    ----------
-    gradient : Packed
-    value : float
-        The value of the loss.
-    draws : list of tensor
-        The random numbers that were drawn.
-    """
-
-    gradient: Packed
-    value: float
-    draws: list[torch.Tensor]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Notes for the report: on frozen random numbers and on coarse numbers."""
-        return notes_on(self.draws, self.gradient.computed_in)
 
 
 class Runner:
@@ -211,18 +215,16 @@ class Runner:
     """
 
     def __init__(
-        self,
-        copies: Copies,
-        names: Sequence[str],
-        known_loss: bool,
-        draws: Sequence[torch.Tensor],
+        self, copies: Copies, names: Sequence[str], known_loss: bool, draws: Sequence[torch.Tensor],
         widens: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._copies, self._names, self._known_loss, self._draws = copies, names, known_loss, draws
         own = dict(copies["module"].named_parameters())
         self._parameters = {name: own[name] for name in names}
         #: The rows of parameters that stay as they are in the copies, whatever the parameters are set to.
         self.held: dict[str, int] = {}
+        #: Whether the copies are of float64. Then what is compiled runs uncompiled: nothing is compiled anew for them.
+        self.in_double = False
         self._widens = widens
         self._is_chosen = self._differentiates = False
 
@@ -273,13 +275,27 @@ class Runner:
     def loss(self, params: Arrays) -> float:
         """Finds the value in float64, with copies that are of float64."""
         survive_a_fork()
-        self._choose(params)
-        with self._mode():
-            value = self._run(params, self._differentiates)
-        require_float64("loss_fn", np.dtype(str(value.dtype).removeprefix("torch.")))
-        return float(value.detach())
+        chosen = self._choose(params)
+        if chosen is None:
+            with self._mode():
+                chosen = self._run(params, self._differentiates)
+        require_float64("loss_fn", np.dtype(str(chosen.dtype).removeprefix("torch.")))
+        return float(chosen.detach())
 
-    def traced(self, recording: Recording, arrays: dict[str, TracedArray]) -> Any:
+    def described(self, loss_fn: Any) -> Transposed:
+        """Describes the loss as that of a network; see `torch_chain`.
+
+        Parameters
+        ----------
+        loss_fn : callable
+            That of the user: what it is, and not its copy, says which of PyTorch's losses it is.
+        """
+        self._copies.restore()
+        for parameter in self._parameters.values():
+            parameter.requires_grad_()
+        return describe(self._copies["module"], loss_fn, *self._copies["data"])
+
+    def traced(self, recording: Recording, arrays: dict[str, TracedArray], held: Held | None = None) -> Any:
         """Computes the loss in float64 once more, and returns what a recording knows of it; see `tracing`."""
         params = {name: array._view for name, array in arrays.items()}
         self._choose(params)
@@ -289,46 +305,63 @@ class Runner:
             tracer: list[Tracing] = []
 
             def begin() -> None:
-                tracer.append(stack.enter_context(tracing(recording, self._parameters, arrays, modules)))
+                tracer.append(stack.enter_context(tracing(recording, self._parameters, arrays, modules, held)))
                 for name, row in self.held.items():
                     tracer[0].hold(self._parameters[name], row)
 
             value = self._run(params, self._differentiates, begin)
             return tracer[0].value(value)
 
+    def detachments(self, params: Arrays) -> Detachments:
+        """Runs the module and its loss, and returns what was seen of what they cut off."""
+        with ExitStack() as stack:
+            seen = Detachments()
+            self._run(params, True, lambda: stack.enter_context(seen))
+            return seen
+
     def value(self, params: Arrays) -> float:
         """Finds the value in the dtype of the copies."""
+        return float(self._differentiable(params).detach())
+
+    def _differentiable(self, params: Arrays) -> torch.Tensor:
         with self._mode():
-            return float(self._run(params, differentiates=True).detach())
+            return self._run(params, differentiates=True)
 
     @contextmanager
     def _mode(self) -> Iterator[None]:
-        with Widened() if self._widens else nullcontext(), Frozen(self._draws) if self._draws else nullcontext():
+        runs_eagerly = self.in_double and "torch._dynamo" in sys.modules
+        eagerly = torch.compiler.set_stance("force_eager") if runs_eagerly else nullcontext()
+        with (
+            eagerly,
+            Widened() if self._widens else nullcontext(),
+            Frozen(self._draws) if self._draws else nullcontext(),
+        ):
             yield
 
-    def _choose(self, params: Arrays) -> None:
-        """Finds out, in the first call, how the loss can be computed in float64.
+    def _choose(self, params: Arrays) -> torch.Tensor | None:
+        """Finds out, in the first call, how the loss can be computed in float64, and returns it; later None.
 
         Tensors that forward makes in float32 may not go together with float64: then everything is widened. If forward
         asks for gradients itself, parameters must require a gradient; otherwise they do not, which saves time.
         """
         if self._is_chosen:
-            return
+            return None
         try:
-            value = self.value(params)
+            value = self._differentiable(params)
         except RuntimeError as error:
             if "double" not in str(error).lower():
                 raise
             self._widens = True
-            value = self.value(params)
+            value = self._differentiable(params)
         try:
             with warnings.catch_warnings(), self._mode():
                 warnings.simplefilter("error")  # PyTorch's checkpoints warn if none of their inputs requires a gradient
-                found = self._run(params, differentiates=False).detach().item()
-            self._differentiates = not isclose(found, value, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION)
+                found = self._run(params, differentiates=False).detach()
+            self._differentiates = not isclose(found.item(), value.item(), rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION)
         except Exception:
             self._differentiates = True
         self._is_chosen = True
+        return value if self._differentiates else found
 
     def _run(self, params: Arrays, differentiates: bool, begin: Callable[[], Any] = _nothing) -> torch.Tensor:
         """Computes the loss at these parameters, which require a gradient only if `differentiates` is True.
@@ -353,6 +386,6 @@ class Runner:
             loss_fn = self._copies["loss_fn"]
             value = loss_fn(output) if targets is None else loss_fn(output, targets)
             if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.dtype.is_floating_point:
-                got = f"one of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+                got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
                 raise TypeError(f"loss_fn: expected it to give a tensor of one real number, got {got}")
             return value.reshape(())

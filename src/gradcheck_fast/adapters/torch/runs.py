@@ -171,6 +171,19 @@ def notes_on(draws: Sequence[torch.Tensor], computed_in: Precision) -> tuple[str
     return (*[frozen] * bool(draws), *[coarse] * computed_in.is_coarse)
 
 
+def notes_on_differences(written: Sequence[str], cuts_off: bool) -> tuple[str, ...]:
+    """Makes the notes that differences have what the gradient lacks: buffers that are written, values cut off."""
+    said = (
+        f"forward writes into {', '.join(written)}; where the loss depends on what it writes, as in training with "
+        "spectral_norm, that counts in the differences but not in the gradient. module.eval() may keep them"
+    )
+    cut_off = (
+        "values are detached, or computed with gradients switched off: where the loss depends on them, that counts in "
+        "plain differences but not in the gradient. A trace, as of method='auto', holds them fixed"
+    )
+    return (*[said] * bool(written), *[cut_off] * cuts_off)
+
+
 def gradients(
     run: Callable[[], Run], mode: Callable[[], AbstractContextManager[Any]] = nullcontext
 ) -> tuple[list[torch.Tensor | None], Any]:

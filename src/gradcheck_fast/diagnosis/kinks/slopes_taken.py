@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradcheck_fast.inputs.arrays import by_arrays
 from gradcheck_fast.losses.network_loss import NetworkLoss
 from gradcheck_fast.losses.program_loss import ProgramLoss
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
+from gradcheck_fast.losses.transposed import Transposed
 from gradcheck_fast.program import twin
 from gradcheck_fast.program.primitive import SLOPE_STEP, sum_to_shape
 
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 
 #: Nothing is tried with more kinds of kinks than this, or if it takes more than this many estimated operations.
 MOST_KINDS, MOST_WORK = 3, 3e8
-#: Two gradients agree if they differ by less than this part of the largest entry of the array.
-AGREE = 1e-9
+#: Two gradients agree if they differ by less than this part of the largest entry of the array; or by so many roundings
+#: of a coarse gradient, but never by more than the last of these.
+AGREE, ROUNDINGS, AGREE_AT_MOST = 1e-9, 64.0, 1e-4
 #: The kind of kink of each primitive with one argument.
 _OF_ONE = {
     "relu": "relu", "absolute": "abs", "leaky_relu": "leaky_relu", "selu": "selu", "relu6": "relu6",
@@ -59,7 +62,9 @@ class Kinked(NamedTuple):
     moved: int
 
 
-def convention_notes(problem: Problem, theta: Reals, analytic: Reals, at_kinks: Mask) -> tuple[str, ...]:
+def convention_notes(
+    problem: Problem, theta: Reals, analytic: Reals, at_kinks: Mask, eps: float = 0.0
+) -> tuple[str, ...]:
     """Says for each kind of kink which slope a right gradient takes there, and which frameworks take the same.
 
     Parameters
@@ -69,6 +74,8 @@ def convention_notes(problem: Problem, theta: Reals, analytic: Reals, at_kinks: 
         The parameters, and the user's gradient.
     at_kinks : ndarray of bool, shape (size,)
         The entries that kinks reach, and that are right.
+    eps : float
+        One rounding of the numbers that the gradient was computed in.
 
     Returns
     -------
@@ -76,21 +83,29 @@ def convention_notes(problem: Problem, theta: Reals, analytic: Reals, at_kinks: 
         Empty if the program is not known, or too large, or if no choice agrees.
     """
     loss = problem.problem if isinstance(problem, RoundedGradient) else problem
-    found = _program_and_values(loss, theta)
-    if found is None or not at_kinks.any():
+    if isinstance(loss, Transposed):
+        loss, theta, (analytic, at_kinks) = loss.in_network(theta, analytic, at_kinks)
+    program = _program(loss, len(theta))
+    if program is None or not at_kinks.any() or sum(program.work) > MOST_WORK:
         return ()
-    program, values = found
+    values = _values(loss, program, theta)
     kinked = dict(_kinked(program, values))
     kinds = list(dict.fromkeys(step.kind for step in kinked.values()))
     tries = int(np.prod([len(CHOICES[kind]) for kind in kinds]))
-    if not kinds or len(kinds) > MOST_KINDS or tries * sum(program.work) > MOST_WORK:
+    last = max(kinked, default=0)
+    if not kinds or len(kinds) > MOST_KINDS or tries * sum(program.work[: last + 1]) > MOST_WORK:
         return ()
     sizes = by_arrays(np.abs(analytic), program.sizes, lambda part: float(np.max(part, initial=0.0)))
-    agreeing = []
+    allowed = min(max(AGREE, ROUNDINGS * eps), AGREE_AT_MOST) * sizes
+    agreeing, steps = [], range(len(program.steps))
+    wanted = _leading_to(program, at_kinks)
+    ends = {number: np.ones_like(values[number]) for number in program.costs}
+    behind = _passed_back(program, values, wanted, ends, steps[last + 1 :])  # the same with all choices
     for choices in product(*(CHOICES[kind] for kind in kinds)):
         chosen = dict(zip(kinds, choices, strict=True))
-        gradient = _chained(program, values, kinked, chosen)
-        if (np.abs(gradient - analytic) <= AGREE * sizes)[at_kinks].all():
+        found = _passed_back(program, values, wanted, behind, steps[: last + 1], kinked, chosen)
+        gradient = _gradient(program, found)
+        if (np.abs(gradient - analytic) <= allowed)[at_kinks].all():
             agreeing.append(chosen)
     return tuple(_notes(program, values, kinked, kinds, agreeing))
 
@@ -133,18 +148,21 @@ def _slopes(
     return words
 
 
-def _program_and_values(loss: object, theta: Reals) -> tuple[Program, list[Reals]] | None:
-    """Returns the program of a loss, with the values of all its steps; None: it has none, or is another function."""
+def _program(loss: object, size: int) -> Program | None:
+    """Returns the program of a loss of so many parameters; None: it has none, or is another function."""
     if isinstance(loss, ProgramLoss):
-        if len(theta) != loss.program.size:
-            return None
+        return loss.program if loss.program.size == size else None
+    return loss.program if isinstance(loss, NetworkLoss) and loss.network.penalty is None else None
+
+
+def _values(loss: object, program: Program, theta: Reals) -> list[Reals]:
+    """Returns the values of all steps."""
+    if isinstance(loss, ProgramLoss):
         with loss.engine.at(theta, 1) as point:
-            return loss.program, list(point.values)
-    if isinstance(loss, NetworkLoss) and loss.network.penalty is None:
-        program = loss.program
-        with np.errstate(all="ignore"):
-            return program, twin.values(program, program.leaves(theta, loss.given.data.inputs, loss.given.targets))
-    return None
+            return list(point.values)
+    data = (loss.given.data.inputs, loss.given.targets) if isinstance(loss, NetworkLoss) else ()
+    with np.errstate(all="ignore"):
+        return twin.values(program, program.leaves(theta, *data))
 
 
 def _kinked(program: Program, values: list[Any]) -> Iterator[tuple[int, Kinked]]:
@@ -172,18 +190,34 @@ def _kind(step: Step, moves: list[bool], values: list[Any]) -> str:
     return ""
 
 
-def _chained(program: Program, values: list[Any], kinked: Mapping[int, Kinked], chosen: Mapping[str, str]) -> Reals:
-    """Returns the gradient that is chained back with these slopes at kinks; see `twin.sensitivities`."""
-    found: dict[int, Any] = {number: np.ones_like(values[number]) for number in program.costs}
-    depends = twin.on_parameters(program)
+def _leading_to(program: Program, at_kinks: Mask) -> set[int]:
+    """Returns the numbers of the arrays with some of these entries, and of all steps that depend on them."""
+    parts = np.split(at_kinks, np.cumsum(program.sizes)[:-1])
+    found = {number for number, part in zip(program.parameters, parts, strict=True) if part.any()}
+    for number, step in enumerate(program.steps):
+        if found.intersection(step.inputs):
+            found.add(number)
+    return found
+
+
+def _passed_back(
+    program: Program, values: list[Any], wanted: set[int], begun: Mapping[int, Any], numbers: range,
+    kinked: Mapping[int, Kinked] = MappingProxyType({}), chosen: Mapping[str, str] = MappingProxyType({}),
+) -> dict[int, Any]:  # fmt: skip
+    """Returns what arrives at the wanted steps if some pass back what has arrived at them, with these slopes at kinks.
+
+    See `twin.sensitivities`.
+    """
+    found = dict(begun)
     with np.errstate(all="ignore"):
-        for number, step in reversed(list(enumerate(program.steps))):
-            up = found.get(number) if step.name == "parameter" else found.pop(number, None)
-            if up is None or not step.inputs:
+        for number in reversed(numbers):
+            step = program.steps[number]
+            up = found.pop(number, None) if step.inputs else None
+            if up is None:
                 continue
             x, kink = [values[k] for k in step.inputs], kinked.get(number)
             for k, source in enumerate(step.inputs):
-                if source in depends:
+                if source in wanted:
                     if kink is None:
                         back = step.primitive.back(x, k, up, **step.attributes)
                     else:
@@ -191,6 +225,11 @@ def _chained(program: Program, values: list[Any], kinked: Mapping[int, Kinked], 
                         at_kinks = np.where(kink.where, up, 0.0)
                         back = elsewhere + _back_at_kinks(step, x, k, at_kinks, chosen[kink.kind])
                     found[source] = found[source] + back if source in found else back
+    return found
+
+
+def _gradient(program: Program, found: Mapping[int, Any]) -> Reals:
+    """Returns the flat gradient, with 0 for arrays at which nothing has arrived."""
     zeros = {number: np.zeros(program.steps[number].shape) for number in program.parameters}
     return np.concatenate([np.ravel(found.get(number, zeros[number])) for number in program.parameters])
 

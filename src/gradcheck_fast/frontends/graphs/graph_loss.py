@@ -28,6 +28,11 @@ class GraphLoss(TracedLoss):
     """
 
     @property
+    def value(self) -> float:
+        """The cost of the graph when it was replayed."""
+        return self._found.value
+
+    @property
     def leaks(self) -> list[Leak]:
         """Where plain numbers were made of values that depend on the parameters."""
         return self._found.leaks

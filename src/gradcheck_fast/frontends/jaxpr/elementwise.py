@@ -65,8 +65,21 @@ def _entrywise(function: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name, _function in _FLOATS.items():
     rule(_name, plain=True)(_entrywise(_function))
-for _name, _function in (_NUMBERS | _COMPARISONS).items():
+
+
+def _comparison(function: Callable[..., Any]) -> Callable[..., Any]:
+    def compared(op: Equation, x: Any, y: Any) -> Any:
+        if x is y and is_traced(x):  # ``jnp.isnan``: no difference changes what this finds
+            return function(x._view, x._view)
+        return by_entries(function, op.shape, x, y)
+
+    return compared
+
+
+for _name, _function in _NUMBERS.items():
     rule(_name, plain=True, counts=True)(_entrywise(_function))
+for _name, _function in _COMPARISONS.items():
+    rule(_name, plain=True, counts=True)(_comparison(_function))
 
 
 def _bits(of_masks: Callable[..., Any], of_integers: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,9 +154,22 @@ def _convert_element_type(op: Equation, x: Any) -> Any:
         return op.recording.as_numbers(x)
     if dtype == np.bool_:
         return op.recording.mask(x)
-    if jnp.issubdtype(op.dtypes[0], jnp.floating):  # cut off: a number that has no slope
-        return op.recording.cast(x, dtype)
+    if jnp.issubdtype(op.dtypes[0], jnp.floating):
+        return _cut_off(op, op.recording.as_numbers(x), dtype)
     return op.recording.as_numbers(x)
+
+
+def _cut_off(op: Equation, x: Any, dtype: np.dtype[Any]) -> Any:
+    """Returns numbers without what is behind the point: these jump from integer to integer, and have no slope between.
+
+    Numbers that are no such integers have no rule: what they become is fixed.
+    """
+    found = np.trunc(x)
+    plain = np.asarray(jnp.asarray(x._view).astype(dtype))
+    if is_traced(found) and np.array_equal(found._view, plain):
+        return found
+    op.recording.leak(f"a cast to {dtype} of what it does not hold")
+    return plain
 
 
 @rule("reduce_precision")

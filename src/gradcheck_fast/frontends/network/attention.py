@@ -108,7 +108,7 @@ class MultiHeadAttention(TensorLayer):
         True where a key is padding, which nothing sees (PyTorch's meaning). It is copied.
     attn_mask : array_like of bool or float, shape (times, times), optional
         True where a query, of the first axis, does not see a key (PyTorch's meaning), or numbers that are added to the
-        scores. It is copied.
+        scores; with -inf a key is not seen. It is copied.
     rotary : bool
         Whether q and k are rotated by angles that grow with time (Su et al. 2021): pair i of the entries of a head by
         time / rotary_base^(2i / head_dim). The pairs are entry i of the first half and of the second half, as in
@@ -181,8 +181,10 @@ class MultiHeadAttention(TensorLayer):
                     raise ValueError(f"{self.kind}: {own}: expected two axes, got the shape {mask.shape}")
                 if own == "key_padding_mask" and mask.dtype != np.bool_:
                     raise TypeError(f"{self.kind}: {own}: expected bool, True for padding, got dtype {mask.dtype}")
+                if mask.dtype.kind not in "bf":
+                    raise TypeError(f"{self.kind}: {own}: expected bool, or float to add, got dtype {mask.dtype}")
                 if mask.dtype != np.bool_:
-                    require_finite(f"{self.kind}: {own}", mask)
+                    require_finite(f"{self.kind}: {own}", np.where(mask == -np.inf, 0.0, mask))
                 settle(self, **{own: kept(mask)})
 
     @property
@@ -226,8 +228,8 @@ class MultiHeadAttention(TensorLayer):
             seen &= np.tri(times, dtype=np.bool_)
         if self.key_padding_mask is not None:
             seen &= ~self.key_padding_mask[:, np.newaxis, np.newaxis]
-        if self.attn_mask is not None and self.attn_mask.dtype == np.bool_:
-            seen &= ~self.attn_mask
+        if self.attn_mask is not None:
+            seen &= ~self.attn_mask if self.attn_mask.dtype == np.bool_ else self.attn_mask > -np.inf
         return seen
 
     def forward(self, x: Any, arrays: Arrays, run: Sequence[Callable[[Any], Any]]) -> Any:

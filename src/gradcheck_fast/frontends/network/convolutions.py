@@ -274,6 +274,11 @@ class TransposedConvolution(_Convolving):
 
     def require(self, x: Any) -> None:
         require_channels(x, self.axes, self.in_channels, self.channels_last)
+        spatial = np.shape(x)[1:-1] if self.channels_last else np.shape(x)[2:]
+        cut, more = self._cut()
+        settings = zip(spatial, self.stride, self.dilation, self._kernel, more, cut, strict=True)
+        if any((n - 1) * s + d * (k - 1) + 1 + added - sum(pair) < 1 for n, s, d, k, added, pair in settings):
+            raise ValueError(f"the padding {cut} cuts everything off, for the shape {np.shape(x)}")
 
     def forward(self, x: Any, arrays: Arrays, run: Sequence[Callable[[Any], Any]]) -> Any:
         x, weight = channels_first(x, self.channels_last), arrays["weight"]

@@ -61,10 +61,23 @@ class Activation(TensorLayer):
         settle(self, activation=activation, settings=settings, name=name)
         super().__post_init__()
         choose(f"{self.kind}: activation", activation, activation_names())
+        axis = settings.get("axis", -1)
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+            raise TypeError(f"{self.kind}: {activation}: axis: expected an integer, got {axis!r}")
         try:
-            self.forward(np.ones((2, 2)), {}, ())
+            with np.errstate(all="ignore"):
+                found = self.forward(np.ones((2,) * max(axis + 1, -axis, 2)), {}, ())
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.kind}: {activation}: {error}") from None
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"{self.kind}: {activation}: expected settings with which it is finite at 1, got {settings}"
+            )
+
+    def require(self, x: Any) -> None:
+        axis = self.settings.get("axis", -1)
+        if not -np.ndim(x) <= axis < np.ndim(x):
+            raise ValueError(f"expected an array with an axis {axis}, got the shape {np.shape(x)}")
 
     def forward(self, x: Any, arrays: Arrays, run: Sequence[Callable[[Any], Any]]) -> Any:
         if self.activation in NAMES:

@@ -87,18 +87,20 @@ def named(place: str, arrays: Mapping[str, Any]) -> AbstractContextManager[None]
 def read_arrays(layers: Sequence[Placed], X: Any) -> NDArray[Any]:
     """Returns a copy of the data: integers for layers with an embedding, if they are integers, else float64.
 
+    For an embedding each sample may be one integer.
+
     Raises
     ------
     TypeError, ValueError
         If they are no real numbers, not finite, or have no axis of samples.
     """
     array = real_array("X", X, allow_bool=True)
-    if array.ndim < 2:
+    looks_up = any(isinstance(placed.layer, Embedding) for layer in layers for placed in layer.walk())
+    if array.ndim < (1 if looks_up else 2):
         raise ValueError(f"X: expected an axis of samples and at least one more, got the shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"X: expected at least one sample, got the shape {array.shape}")
     require_finite("X", array)
-    looks_up = any(isinstance(placed.layer, Embedding) for layer in layers for placed in layer.walk())
     return np.array(array, np.int64 if looks_up and array.dtype.kind in "iu" else np.float64, order="C")
 
 

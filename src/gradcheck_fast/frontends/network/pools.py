@@ -23,7 +23,8 @@ from gradcheck_fast.frontends.operators.pooling import (
     average_pool,
     max_pool,
 )
-from gradcheck_fast.inputs.arguments import number, true_or_false
+from gradcheck_fast.frontends.operators.windows import output_size
+from gradcheck_fast.inputs.arguments import integer, number, true_or_false
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,8 +79,8 @@ class Pooling(TensorLayer):
     def require(self, x: Any) -> None:
         require_channels(x, self.axes, "channels", self.channels_last)
         spatial = np.shape(x)[1:-1] if self.channels_last else np.shape(x)[2:]
-        settings = zip(spatial, self.kernel_size, self._dilation, self._pads(spatial), strict=True)
-        if any(length + sum(around) < d * (kernel - 1) + 1 for length, kernel, d, around in settings):
+        settings = zip(spatial, self.kernel_size, self.stride, self._pads(spatial), self._dilation, strict=True)
+        if any(output_size(*each, self.ceil_mode) < 1 for each in settings):
             raise ValueError(
                 f"expected spatial axes of at least kernel_size {self.kernel_size}, got the shape {np.shape(x)}"
             )
@@ -197,8 +198,8 @@ class AdaptivePooling(TensorLayer):
 
     Parameters
     ----------
-    output_size : int or sequence of int
-        For all spatial axes, or for each.
+    output_size : int or sequence of int or None
+        For all spatial axes, or for each. An axis of None keeps its length.
     channels_last : bool
         Whether the channels are the last axis.
     name : str, optional
@@ -214,14 +215,19 @@ class AdaptivePooling(TensorLayer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settle(self, output_size=sizes(f"{self.kind}: output_size", self.output_size, self.axes))
+        what, size = f"{self.kind}: output_size", self.output_size
+        given = size if isinstance(size, (tuple, list)) else (size,) * self.axes
+        if len(given) != self.axes:
+            raise ValueError(f"{what}: expected an integer, None, or {self.axes} of them, got {size!r}")
+        settle(self, output_size=tuple(None if one is None else integer(what, one, positive=True) for one in given))
         true_or_false(f"{self.kind}: channels_last", self.channels_last)
 
     def require(self, x: Any) -> None:
         require_channels(x, self.axes, "channels", self.channels_last)
 
     def forward(self, x: Any, arrays: Arrays, run: Sequence[Callable[[Any], Any]]) -> Any:
-        x, size = channels_first(x, self.channels_last), self.output_size
+        x = channels_first(x, self.channels_last)
+        size = [own if one is None else one for one, own in zip(self.output_size, x.shape[2:], strict=True)]
         found = adaptive_max_pool(x, size)[0] if self.is_max else adaptive_average_pool(x, size)
         return channels_as_given(found, self.channels_last)
 

@@ -37,7 +37,7 @@ RANDOM = "the loss draws random numbers: each call of it gets the same ones"
 #: To find where they part, the function is traced where the parameters are moved by about this part of themselves.
 PARTED = 1e-3
 #: An error that differences of the function do not show is rounding if it is below so many roundings of the largest
-#: entry of its array.
+#: entry of its array, or of the terms that are added up in it.
 MANY_ROUNDINGS = 256.0
 #: The parameters of an array are moved alone if its gradient has no entry above this part of the largest of all.
 UNREACHED = 1e-9
@@ -222,8 +222,10 @@ class TracedLoss(ProgramLoss):
                 "which of them is right"
             )
             largest = by_arrays(np.abs(found.gradient), self.engine.sizes, partial(np.max, initial=0.0))
-            # a formula such as 1 - a² of a saturated unit makes more roundings than the trace does
-            rounded = np.abs(errors) <= MANY_ROUNDINGS * EPSILON * largest
+            # a formula such as 1 - a² of a saturated unit makes more roundings than the trace does, and where all that
+            # is added up in an array cancels, as for a bias before a normalisation, nothing but these is left
+            size = np.maximum(largest, self._roundings(params.flat, runner))
+            rounded = np.abs(errors) <= MANY_ROUNDINGS * EPSILON * size
             decided = np.where(rounded, found.gradient + errors, np.nan)
             left = found._replace(
                 gradient=np.where(errors != 0.0, decided, found.gradient),

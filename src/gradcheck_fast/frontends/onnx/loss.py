@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.frontends.network.cost import Cost
+from gradcheck_fast.inputs.arguments import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,10 +68,12 @@ def read_loss(loss: Any, outputs: Sequence[str], known: Sequence[str], output: s
         If they do not fit; the message names the argument.
     """
     if output is not None and output not in known:
-        raise ValueError(f"output: the model has no {output!r}; its outputs are {', '.join(outputs)}")
+        hint = nearest(output, list(known))
+        raise ValueError(f"output: the model has no {output!r}; its outputs are {', '.join(outputs)}{hint}")
     if isinstance(loss, str):
         if loss not in known:
-            raise ValueError(f"loss: the model has no {loss!r}; its outputs are {', '.join(outputs)}")
+            hint = nearest(loss, list(known))
+            raise ValueError(f"loss: the model has no {loss!r}; its outputs are {', '.join(outputs)}{hint}")
         for name, value in (("output", output), ("targets", targets)):
             if value is not None:
                 raise ValueError(f"{name}: the loss {loss!r} is computed by the model itself; leave it out")

@@ -157,14 +157,7 @@ def read(model: Any) -> Any:
     OSError
         If the file cannot be read.
     """
-    if isinstance(model, (str, os.PathLike)):
-        proto = onnx.load(os.fspath(model))
-    elif isinstance(model, (bytes, bytearray)):
-        proto = onnx.load_from_string(bytes(model))
-    elif isinstance(model, onnx.ModelProto):
-        proto = model
-    else:
-        raise TypeError(f"model: expected a path, bytes or an onnx.ModelProto, got {type(model).__name__}")
+    proto = _loaded(model)
     if not proto.graph.node:
         raise ValueError("model: it has no nodes")
     opset = opsets_of(proto.opset_import).get("", OLDEST_OPSET)
@@ -178,7 +171,48 @@ def read(model: Any) -> Any:
         raise ValueError(f"model: its opset is {opset}, and onnx {onnx.__version__} knows those up to {newest}")
     if proto.graph.sparse_initializer:
         raise ValueError("model: it has sparse initializers, which are not known")
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ValueError(
+                f"model: the numbers of {tensor.name} lie in another file; give the path of the model, or call "
+                "onnx.load_external_data_for_model(model, folder) first"
+            )
     return proto
+
+
+def _loaded(model: Any) -> Any:
+    if isinstance(model, onnx.ModelProto):
+        return model
+    what, load, given = "what was given", onnx.load_from_string, model
+    if isinstance(model, (str, os.PathLike)):
+        what = given = os.fspath(model)
+        load = onnx.load
+    elif isinstance(model, (bytes, bytearray)):
+        given = bytes(model)
+    else:
+        raise TypeError(f"model: expected a path, bytes or an onnx.ModelProto, got {type(model).__name__}")
+    try:
+        return load(given)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's and onnx.checker's
+        raise ValueError(f"model: {what} cannot be read as an ONNX model ({type(error).__name__}: {error})") from None
+
+
+def require_given(graph: Any, numbers: Iterable[int]) -> None:
+    """Refuses a graph, some of whose nodes read what nothing gives.
+
+    Raises
+    ------
+    ModelError
+        It names the node.
+    """
+    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    given.update(name for node in graph.node for name in node.output)
+    for number in numbers:
+        for name in filter(None, graph.node[number].input):
+            if name not in given:
+                raise ModelError(f"model: {node_name(number, graph.node[number])} reads {name!r}, which nothing gives")
 
 
 def opsets_of(imports: Iterable[Any]) -> dict[str, int]:

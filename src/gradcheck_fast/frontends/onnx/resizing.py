@@ -1,4 +1,4 @@
-"""Resize: each axis by itself is a matrix product with plain weights, or, for the nearest entry, a choice."""
+"""Resize: where entries of each axis lie with ONNX's options; what is found there is the same for all front ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.frontends.onnx.registry import Node, Unsupported, integers, operator, plain
+from gradcheck_fast.frontends.operators.resampling import along_axis, interpolation_matrix, taken
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,26 +81,14 @@ def _places(node: Node, size: int, count: int, factor: float, region: tuple[floa
 
 def _along(node: Node, x: Any, axis: int, places: Floats, factor: float) -> Any:
     """Returns an array with the entries at these places along an axis."""
-    mode, size = node.get("mode"), x.shape[axis]
+    mode, size, smooth = node.get("mode"), x.shape[axis], bool(node.get("antialias"))
     if mode == "nearest":
-        return np.take(x, np.clip(_nearest(node.get("nearest_mode"), places), 0, size - 1), axis=axis)
-    stretch = min(factor, 1.0) if node.get("antialias") else 1.0
-    a = float(node.get("cubic_coeff_a"))
-    reach = (2.0 if mode == "cubic" else 1.0) / stretch
-    width = int(np.ceil(reach)) * 2
-    first = np.floor(places).astype(int) - width // 2 + 1
-    taps = first[:, np.newaxis] + np.arange(width)  # (results, entries that count)
-    distance = np.abs(places[:, np.newaxis] - taps) * stretch
-    weight = _cubic(distance, a) if mode == "cubic" else np.maximum(1.0 - distance, 0.0)
-    inside = (taps >= 0) & (taps < size)
-    stretched = bool(node.get("antialias"))
-    if node.get("exclude_outside") or (stretched and mode == "linear"):
-        weight = np.where(inside, weight, 0.0)
-    if node.get("exclude_outside") or stretched:
-        weight = weight / weight.sum(axis=1, keepdims=True)
-    matrix = np.zeros((len(places), size))
-    np.add.at(matrix, (np.arange(len(places))[:, np.newaxis], np.clip(taps, 0, size - 1)), weight)
-    return np.moveaxis(np.moveaxis(x, axis, -1) @ matrix.T, -1, axis)
+        return taken(x, np.clip(_nearest(node.get("nearest_mode"), places), 0, size - 1), axis)
+    matrix = interpolation_matrix(
+        size, places, mode, float(node.get("cubic_coeff_a")), factor=factor if smooth else 1.0,
+        inside=bool(node.get("exclude_outside")) or (smooth and mode == "linear"),
+    )  # fmt: skip
+    return along_axis(x, matrix, axis)
 
 
 def _nearest(mode: str, places: Floats) -> Any:
@@ -108,10 +97,3 @@ def _nearest(mode: str, places: Floats) -> Any:
     if mode == "round_prefer_ceil":
         return np.floor(places + 0.5).astype(int)
     return (np.floor(places) if mode == "floor" else np.ceil(places)).astype(int)
-
-
-def _cubic(d: Floats, a: float) -> Floats:
-    """Keys's cubic convolution kernel with the parameter a, at distances d."""
-    near = ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
-    far = ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
-    return np.where(d <= 1.0, near, np.where(d < 2.0, far, 0.0))

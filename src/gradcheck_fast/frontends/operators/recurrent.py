@@ -102,7 +102,7 @@ def _over_time(x: Any, state: tuple[Any, ...], options: Options, step: Callable[
                 outputs[t] = np.where(inside, new[0], 0.0)
         state = new
         outputs[t] = state[0] if outputs[t] is None else outputs[t]
-    return (np.stack(outputs), *state)
+    return (np.stack(outputs) if outputs else np.zeros((0, *state[0].shape)), *state)
 
 
 def _gates(x: Any, order: str, letters: str) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def source_places(size: int, count: int, align_corners: bool, scale: float | Non
     return (k + 0.5) * (1.0 / scale if scale else size / count) - 0.5
 
 
-def interpolation_matrix(size: int, places: Any, mode: str, a: float = CUBIC) -> Any:
+def interpolation_matrix(
+    size: int, places: Any, mode: str, a: float = CUBIC, *, factor: float = 1.0, inside: bool = False
+) -> Any:
     """Returns the weights of the entries of an axis at some places: an array of shape (places, size).
 
     Parameters
@@ -52,28 +54,30 @@ def interpolation_matrix(size: int, places: Any, mode: str, a: float = CUBIC) ->
     mode : {"linear", "cubic"}
     a : float
         The parameter of cubic convolution.
+    factor : float
+        That of the length, if it is less than 1 and all entries are to count, those between places, too (antialias).
+    inside : bool
+        Whether entries before the first and after the last one do not count.
     """
-    places = np.asarray(places, np.float64)
-    if mode == "linear":
-        places = np.clip(places, 0.0, size - 1.0)
-        below = np.minimum(np.floor(places), max(size - 2, 0)).astype(np.int64)
-        part = places - below
-        weights = {0: 1.0 - part, 1: part}
-    else:
-        below = np.floor(places).astype(np.int64)
-        part = places - below
-        weights = {k: _cubic(np.abs(part - k), a) for k in (-1, 0, 1, 2)}
+    places, factor = np.asarray(places, np.float64), min(factor, 1.0)
+    half = int(np.ceil((1.0 if mode == "linear" else 2.0) / factor))
+    taps = np.floor(places).astype(np.int64)[:, np.newaxis] + np.arange(1 - half, 1 + half)
+    distance = np.abs(places[:, np.newaxis] - taps) * factor
+    weights = np.maximum(1.0 - distance, 0.0) if mode == "linear" else _cubic(distance, a)
+    if inside:
+        weights = np.where((taps >= 0) & (taps < size), weights, 0.0)
+    if inside or factor < 1.0:
+        weights = weights / weights.sum(axis=1, keepdims=True)
     found = np.zeros((len(places), size))
-    for k, weight in weights.items():
-        np.add.at(found, (np.arange(len(places)), np.clip(below + k, 0, size - 1)), weight)
+    np.add.at(found, (np.arange(len(places))[:, np.newaxis], np.clip(taps, 0, size - 1)), weights)
     return found
 
 
 def _cubic(distance: Any, a: float) -> Any:
-    """Returns the weight of an entry at a distance up to 2 (Keys, Cubic convolution interpolation, 1981)."""
+    """Returns the weight of an entry at some distance (Keys, Cubic convolution interpolation, 1981)."""
     near = ((a + 2.0) * distance - (a + 3.0)) * distance * distance + 1.0
     far = ((distance - 5.0) * distance + 8.0) * distance * a - 4.0 * a
-    return np.where(distance <= 1.0, near, far)
+    return np.where(distance <= 1.0, near, np.where(distance < 2.0, far, 0.0))
 
 
 def along_axis(x: Any, matrix: Any, axis: int) -> Any:

@@ -132,6 +132,12 @@ class Memory:
         memory = tensor.untyped_storage()
         self._unknown[memory._cdata] = memory, made
 
+    def forget(self, tensor: torch.Tensor) -> None:
+        """Takes the values in a tensor's memory as constants from now on."""
+        key = tensor.untyped_storage()._cdata
+        self._blocks.pop(key, None)
+        self._unknown.pop(key, None)
+
     def prepare(self, tensor: torch.Tensor) -> None:
         """Takes the present values of a tensor's memory as constants, so that other values can be written into it."""
         if self.knows(tensor):

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gradcheck_fast.frontends.torch_trace.tracing import Leaks, Tracing
+from gradcheck_fast.frontends.torch_trace.detached import Detached
+from gradcheck_fast.frontends.torch_trace.held import Held
+from gradcheck_fast.frontends.torch_trace.tracing import Tracing
 
 if TYPE_CHECKING:
     import torch
@@ -19,13 +21,21 @@ if TYPE_CHECKING:
 @contextmanager
 def tracing(
     recording: Recording, parameters: Mapping[str, torch.Tensor], arrays: Mapping[str, TracedArray],
-    modules: Mapping[str, nn.Module],
+    modules: Mapping[str, nn.Module], held: Held | None = None,
 ) -> Iterator[Tracing]:  # fmt: skip
-    """Traces what runs inside the ``with`` block; see `Tracing`, which this gives."""
+    """Traces what runs inside the ``with`` block; see `Tracing`, which this gives.
+
+    Parameters
+    ----------
+    recording, parameters, arrays, modules
+        As for `Tracing`.
+    held : Held, optional
+        Takes what the code detaches, which is held fixed then. None: it is followed like all else.
+    """
     before = recording.source
-    tracer = Tracing(recording, parameters, arrays, modules)
+    tracer = Tracing(recording, parameters, arrays, modules, held)
     try:
-        with tracer, Leaks(tracer):
+        with tracer, Detached(tracer, held):
             yield tracer
     finally:
         recording.source = before

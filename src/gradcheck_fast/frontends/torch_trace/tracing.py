@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
+from gradcheck_fast.frontends.torch_trace.held import Held
 from gradcheck_fast.frontends.torch_trace.memory import Memory
 from gradcheck_fast.frontends.torch_trace.mode import Mode, name_of, tensors_in
 from gradcheck_fast.frontends.torch_trace.operators import RULES
@@ -36,11 +36,8 @@ _CALL = nn.Module._call_impl.__code__
 SAME_VALUE, OF_ARGUMENTS = 1e-10, 1e-12
 #: The same where numbers were rounded to fewer digits on the way, in such roundings.
 COARSE_ROUNDINGS = 1024.0
-#: What a method of a tensor is called that takes its numbers out of PyTorch.
-_LEAKS = {
-    torch.Tensor.numpy: ".numpy()", torch.Tensor.tolist: ".tolist()", torch.Tensor.__array__: "np.asarray()",
-    torch.Tensor.data_ptr: ".data_ptr()", torch.Tensor.__dlpack__: "dlpack",
-}  # fmt: skip
+#: What to write where a Python number is made, which autograd does not follow.
+_IN_PLACE_OF_NUMBERS = "tensors alone, or .detach() before it where a constant is meant,"
 #: Operators that give a tensor other memory.
 _OTHER_MEMORY = ("set_", "resize_", "resize_as_", "swap_")
 
@@ -78,22 +75,27 @@ class Tracing(Mode):
         Their values.
     modules : dict of Module
         The modules that run, by their names.
+    held : Held, optional
+        Takes what rules hold fixed. None: nothing is held fixed.
     """
 
     def __init__(
         self, recording: Recording, parameters: Mapping[str, torch.Tensor], arrays: Mapping[str, TracedArray],
-        modules: Mapping[str, nn.Module],
+        modules: Mapping[str, nn.Module], held: Held | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.recording, self.memory = recording, Memory(recording)
         for name, tensor in parameters.items():
             self.memory.put(tensor, arrays[name])
         self._sources = Sources(recording, modules)
+        self._held, self._passes = held, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         given = [tensor for tensor in tensors_in((args, kwargs)) if self.memory.knows(tensor)]
-        if not given or (isinstance(func, torch._ops.OpOverload) and func.namespace == "prim"):  # shapes alone
+        if (
+            not given or self._passes or (isinstance(func, torch._ops.OpOverload) and func.namespace == "prim")
+        ):  # shapes alone
             return func(*args, **kwargs)
         self._sources.forget()
         name = name_of(func)
@@ -122,6 +124,19 @@ class Tracing(Mode):
         """Returns the values of a tensor: traced, if they depend on parameters."""
         return self.memory.array(tensor) if self.memory.knows(tensor) else self.memory.plain(tensor)
 
+    def source(self) -> Source:
+        """Returns where in the user's code this is."""
+        self._sources.forget()
+        return self._sources.running()
+
+    def constant(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Returns a copy of a tensor that depends on no parameter."""
+        self._passes = True
+        try:
+            return tensor.clone()
+        finally:
+            self._passes = False
+
     def hold(self, parameter: torch.Tensor, row: int) -> None:
         """Takes a row of a parameter as a constant."""
         self.memory.array(parameter)[row] = _plain(parameter)[row].copy()
@@ -132,7 +147,7 @@ class Tracing(Mode):
         if array.dtype == np.bool_:
             self.recording.truth(array)
         else:
-            self.recording.plain_number(array, "a Python number is made", "tensors alone")
+            self.recording.plain_number(array, "a Python number is made", _IN_PLACE_OF_NUMBERS)
         return func(tensor)
 
     def _with_arrays(self, tree: Any) -> Any:
@@ -168,7 +183,8 @@ class Tracing(Mode):
         for tensor in given:
             if not _agrees(self.memory.array(tensor), _plain(tensor), 0.0, self.recording.rounding):
                 raise self.recording.untraceable(
-                    "a tensor that depends on the parameters was written into by something else than PyTorch"
+                    "a tensor that depends on the parameters has other values than its operations give: it was written "
+                    "into by something else than PyTorch, or roundings have grown to a size that shows"
                 )
 
     def _by_rule(self, name: str, outputs: tuple[Any, ...], traced: Any) -> tuple[tuple[Any, ...], bool]:
@@ -179,7 +195,7 @@ class Tracing(Mode):
         args, kwargs = traced
         plain = tuple(_plain(output) for output in outputs)
         try:
-            values = rule(Call(self.recording, plain), *args, **kwargs)
+            values = rule(Call(self.recording, plain, self._held), *args, **kwargs)
         except Untraceable:
             raise
         except Unsupported:
@@ -269,25 +285,6 @@ class Tracing(Mode):
         for target, value in zip(targets, values, strict=True):
             self.memory.write(target, value)
         return found
-
-
-class Leaks(TorchFunctionMode):  # type: ignore[misc]
-    """Notes where the numbers of a tensor that depends on parameters are taken out of PyTorch.
-
-    Parameters
-    ----------
-    tracing : Tracing
-    """
-
-    def __init__(self, tracing: Tracing) -> None:
-        super().__init__()
-        self._tracing = tracing
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        what = _LEAKS.get(func)
-        if what is not None and self._tracing.memory.knows(args[0]):
-            self._tracing.recording.leak(f"{what} of a value that depends on the parameters", "operations of PyTorch")
-        return func(*args, **(kwargs or {}))
 
 
 class Sources:

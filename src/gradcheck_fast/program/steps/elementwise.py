@@ -40,7 +40,6 @@ TWO_SQRT_2_OVER_PI = 2.0 * math.sqrt(2.0 / math.pi)
 #: The estimated number of operations of one evaluation.
 WORK = 30.0
 
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 #: The positive nodes of Gauss-Legendre quadrature with 8 points on [-1, 1] (Abramowitz and Stegun, table 25.4).
 _NODE = np.array([0.18343464249564980494, 0.52553240991632898582, 0.79666647741362673959, 0.96028985649753623168])
 #: The weights of these nodes (ibid.).
@@ -152,7 +151,7 @@ def softsign_difference(z: Reals, d: Reals) -> Reals:
 
 def normal_cdf(z: Reals) -> Reals:
     """Returns the normal distribution function Phi at z."""
-    return 0.5 * np.asarray(_erfc(-z / math.sqrt(2.0)))
+    return 0.5 * _kernels.erfc(-z / math.sqrt(2.0))
 
 
 def normal_cdf_difference(z: Reals, d: Reals) -> Reals:

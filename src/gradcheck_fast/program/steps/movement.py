@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.program.primitive import Primitive, Shape, change_of, linear_spread, require_inputs, smooth
+from gradcheck_fast.program.sums import Axes, total
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
 
     Index = NDArray[np.int64]
-
-Axes = tuple[int, ...]
 
 #: A loop over places of overlapping windows is worth it if it adds at least so many numbers at a time.
 LEAST_ADDED = 256
@@ -140,7 +139,7 @@ def _strided_back(
         return back.reshape(x[0].shape)
     up = up.transpose(*still, *others, *kept)
     if still:
-        up = up.sum(axis=tuple(range(len(still))))
+        up = total(up, tuple(range(len(still))))
     back = np.zeros(x[0].size)
     places = tuple(shape[axis] for axis in others)
     if others and up.size < LEAST_ADDED * math.prod(places):

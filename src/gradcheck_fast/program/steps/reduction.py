@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,13 +24,10 @@ from gradcheck_fast.program.primitive import (
     without_warnings,
 )
 from gradcheck_fast.program.steps.elementwise import WORK
+from gradcheck_fast.program.sums import Axes, total
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
-
-Axes = tuple[int, ...]
-#: Along axes of no more entries than SHORT, arrays of at least MANY are added up part by part.
-SHORT, MANY = 8, 4096
 
 
 # ---- axes
@@ -136,15 +132,6 @@ def _along(
 # ---- sums
 
 
-def total(x: Reals, axis: Axes, keepdims: bool) -> Reals:
-    """Returns the sum along some axes. Where they are short, parts of the array are added up, not entry by entry."""
-    if x.size < MANY or not axis or max(x.shape[k] for k in axis) > SHORT or not all(x.shape[k] for k in axis):
-        return np.asarray(x.sum(axis=axis, keepdims=keepdims))
-    for k in sorted(axis, reverse=True):
-        x = reduce(np.add, np.moveaxis(x, k, 0))
-    return np.asarray(np.expand_dims(x, axis) if keepdims else x)
-
-
 def _sum_difference(x: Sequence[Reals], d: Sequence[Reals | None], *, axis: Axes, keepdims: bool) -> Reals:
     return total(change_of(x, d), axis, keepdims)
 
@@ -226,12 +213,14 @@ def _max_difference(rows: Reals, d: Reals) -> Reals:
 def _max_slopes(rows: Reals) -> Reals:
     """Returns the central difference of the maximum along each entry alone, which is that of max(entry, others).
 
-    That is 1 for the winner and 0 for the others, and 1/2 each for winners that tie.
+    That is 1 for the winner and 0 for the others, and 1/2 each for two that tie. Where more than two tie, each gets
+    the same share of 1: so the slope is right if they move together, as those in a constant part of an image do.
     """
     wins = _winners(rows, rows.max(axis=-1, keepdims=True), SLOPE_STEP)
     if wins is not None:
         return wins.astype(np.float64)
-    return 0.5 - 0.5 * np.clip(_over_others(rows) / SLOPE_STEP, -1.0, 1.0)
+    slopes = 0.5 - 0.5 * np.clip(_over_others(rows) / SLOPE_STEP, -1.0, 1.0)
+    return np.asarray(slopes / slopes.sum(axis=-1, keepdims=True))
 
 
 def _extreme(name: str, value: Callable[..., Any], sign: float) -> Primitive:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcheck_fast.kernels import _kernels
 from gradcheck_fast.program.steps.elementwise import NODES, WEIGHTS
 from gradcheck_fast.program.steps.functions import function, log_difference, sin_difference, two_sum
 
@@ -36,9 +37,9 @@ def _lgamma(z: float) -> float:
         return math.inf
 
 
-_PLAIN = {
-    "erf": np.vectorize(math.erf, otypes=[np.float64]),
-    "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
+_PLAIN: dict[str, Callable[[Reals], Reals]] = {
+    "erf": _kernels.erf,
+    "erfc": _kernels.erfc,
     "gammaln": np.vectorize(_lgamma, otypes=[np.float64]),
 }
 
@@ -85,8 +86,8 @@ def _far_erf_difference(z: Reals, d: Reals) -> Reals:
     moved, low = two_sum(z, d)
     side = np.where(z + moved > 0.0, 1.0, -1.0)
     correction = TWO_OVER_SQRT_PI * low * np.exp(-moved * moved)
-    tails = side * (_PLAIN["erfc"](side * z) - _PLAIN["erfc"](side * moved)) + correction
-    across = _PLAIN["erf"](moved) - _PLAIN["erf"](z) + correction
+    tails = side * (_kernels.erfc(side * z) - _kernels.erfc(side * moved)) + correction
+    across = _kernels.erf(moved) - _kernels.erf(z) + correction
     return np.asarray(np.where((z < 0.0) == (moved < 0.0), tails, across))
 
 

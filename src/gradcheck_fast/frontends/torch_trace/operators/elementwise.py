@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_fast.frontends.operators.activations import activation
-from gradcheck_fast.frontends.operators.elementary import as_float, erf, erfc, gammaln, is_traced, primitive
+from gradcheck_fast.frontends.operators.elementary import as_float, erf, erfc, gammaln, is_traced, primitive, values_of
 from gradcheck_fast.frontends.torch_trace.operators.registry import Call, Unsupported, aten, simple
 
 for _name, _function in {
@@ -162,3 +162,16 @@ def native_dropout(call: Call, x: Any, p: float, train: bool | None) -> Any:
 def log_sigmoid(call: Call, x: Any) -> Any:
     """``log_sigmoid_forward``, and what it keeps for its backward; on some devices nothing."""
     return activation("logsigmoid", x), np.exp(-np.abs(x)) if call.found[1].size else call.found[1]
+
+
+@aten(
+    "fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine_cachemask",
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+)  # fmt: skip
+def fake_quantised(call: Call, x: Any, *_: Any) -> tuple[Any, Any]:
+    """``fake_quantize``: to autograd, rounding is the addition of a constant, and what is cut off is one."""
+    if call.held is None or not is_traced(x):
+        raise Unsupported
+    call.held.lines.append(call.recording.source())
+    found, is_inside = call.found
+    return np.where(is_inside, x + (found - values_of(x)), found.copy()), None

@@ -146,20 +146,20 @@ def added(values: Any, places: Any, shape: Sequence[int]) -> Any:
 @aten("index_add")
 def index_add(call: Call, x: Any, axis: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
     """``index_add``."""
-    key = (*(slice(None),) * (axis % x.ndim), _places(index))
+    key = (*(slice(None),) * (axis % x.ndim), np.atleast_1d(_places(index)))
     return _put(call, x, key, source if alpha == 1 else alpha * source, True)
 
 
 @aten("index_copy")
 def index_copy(call: Call, x: Any, axis: int, index: Any, source: Any) -> Any:
     """``index_copy``."""
-    return _put(call, x, (*(slice(None),) * (axis % x.ndim), _places(index)), source, False)
+    return _put(call, x, (*(slice(None),) * (axis % x.ndim), np.atleast_1d(_places(index))), source, False)
 
 
 @aten("index_fill")
 def index_fill(call: Call, x: Any, axis: int, index: Any, value: Any) -> Any:
     """``index_fill``."""
-    return _put(call, x, (*(slice(None),) * (axis % x.ndim), _places(index)), value, False)
+    return _put(call, x, (*(slice(None),) * (axis % x.ndim), np.atleast_1d(_places(index))), value, False)
 
 
 @aten("scatter")

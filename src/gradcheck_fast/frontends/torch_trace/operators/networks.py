@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck_fast.frontends.operators import convolution as convolutions
 from gradcheck_fast.frontends.operators import normalisation, pooling
 from gradcheck_fast.frontends.operators.attention import scaled_dot_product_attention
-from gradcheck_fast.frontends.operators.elementary import reshaped, values_of
+from gradcheck_fast.frontends.operators.elementary import is_traced, reshaped, values_of
 from gradcheck_fast.frontends.torch_trace.operators.movement import added
 from gradcheck_fast.frontends.torch_trace.operators.registry import Call, Unsupported, aten
 
@@ -178,9 +178,15 @@ def weight_norm(call: Call, v: Any, g: Any, axis: int = 0) -> Any:
 
 
 @aten("embedding")
-def embedding(call: Call, weight: Any, index: Any, *_: Any) -> Any:
-    """``embedding``."""
-    return np.take(weight, _plain(index), axis=0)
+def embedding(call: Call, weight: Any, index: Any, padding_idx: int = -1, *_: Any) -> Any:
+    """``embedding``. Autograd gives the row of the padding no gradient where it is looked up."""
+    index = _plain(index)
+    found = np.take(weight, index, axis=0)
+    is_padding = index == padding_idx
+    if call.held is None or padding_idx < 0 or not is_padding.any() or not is_traced(weight):
+        return found
+    call.held.padding.append((padding_idx, call.recording.source()))
+    return np.where(is_padding[..., None], call.found[0].copy(), found)
 
 
 def _plain(index: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
+    from gradcheck_fast.frontends.torch_trace.held import Held
 
 #: A rule: it takes the `Call` and the arguments of the operator, with arrays in place of tensors, and returns an array,
 #: or a tuple of as many results as the operator has: None for one that is not needed.
@@ -26,10 +27,13 @@ class Call(NamedTuple):
     found : tuple
         What PyTorch gave: plain arrays in place of tensors. Rules take from it what depends on no parameter, such as
         the places of maxima and random numbers.
+    held : Held, optional
+        Takes what the rule holds fixed, as autograd does. None: nothing is held fixed.
     """
 
     recording: Recording
     found: tuple[Any, ...]
+    held: Held | None = None
 
 
 #: The rules by the operators' names, without overloads and without the underscore of those that write in place.
