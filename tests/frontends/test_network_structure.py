@@ -145,7 +145,10 @@ def test_concatenated_branches():
 
 
 def test_a_layer_that_is_there_twice_has_one_set_of_arrays():
-    for make in (lambda: gf.Dense(4, 4, "tanh"), lambda: gf.Sequential([gf.LayerNorm(4), gf.Dense(4, 4)])):
+    for make in (
+        lambda: gf.Sequential([gf.Dense(4, 4, "tanh")]),
+        lambda: gf.Sequential([gf.LayerNorm(4), gf.Dense(4, 4)]),
+    ):
         shared = make()
         once, twice, copies = (
             gf.Network([*layers, gf.Dense(4, 2)], gf.SquaredError())
@@ -163,6 +166,13 @@ def test_a_layer_that_is_there_twice_has_one_set_of_arrays():
         count = len(values) - 2
         added = [a + b for a, b in zip(apart[:count], apart[count:], strict=False)]
         assert gf.relative_error(found, [*added, *apart[-2:]]) < 1e-14
+
+
+def test_a_dense_layer_that_is_repeated_has_arrays_of_its_own_each_time():
+    layers = [gf.Dense(2, 2, "tanh")] * 3
+    assert list(gf.Network(layers, gf.SquaredError()).shapes) == ["W1", "b1", "W2", "b2", "W3", "b3"]
+    among = gf.Network([*layers, gf.LayerNorm(2)], gf.SquaredError())
+    assert list(among.shapes) == ["W1", "b1", "W2", "b2", "W3", "b3", "weight4", "bias4"]
 
 
 # ---- layers on rows among layers on arrays

@@ -5,7 +5,6 @@ Layers that all act on rows become a program of rows; any others are run on arra
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 #: Any layer.
 AnyLayer: TypeAlias = "Layer | TensorLayer"
 #: What errors say where a network of any layers was given what only some take.
-_ROWS_ONLY = "only for a network of dense and recurrent layers, each with arrays of its own, and a cost without options"
+_ROWS_ONLY = "only for a network of dense and recurrent layers, and a cost without options"
 
 
 class Network:
@@ -46,8 +45,8 @@ class Network:
     Parameters
     ----------
     layers : layer or sequence of layers
-        Each layer takes what the one before it gives. A layer that is there twice has one set of arrays. Networks of
-        dense and recurrent layers alone, each with arrays of its own, know the method ``units``; all others know
+        Each layer takes what the one before it gives. A layer that is there twice has one set of arrays, unless it is a
+        dense or recurrent one. Networks of dense and recurrent layers alone know the method ``units``; all others know
         ``chain`` and ``incremental``.
     cost : Cost
         The cost, such as ``SquaredError()`` or ``CrossEntropy()``.
@@ -97,9 +96,8 @@ class Network:
             raise ValueError("layers: expected at least one layer, got none")
         self.placed = place_all(self.layers)
         walked = [placed for layer in self.placed for placed in layer.walk()]
-        is_shared = max(Counter(id(placed.given) for placed in walked).values()) > 1
-        #: Whether each layer acts on rows and has arrays of its own, so that it can be a program of rows.
-        self.has_rows = not is_shared and all(isinstance(placed.given, Layer) for placed in walked)
+        #: Whether each layer acts on rows, so that it can be a program of rows.
+        self.has_rows = all(isinstance(placed.given, Layer) for placed in walked)
         self._sequences = False
         self.state_widths: dict[str, int] = {}
         if self.has_rows:

@@ -125,29 +125,32 @@ class _Placing:
     """Remembers which layers have a place, and which names are taken."""
 
     def __init__(self) -> None:
-        self._names: dict[int, dict[str, str]] = {}
+        self._names: dict[Any, dict[str, str]] = {}
         self._taken: set[str] = set()
 
-    def place(self, layer: Any, path: str, prefix: str, suffix: str) -> Placed:
+    def place(self, layer: Any, path: str, prefix: str, suffix: str, within: Any = None) -> Placed:
         """Places a layer and all inside of it.
 
         `path` has the numbers of all layers around it and its own; `prefix` has the names, and `suffix` the numbers
-        after the last name, that its arrays get.
+        after the last name, that its arrays get. Two places have the same arrays if they have one object, and so have
+        the layers inside of them. Of a dense or recurrent layer, each place has its own arrays, as ``[layer] * 3``
+        means three of them; inside of another layer they are those of its place `within` that.
         """
         if not isinstance(layer, (TensorLayer, Layer)):
             raise TypeError(f"layer {path}: expected a layer such as gf.Dense(2, 3), got {layer!r}")
         if layer.name:
             prefix, suffix = f"{prefix}{layer.name}.", ""
-        if id(layer) not in self._names:
+        known = id(layer) if isinstance(layer, TensorLayer) else within or path
+        if known not in self._names:
             names = {own: prefix + own + suffix for own in layer.shapes}
             for name in names.values():
                 if name in self._taken:
                     raise ValueError(f"layer {path}: another layer has an array {name!r} too; give it another name")
                 self._taken.add(name)
-            self._names[id(layer)] = names
+            self._names[known] = names
         tensor = layer if isinstance(layer, TensorLayer) else RowLayer(layer)
         inner = tuple(
-            self.place(part, f"{path}.{k}", prefix, f"{suffix}.{k}" if suffix else str(k))
+            self.place(part, f"{path}.{k}", prefix, f"{suffix}.{k}" if suffix else str(k), (known, k))
             for k, part in enumerate(tensor.inner, 1)
         )
-        return Placed(tensor, layer, f"layer {path}, {tensor.kind}", self._names[id(layer)], inner)
+        return Placed(tensor, layer, f"layer {path}, {tensor.kind}", self._names[known], inner)

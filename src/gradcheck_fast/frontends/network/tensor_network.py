@@ -138,8 +138,7 @@ class TensorLoss(GraphLoss):
         """
         if choose("method", method, ("auto", "units", *self.methods)) == "units":
             raise ValueError(
-                "method: 'units' needs a network of dense and recurrent layers alone, each with arrays of its own; use "
-                "'chain' or 'incremental'"
+                "method: 'units' needs a network of dense and recurrent layers alone; use 'chain' or 'incremental'"
             )
         return super().central_differences(
             params, method=method, step=step, runner=runner, kinks=kinks, entries=entries
