@@ -264,3 +264,10 @@ def test_it_is_not_said_of_float32():
     x = np.linspace(0.5, 2, 6).astype(np.float32)
     report = gf.gradcheck(lambda p: float(np.sum(np.exp(p))), np.exp(x) * (1 + 1e-4 * np.sin(99 * x)), x)
     assert says_so(report) == []
+
+
+def test_a_loss_that_takes_long_is_not_looked_at_along_lines(monkeypatch):
+    """What can be said without that is said."""
+    monkeypatch.setattr(approximate, "_SECONDS", 0.0)
+    (found,) = gf.gradcheck(lambda y: SEEN @ lasso(y, 1e-6), lasso_gradient(LASSO), LASSO).diagnoses
+    assert APPROXIMATE in found.cause

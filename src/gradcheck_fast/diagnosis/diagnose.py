@@ -48,19 +48,14 @@ if TYPE_CHECKING:
 #: At most this many mistakes that explain the first wrong layer on the way back, but not the layers below, are tried
 #: together with a second mistake.
 _BEGINNINGS = 2
-
-
 #: What is noted if the search for a mistake was ended.
 TOO_LONG = (
     f"the search for the mistake was ended after {SECONDS:.0f} seconds; smaller sizes show the same mistakes sooner"
 )
 #: What is noted if there is no search at all.
 TOO_LARGE = "the function is too large for a search for the mistake; smaller sizes show the same mistakes"
-#: What is noted if the search for a mistake raises an error.
-FAILED = (
-    "the search for the mistake failed. This is a fault of gradcheck_fast: please report it, with the functions. It "
-    "raised "
-)
+#: What is noted if the search for a mistake raises an error, before the error.
+FAILED = "the search for the mistake failed. This is a fault of gradcheck_fast: please report it, with the functions."
 
 
 class Diagnosis(NamedTuple):
@@ -126,7 +121,7 @@ def diagnose(
         except MemoryError:
             raise
         except Exception as error:  # whatever goes wrong here, the verdict stands
-            return Diagnoses((), (f"{FAILED}{type(error).__name__}: {error}",))
+            return Diagnoses((), (_failed(error),))
 
 
 def _all_diagnoses(
@@ -145,18 +140,23 @@ def _all_diagnoses(
             for parting in partings:
                 lines = ((parting.file, parting.line),)
                 said = (*said, Diagnosis(parting.cause, parting.evidence, parting.arrays, lines))
-            notes = (TOO_LONG,) if is_over_time else notes
+            notes = (TOO_LONG, *(note for note in notes if note != TOO_LONG)) if is_over_time else notes
         except Exception as error:  # what was found before stands
-            notes = (*notes, f"{FAILED}{type(error).__name__}: {error}")
+            notes = (*notes, _failed(error)) if case.search.failure is None else notes
     exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
     return Diagnoses((Diagnosis(*exact),) if exact else said, notes)
+
+
+def _failed(error: Exception) -> str:
+    return f"{FAILED} It raised {type(error).__name__}: {error}"
 
 
 def _on_search(case: Case, problem: Problem, analytic: Packed, numerical: Numerical) -> tuple[str, ...]:
     """Returns a note if a program was not searched, or not to the end."""
     loss = problem.problem if isinstance(problem, RoundedGradient) else problem
     if case.search is not None:
-        return (TOO_LONG,) if case.search.is_over_time else ()
+        failed = (_failed(case.search.failure),) if case.search.failure else ()
+        return (TOO_LONG,) * case.search.is_over_time + failed
     is_searched = isinstance(loss, ProgramLoss) and numerical.exact and len(case.analytic) == len(analytic.shapes)
     return (TOO_LARGE,) if is_searched else ()
 

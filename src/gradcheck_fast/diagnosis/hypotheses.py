@@ -153,6 +153,10 @@ class Case:
             return False
         return not self.misfit(name, values, self.numerical[name]) <= _DIFFERS * self.tolerance(name)
 
+    def is_rounding(self, name: str) -> bool:
+        """Whether the right gradient of an array is zero, but for rounding."""
+        return float(np.abs(self.numerical[name]).max(initial=0.0)) <= self._rounding
+
     def explained(self, arrays: Arrays) -> dict[str, float]:
         """Returns the arrays that a hypothesis changes, each with its misfit.
 

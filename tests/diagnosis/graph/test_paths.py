@@ -49,7 +49,7 @@ def network(rng, mistake=""):
 
 
 MISTAKES = {
-    "residual": (r"what goes back to `h` of line \d+ is left out", "r = h + np.tanh"),
+    "residual": (r"what goes back to `h` of line \d+ as a term of `h \+ .*` is left out", "r = h + np.tanh"),
     "tied": (r"this use of W is left out", "e = r - np.exp"),
     "sign": (r"has the wrong sign", "e = r - np.exp"),
     "two paths": (r'what goes back to `h` from line \d+, `h @ p\["V"\]`, and line \d+ is left out', "h = np.tanh"),

@@ -61,6 +61,7 @@ def pooled(spelling, pool, mistake="", seed=0):
         "bias of one position": dz[:, 0, 0].sum(axis=0),
         "bias of the first image": dz[0].sum(axis=(0, 1)),
         "bias averaged": dz.mean(axis=(0, 1, 2)),
+        "bias without axis": np.full(dz.shape[-1], dz.sum()),
     }.get(mistake, dz.sum(axis=(0, 1, 2)))
     gradient = {"W": np.einsum("nijk,nijc->kc", X, dz), "b": db, "V": out.reshape(n, -1).T @ dy}
     return forward, loss, gradient, params
@@ -92,6 +93,7 @@ def test_a_pool_whose_sensitivity_goes_elsewhere_is_named_with_its_line(pool, mi
         ("bias of one position", "is that of the first entry along the axes 1, 2, not their sum"),
         ("bias of the first image", "is that of the first entry along axis 0, not their sum"),
         ("bias averaged", "is averaged instead of summed along the axes 0, 1, 2"),
+        ("bias without axis", "is summed along all axes: all of its entries are the same sum"),
     ],
 )
 def test_a_bias_that_is_not_summed_is_named_with_its_line(mistake, words, seed):
@@ -130,6 +132,19 @@ def test_a_bias_that_is_summed_over_the_wrong_axis():
     assert is_said(cause, "is summed along axis 1 instead of axis 0", line_of(loss, "y = X"))
     loss, gradient, params = square()
     assert explain(loss, gradient, params) == []
+
+
+def test_nothing_is_said_of_a_single_entry_that_has_the_same_number_by_chance():
+    """The gradient of one number lacks the targets, the first of which is zero: it is no gradient of one entry."""
+    rng = np.random.default_rng(6)
+    x, t = rng.standard_normal((6, 3)), np.array([0.0, 1.3, -0.4, 2.0, 0.7, 1.1])
+    params = {"w": rng.standard_normal(3), "c": np.array(0.6)}
+
+    def loss(p):
+        return np.sum(np.exp(x @ p["w"]) + t * p["c"])
+
+    gradient = {"w": x.T @ np.exp(x @ params["w"]), "c": np.array(t[0])}
+    assert not any("first entry" in cause for cause in explain(loss, gradient, params))
 
 
 def running(mistake=""):

@@ -6,6 +6,8 @@ into a statement before or after. What is not certain is not said.
 
 from __future__ import annotations
 
+import linecache
+import re
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ from gradcheck_fast.diagnosis.lookup import SAME, are_same, factor_of, oriented
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.backward_pass.known_arrays import Match
     from gradcheck_fast.diagnosis.backward_pass.search import FirstWrong, FirstWrongSearch
+    from gradcheck_fast.frontends.numpy_trace.statements import StatementLines
+    from gradcheck_fast.program.program import Source
 
 
 def certain(search: FirstWrongSearch, found: FirstWrong | None) -> FirstWrong | None:
@@ -64,7 +68,10 @@ def _with_its_mistake(search: FirstWrongSearch, found: FirstWrong) -> FirstWrong
     factor = factor_of(at.value(found.step), found.wanted.array)
     if factor is not None:
         return _of_factor(search, found, factor)
-    local = StatementVisit(at, found.step, found.places[0]).mistake(found.wanted)
+    visit = StatementVisit(at, found.step, found.places[0])
+    if visit.may_read_wrong(found.wanted) or _reads_unknown_numbers(search, visit, found.places[0]):
+        return None
+    local = visit.mistake(found.wanted)
     if local is None or local.known is None or at.is_given(local.step):
         return found._replace(local=local)
     array = list(oriented(local.known.array, np.shape(at.values[local.step])))[local.turn]
@@ -79,6 +86,24 @@ def _with_its_mistake(search: FirstWrongSearch, found: FirstWrong) -> FirstWrong
     return found._replace(local=local) if local.step in at.rescued else None
 
 
+def _reads_unknown_numbers(search: FirstWrongSearch, visit: StatementVisit, place: StatementLines) -> bool:
+    """Whether a statement reads a single number that is neither written there nor comes up in the loss.
+
+    What has made the number is not recorded, and may be wrong.
+    """
+    at = search.at
+    text = "".join(linecache.getline(place.file, line) for line in range(place.first, place.last + 1))
+    written = [float(number) for number in re.findall(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", text)]
+    read = {k for step in visit.steps for k in at.steps[step].inputs if at.steps[k].name == "constant"}
+    numbers = [float(np.reshape(at.values[k], ())) for k in read if np.size(at.values[k]) == 1]
+    factors = [1.0, *(number for number in written if number)]
+    known = [
+        c for c in numbers
+        if c == 0.0 or abs(c) in written or any(at.is_explained(c / f) or at.is_explained(c * f) for f in factors)
+    ]  # fmt: skip
+    return len(known) < len(numbers)
+
+
 def _of_factor(search: FirstWrongSearch, found: FirstWrong, factor: float) -> FirstWrong | None:
     """Returns the first line that is wrong by a factor; None if this may as well belong into another statement."""
     at = search.at
@@ -89,7 +114,26 @@ def _of_factor(search: FirstWrongSearch, found: FirstWrong, factor: float) -> Fi
             above = search.tested(number, wanted, alone=True)
             is_as_good = above is not None and set(above.repaired) >= set(found.repaired)
             return _with_its_mistake(search, above) if above is not None and is_as_good else None
-    return found if at.is_explained(factor) and not _may_follow(search, found, factor) else None
+    is_unclear = _may_follow(search, found, factor) or (factor != 1.0 and _is_returned(search, found))
+    return found if at.is_explained(factor) and not is_unclear else None
+
+
+def _is_returned(search: FirstWrongSearch, found: FirstWrong) -> bool:
+    """Whether only the callers read what a statement gives, so that the line that returns it may lack a factor."""
+    at, place = search.at, found.places[0]
+    own = at.steps[found.step].source
+    if own.caller is None or linecache.getline(place.file, place.first).strip().startswith("return "):
+        return False
+
+    def is_inside(source: Source | None) -> bool:
+        while source is not None:
+            if source.caller == own.caller:
+                return True
+            source = source.caller
+        return False
+
+    readers = at.readers(found.step)
+    return bool(readers) and not any(is_inside(at.steps[reader].source) for reader in readers)
 
 
 def _with_factor(search: FirstWrongSearch, number: int, factor: float) -> Match | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.diagnosis.lookup import are_same, oriented
+from gradcheck_fast.diagnosis.lookup import are_same, factor_of, oriented
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +89,47 @@ class StatementVisit:
         """Returns the result if one of the arrays that are read were another; None if it then is not defined."""
         return self._run({source: array})
 
+    def may_read_wrong(self, wanted: Wanted) -> bool:
+        """Whether an array that is read may be wrong, and not the statement.
+
+        It may be if the result is right with some multiple of it, or with the multiple of another array that comes
+        back: a line before, or one that only gives it another name, may have left something out. An array that is
+        right as it is, or of which something right is made, may still lack a factor that others have in this function.
+        """
+        at = self._at
+        made = [source for source in self.read if not at.is_given(source)]
+        return any(
+            self._lacks_a_factor(source, wanted) or (source not in at.rescued and self._is_another(source, wanted))
+            for source in made
+        )
+
+    def _lacks_a_factor(self, source: int, wanted: Wanted) -> bool:
+        at, value = self._at, self._at.value(source)
+        found = at.matches(source)
+        is_right = source in at.rescued or any(match.is_exact for match in found)
+        if is_right and not any(match.known.kind in ("bar", "flow") for match in found):
+            return False
+        none, whole = (self.with_read(source, array) for array in (np.zeros_like(value), value))
+        if none is None or whole is None or none.shape != wanted.array.shape or not np.any(whole - none):
+            return False
+        factor = factor_of(wanted.array - none, whole - none)
+        return factor is not None and (at.is_usual(factor) if is_right else factor != 0.0)
+
+    def _is_another(self, source: int, wanted: Wanted) -> bool:
+        at = self._at
+        own = at.value(source)
+        found = [match for match in at.matches(source) if match.known.kind in ("bar", "flow")]
+        usual = dict.fromkeys((*(match.factor for match in found), *at.factors))
+        if not found or all(match.is_exact for match in found):
+            return False
+        for known in self._fitting(source, wanted.known):
+            for array in oriented(known.array, own.shape):
+                for factor in usual:
+                    value = self.with_read(source, factor * array)
+                    if value is not None and value.shape == wanted.array.shape and are_same(value, wanted.array):
+                        return True
+        return False
+
     def _run(self, found: dict[int, Reals]) -> Reals | None:
         at = self._at
         given = set(found)
@@ -150,7 +191,10 @@ class StatementVisit:
             near, place = matches[0].known.step, matches[0].known.place
         else:
             near, place = wanted.step, wanted.place
-        found = [known for known in at.known.of_size(np.size(at.values[source])) if known.kind in kinds]
+        found = [
+            known for known in at.known.of_size(np.size(at.values[source]))
+            if known.kind in kinds and (known.kind != "slope" or np.ptp(known.array) > 0.0)
+        ]  # fmt: skip
 
         def distance(known: KnownArray) -> tuple[bool, bool, int]:
             is_value = known.kind == "value"

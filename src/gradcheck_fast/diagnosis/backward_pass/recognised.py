@@ -120,6 +120,17 @@ class Recognised:
             self._bars[number] = next(bars, None)
         return self._bars[number]
 
+    def is_probability(self, number: int) -> bool:
+        """Whether a step gives probabilities: a sigmoid of a value of the loss, or numbers of sum 1 along an axis."""
+        value = self.value(number)
+        if not (value.size > 1 and value.min() > 0.0 and value.max() < 1.0):
+            return False
+        sums = (value.sum(axis=axis) for axis, length in enumerate(value.shape) if length > 1)
+        if any(are_same(total, np.ones_like(total)) for total in sums):
+            return True
+        found = self.known.find(np.log(value) - np.log1p(-value))
+        return any(match.known.kind == "value" and abs(abs(match.factor) - 1.0) <= SAME for match in found)
+
     def flows(self, number: int) -> list[Match]:
         """Returns the flows that a step is, exactly."""
         return [match for match in self.matches(number) if match.is_exact and match.known.kind == "flow"]
@@ -211,8 +222,8 @@ class Recognised:
         return (number not in self.region and self.is_exact(number)) or bool(self.flows(number))
 
     def _is_made_of(self, reader: int, number: int) -> bool:
-        """Whether a recognised step is something else than one that it reads, and not the same handed on."""
-        own = {id(match.known) for match in self.matches(number) if match.is_exact}
+        """Whether a recognised step is something else than one that it reads, and not the same, or a multiple of it."""
+        own = {id(match.known) for match in self.matches(number)}
         value = np.abs(self.values[reader])
         return bool(np.ptp(value) > SAME * value.max(initial=0.0)) and not any(
             id(match.known) in own for match in self.matches(reader) if match.is_exact

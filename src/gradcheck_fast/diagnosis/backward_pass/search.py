@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArray
-from gradcheck_fast.diagnosis.backward_pass.local import Local
+from gradcheck_fast.diagnosis.backward_pass.local import Local, StatementVisit
 from gradcheck_fast.diagnosis.backward_pass.options import Options
 from gradcheck_fast.diagnosis.backward_pass.places import Wanted, where
 from gradcheck_fast.diagnosis.backward_pass.replay import MOVEMENTS
@@ -44,6 +44,8 @@ _LOOK_UP = 4
 _SOON = 16
 #: If none of them shows soon, these many are tried in all passes of a loop.
 _MOST_IN_LOOPS = 4
+#: What is no larger than this part of what was there is rounding.
+_ROUNDING = 1e-12
 #: What is made in more statements than this is not looked for.
 _MOST_PLACES = 2
 
@@ -174,6 +176,8 @@ class FirstWrongSearch:
         at = self.at
         if number in at.rescued or at.is_given(number) or not at.places(number) or not np.any(at.values[number]):
             return False
+        if at.is_probability(number):  # what follows makes something that goes back of it
+            return False
         return np.size(at.values[number]) > 1 or at.has_few_numbers
 
     def _are_exchanged(self) -> bool:
@@ -265,7 +269,12 @@ class FirstWrongSearch:
                 or self._is_read_wrong(wanted.known, within, repaired)
             ):
                 continue
-            if kind == "incomplete" and not self._is_turned_alike(number, wanted):
+            if kind == "incomplete" and (
+                not self._is_turned_alike(number, wanted)
+                or not self._is_made_of_right(number)
+                or self._is_overwritten(number, wanted)
+                or self._takes_away(changed)
+            ):
                 continue
             passes = at.occurrences[at.instruction[number]]
             which = passes.index(number) + 1, len(passes)
@@ -295,6 +304,41 @@ class FirstWrongSearch:
             if known.kind == "bar" and match.is_exact and known.place is None and not self.at.readers(number):
                 return True
         return False
+
+    def _is_made_of_right(self, number: int) -> bool:
+        """Whether all arrays that a statement reads are recognised, and none is a multiple of what it gives already."""
+        at = self.at
+        own = {match.known.edges for match in at.flows(number)}
+        made = [k for place in at.places(number) for k in StatementVisit(at, number, place).read if not at.is_given(k)]
+        for source in made:
+            found = at.matches(source)
+            if any(match.known.kind == "flow" and match.known.edges in own for match in found):
+                return False
+            if not found and source not in at.rescued and np.any(at.values[source]):
+                return False
+        return True
+
+    def _takes_away(self, changed: dict[int, Reals]) -> bool:
+        """Whether some of what was there is zero but for rounding with another value: it may be wrong by itself.
+
+        An array of the gradient that nothing reads may well be zero, as that of a bias before a normalisation.
+        """
+        at = self.at
+        sizes = ((np.abs(at.value(k)).max(initial=0.0), np.abs(v).max(initial=0.0)) for k, v in changed.items()
+                 if at.readers(k))  # fmt: skip
+        return any(after <= _ROUNDING * before for before, after in sizes if before)
+
+    def _is_overwritten(self, number: int, wanted: Wanted) -> bool:
+        """Whether what a step lacks was computed before, but is not used: another statement may have overwritten it."""
+        at, own = self.at, self.at.value(number)
+        if own.shape != wanted.array.shape:
+            return False
+        rest = wanted.array - own
+        return any(
+            are_same(at.value(step).ravel(), rest.ravel())
+            for step in range(at.begin, number)
+            if step not in at.relevant and np.size(at.values[step]) == rest.size and at.flows(step)
+        )
 
     def _is_turned_alike(self, number: int, wanted: Wanted) -> bool:
         """Whether what a step gives has its axes in the order of the array that it is only a part of."""

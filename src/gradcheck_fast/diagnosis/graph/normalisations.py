@@ -70,7 +70,7 @@ def _normalisation(backward: Backward, number: int, k: int) -> Normalisation | N
     if (step.name, k) not in _SIZES or len(backward.inner(number)) != 2:
         return None
     wide, size = (np.shape(backward.values[step.inputs[j]]) for j in (1 - k, k))
-    if prod(wide) <= prod(size) or step.inputs[0] == step.inputs[1]:
+    if prod(wide) <= prod(size) or wide != step.shape or step.inputs[0] == step.inputs[1]:
         return None
     aligned = (1,) * (len(wide) - len(size)) + size
     axes = tuple(axis for axis, (n, m) in enumerate(zip(wide, aligned, strict=True)) if m == 1 < n)

@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck_fast.diagnosis.graph.backward import Change
 from gradcheck_fast.diagnosis.graph.mutants import Mutant, nothing
 from gradcheck_fast.diagnosis.graph.places import MOVEMENT
+from gradcheck_fast.diagnosis.graph.several_uses import equal_parts, the_use
 from gradcheck_fast.program.steps.movement import GATHER
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def _find_penalties(view: View) -> tuple[set[int], set[int]]:
             is_data = len(backward.arrays_below([number])) > 1
         has_data[number] = is_data or any(has_data[source] for source in step.inputs)
     terms = {n for n in backward.bars if is_curved[n] and not has_data[n] and view.turns.shape(n) == ()}
-    tops = {n for n in terms if any(has_data[reader] for reader, _ in backward.readers.get(n, ()))}
+    with_data = {n: [reader for reader, _ in backward.readers.get(n, ()) if has_data[reader]] for n in terms}
+    # what is added to each sample is a part of the cost of each
+    tops = {n for n, readers in with_data.items() if readers and all(view.turns.shape(k) == () for k in readers)}
     return tops, {n for n in terms if backward.steps[n].name == "sum"}
 
 
@@ -148,7 +151,15 @@ def wrong_paths(view: View) -> Iterator[Mutant]:
             if not view.can_explain(change):
                 continue
             to = turns.read(place, k, [number for number, _ in found])
-            yield Mutant(f"{place.where}: what goes back to {to} {{factor}}", change, place, scales=True)
+            twins = equal_parts(backward, found)
+            if twins is None:
+                said = f"what goes back to {to}{the_use(backward, place, found)}"
+                yield Mutant(f"{place.where}: {said} {{factor}}", change, place, scales=True)
+            else:
+                of = f"{place.where}: what goes back to {to} from this line"
+                yield Mutant(f"{of} is halved: of two equal parts one is left out", change, place)
+                both = Change(dict.fromkeys([*found, *twins], nothing))
+                yield Mutant(f"{of} in two equal parts is left out", both, place)
     yield from _parts_put_together(view)
 
 

@@ -274,17 +274,22 @@ def slopes_of_states_before(view: View) -> Iterator[Mutant]:
             continue
         for signal in turns.signals(place):
             shapes = [turns.shape(number) for number in signal.steps]
-            if signal.steps[1:] != place.steps[:-1] or shapes != [turns.shape(number) for number in place.steps]:
+            if not _are_before(signal.steps, place.steps) or shapes != [turns.shape(n) for n in place.steps]:
                 continue
-            changes = []
-            for number, before in zip(place.steps, signal.steps, strict=True):
-                function = functions[number]
-                factor = _BY_VALUE[function.name](backward.values[before])
-                changes.append(block(number, function.bottom, _times(factor)))
-            change = merged(changes)
+            change = merged(
+                block(n, functions[n].bottom, _times(_BY_VALUE[functions[n].name](backward.values[before])))
+                for n, before in zip(place.steps, signal.steps, strict=True)
+            )
             if view.can_explain(change):
                 cause = f"the derivative of {functions[place.steps[0]].name} is taken at the state of the turn before"
                 yield Mutant(f"{place.where}: {cause}", change, place)
+
+
+def _are_before(steps: Sequence[int], states: Sequence[int]) -> bool:
+    """Whether the steps of some turns are the states of the turns before; a loop that runs again begins with others."""
+    before = dict(zip(states[1:], states[:-1], strict=True))
+    carried = [step == before.get(state) for step, state in zip(steps, states, strict=True)]
+    return any(carried) and not any(step in states for step, is_it in zip(steps, carried, strict=True) if not is_it)
 
 
 def _times(factor: Reals) -> Callable[[Bars, Reals], Reals]:

@@ -137,6 +137,9 @@ def _weighted(backward: Backward, number: int, k: int, weight: Callable[[Reals],
 
 # ---- what was broadcast
 
+#: What is smaller than this part of what came is rounding.
+_ROUNDING = 1e-13
+
 
 def unsummed(view: View) -> Iterator[Mutant]:
     """Yields mutants in which what goes back to something that was broadcast, as a bias, is not summed rightly."""
@@ -151,11 +154,18 @@ def unsummed(view: View) -> Iterator[Mutant]:
     for (k, _, _), numbers in found.items():
         for place in view.places_of(numbers):
             for how, back in _summations(backward, place.steps[0], k):
-                cause = f"{place.where}: what goes back to what was broadcast {how}"
-                yield Mutant(cause, _at(place, k, _of_wide(backward, k, back)), place)
+                of_step = _of_wide(backward, k, back)
+                if any(_is_more_than_rounding(of_step(n, backward.bars[n]), backward.bars[n]) for n in place.steps):
+                    cause = f"{place.where}: what goes back to what was broadcast {how}"
+                    yield Mutant(cause, _at(place, k, of_step), place)
     yield from _unsummed_in_all_uses(
         view, {edge: key[1:] for key, edges in found.items() for edge in ((n, key[0]) for n in edges)}
     )
+
+
+def _is_more_than_rounding(back: Reals, up: Reals) -> bool:
+    """Whether something goes back; that nothing does may have any cause."""
+    return bool(np.abs(back).max(initial=0.0) > _ROUNDING * np.abs(up).max(initial=0.0))
 
 
 def _unsummed_in_all_uses(
@@ -200,7 +210,11 @@ def _summations(
             "is averaged instead of summed along": lambda a, axis: a.mean(axis=axis, keepdims=True),
         }.items():
             ending = "" if "averaged" in how else ", not their sum"
+            if ending and prod(narrow) == 1:
+                continue  # a single number is soon the same by chance
             yield f"{how} {along}{ending}", _reduced(group, reduce)
+    if axes and prod(narrow) > 1:
+        yield "is summed along all axes: all of its entries are the same sum", _along_all
     for other in range(len(wide)):
         kept = tuple(n for axis, n in enumerate(wide) if axis != other)
         if len(axes) == 1 and other not in axes and prod(kept) == prod(narrow):
@@ -216,6 +230,10 @@ def _reduced(
         return sum_to_shape(wide, shape)
 
     return back
+
+
+def _along_all(wide: Reals, shape: tuple[int, ...]) -> Reals:
+    return np.full(shape, wide.sum())
 
 
 def _along_other(axis: int) -> Callable[[Reals, tuple[int, ...]], Reals]:

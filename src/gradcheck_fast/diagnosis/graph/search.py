@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Reals
     from gradcheck_fast.diagnosis.graph.mutants import Family, Mutant
     from gradcheck_fast.engine.rules import RulesEngine
+
+_T = TypeVar("_T")
 
 #: A search ends after so many seconds.
 SECONDS = 10.0
@@ -129,6 +131,8 @@ class Search:
     ----------
     is_over_time : bool
         Whether the search was ended before all mutants were tried.
+    failure : Exception or None
+        The first error that a family of mutants has raised; such a family is left out.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Search:
     ) -> None:
         self.view, self.backward = view, view.backward
         self.is_over_time = False
+        self.failure: Exception | None = None
         self._errors, self._sizes, self._tolerance = errors, sizes, tolerance
         self._screen = Screen(self.backward, errors, sizes, tolerance)
         #: The arrays that are wrong, as bits of the numbers of their steps.
@@ -152,7 +157,7 @@ class Search:
         """
         kept: list[Found] = []
         for found in self._by_family(families):
-            new = [each for each in found if holds(each.changes)]
+            new = [each for each in self._safely(found) if holds(each.changes)]
             kept += new
             if new and any(self.view.wrong <= set(holds(each.changes)) for each in self._distinct(kept)):
                 break
@@ -166,7 +171,7 @@ class Search:
             if self.is_over_time:
                 break
             waiting.append([])
-            for mutant in self._worth_trying(family(self.view)):
+            for mutant in self._safely(self._worth_trying(family(self.view))):
                 waiting[-1].append(mutant)
             count += len(waiting[-1])
             if count >= most:
@@ -174,6 +179,18 @@ class Search:
                 waiting, count, most = [], 0, 2 * most
         if waiting:
             yield from self._screened(waiting)
+
+    def _safely(self, found: Iterator[_T]) -> Iterator[_T]:
+        """Yields what there is until an error is raised, and keeps the first of them."""
+        try:
+            yield from found
+        except Exception as error:  # the other families may still find the mistake
+            self._has_failed(error)
+
+    def _has_failed(self, error: Exception) -> None:
+        if isinstance(error, MemoryError):
+            raise error
+        self.failure = self.failure or error
 
     def _worth_trying(self, mutants: Iterator[Mutant]) -> Iterator[Mutant]:
         """Yields those that may change what is wrong, and nothing else, until the time is over."""
@@ -211,6 +228,7 @@ class Search:
                 changes = _sum(begun.changes, second.changes)
                 kept.append(second._replace(cause=f"{begun.cause}; and {second.cause}", changes=changes))
             self.is_over_time |= rest.is_over_time
+            self.failure = self.failure or rest.failure
         return kept
 
     def _after(self, first: Found) -> Search:
@@ -224,16 +242,28 @@ class Search:
 
     def _screened(self, families: Sequence[Sequence[Mutant]]) -> Iterator[Iterator[Found]]:
         """Yields for each of some families those of its mutants that may hold; see `_tried`."""
-        mutants = [mutant for family in families for mutant in family]
+        try:
+            changes = self._changes([mutant for family in families for mutant in family])
+        except Exception as error:
+            if len(families) > 1:  # one of them is left out
+                for family in families:
+                    yield from self._screened([family])
+            else:
+                self._has_failed(error)
+            return
+        ends = np.cumsum([len(family) for family in families])
+        for family, of_family in zip(families, np.split(changes, ends[:-1]), strict=True):
+            yield self._tried(family, of_family)
+
+    def _changes(self, mutants: Sequence[Mutant]) -> Reals:
+        """Returns by how much mutants change the gradient along the directions, shape (mutants, directions)."""
         changes = np.zeros((len(mutants), self._screen.count))
         for begin in range(0, len(mutants), self._at_once):
             self.is_over_time |= perf_counter() > self._end
             if not self.is_over_time:
                 some = slice(begin, begin + self._at_once)
                 changes[some] = self._screen.changes([mutant.change for mutant in mutants[some]])
-        ends = np.cumsum([len(family) for family in families])
-        for family, of_family in zip(families, np.split(changes, ends[:-1]), strict=True):
-            yield self._tried(family, of_family)
+        return changes
 
     def _tried(self, mutants: Sequence[Mutant], changes: Reals) -> Iterator[Found]:
         """Yields the mutants that may hold, or those with a factor in their place.

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.graph.places import MOVEMENT, Place, text_of
 from gradcheck_fast.frontends.numpy_trace.expressions import text_of_expression, text_of_operand
+from gradcheck_fast.frontends.numpy_trace.variables import variables
 from gradcheck_fast.program.steps import ENTRYWISE
 from gradcheck_fast.program.steps.leaves import CONSTANT, INPUT
 from gradcheck_fast.program.steps.product import MATMUL
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.diagnosis.graph.backward import Backward
+    from gradcheck_fast.frontends.numpy_trace.variables import Variable
     from gradcheck_fast.program.program import Source
 
 _LEAVES = frozenset((CONSTANT.name, INPUT.name))
@@ -166,8 +168,20 @@ class Turns:
             return source.name or f"the {step.name}"
         assigned = _ASSIGNED.match(text_of(source))
         if assigned is None:
-            return self._expression(number, here) if source is step.source else f"the value of line {source.line}"
+            return self._expression(number, here) if source is step.source else self._unpacked(number, source, here)
         return f"`{assigned[1]}`" if _is_line_of(source, here) else f"`{assigned[1]}` of line {source.line}"
+
+    def _unpacked(self, number: int, source: Source, here: Source | None) -> str:
+        """Says what a step is that a function returns among other values: the variable that it is assigned to."""
+        for variable in self._variables.get(number, ()):
+            if (variable.source.file, variable.source.line) == (source.file, source.line):
+                of_line = "" if _is_line_of(source, here) else f" of line {source.line}"
+                return f"`{variable.name}`{of_line}"
+        return f"the value of line {source.line}"
+
+    @cached_property
+    def _variables(self) -> dict[int, tuple[Variable, ...]]:
+        return variables(self._steps)
 
     def _expression(self, number: int, here: Source | None) -> str:
         """Says what a step in the middle of a line is: by the text of its expression, if that is known."""
