@@ -15,7 +15,7 @@ from gradcheck_fast.adapters.common import InTurn, choose_loss, way_of
 from gradcheck_fast.adapters.torch.copies import array_of
 from gradcheck_fast.adapters.torch.function import FunctionCall
 from gradcheck_fast.adapters.torch.module import ModuleCase
-from gradcheck_fast.adapters.torch.runs import notes_on, rng_kept, with_gradients
+from gradcheck_fast.adapters.torch.runs import notes_on, one_thread_for, rng_kept, with_gradients
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.jacobian_products import vjp_report
 from gradcheck_fast.checks.options import AllKeywords, Options, WorkKeywords
@@ -102,15 +102,16 @@ def gradcheck(
     with with_gradients(), rng_kept():
         at = {name: array_of(tensor) for name, tensor in params.items()}
         found = case.found(at)
-        double = case.runner_in_double(found)
-        loss, way = choose_loss(
-            partial(double.described, loss_fn), double.loss, found.gradient, double.gradient_in_double, at,
-            settings.method, partial(case.traced, at, double) if case.may_trace(settings) else None,
-        )  # fmt: skip
-        report = check_gradient(loss, found.gradient, at, settings)
-        if not report.ok:
-            case.require_same_loss(at, found, double)
-            report = replace(report, notes=(*report.notes, *case.notes_on_failure(report.method)))
+        with one_thread_for(found.numbers):
+            double = case.runner_in_double(found)
+            loss, way = choose_loss(
+                partial(double.described, loss_fn), double.loss, found.gradient, double.gradient_in_double, at,
+                settings.method, partial(case.traced, at, double) if case.may_trace(settings) else None,
+            )  # fmt: skip
+            report = check_gradient(loss, found.gradient, at, settings)
+            if not report.ok:
+                case.require_same_loss(at, found, double)
+                report = replace(report, notes=(*report.notes, *case.notes_on_failure(report.method)))
     return replace(report, notes=(*report.notes, *found.notes, *_hooks_not_run(params), way_of(report, loss, way)))
 
 

@@ -25,12 +25,15 @@ class Found(NamedTuple):
         The random numbers that were drawn.
     copies : Copies
         What was run.
+    numbers : int
+        How many numbers all of its operations have given.
     """
 
     gradient: Packed
     value: float
     draws: list[torch.Tensor]
     copies: Copies
+    numbers: int
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ class ModuleCase(NamedTuple):
                 f"they were: other random numbers, or those of compiled code, cannot be frozen; {hint}"
             )
         packed = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
-        return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws, copies)
+        return Found(replace(packed, computed_in=seen.computed_in), value, seen.draws, copies, seen.numbers)
 
     def require_same_loss(self, at: Arrays, found: Found, double: Runner) -> None:
         """Raises a ValueError if the loss in float64 is not that in the module's own dtype, but for roundings."""

@@ -19,6 +19,8 @@ _DRAWS = frozenset(
     ("bernoulli", "binomial", "cauchy", "exponential", "geometric", "log_normal", "multinomial", "normal", "poisson",
      "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "random", "randperm", "uniform")
 )  # fmt: skip
+#: Runs that compute no more numbers than this, of the way back and of parameters, too, take one thread.
+_FEW_NUMBERS = 20_000_000
 #: Numbers of at most this many bytes are coarse: a gradient computed in them may be less accurate than its own dtype.
 _COARSE_BYTES = 2
 
@@ -53,10 +55,13 @@ class Observer(Mode):
         of float32, if PyTorch rounds a slope to that whatever the dtype; else that of float64.
     leaves : dict of tensor
         The leaves that require a gradient, by id.
+    numbers : int
+        How many numbers all operations have given.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.numbers = 0
         self.draws: list[torch.Tensor] = []
         self.unfrozen = ""
         self.computed_in: Precision = DOUBLE
@@ -69,6 +74,7 @@ class Observer(Mode):
         drawn = _drawn_by(func)
         before = None if drawn or not _is_random(func) else _states(given)
         found = func(*args, **kwargs)
+        self.numbers += sum(tensor.numel() for tensor in tensors_in(found))
         if _has_coarse_slope(name_of(func), args):
             self.computed_in = coarsest((self.computed_in, precision_of(torch.float32)))
         if drawn:
@@ -233,6 +239,21 @@ def with_gradients() -> Iterator[None]:
     """Lets autograd record, even if the caller has switched that off."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+@contextmanager
+def one_thread_for(numbers: int) -> Iterator[None]:
+    """Lets PyTorch use one thread for runs that compute so many numbers, if these are few.
+
+    Its threads wait for work in a loop, and keep those of NumPy, which compute meanwhile, from the CPUs.
+    """
+    before = torch.get_num_threads()
+    if numbers <= _FEW_NUMBERS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
