@@ -30,7 +30,7 @@ def without_rounding(text):
 
 def library(block):
     """The optional library that an example needs, if it needs one."""
-    found = re.search(r"^(?:import|from) (torch|sklearn|jax)\b", block, re.M)
+    found = re.search(r"^(?:import|from) (torch|sklearn|jax|onnx)\b", block, re.M)
     return found and found[1]
 
 
@@ -51,7 +51,7 @@ def test_python_examples_run_in_order_and_the_report_passes(capsys):
     names["test_backprop"](gf.gradcheck)
 
 
-@pytest.mark.parametrize("name", ["torch", "sklearn", "jax"])
+@pytest.mark.parametrize("name", ["torch", "sklearn", "jax", "onnx"])
 def test_examples_with_other_libraries_run(name):
     pytest.importorskip(name, reason=f"{name} is not installed")
     (example,) = (block for block in blocks("python") if library(block) == name)
