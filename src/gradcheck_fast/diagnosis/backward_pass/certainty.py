@@ -112,15 +112,32 @@ def _of_factor(search: FirstWrongSearch, found: FirstWrong, factor: float) -> Fi
         if match is not None:  # what is read has it, too
             wanted = Wanted(match.known, at.value(number) / match.factor, lambda _, __: None)
             above = search.tested(number, wanted, alone=True)
-            is_as_good = above is not None and set(above.repaired) >= set(found.repaired)
-            return _with_its_mistake(search, above) if above is not None and is_as_good else None
+            if above is not None and set(above.repaired) >= set(found.repaired):
+                return _with_its_mistake(search, above)
+            if not _is_right_for_others(search, number, wanted):
+                return None
     is_unclear = _may_follow(search, found, factor) or (factor != 1.0 and _is_returned(search, found))
     return found if at.is_explained(factor) and not is_unclear else None
 
 
+def _is_right_for_others(search: FirstWrongSearch, number: int, wanted: Wanted) -> bool:
+    """Whether right arrays of the gradient are made of a step as it is, and would be wrong with another value."""
+    at, changed = search.at, search.replayed({number: wanted.array})
+    return changed is not None and any(
+        out.step in changed and not are_same(np.asarray(changed[out.step]), at.value(out.step))
+        for name, out in at.outputs.items()
+        if name not in at.wrong
+    )
+
+
 def _is_returned(search: FirstWrongSearch, found: FirstWrong) -> bool:
-    """Whether only the callers read what a statement gives, so that the line that returns it may lack a factor."""
+    """Whether only the callers read what a statement gives, so that the line that returns it may lack a factor.
+
+    Where it gives an array of the gradient, and others are right, it lacks the factor itself.
+    """
     at, place = search.at, found.places[0]
+    if any(out.step == found.step for out in at.outputs.values()) and len(at.wrong) < len(at.outputs):
+        return False
     own = at.steps[found.step].source
     if own.caller is None or linecache.getline(place.file, place.first).strip().startswith("return "):
         return False
