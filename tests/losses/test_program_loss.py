@@ -342,3 +342,26 @@ def test_an_unknown_function_has_fewer_digits_and_says_so():
     assert gf.gradcheck(loss, np.exp, params)
     wrong = np.exp(params) * (1.0 + 1e-3 * (np.arange(5) == 3))
     assert gf.gradcheck(loss, wrong, params).wrong == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "said"),
+    [
+        ("exp", {}, "This is a fault of gradcheck_fast"),
+        ("opaque", {"function": np.exp, "shape": (5,)}, "differenced by themselves, and have too few digits here"),
+    ],
+)
+def test_a_certificate_that_does_not_hold_is_our_fault_only_if_all_steps_are_known(monkeypatch, name, attributes, said):
+    chained = program_loss.chained
+
+    def refused(*given):
+        found = chained(*given)
+        return found._replace(certificate=found.certificate._replace(agreement=1.0))
+
+    monkeypatch.setattr(program_loss, "chained", refused)
+    program = Program()
+    program.total(program.add(name, program.parameter((5,)), **attributes))
+    function = lambda p: float(np.exp(p).sum())
+    found = find(ProgramLoss(partial(PythonCosts, function), function, program), np.linspace(0.1, 0.5, 5))
+    assert found.method == "direct"
+    assert said in " ".join(found.finish())

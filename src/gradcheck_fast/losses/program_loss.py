@@ -168,6 +168,11 @@ class ProgramLoss(FunctionLoss):
         gradient, open_slopes, certificate = found
         if certificate is None:
             return "the trace is not used, for the slopes of some of its steps are not finite here"
+        if not certificate.holds and not self.engine.is_exact:
+            return (
+                f"the trace is not used, for {certificate.disagreement}: some of its steps are differenced by "
+                "themselves, and have too few digits here"
+            )
         if not certificate.holds:
             return (
                 f"the trace is not used, for {certificate.disagreement}. This is a fault of gradcheck_fast: please "
