@@ -1,6 +1,6 @@
 """Writes `docs/onnx-operators.md`: which operators of ONNX are known, and where other implementations differ.
 
-``python tools/onnx_operators.py`` makes the calls of `tests/helpers/onnx_cases.py` by the table of operators, by
+``python tools/onnx_operators.py`` makes the calls of `tests/helpers/onnx_cases` by the table of operators, by
 onnxruntime and by ``onnx.reference``. With ``--check`` it only says whether the file is up to date, which depends on
 the versions of both.
 """

@@ -36,6 +36,31 @@ def twins(net: Any, X: Any, y: Any, cost: Any, *, params: Any = None, **data: An
     return Twins(net.loss(X, y, **data), params, total.item(), gradient)
 
 
+def case(layer: Any, module: Any, shape: Any, *, integers: int | None = None, seed: int = 0) -> Twins:
+    """A network of one layer, with a name, and squared error, beside a module or function of PyTorch's."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=shape) if integers is None else rng.integers(0, integers, shape)
+    net = gf.Network(layer, gf.SquaredError(factor=0.5))
+    y = rng.normal(size=net.output_shape(shape))
+
+    def cost(leaves: Any) -> Any:
+        own = {name.removeprefix("layer."): leaf for name, leaf in leaves.items()}
+        out = (
+            torch.func.functional_call(module, own, tensor(X))
+            if isinstance(module, torch.nn.Module)
+            else module(X, own)
+        )
+        assert tuple(out.shape) == y.shape
+        return 0.5 * torch.nn.functional.mse_loss(out, tensor(y))
+
+    return twins(net, X, y, cost)
+
+
+def double(module: Any) -> Any:
+    """A module in float64."""
+    return module.double()
+
+
 def require_same(case: Twins, tolerance: float = 1e-13) -> None:
     """The cost, the chained gradient, and that by single entries are those of PyTorch."""
     assert case.loss(case.params) == pytest.approx(case.value, rel=tolerance)
