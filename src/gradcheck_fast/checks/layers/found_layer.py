@@ -145,9 +145,8 @@ class _Search:
         if self._are_parameters({path: value for path, value in new.items() if isinstance(value, np.ndarray)}):
             layer.run(())
             given: Any = (layer.forward, layer.backward, self._owner)
-            layer = replace(
-                layer, state=LayerState(given, self._owner, MOST_WRITTEN)
-            )  # with those that the first call has made
+            # with the parameters that the first call has made
+            layer = replace(layer, state=LayerState(given, self._owner, MOST_WRITTEN))
         inputs, found = layer.run(())
         passes = understand(layer.backward, self._names, found, self._owner is not None, inputs)
         self._notes += passes.notes
