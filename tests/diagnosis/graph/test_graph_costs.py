@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from searching import explain, is_said, line_of
 
+import gradcheck_fast as gf
+
 
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
@@ -180,3 +182,19 @@ RIGHT = {
 @pytest.mark.parametrize("cost", RIGHT)
 def test_nothing_is_said_of_a_right_gradient(cost):
     assert explain(*Scores(0).case(cost, RIGHT[cost])) == []
+
+
+def test_data_that_the_cost_does_not_need_are_no_targets():
+    """A loss that returns its gradient beside it computes with targets that its value does not depend on."""
+    scores = Scores(3)
+    targets = np.array(scores.T)
+
+    def loss(z):
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        p = e / e.sum(axis=1, keepdims=True)
+        return np.mean(np.sum(-scores.T * np.log(p), axis=1)), p - targets
+
+    z = scores.of(scores.params)
+    report = gf.gradcheck(loss, loss(z)[1], z)
+    assert "the mean is taken for a sum" in report.diagnoses[0].cause
+    assert not any("failed" in note for note in report.notes)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.entrywise import with_slopes
-from gradcheck_fast.diagnosis.graph.known_softmaxes import log_softmaxes
+from gradcheck_fast.diagnosis.graph.known_softmaxes import data_like, log_softmaxes
 from gradcheck_fast.diagnosis.graph.mutants import Mutant, block, merged
 from gradcheck_fast.diagnosis.graph.recognise import slope_of
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Reals
-    from gradcheck_fast.diagnosis.graph.known_softmaxes import Softmax
+    from gradcheck_fast.diagnosis.graph.known_softmaxes import Softmax, data_like
     from gradcheck_fast.diagnosis.graph.mutants import Family, View
     from gradcheck_fast.diagnosis.graph.recognise import Entrywise
 
@@ -64,8 +64,8 @@ def _parts(
 def _factor(backward: Backward, softmax: Softmax, p: Reals, is_log: bool) -> float | None:
     """Returns by what the targets are multiplied in a cost; None if these are not found, or add up to 1."""
     back = backward.bars[softmax.top] * (1.0 if is_log else p)
-    for step, value in zip(backward.steps, backward.values, strict=True):
-        if step.name != "constant" or step.shape != p.shape or not np.any(value):
+    for value in data_like(backward, p.shape):
+        if not value.any():
             continue
         total = value.sum(axis=softmax.axis)
         factor = -float(np.sum(back * value) / np.sum(value * value))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.between import passed, through, values_with
-from gradcheck_fast.diagnosis.graph.known_softmaxes import log_softmaxes
+from gradcheck_fast.diagnosis.graph.known_softmaxes import data_like, log_softmaxes
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant, block, nothing
 
 if TYPE_CHECKING:
@@ -224,9 +224,7 @@ def taken_for_cross_entropy(view: View) -> Iterator[Mutant]:
 
 def _targets(backward: Backward, shape: tuple[int, ...]) -> Iterator[tuple[str, Reals, float]]:
     """Yields what may be the targets of a softmax: data of its shape, with a factor in words and as a number."""
-    data = [number for number, step in enumerate(backward.steps) if step.name == "constant" and step.shape == shape]
-    for number in data[-_MOST_TARGETS:]:
-        targets = backward.values[number]
+    for targets in data_like(backward, shape)[-_MOST_TARGETS:]:
         yield "", targets, 1.0
         yield ", doubled", targets, 2.0
         for axis, length in enumerate(shape):
@@ -266,9 +264,7 @@ def forgotten_smoothing(view: View) -> Iterator[Mutant]:
 
 def _smoothed(backward: Backward, p: Reals, axis: int) -> Iterator[Reals]:
     """Yields the data that may be smoothed targets of a softmax: they add up to 1, and none of them is 0."""
-    data = [number for number, step in enumerate(backward.steps) if step.name == "constant" and step.shape == p.shape]
-    for number in data[-_MOST_TARGETS:]:
-        targets = backward.values[number]
+    for targets in data_like(backward, p.shape)[-_MOST_TARGETS:]:
         total = targets.sum(axis=axis, keepdims=True)
         if np.all(targets * np.sign(total) > 0.0) and np.allclose(total, total.flat[0]):
             yield targets / total

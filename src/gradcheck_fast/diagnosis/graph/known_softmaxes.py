@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.graph.between import is_linear, passed
 from gradcheck_fast.diagnosis.graph.recognise import same
+from gradcheck_fast.program.steps.leaves import CONSTANT
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Reals
@@ -71,6 +72,15 @@ def log_softmaxes(backward: Backward) -> list[Softmax]:
                 bottoms = list(_shifted(backward, step.inputs[0]))
                 found += _known(backward, number, bottoms, p, axis, log_softmax_back)
     return found
+
+
+def data_like(backward: Backward, shape: tuple[int, ...]) -> list[Reals]:
+    """Returns the data of some shape on which the cost depends: what may be the targets of a softmax."""
+    return [
+        value
+        for step, value in zip(backward.steps, backward.values, strict=True)
+        if step.name == CONSTANT.name and step.shape == shape and value is not None  # what is not needed has no value
+    ]
 
 
 def _axis_of_ones(p: Reals) -> int | None:
