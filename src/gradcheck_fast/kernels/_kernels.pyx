@@ -98,8 +98,8 @@ def elementary(str name, const double[::1] x, str isa) -> NDArray[np.float64]:
     raise ValueError(f"the kernels have no function {name!r}")
 
 
-def erf(object z) -> NDArray[np.float64]:
-    """Returns the error function of each entry of an array, which is that of the C library."""
+cdef object of_each(double (*function)(double) noexcept nogil, object z):
+    """Returns a function of each entry of an array, which may have any shape."""
     at = np.asarray(z, dtype=np.float64)
     found = np.empty(at.shape)
     cdef const double[::1] x = at.reshape(-1)
@@ -107,21 +107,18 @@ def erf(object z) -> NDArray[np.float64]:
     cdef Py_ssize_t k
     with nogil:
         for k in range(x.shape[0]):
-            y[k] = erf_of(x[k])
+            y[k] = function(x[k])
     return found
+
+
+def erf(object z) -> NDArray[np.float64]:
+    """Returns the error function of each entry of an array, which is that of the C library."""
+    return of_each(erf_of, z)
 
 
 def erfc(object z) -> NDArray[np.float64]:
     """Returns the complementary error function of each entry of an array, which is that of the C library."""
-    at = np.asarray(z, dtype=np.float64)
-    found = np.empty(at.shape)
-    cdef const double[::1] x = at.reshape(-1)
-    cdef double[::1] y = found.reshape(-1)
-    cdef Py_ssize_t k
-    with nogil:
-        for k in range(x.shape[0]):
-            y[k] = erfc_of(x[k])
-    return found
+    return of_each(erfc_of, z)
 
 
 def elementwise(str name, const double[::1] z, const double[::1] d,
