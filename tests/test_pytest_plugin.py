@@ -206,8 +206,10 @@ def test_starting_pytest_imports_neither_the_package_nor_numpy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_pytest_finds_it(pytester):
+def test_pytest_finds_it(pytester, monkeypatch):
     pytester.makepyfile("import sys\ndef test(): assert not {'gradcheck_fast', 'numpy'} & set(sys.modules)")
     result = pytester.runpytest_subprocess(*QUICK, "--fixtures")
     result.stdout.fnmatch_lines(["gradcheck -- *_gradcheck_fast_pytest.py:*"])
-    pytester.runpytest_subprocess(*QUICK).assert_outcomes(passed=1)
+    # other plugins import NumPy themselves (jaxtyping, which comes with equinox)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.runpytest_subprocess(*QUICK, "-p", "gradcheck_fast").assert_outcomes(passed=1)
