@@ -1,12 +1,9 @@
-"""PyTorch modules: a complete check through `gf.torch`, beside PyTorch's pass and loops over parameters.
-
-    python benchmarks/modules.py [--module LeNet] [--threads 2] [--seconds 3]
+"""PyTorch modules that `peers.py` checks through `gf.torch`, beside PyTorch's pass and loops over parameters.
 
 "pass" is PyTorch's forward and backward, in float64. "check" is `gf.torch.gradcheck`; "trace" is what of it goes into
 the trace of the module, its comparison with the module included; "chain" is one gradient from that, without its
 certificate. The loops perturb every parameter: two calls of the module, `torch.func.vmap` over rows of parameters, and
-a jitted `jax.lax.map` of the same function where it is written in JAX, too. They are timed for some parameters and
-scaled to all.
+a jitted `jax.lax.map` of the same function (`in_jax.py`). They are timed for some parameters and scaled to all.
 """
 
 from functools import partial
@@ -15,16 +12,17 @@ from statistics import median
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import median_time, parse, parser, report
-from peers import jax_slopes, sampled
+from common import median_time
+from loops import EPSILON, jax_slopes, sampled
 from torch import nn
 
 import gradcheck_fast as gf
 from gradcheck_fast.adapters.torch.copies import array_of
 from gradcheck_fast.adapters.torch.module import ModuleCase
 from gradcheck_fast.adapters.torch.runs import one_thread_for
+from gradcheck_fast.checks.options import Options
 
-ROUNDS, EPSILON = 5, 1e-4
+ROUNDS = 5
 
 
 class LeNet(nn.Sequential):
@@ -37,24 +35,6 @@ class LeNet(nn.Sequential):
         )  # fmt: skip
 
     data = staticmethod(lambda: (torch.randn(16, 1, 28, 28), torch.randint(0, 10, (16,))))
-
-
-def lenet_in_jax(arrays, data):
-    """The cost of LeNet as a function of its arrays, in the order of the module, in JAX."""
-    import jax
-    from jax import lax
-    from jax import numpy as jnp
-
-    X, y = (jnp.asarray(part.numpy()) for part in data)
-    k1, b1, k2, b2, w3, b3, w4, b4, w5, b5 = arrays
-
-    def stage(x, kernel, bias):
-        z = lax.conv_general_dilated(x, kernel, (1, 1), "VALID") + bias[:, None, None]
-        return lax.reduce_window(jax.nn.relu(z), -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
-
-    x = stage(stage(X, k1, b1), k2, b2).reshape(len(X), -1)
-    logits = jax.nn.relu(jax.nn.relu(x @ w3.T + b3) @ w4.T + b4) @ w5.T + b5
-    return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(len(X)), y])
 
 
 class Block(nn.Module):
@@ -117,7 +97,6 @@ class LSTM(nn.Module):
 
 
 MODULES = {kind.__name__: kind for kind in (LeNet, GPT, LSTM, ResNet20)}
-IN_JAX = {"LeNet": lenet_in_jax}
 
 
 def flat_cost(module, X, y):
@@ -168,17 +147,19 @@ def vmap_loop(module, X, y, at_once=16):
 
 def jax_loop(module, X, y):
     """A jitted `jax.lax.map` over parameters."""
+    import in_jax
     import jax
     from jax import numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
     shapes = [tuple(parameter.shape) for parameter in module.parameters()]
     ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
+    function, data = getattr(in_jax, type(module).__name__.lower()), [jnp.asarray(part.numpy()) for part in (X, y)]
 
     def cost(flat):
         parts = jnp.split(flat, ends)
         arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        return IN_JAX[type(module).__name__](arrays, (X, y))
+        return function(arrays, *data)
 
     return jax_slopes(cost, flat_cost(module, X, y)[1].numpy(), at_once=64)
 
@@ -188,8 +169,8 @@ def ours(module, X, y, threads):
     loss_fn = nn.CrossEntropyLoss()
     case = ModuleCase(module, loss_fn, (X,), y)
     at = {name: array_of(tensor) for name, tensor in case.parameters.items()}
-    found = case.found(at)
-    traced = case.traced(at, case.runner_in_double(found))
+    found, settings = case.found(at), Options(n_threads=threads)
+    traced = case.traced(at, case.runner_in_double(found), settings)
     theta = traced.pack(at).flat
 
     def one_pass():
@@ -203,7 +184,7 @@ def ours(module, X, y, threads):
 
     def trace():
         with one_thread_for(found.numbers):  # as the check has it
-            case.traced(at, case.runner_in_double(found))
+            case.traced(at, case.runner_in_double(found), settings)
 
     check = partial(gf.torch.gradcheck, module, loss_fn, X, y, n_threads=threads)
     report = check()
@@ -213,8 +194,9 @@ def ours(module, X, y, threads):
     }, traced, at  # fmt: skip
 
 
-def row(kind, given):
-    """The medians of some rounds, and the loops scaled to all parameters."""
+def compare_module(kind, given):
+    """A row: the medians of some rounds, and the loops scaled to all parameters."""
+    torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     module = kind()
@@ -224,9 +206,8 @@ def row(kind, given):
     rounds = [{name: median_time(function, 3) for name, function in timed.items()} for _ in range(ROUNDS)]
     seconds = {name: median(times[name] for times in rounds) for name in timed}
     beyond = median(times["check"] - times["trace"] for times in rounds)
-    loops = {"calls": calls_loop, "vmap": vmap_loop} | ({"JAX": jax_loop} if kind.__name__ in IN_JAX else {})
     scaled = {}
-    for name, make in loops.items():
+    for name, make in {"calls": calls_loop, "vmap": vmap_loop, "JAX": jax_loop}.items():
         try:
             scaled[name], _ = sampled(size, given.seconds, make(module, X, y))
         except (ImportError, RuntimeError) as error:
@@ -244,15 +225,3 @@ def row(kind, given):
         | {"incremental, s": f"{perturbed['incremental']:.3g}" if perturbed else ""}
         | {"calls loop / incremental": f"{scaled['calls'] / perturbed['incremental']:.0f}" if perturbed else ""}
     )
-
-
-def main():
-    options = parser(__doc__)
-    options.add_argument("--module", action="append", choices=MODULES, help="default: all")
-    given = parse(options)
-    torch.set_num_threads(given.threads)
-    report("PyTorch modules", [row(MODULES[name], given) for name in given.module or MODULES], given)
-
-
-if __name__ == "__main__":
-    main()

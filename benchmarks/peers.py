@@ -1,37 +1,25 @@
 """A complete numerical gradient by every method and by the peers, on identical work in one process.
 
     python benchmarks/peers.py [--network 784-512-512-10:64] [--network lstm:64:128:50:16] [--activation relu]
+    python benchmarks/peers.py --module LeNet --module GPT
 
 The peers: the tutorials' loop in NumPy; SciPy's approx_derivative, 3-point; torch.autograd.gradcheck, slow, and fast
 (which looks along one random direction only); torch.func.vmap; a jitted jax.lax.map. Those not installed are named and
 skipped. What takes longer than --seconds is timed on some parameters, and scaled to all: the table says on how many.
+Then the PyTorch modules of `modules.py` are checked, in a table of their own.
 """
 
+import sys
 from functools import partial
-from time import perf_counter
 
 import numpy as np
 from common import median_time, parse, parser, part_time, report
+from loops import EPSILON, jax_slopes, sampled
 from problems import DenseProblem, LSTMProblem
 
 import gradcheck_fast as gf
 
-EPSILON = 1e-4
 NETWORKS = ("64-64-10:128", "784-128-10:64", "784-512-512-10:64")
-
-
-def sampled(size, seconds, run):
-    """Seconds for `size` parameters, from the time of `run(indices)` for some; and for how many."""
-    order, first = np.random.default_rng(0).permutation(size), getattr(run, "at_once", 8)
-    run(order[:first])  # compiles, or warms up
-    count = min(first, size)
-    while True:
-        before = perf_counter()
-        run(order[:count])
-        taken = perf_counter() - before
-        if taken > seconds / 2 or count == size:
-            return taken / count * size, count
-        count = min(size, count * 2)
 
 
 def numpy_loop(problem):
@@ -113,27 +101,6 @@ def jax_map(problem):
     return jax_slopes(problem.jax_cost(), flat, at_once=256)
 
 
-def jax_slopes(cost, flat, at_once):
-    """Slopes of a cost of one vector, by a jitted map over so many parameters at once: its length has to be fixed."""
-    import jax
-    import jax.numpy as jnp
-
-    flat = jnp.asarray(flat)
-
-    def slope(k):
-        return (cost(flat.at[k].add(EPSILON)) - cost(flat.at[k].add(-EPSILON))) / (2 * EPSILON)
-
-    gradient = jax.jit(lambda indices: jax.lax.map(slope, indices))
-
-    def run(indices):
-        for begin in range(0, len(indices), at_once):
-            some = np.resize(indices[begin : begin + at_once], at_once)
-            gradient(jnp.asarray(some)).block_until_ready()
-
-    run.at_once = at_once
-    return run
-
-
 SAMPLED = {
     "NumPy loop": numpy_loop,
     "SciPy 3-point": scipy_three_point,
@@ -213,12 +180,29 @@ def make(text, activation):
 def add_options(parser):
     parser.add_argument("--network", action="append", help=f"widths:samples; default: {', '.join(NETWORKS)}")
     parser.add_argument("--activation", default="sigmoid", choices=("sigmoid", "relu"))
+    parser.add_argument("--module", action="append", help="a PyTorch module of modules.py; default: all of these")
     return parser
+
+
+def compare_modules(given):
+    """One table of the modules that are asked for, or of all."""
+    try:
+        from modules import MODULES, compare_module
+    except ImportError as error:
+        print(f"skipped: PyTorch modules ({error.name} is not installed)")
+        return
+    unknown = set(given.module or ()) - set(MODULES)
+    if unknown:
+        sys.exit(f"--module: expected one of {', '.join(MODULES)}, got {', '.join(sorted(unknown))}")
+    given.plot = None  # it has the networks
+    report("PyTorch modules", [compare_module(MODULES[name], given) for name in given.module or MODULES], given)
 
 
 if __name__ == "__main__":
     given = parse(add_options(parser(__doc__)))
-    for text in given.network or NETWORKS:
+    for text in given.network or (() if given.module else NETWORKS):
         rows = compare(make(text, given.activation), given.seconds, given.threads)
         report("A complete numerical gradient", rows, given, draw)
         print()
+    if given.module or not given.network:
+        compare_modules(given)

@@ -12,14 +12,21 @@ pytestmark = pytest.mark.skipif(not SOURCES.exists(), reason="the sources are no
 #: The only imports of this package inside of functions: (module, what it imports).
 WAIT = {
     ("checks/as_problem.py", "gradcheck_fast.frontends.numpy_trace.traced_loss"),
+    ("checks/jacobian.py", "gradcheck_fast.diagnosis.jacobians"),
+    ("checks/jacobian.py", "gradcheck_fast.frontends.numpy_trace.traced_outputs"),
     ("checks/jacobian_products.py", "gradcheck_fast.frontends.numpy_trace.traced_outputs"),
-    ("checks/gradcheck.py", "gradcheck_fast.diagnosis.diagnose"),
-    ("checks/gradcheck.py", "gradcheck_fast.diagnosis.kinks.slopes_taken"),
+    ("checks/second_look.py", "gradcheck_fast.diagnosis.jacobians"),
+    ("checks/second_order/hessian.py", "gradcheck_fast.diagnosis.gauss_newton"),
+    ("checks/sparse_jacobian.py", "gradcheck_fast.diagnosis.diagnose"),
+    ("checks/check.py", "gradcheck_fast.diagnosis.diagnose"),
+    ("checks/check.py", "gradcheck_fast.diagnosis.kinks.slopes_taken"),
+    ("checks/complex_gradients.py", "gradcheck_fast.diagnosis.diagnose"),
     ("checks/gradcheck.py", "gradcheck_fast.checks.intermediates"),
     ("checks/step_sweep.py", "gradcheck_fast.report.plots"),
     ("frontends/network/network.py", "gradcheck_fast.frontends.network.tensor_network"),
     ("report/report.py", "gradcheck_fast.report.html"),
     ("report/report.py", "gradcheck_fast.report.plots"),
+    ("report/taylor.py", "gradcheck_fast.report.taylor_plot"),
     ("running/runner.py", "gradcheck_fast.running.executors"),
 }
 

@@ -23,8 +23,10 @@ from pages import DOCS, main  # noqa: E402
 from torch_calls import CALLS  # noqa: E402
 
 from gradcheck_fast.frontends.graphs.replay import replayed  # noqa: E402
+from gradcheck_fast.frontends.operators.complex_numbers import LARGEST_MATRIX  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.held import Held  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.operators import RULES  # noqa: E402
+from gradcheck_fast.frontends.torch_trace.operators.complex_numbers import COMPLEX, EACH  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.operators.registry import CONSTANT  # noqa: E402
 from gradcheck_fast.frontends.torch_trace.replay import tracing  # noqa: E402
 from gradcheck_fast.inputs.trees import pack  # noqa: E402
@@ -52,12 +54,16 @@ What the code detaches (`detach`, `.data`, `torch.no_grad`, `autograd.grad` with
 `fake_quantize`, and the row that `embedding` has for padding, where it is looked up, are held fixed, as autograd does.
 If the loss depends on them, a note names the lines.
 
+A complex tensor is a pair of real arrays, and the third column says which operators are known for these. Fourier
+transforms of up to {largest} numbers are products with a matrix, and longer ones are the step `fourier`. Parts of
+complex tensors (`x.real`, `torch.view_as_real`, `x.conj()`) are views of the same memory.
+
 `python tools/torch_operators.py` writes this file.
 
 {count} operators are known.
 
-| operator | what it becomes |
-| --- | --- |
+| operator | what it becomes | complex |
+| --- | --- | --- |
 {rows}
 
 {constant}
@@ -80,8 +86,9 @@ def watched(found: dict[str, dict[str, None]], name: str, rule: Callable[..., An
 def steps_by_operator() -> dict[str, dict[str, None]]:
     """Returns the names of the steps that the rule of each operator adds in all calls."""
     found: dict[str, dict[str, None]] = {}
-    rules = dict(RULES)
+    rules, of_complex = dict(RULES), dict(COMPLEX)
     RULES.update({name: watched(found, name, rule) for name, rule in rules.items()})
+    COMPLEX.update({name: watched(found, name, rule) for name, rule in of_complex.items() if name not in rules})
     try:
         for name, (function, shape) in CALLS.items():
             torch.manual_seed(0)
@@ -98,6 +105,7 @@ def steps_by_operator() -> dict[str, dict[str, None]]:
             replayed(replay, pack({"y": tensor.detach().numpy()}), lambda recording, result: result)
     finally:
         RULES.update(rules)
+        COMPLEX.update(of_complex)
     return found
 
 
@@ -114,16 +122,17 @@ def text() -> str:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         found = steps_by_operator()
-    missing = sorted(set(RULES) - set(found))
+    known = {*COMPLEX, *EACH}
+    missing = sorted({*RULES, *COMPLEX} - set(found))
     if missing:
         raise ValueError(f"no call of tests/helpers/torch_calls.py needs the rules of {', '.join(missing)}")
-    rows = "\n".join(f"| `{name}` | {described(found[name])} |" for name in sorted(found))
+    rows = "\n".join(f"| `{name}` | {described(found[name])} | {'yes' * (name in known)} |" for name in sorted(found))
     names = ", ".join(f"`{name}`" for name in sorted(CONSTANT))
     constant = textwrap.fill(
         f"The results of these depend on no parameter, whatever they are given; random numbers are frozen: {names}.",
         120,
     )
-    return TEXT.format(count=len(found), rows=rows, constant=constant)
+    return TEXT.format(count=len(found), rows=rows, constant=constant, largest=LARGEST_MATRIX)
 
 
 if __name__ == "__main__":

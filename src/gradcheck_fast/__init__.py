@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 from gradcheck_fast._version import __version__ as __version__
 from gradcheck_fast.checks.as_problem import trace
 from gradcheck_fast.checks.gradcheck import gradcheck
+from gradcheck_fast.checks.jacobian import check_jacobian
 from gradcheck_fast.checks.jacobian_products import check_jvp, check_vjp
 from gradcheck_fast.checks.layers.check_layer import check_layer
 from gradcheck_fast.checks.layers.training_step import check_training_step
 from gradcheck_fast.checks.numerical_gradient import numerical_gradient
+from gradcheck_fast.checks.second_order.hessian import check_hessian
+from gradcheck_fast.checks.second_order.hvp import check_hvp
+from gradcheck_fast.checks.second_order.objective import check_objective
 from gradcheck_fast.checks.step_sweep import plot_step_sweep
+from gradcheck_fast.checks.taylor_test import taylor_test
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.comparison.results import ArrayResult, Entry
 from gradcheck_fast.frontends.network.attention import Embedding, MultiHeadAttention
@@ -57,6 +62,7 @@ from gradcheck_fast.frontends.network.tensor_costs import (
 from gradcheck_fast.frontends.network.tensor_layer import TensorLayer
 from gradcheck_fast.losses.compiled_loss import callback, get_include
 from gradcheck_fast.report.report import GradientError, Report
+from gradcheck_fast.report.taylor import TaylorReport
 from gradcheck_fast.running.config import show_config
 from gradcheck_fast.running.progress import LongRunWarning
 
@@ -127,11 +133,16 @@ __all__ = [
     "Sequential",
     "SquaredError",
     "SwiGLU",
+    "TaylorReport",
     "TensorLayer",
     "TripletMargin",
     "callback",
+    "check_hessian",
+    "check_hvp",
+    "check_jacobian",
     "check_jvp",
     "check_layer",
+    "check_objective",
     "check_training_step",
     "check_vjp",
     "get_include",
@@ -140,6 +151,7 @@ __all__ = [
     "plot_step_sweep",
     "relative_error",
     "show_config",
+    "taylor_test",
     "trace",
 ]
 

@@ -203,10 +203,10 @@ def test_steps_come_from_the_users_lines_also_in_what_is_compiled_by_itself():
     inner = jax.jit(lambda z: jnp.sin(z))
     line = inner.__wrapped__.__code__.co_firstlineno
     loss = lambda p: jnp.sum(inner(p) ** 2) + jnp.sum(jnp.linalg.norm(p, axis=1))
-    from gradcheck_fast.adapters.jax import _ArrayLoss
+    from gradcheck_fast.adapters.jax_loss import ArrayLoss
     from gradcheck_fast.checks.options import Options
 
-    problem, _ = _ArrayLoss(loss, X).choose_problem(Options())
+    problem, _ = ArrayLoss(loss, X).choose_problem(Options())
     steps = [step for step in problem.program.steps if step.name not in ("parameter", "constant")]
     assert all(step.source.file == __file__ for step in steps)
     (sine,) = [step for step in steps if step.name == "sin"]
@@ -325,3 +325,34 @@ def test_a_gradient_that_can_be_called_is_a_tree_if_it_is_like_the_parameters():
     gradient = jax.grad(loss)(model)
     assert gf.jax.gradcheck(loss, model, gradient).verdict == "PASS"
     assert gf.jax.gradcheck(loss, model, partial(jax.grad(loss))).verdict == "PASS"
+
+
+# ---- indices that are out of bounds
+
+PLACES = np.array([0, 7, 2, -9])
+
+
+LOOKUPS = [
+    lambda p: p.at[PLACES].get(mode="clip"), lambda p: p.at[PLACES].get(mode="fill", fill_value=0.5),
+    lambda p: jnp.take(p, PLACES, mode="wrap"), lambda p: jnp.nan_to_num(jnp.take(p, PLACES)),
+    lambda p: jnp.zeros(5).at[PLACES].add(p[:4]), lambda p: p.at[PLACES].set(p[:4] * 2.0, mode="clip"),
+    lambda p: lax.dynamic_slice(p, (9,), (3,)), lambda p: jnp.where(PLACES == 0, p[PLACES], 0.0),
+]  # fmt: skip
+
+
+def test_an_index_out_of_bounds_with_a_mode_that_says_what_it_means():
+    def loss(p):
+        return sum(scale * (lookup(p) ** 2).sum() for scale, lookup in enumerate(LOOKUPS, 1))
+
+    report = gf.jax.gradcheck(loss, jnp.arange(1.0, 6.0), n_threads=1)
+    assert report.ok, str(report)
+    assert (report.method, report.relative_error < 1e-12) == ("chain", True), report.notes
+
+
+def test_an_index_out_of_bounds_that_jax_reads_and_does_not_differentiate():
+    table = {"table": draw(4, 3), "weight": draw(3)}
+    report = gf.jax.gradcheck(lambda p: jnp.tanh(p["table"][jnp.array([0, 1, 4])] @ p["weight"]).sum(), table)
+    assert report.verdict == "FAIL"
+    assert {entry.index[0] for entry in report.worst()} == {3}
+    assert any("index 4 is out of bounds for axis 0 with size 4" in note for note in report.notes)
+    assert not report.diagnoses

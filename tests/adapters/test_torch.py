@@ -52,7 +52,7 @@ class Branching(Residual):
     "layers, why",
     [
         ([nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3)],
-         "module 0 is Unflatten(dim=1, unflattened_size=(1, 4))"),
+         "module 1 is Conv1d(1, 2, kernel_size=(3,), stride=(1,)), which no Network has"),
         ([nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 3)],
          "module 1 is LeakyReLU(negative_slope=0.2), which no Network has"),
         ([nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 3)], "module 1 is LayerNorm"),

@@ -136,7 +136,7 @@ def test_a_right_gradient_passes_and_nothing_is_changed(make):
 
 
 @pytest.mark.parametrize("make", MODULES)
-@pytest.mark.parametrize("call", [1, 2, 6])
+@pytest.mark.parametrize("call", [1, 2, 5])
 @pytest.mark.parametrize("where", ["forward", "loss_fn"])
 def test_nothing_is_changed_if_some_call_raises(make, call, where):
     calls = iter(range(1, 1000))  # not of the module, a copy of which would count anew
@@ -161,7 +161,7 @@ def test_nothing_is_changed_if_some_call_raises(make, call, where):
         fail("loss_fn")
         return out.square().mean() + foreign.sum()
 
-    if call < 6:
+    if call < 5:
         with pytest.raises(ZeroDivisionError, match=f"a {where} that fails"):
             gf.torch.gradcheck(module, loss_fn, X)
     else:  # the operations are traced

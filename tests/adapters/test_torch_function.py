@@ -95,8 +95,6 @@ def test_a_function_that_does_not_fit():
         gf.torch.check_function(torch.sin, x.detach())
     with pytest.raises(ValueError, match="function: none of its outputs has a gradient"):
         gf.torch.check_function(torch.argmax, x)
-    with pytest.raises(TypeError, match=r"f: output.*: gives float32, though it was given float64"):
-        gf.torch.check_function(lambda x: x.float(), x)
     with pytest.raises(ValueError, match=r"f: .* gives other numbers each time"):
         gf.torch.check_function(lambda x: x * np.random.default_rng().random(), x)
 

@@ -160,3 +160,51 @@ def test_a_function_under_autocast(factor, verdict):
         report = gf.torch.check_function(lambda x: layer.to(x.dtype).hidden(x), X)
     assert report.verdict == verdict
     assert any("computed in bfloat16" in note for note in report.notes)
+
+
+# ---- the same code in float64 tells rounding from mistakes
+
+
+def normalised():
+    """Its first bias has no gradient but for rounding, which says nothing about the other arrays."""
+    return nn.Sequential(
+        nn.Linear(4, 8), nn.BatchNorm1d(8), nn.SiLU(), nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+    )
+
+
+def attending():
+    return nn.TransformerEncoderLayer(4, 2, 8, 0.0, activation="gelu", batch_first=True, norm_first=True)
+
+
+ORDINARY = {"normalised": (normalised, (8, 4)), "attending": (attending, (3, 5, 4))}
+
+
+def scaled(place, factor):
+    """A hook that multiplies an entry of ordinary size."""
+
+    def hook(gradient):
+        wrong = gradient.clone()
+        wrong.view(-1)[place] *= factor
+        return wrong
+
+    return hook
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+@pytest.mark.parametrize("whole", [True, False])
+def test_ordinary_modules_in_bfloat16(name, whole):
+    make, shape = ORDINARY[name]
+    module, X = make(), torch.randn(*shape)
+    if whole:
+        module, X = module.bfloat16(), X.bfloat16()
+    kind = "" if whole else "around"
+    report = check(module, kind, X)
+    assert report.ok, str(report)
+
+    for parameter in [*module.parameters()][3:6]:
+        parameter.grad = None
+        squares(module(X)).backward()
+        sizes = parameter.grad.float().abs().view(-1)
+        handle = parameter.register_hook(scaled(int((sizes - sizes.square().mean().sqrt()).abs().argmin()), 1.3))
+        assert check(module, kind, X).verdict == "FAIL"
+        handle.remove()

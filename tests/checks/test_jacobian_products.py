@@ -264,8 +264,6 @@ def test_arguments_that_do_not_fit(check, name):
         check(np.sin, same, np.array([1, np.nan]))
     with pytest.raises(ValueError, match=r"f: output: -?inf at index \[0\]"), np.errstate(divide="ignore"):
         check(np.log, same, np.array([0.0, 1.0]))
-    with pytest.raises(TypeError, match="f: output: gives float32, though it was given float64"):
-        check(lambda x: np.float32(x), same, x)
     with pytest.raises(ValueError, match="method: 'units' needs the loss of"):
         check(np.sin, lambda d, x: d * np.cos(x), x, method="units")
     with pytest.raises(ValueError, match="directions: expected a positive integer, got 0"):
@@ -374,9 +372,8 @@ def test_several_outputs_and_whole_numbers_are_traced():
 
 
 def test_a_product_of_what_cannot_be_traced_is_differenced_with_one_note():
-    f = lambda x: np.fft.rfft(x).real
-    A = np.array([np.fft.rfft(row).real for row in np.eye(6)])
-    report = gf.check_vjp(f, lambda v, x: A @ v, np.linspace(0.0, 1.0, 6))
+    f = lambda x: x.view(np.complex128).real  # another type of the same memory
+    report = gf.check_vjp(f, lambda v, x: np.kron(v, [1.0, 0.0]), np.linspace(0.0, 1.0, 6))
     assert report.verdict == "PASS"
     assert [note.startswith("the function could not be traced") for note in report.notes] == [True]
 

@@ -62,6 +62,13 @@ def test_a_network_has_two_lines_unless_told(pyplot, case):
     assert list(found) == ["direct", "units"]
 
 
+def test_a_network_whose_steps_are_its_own_has_one_line(pyplot):
+    loss = gf.Network([gf.LayerNorm(3), gf.Dense(3, 2)], gf.SquaredError()).loss(np.eye(3), np.ones((3, 2)))
+    params = loss.network.init(0)
+    found = errors(gf.plot_step_sweep(loss, gf.numerical_gradient(loss, params), params, steps=[1e-6]))
+    assert list(found) == ["direct"]
+
+
 def test_an_error_of_0_is_drawn(pyplot):
     found = errors(gf.plot_step_sweep(lambda p: 2 * p, 2.0, 1.0, steps=[0.25, 0.5]))
     assert list(found["direct"].values()) == [1e-17, 1e-17]

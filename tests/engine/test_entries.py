@@ -28,8 +28,8 @@ BROADCAST = ((ROWS, ROWS), (ROWS, (4, 1)), (ROWS, ()), ((5,), ROWS), ((), ROWS))
 COST = {"constant": 0.7, "scale": 0.25}
 AFFINE = {"terms": ("bias", "matrix", "diagonal"), "shape": (4, 3), "offset": 0.5}
 POSITIVE = {"divide", "power", "arctan2", "hypot", "xlogy", "reciprocal", "sqrt", "cbrt", "log", "log2", "log10",
-            "gammaln"}  # fmt: skip
-SMALL = {"log1p", "tan", "arcsin", "arccos", "arctanh"}
+            "gammaln", "digamma", "trigamma"}  # fmt: skip
+SMALL = {"log1p", "tan", "arcsin", "arccos", "arctanh", "erfinv"}
 
 
 def listed():
@@ -314,6 +314,27 @@ def test_at_kinks_there_are_both_slopes_as_in_the_chain():
     right = one.gradient(2.0**-60, Runner(1))
     inside = (right >= found.gradient + found.kinks.low - 1e-12) & (right <= found.gradient + found.kinks.high + 1e-12)
     assert inside[found.kinks.where].all()
+
+
+def test_ties_of_what_does_not_change_need_one_side_only():
+    def pooled(p):
+        return np.square(np.maximum(ON_KINKS["W"].T @ p["v"][:2], 0.0).reshape(1, 3).max(axis=1)).sum()
+
+    engine, theta = traced(pooled, {"v": np.array([-1.0, -0.5, 0.5])})
+    with engine.at(theta, 1) as point:
+        assert point.kinks(2.0**-32) == 1  # the largest of three zeros
+    assert Entries(engine, theta).sides == (1.0,)
+    found, _ = differences_of_entries(engine, theta, Runner(1))
+    np.testing.assert_array_equal(found, 0.0)
+
+
+def test_large_changes_below_a_logarithm_of_a_sum():
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    program, theta = program_of("logsumexp", [x], {"axis": (1,), "keepdims": False})
+    found, moves = Entries(RulesEngine(program), theta), np.array([30.0, -30.0, 800.0])
+    for batch in found.batches:
+        for move, change in zip(moves, found.changes(batch, moves)[:, 0], strict=True):
+            assert change == pytest.approx(by_twin(program, theta, batch.entries[0], move), rel=1e-12)
 
 
 # ---- where it is not used

@@ -298,12 +298,6 @@ def test_a_single_entry_can_be_sampled_and_moved_alone():
     assert gf.gradcheck(loss, right, params, method="direct", sample=20)
 
 
-def test_units_are_for_networks_on_rows():
-    net = small_lenet()
-    with pytest.raises(ValueError, match="'units' needs a network of dense and recurrent layers alone"):
-        gf.numerical_gradient(net.loss(IMAGES, CLASSES), net.init(0), method="units")
-
-
 def test_losses_and_networks_are_pickled():
     net = small_lenet()
     loss, params = net.loss(IMAGES, CLASSES), net.init(0)

@@ -75,7 +75,7 @@ def _shape_of(array):
 PLAIN = ("random_bits", "random_seed", "random_split", "random_fold_in", "random_wrap", "random_unwrap",
          "shift_right_logical", "bitcast_convert_type")  # fmt: skip
 #: Calls of functions that are not known: they are differenced by themselves.
-OPAQUE = ("erf_inv", "digamma", "eigh", "svd", "qr", "pure_callback")
+OPAQUE = ("eigh", "svd", "qr", "pure_callback")
 #: Other names that primitives have or had in some version of JAX.
 OLDER_NAMES = {
     "jit": ("pjit", "closed_call", "core_call", "core_closed_call"), "remat2": ("remat", "checkpoint"),
@@ -250,6 +250,11 @@ CALLS = {
     "fft": [
         lambda x: jnp.abs(jnp.fft.rfft(x)), lambda x: jnp.abs(jnp.fft.fft2(x)) ** 2,
         lambda x: jnp.fft.irfft(jnp.fft.rfft(x) * jnp.fft.rfft(x[::-1])), lambda x: jnp.fft.irfft(jnp.fft.rfft(x), 5),
+        lambda x: sum(
+            jnp.abs(f(jnp.fft.rfft(0.3 * x)))
+            for f in (jnp.log, jnp.sqrt, jnp.sin, jnp.cos, jnp.tan, jnp.sinh, jnp.cosh, jnp.tanh, jnp.expm1, jnp.log1p)
+        ),
+        lambda x: jnp.fft.irfft(jnp.fft.rfft(jnp.resize(x, 301)) ** 2, 301),
         lambda b: jnp.real(jnp.fft.ifftn(jnp.fft.fftn(b) * np.exp(1j * np.arange(4)))),
     ],
     "jit": [lambda x: jax.jit(jnp.sin)(x)],
@@ -275,6 +280,7 @@ CALLS = {
     ],
     "erf_inv": [lambda u: lax.erf_inv(0.9 * u)],
     "digamma": [lambda y: lax.digamma(y + 1.0)],
+    "polygamma": [lambda y: lax.polygamma(np.ones(y.shape), y + 1.0)],
     "eigh": [lambda s: jnp.linalg.eigh(2.0 * s)[0]],
     "svd": [lambda x: jnp.linalg.svd(2.0 * x, compute_uv=False)],
     "qr": [lambda x: jnp.abs(jnp.diagonal(jnp.linalg.qr(2.0 * x)[1]))],

@@ -86,6 +86,8 @@ EQUATIONS = [
     ((2, 1, 3, 3), (4, 3, 1)),
 ]  # fmt: skip
 
+TRANSFORMS = [((8,), 0, -1), ((3, 5), 1, 1), ((2, 7, 2), 1, -1), ((1,), 0, 1)]
+
 TENSOR_CASES = [
     TensorCase("constant", (), {"value": np.array([1.0, 2.0])}),
     TensorCase("reshape", ((2, 6),), {"shape": (3, 4)}),
@@ -97,6 +99,9 @@ TENSOR_CASES = [
     TensorCase("strided", ((7,),), {"offset": 1, "strides": (1, 2), "shape": (2, 3)}),  # no overlap
     TensorCase("strided", ((9,),), {"offset": 0, "strides": (1, 1), "shape": (7, 3)}),  # windows
     TensorCase("strided", ((2, 11, 9),), {"offset": 0, "strides": (99, 9, 1, 9, 1, 0), "shape": (2, 10, 8, 2, 2, 2)}),
+    TensorCase("strided", ((2, 12, 10),), {"offset": 0, "strides": (120, 10, 1, 20, 2), "shape": (2, 3, 3, 5, 4)}),
+    TensorCase("strided", ((20,),), {"offset": 0, "strides": (3, 2), "shape": (4, 5)}),
+    TensorCase("strided", ((9,),), {"offset": 2, "strides": (1, -1), "shape": (7, 3)}),  # windows, each reversed
     TensorCase("strided", ((4, 3),), {"offset": 0, "strides": (4,), "shape": (3,)}),  # a diagonal
     TensorCase("strided", ((4, 3),), {"offset": 12, "strides": (3, 1), "shape": (0, 3)}),
     TensorCase("gather", ((3, 4),), {"index": index(0, 11, 5, 5, 2, 0, shape=(2, 3))}),
@@ -117,6 +122,7 @@ TENSOR_CASES = [
     *(TensorCase("det", shapes, prepare=well_conditioned, roundings=64.0) for shapes in MATRICES),
     *(TensorCase("det", shapes, prepare=singular, roundings=64.0) for shapes in MATRICES[1:]),
     *(TensorCase("cholesky", shapes, prepare=positive_definite, roundings=64.0, largest=0.1) for shapes in MATRICES),
+    *(TensorCase("fourier", (shape, shape), {"axis": axis, "sign": sign}) for shape, axis, sign in TRANSFORMS),
     TensorCase("opaque", ((3,), (4,)), {"function": swirl, "shape": (4,)}),
 ]  # fmt: skip
 
@@ -177,6 +183,15 @@ def reduced(function):
     return lambda x, axis, keepdims: np.asarray(function(x[0], axis=axis, keepdims=keepdims), object)
 
 
+def transformed(x, axis, sign):
+    size = x[0].shape[axis]
+    angles = [[2 * mp.pi * (j * k) / size for k in range(size)] for j in range(size)]
+    cos, sin = (np.array([[wave(angle) for angle in row] for row in angles], object) for wave in (mp.cos, mp.sin))
+    real, imag = (np.moveaxis(part, axis, -1) for part in x)
+    parts = real @ cos - sign * (imag @ sin), sign * (real @ sin) + imag @ cos
+    return np.stack([np.moveaxis(part, -1, axis) for part in parts])
+
+
 #: The value of each primitive, of arrays of mpf; what has no axes may be a number.
 EXACT = {
     "constant": lambda x, value: exact_array(value),
@@ -196,6 +211,7 @@ EXACT = {
     "cumsum": lambda x, axis: np.cumsum(x[0], axis),
     "cumprod": lambda x, axis: np.cumprod(x[0], axis),
     "matmul": lambda x: np.asarray(np.matmul(*x), object),
+    "fourier": transformed,
     "solve": solution,
     "inv": lambda x: square(each_matrix(lambda a: entries(mp.inverse(a)), x[0]), x[0]),
     "det": lambda x: each_matrix(mp.det, x[0])[..., 0],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch.nn import functional
+from torch_complex_calls import OF_COMPLEX
 from torch_image_calls import OF_IMAGES
 from torch_inner_gradients import DOUBLE, GRADIENTS, ROWS
 
@@ -33,6 +34,7 @@ def writes(y):
 CALLS = {
     **GRADIENTS,
     **OF_IMAGES,
+    **OF_COMPLEX,
     "gelu_tanh": (lambda y: functional.gelu(y, approximate="tanh"), ROWS),
     "glu": (lambda y: functional.glu(y), ROWS),
     "elu2": (lambda y: functional.elu(y, 0.7), ROWS),
@@ -130,6 +132,7 @@ CALLS = {
             + y.asinh()
             + torch.special.entr(y.abs())
             + y.lgamma()
+            + (y.tanh() * 0.9).erfinv()
         ),
         ROWS,
     ),

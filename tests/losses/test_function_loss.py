@@ -335,7 +335,8 @@ def test_a_gradient_of_float32_only_is_checked_as_it_is():
 def test_a_loss_of_less_than_float64_is_named(dtype):
     note = f"the loss gives {dtype.__name__}, though it was given float64: hardly any digits are left in differences"
     loss = lambda p: dtype(np.sum(p**2))
-    assert gf.gradcheck(loss, 2 * np.ones(3), np.ones(3), trace=False).notes[0] == note
+    said = f"the loss computes in {dtype.__name__} only (output is {dtype.__name__} where float64 is given)"
+    assert gf.gradcheck(loss, 2 * np.ones(3), np.ones(3), trace=False).notes[0].startswith(said)
     report = gf.gradcheck(loss, 2 * np.ones(3), np.ones(3))
     assert note in report.notes
     assert len(report.notes) == 2, "the other is on the trace"

@@ -259,7 +259,8 @@ def test_what_is_nothing_but_truncation_has_an_error_bar():
 
 
 def test_more_entries_than_are_looked_at_keep_the_outer_bound(monkeypatch):
-    monkeypatch.setattr(program_loss, "MOST_SINGLES", 2)
+    monkeypatch.setattr(program_loss, "FEW_SINGLES", 2)
+    monkeypatch.setattr(program_loss, "SINGLES_WORK", 0.0)
     found = find(make(rectified, "relu"), ON_KINKS)
     column = np.arange(12).reshape(3, 4)[:, 2]
     assert np.flatnonzero(found.kinks.where).tolist() == column.tolist()
@@ -267,9 +268,18 @@ def test_more_entries_than_are_looked_at_keep_the_outer_bound(monkeypatch):
     assert (found.kinks.high[column] >= 0.5 * every * (1 - 1e-9)).all()
 
 
-@pytest.mark.parametrize("singles", [0, 64])
-def test_a_right_gradient_at_kinks_passes_and_a_wrong_one_does_not(singles, monkeypatch):
-    monkeypatch.setattr(program_loss, "MOST_SINGLES", singles)
+def test_many_entries_with_values_that_stay_equal_are_decided():
+    """No slope jumps where the two arguments of a maximum are equal wherever the parameters are."""
+    p = np.linspace(-1.0, 1.0, 101)
+    report = gf.gradcheck(lambda p: np.sum(np.maximum(p, 1.0 * p) ** 3), 3.0 * p**2, p)
+    assert report.verdict == "PASS"
+    assert report.arrays[0].at_kink == 0
+
+
+@pytest.mark.parametrize("work", [0.0, 1e9])
+def test_a_right_gradient_at_kinks_passes_and_a_wrong_one_does_not(work, monkeypatch):
+    monkeypatch.setattr(program_loss, "FEW_SINGLES", 0)
+    monkeypatch.setattr(program_loss, "SINGLES_WORK", work)
     loss, gradient = make(rectified, "relu"), rectified_gradient(ON_KINKS)
     report = gf.gradcheck(loss, gradient, ON_KINKS)
     assert report

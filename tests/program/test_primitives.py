@@ -54,8 +54,14 @@ CASES = [
     Case("softmax", (ROWS,)),
     *(Case(name, (ROWS,)) for name in ("negative", "absolute", "square", "expm1", "exp2", "sin", "cos", "arctan")),
     *(Case(name, (ROWS,)) for name in ("sinh", "cosh", "arcsinh", "erf", "erfc", "sign", "floor", "ceil", "trunc")),
-    *(Case(name, (ROWS,), low=0.5) for name in ("reciprocal", "sqrt", "cbrt", "log", "log2", "log10", "gammaln")),
-    *(Case(name, (ROWS,), low=-0.6, high=0.6) for name in ("log1p", "tan", "arcsin", "arccos", "arctanh", "rint")),
+    *(
+        Case(name, (ROWS,), low=0.5)
+        for name in ("reciprocal", "sqrt", "cbrt", "log", "log2", "log10", "gammaln", "digamma", "trigamma")
+    ),
+    *(
+        Case(name, (ROWS,), low=-0.6, high=0.6)
+        for name in ("log1p", "tan", "arcsin", "arccos", "arctanh", "rint", "erfinv")
+    ),
     Case("arccosh", (ROWS,), low=1.5),
     *(Case(name, shapes) for name in ("add", "subtract", "multiply") for shapes in BROADCAST),
     *(Case(name, shapes) for name in ("maximum", "minimum", "logaddexp", *COMPARISONS) for shapes in BROADCAST[:2]),

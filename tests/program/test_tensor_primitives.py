@@ -64,7 +64,7 @@ def test_the_shape_is_that_of_the_value(case):
     value = rule["value"](x)
     assert value.shape == rule["shape"](case.shapes)
     assert value.dtype == np.float64
-    assert value.flags.c_contiguous
+    assert value.flags.c_contiguous or value.T.flags.c_contiguous  # a transposed matrix is read as it is
     assert rule["work"](case.shapes) >= 0.0
 
 

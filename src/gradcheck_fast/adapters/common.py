@@ -94,7 +94,7 @@ def choose_loss(
             try:
                 traced = trace()
             except Exception as error:
-                why = f"{why}; its operations could not be traced: {_first_line(error)}"
+                why = f"{why}; its operations could not be traced: {first_line(error)}"
             else:
                 if not _is_noise(value, traced.value):  # the trace is of another call
                     _require_repeatable(value, loss(params))
@@ -185,7 +185,8 @@ def require_same_gradient(values: tuple[float, float], gradients: tuple[Arrays, 
         )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Says in a line why something could not be traced."""
     said = str(error).partition("\n")[0]
     return said if isinstance(error, (Untraceable, Disagreement)) else f"{type(error).__name__} was raised: {said}"
 

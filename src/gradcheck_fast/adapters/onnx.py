@@ -100,7 +100,7 @@ def gradcheck(
         its seeds mean other numbers in each library.
     **options
         As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
-        checkpoint, sample, seed, trace.
+        checkpoint, sample, seed, trace, only, fixed, bounds, constraints.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def _problem(model: Model, compute: Any, settings: Options) -> tuple[Problem, tu
     if not settings.trace or settings.method in PLAIN or settings.step is not None:
         return python_loss(function), ()
     try:
-        return traced_model(model, compute, pack(model.parameters)), ()
+        return traced_model(model, compute, settings.selected(pack(model.parameters)).params), ()
     except (Untraceable, Disagreement) as error:
         if settings.method in ("chain", "incremental"):
             raise ValueError(f"method: {settings.method!r} needs a program of the model, but {error}") from None

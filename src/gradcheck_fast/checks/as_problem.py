@@ -13,6 +13,7 @@ from gradcheck_fast.losses.problem import is_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeGuard
 
     from gradcheck_fast.checks.options import Options
     from gradcheck_fast.frontends.numpy_trace.traced_loss import TracedLoss
@@ -37,6 +38,17 @@ def as_problem(loss: Loss | Problem, vectorized: bool = False) -> Problem:
     return python_loss(loss, vectorized)
 
 
+def is_python_function(loss: object) -> TypeGuard[Callable[[Any], Any]]:
+    """Whether a loss is a Python function: neither described, nor traced, nor compiled."""
+    return callable(loss) and not is_problem(loss) and not is_compiled(loss)
+
+
+def require_no_complex_steps(options: Options) -> None:
+    """Raises a ValueError if the method takes complex steps, which complex parameters do not have."""
+    if options.method == "complex":
+        raise ValueError("method: 'complex' takes complex steps from real numbers, and the parameters are complex")
+
+
 def as_traced_problem(loss: Loss | Problem, params: Tree, options: Options, vectorized: bool = False) -> Problem:
     """Makes a problem of a loss; a Python function is traced at `params`, if it can be and the options allow it."""
     problem = as_problem(loss, vectorized)
@@ -58,7 +70,7 @@ def traced_by(options: Options, problem: Problem, params: Tree) -> Problem:
     # only Python functions wait for its import
     from gradcheck_fast.frontends.numpy_trace.traced_loss import traced_if_possible
 
-    found = traced_if_possible(problem, problem.function, problem.pack(params))
+    found = traced_if_possible(problem, problem.function, options.selected(problem.pack(params)).params)
     if found is problem and options.method in ("chain", "incremental"):
         raise ValueError(f"method: {options.method!r} needs a trace of the function. {problem.notes[-1]}")
     return found

@@ -6,44 +6,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.checks.as_problem import as_traced_problem
+from gradcheck_fast.checks.as_problem import as_traced_problem, is_python_function
 from gradcheck_fast.checks.beside_value import BesideValue, beside_value, packer, without_said
-from gradcheck_fast.checks.numerical_gradient import make_runner
+from gradcheck_fast.checks.check import Check, on_tangent_space
+from gradcheck_fast.checks.complex_gradients import check_complex_gradient
+from gradcheck_fast.checks.loss_in_one_precision import loss_report, refuses_float64
+from gradcheck_fast.checks.numerical_gradient import make_runner, require_respected
+from gradcheck_fast.checks.one_precision import METHODS
 from gradcheck_fast.checks.options import Options
-from gradcheck_fast.comparison.compare import compare, compare_costs
-from gradcheck_fast.comparison.directional import compare_along_directions
-from gradcheck_fast.comparison.sampling import chosen, coverage, draw, drawn_of, whole
+from gradcheck_fast.comparison.compare import compare_costs
+from gradcheck_fast.comparison.sampling import chosen, draw
 from gradcheck_fast.diagnosis.unused import is_finite_here, unused_argument
 from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.arrays import Precision, coarsest, digest
-from gradcheck_fast.inputs.trees import copy
-from gradcheck_fast.losses.function_loss import FunctionLoss, finish
+from gradcheck_fast.inputs.complex_pairs import has_complex
+from gradcheck_fast.inputs.trees import copy, entry_name
+from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.losses.network_loss import NetworkLoss
-from gradcheck_fast.losses.problem import knows_changes, samples_of
+from gradcheck_fast.losses.problem import samples_of
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
-from gradcheck_fast.report.report import Report, make_report
+from gradcheck_fast.numerical.evaluate import GIVES_LESS
+from gradcheck_fast.report.report import Report
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from os import PathLike
 
-    from numpy.typing import NDArray
-
     from gradcheck_fast.checks.beside_value import Gradient
     from gradcheck_fast.checks.intermediates import Intermediates
-    from gradcheck_fast.comparison.results import Comparison, Drawn
-    from gradcheck_fast.comparison.sampling import Sample
-    from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.checks.options import Bounds, Chosen
     from gradcheck_fast.diagnosis.intermediates.results import IntermediateResult
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Loss, Problem
-    from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.running.progress import Progress
-    from gradcheck_fast.running.runner import Runner
 
 
 def gradcheck(
@@ -52,7 +51,7 @@ def gradcheck(
     params: Tree,
     *,
     method: str = "auto",
-    step: float | None = None,
+    step: float | Mapping[str, float] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     n_threads: int | None = None,
@@ -66,6 +65,10 @@ def gradcheck(
     seed: int = 0,
     trace: bool = True,
     intermediates: Intermediates | None = None,
+    only: Chosen | None = None,
+    fixed: Chosen | None = None,
+    bounds: Bounds | None = None,
+    constraints: Mapping[str, str] | None = None,
 ) -> Report:
     """Checks a gradient against central differences, entry by entry.
 
@@ -88,8 +91,12 @@ def gradcheck(
         If the loss is a Python function, the parameters or the gradient are of less than float64, and something looks
         wrong, the gradient function is called once more with `params` in float64: the difference of the two gradients
         is taken for rounding.
+        The gradient by a complex array z = x + iy may be dL/dx + i dL/dy, as PyTorch has it; its conjugate, as JAX has
+        it; or half of one of these, the Wirtinger derivatives by the conjugate of z and by z. Which of the four it is,
+        for all arrays together, is found out, and a note says it. The gradient of a real array is real.
     params : tree of arrays
-        Where the gradient was taken. Not modified.
+        Where the gradient was taken. Not modified. Those of a Python function may be complex: it is then called with
+        complex arrays, and each is checked as two real ones, ``W.real`` and ``W.imag``, with the derivatives by both.
     method : {"auto", "units", "incremental", "chain", "direct", "complex", "directional"}
         As for `numerical_gradient`. One more, ``directional``, is for many parameters: it compares each array along
         random directions, in about ten evaluations of the loss. An array that shows an error is halved, again and
@@ -126,6 +133,24 @@ def gradcheck(
         samples, or have the times of a loop along an axis. The loss must be a NumPy function that can be traced, or a
         network; there ``z2`` and ``a2`` are what layer 2 gives to its activation, and what it gives.
         `Report.intermediates` has the results, and the report names the first that is wrong on the way back.
+    only : str, sequence of str, or dict of str to mask or index; optional
+        Which entries are checked: arrays by their names, in which ``*`` and ``?`` stand for any characters
+        (``"layer1.*"``), or parts of trees by theirs; in a dict, a boolean mask, an index, or True for each. By default
+        all are.
+    fixed : str, sequence of str, or dict of str to mask or index; optional
+        Which entries are not checked, in the same form: parameters that are not trained, and padding. They stay as they
+        are in every evaluation, your gradient may have anything there, and a note counts them.
+    bounds : dict of str to (low, high), or (low, high); optional
+        Where the loss is defined: numbers or arrays by the names of arrays (or patterns), None for an open side; or one
+        pair for all. The loss is never evaluated outside. At a bound the derivative is that from inside; differences
+        then use three points on that side, and their error bars say what is known.
+    constraints : dict of str to str, optional
+        What arrays satisfy and keep: ``"symmetric"``, ``"psd"`` (checked as symmetric), ``"antisymmetric"``,
+        ``"lower"`` and ``"upper"`` (triangular), ``"simplex"`` (the sums along the last axis are constant),
+        ``"orthogonal"`` (columns, or rows if there are fewer, are orthonormal), ``"rotation"``, and ``"unit norm"``
+        (along the last axis, of the whole, or along the first axis). Both gradients are then projected onto the tangent
+        space before they are compared, and a function of which only values are known is evaluated nowhere else but
+        where the constraint holds. The projected gradients are in the report.
 
     Returns
     -------
@@ -142,9 +167,14 @@ def gradcheck(
     """
     options = Options.for_check(
         method=method, step=step, rtol=rtol, atol=atol, n_threads=n_threads, progress=progress, error_bars=error_bars,
-        executor=executor, checkpoint=checkpoint, sample=sample, seed=seed, trace=trace,
+        executor=executor, checkpoint=checkpoint, sample=sample, seed=seed, trace=trace, only=only, fixed=fixed,
+        bounds=bounds, constraints=constraints,
     )  # fmt: skip
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
+    if has_complex(params) and is_python_function(loss):
+        if intermediates is not None:
+            raise ValueError("intermediates: they are compared for real parameters only; leave them out")
+        return check_complex_gradient(_in_its_precision, loss, gradient, params, options, value, vectorized)
     problem = as_traced_problem(loss, params, options, vectorized)
     if intermediates is not None:
         from gradcheck_fast.checks.intermediates import (
@@ -152,7 +182,23 @@ def gradcheck(
         )  # only those who give any wait for its import
 
         require_comparable(problem, options)
-    return check_gradient(problem, gradient, params, options, value, intermediates)
+    if intermediates is not None:
+        return check_gradient(problem, gradient, params, options, value, intermediates)
+    return _in_its_precision(problem, gradient, params, options, value)
+
+
+def _in_its_precision(
+    problem: Problem, gradient: Gradient, params: Tree, options: Options, loss_value: float | None
+) -> Report:
+    """Compares a gradient with differences in float64, or in less if the loss computes in that only."""
+    if type(problem) is not FunctionLoss or loss_value is not None:
+        return check_gradient(problem, gradient, params, options, loss_value)
+    assert isinstance(problem, FunctionLoss)
+    if refuses_float64(problem, params, options):
+        return loss_report(problem, gradient, params, options)
+    report = check_gradient(problem, gradient, params, options)
+    is_rounded = options.method in METHODS and any(note.startswith(GIVES_LESS) for note in report.notes)
+    return loss_report(problem, gradient, params, options) if is_rounded else report
 
 
 def check_gradient(
@@ -172,30 +218,37 @@ def check_gradient(
     intermediates : mapping of str to array, or callable, optional
     """
     started = perf_counter()
-    at = problem.pack(params)
+    selection = options.selected(problem.pack(params))
+    at = selection.params
+    require_respected(problem, options)
     gradient = beside_value(gradient, problem)
     given = _called(gradient, problem, at, copy(params)) if callable(gradient) else gradient
     # while a network is differenced, nobody writes into the gradient; who computes intermediates may
     late = isinstance(problem, NetworkLoss) and not callable(intermediates)
     packed = packer(gradient, at, finite=False, samples=samples_of(problem), late=late)
-    analytic = packed(given)
+    analytic = on_tangent_space(packed(given), at)
     between, own = _read_between(intermediates, params), problem
     if coarsest(at.precisions).is_coarse:
         analytic = replace(analytic, computed_in=coarsest((*at.precisions, analytic.computed_in)))
     if callable(gradient) and isinstance(problem, FunctionLoss) and coarsest(analytic.precisions).is_coarse:
-        problem = RoundedGradient(problem, analytic, partial(_in_double, gradient, problem, at, packed))
-    picked = None if options.sample is None else draw(at.shapes, options.sample, options.seed)
+        in_double = partial(_in_double, gradient, problem, at, packed)
+        problem = RoundedGradient(problem, analytic, in_double)
+    picked = None if selection.entries is None else chosen(at.shapes, selection.entries)
+    if options.sample is not None:
+        picked = draw(at.shapes, options.sample, options.seed, selection.entries)
     depends_on = _what_lines_depend_on(analytic, options) if options.is_directional else {}
     with make_runner(problem, at, options, picked, depends_on) as runner:
-        check = _Check(problem, at, analytic, runner, options, gradient if callable(gradient) else None)
+        function = gradient if callable(gradient) else None
+        check = Check(problem, at, analytic, runner, options, selection.entries, function)
         if options.is_directional:
             report = check.along_directions()
         elif picked is not None:
-            report = check.of_sample(picked)
+            report = check.of_some(picked)
         else:
             report = check.of_all()
     unused = unused_argument(problem, at, report.flat_numerical) if report.wrong else ()
-    notes = (*unused, *_on_precision(at, analytic), *analytic.notes, *without_said(report.notes, gradient))
+    notes = (*unused, *selection.notes, *_on_precision(at, analytic), *analytic.notes)
+    notes += (*_at_bounds(at, report), *without_said(report.notes, gradient))
     if loss_value is not None:
         notes += compare_costs(loss_value, problem.cost(at, at.flat))
     finite = is_finite_here(problem, at) if report.blind else None
@@ -205,6 +258,20 @@ def check_gradient(
         found, said = _compared_between(own, at, between, report)
         report, notes = report.replaced(intermediates=found), (*notes, *said)
     return report.replaced(notes=notes, finite_here=finite, seconds=perf_counter() - started)
+
+
+def _at_bounds(params: Packed, report: Report) -> tuple[str, ...]:
+    """A note on wrong entries that lie at their bounds, which may be right for moves to the other side."""
+    domain = params.domain
+    if domain is None or not report.wrong:
+        return ()
+    theta = params.flat
+    there = (report._excess > 1.0) & ((theta == domain.low) != (theta == domain.high))
+    if not there.any():
+        return ()
+    first, count = entry_name(params.shapes, int(np.argmax(there))), int(np.count_nonzero(there))
+    which = f"{first} lies at its bound" if count == 1 else f"{first} and {count - 1:,} more lie at their bounds"
+    return (f"{which}: the derivative there is that from inside",)
 
 
 def _read_between(intermediates: Intermediates | None, params: Tree) -> dict[str, Any] | None:
@@ -255,108 +322,7 @@ def _in_double(
 ) -> Packed | None:
     """Calls the gradient function with float64 parameters. None: it raises, for it knows its own dtype only."""
     try:
-        return packed(_called(gradient, problem, params, params.unpack(params.flat.copy())))
+        found = packed(_called(gradient, problem, params, params.unpack(params.flat.copy())))
+        return on_tangent_space(found, params)
     except Exception:
         return None
-
-
-class _Check(NamedTuple):
-    """A gradient that is compared with a loss, who does the work, and how it is to be done."""
-
-    problem: Problem
-    params: Packed
-    analytic: Packed
-    runner: Runner
-    options: Options
-    gradient: Callable[[Tree], Tree] | None = None
-
-    def of_all(self) -> Report:
-        """Compares every entry."""
-        numerical, comparison = self._compared(self.analytic, self._differences())
-        notes = numerical.finish()
-        diagnoses: tuple[Diagnosis, ...] = ()
-        if any(array.wrong for array in comparison.arrays):
-            from gradcheck_fast.diagnosis.diagnose import diagnose  # only wrong gradients wait for its import
-
-            diagnoses, said = diagnose(self.problem, self.params, self.analytic, numerical, comparison, self.gradient)
-            notes = (*notes, *said)
-        if any(array.at_kink for array in comparison.arrays):
-            notes = (*notes, *self._conventions(numerical, comparison))
-        return make_report(comparison, self.analytic, numerical, self.params, notes=notes, diagnoses=diagnoses)
-
-    def _conventions(self, numerical: Numerical, comparison: Comparison) -> tuple[str, ...]:
-        """Says whose slopes the gradient has at kinks."""
-        if numerical.kinks is None:
-            return ()
-        from gradcheck_fast.diagnosis.kinks.slopes_taken import convention_notes  # as above
-
-        right = numerical.kinks.where & (comparison.excess <= 1.0)
-        eps = self.analytic.computed_in.eps
-        return convention_notes(self.problem, self.params.flat, self.analytic.flat, right, eps)
-
-    def of_sample(self, picked: Sample) -> Report:
-        """Compares some entries of each array."""
-        at, analytic = self.params, self.analytic
-        own, given = picked.of(at), picked.of(analytic)
-        numerical, comparison = self._compared(given, self._differences(picked.entries))
-        drawn, every = drawn_of(comparison, own, given, at.shapes), whole(comparison, analytic, picked)
-        diagnoses = self._explain(drawn, every)
-        return make_report(
-            every, analytic, numerical, at, coverage=coverage(at.shapes, picked), diagnoses=diagnoses,
-            notes=numerical.finish(),
-        )  # fmt: skip
-
-    def along_directions(self) -> Report:
-        """Compares all entries of each array at once, along random directions."""
-        problem, threads, noticed = self.problem, self.runner.n_threads, list[str]()
-        costs = problem.costs_at(self.params, threads)
-        change = partial(problem.change, n_threads=threads) if knows_changes(problem) else None
-        found = compare_along_directions(
-            costs.cost, self.params, self.analytic, self.options.tolerances, step=self.options.step,
-            seed=self.options.seed, runner=self.runner, change=change, is_wrong=partial(self._are_wrong, noticed),
-        )  # fmt: skip
-        own = problem.notes if isinstance(problem, (FunctionLoss, RoundedGradient)) else ()
-        notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed, *own)))
-        diagnoses = self._explain(found.drawn, found.comparison)
-        return make_report(
-            found.comparison, self.analytic, found, self.params, coverage=found.coverage,
-            evaluations=found.evaluations, diagnoses=diagnoses, notes=notes,
-        )  # fmt: skip
-
-    def _explain(self, drawn: Mapping[str, Drawn], comparison: Comparison) -> tuple[Diagnosis, ...]:
-        """What would explain entries that were drawn from wrong parts of arrays."""
-        if not drawn:
-            return ()
-        from gradcheck_fast.diagnosis.diagnose import diagnose_drawn  # as above
-
-        return diagnose_drawn(self.problem, self.analytic, drawn, comparison.arrays)
-
-    def _compared(self, analytic: Packed, numerical: Numerical) -> tuple[Numerical, Comparison]:
-        """Compares a gradient with a numerical one, or with another if that one does not stand up to a second look."""
-        tolerances, bars = self.options.tolerances, self.options.error_bars
-        comparison = compare(analytic, numerical, tolerances, with_bars=bars, n_threads=self.runner.n_threads)
-        if numerical.doubted is None or not any(array.wrong for array in comparison.arrays):
-            return numerical, comparison
-        seems_wrong = (comparison.excess > 1.0) & np.isfinite(analytic.flat)
-        other = numerical.doubted(np.where(seems_wrong, analytic.flat - numerical.gradient, 0.0))
-        return (numerical, comparison) if other is None else self._compared(analytic, other)
-
-    def _differences(self, entries: NDArray[np.intp] | None = None) -> Numerical:
-        """The numerical gradient by the method that was asked for: all of it, or some entries."""
-        method, step = self.options.method, self.options.step
-        return self.problem.central_differences(
-            self.params, method=method, step=step, runner=self.runner, kinks=True, entries=entries
-        )
-
-    def _are_wrong(self, noticed: list[str], entries: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Differences some entries, in order, one by one, and says which are wrong.
-
-        What was noticed of the loss is added to `noticed`.
-        """
-        numerical = self.problem.central_differences(
-            self.params, method="auto", step=None, runner=self.runner.quietly(), kinks=True, entries=entries
-        )
-        given = chosen(self.params.shapes, entries).of(self.analytic)
-        numerical, comparison = self._compared(given, numerical)
-        noticed += numerical.finish()
-        return comparison.excess > 1.0

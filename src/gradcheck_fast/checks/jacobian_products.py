@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.checks.as_problem import traced_by
+from gradcheck_fast.checks.complex_products import complex_jvp_report, complex_vjp_report
 from gradcheck_fast.checks.forward_passes import form_with_cache, name_of
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.options import CommonKeywords, Options, WorkKeywords
+from gradcheck_fast.comparison.aspects import of_status
 from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.inputs.arrays import DOUBLE
+from gradcheck_fast.inputs.complex_pairs import has_complex
 from gradcheck_fast.inputs.trees import Tree, cast, pack, pack_as, parts
 from gradcheck_fast.losses.along import Along
+from gradcheck_fast.losses.complex_function import gives_complex
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 from gradcheck_fast.losses.tree_function import Products, TreeFunction, Trees, require_callable
@@ -27,11 +31,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from gradcheck_fast.checks.one_precision import InOnePrecision
     from gradcheck_fast.comparison.results import ArrayResult
     from gradcheck_fast.inputs.arrays import Precision
     from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.report.report import Report
 
+    #: ``losses_of(at, products, names)`` returns what gives the loss of the product with the array of a name.
+    LossesOf = Callable[[Packed, Products, Sequence[str]], Callable[[str], Problem]]
 
 #: Exact differences along a tangent show errors of this relative size.
 EXACTLY_SEEN = 1e-12
@@ -44,6 +52,7 @@ def check_vjp(
     *,
     directions: int = 1,
     seed: int = 0,
+    reference: Callable[..., Tree] | None = None,
     **options: Unpack[WorkKeywords],
 ) -> Report:
     """Checks a vector-Jacobian product, the backward pass of a function, for random cotangents.
@@ -53,22 +62,32 @@ def check_vjp(
     Parameters
     ----------
     f : callable
-        ``f(*inputs)`` gives an array, or a tree of arrays. It is called with float64 arrays, and must compute in
-        float64.
+        ``f(*inputs)`` gives an array, or a tree of arrays. It is called with float64 arrays. If it refuses these (it
+        raises) or gives coarser numbers, it is taken to compute in one precision only, such as float32 or bfloat16:
+        then it is called with arrays of the dtypes of `inputs`, differences have the noise of that precision, which is
+        measured, and a note says how large an error would have been seen.
     vjp : callable
         ``vjp(cotangent, *inputs)`` gives a tuple with one gradient for each input; if `inputs` is no tuple, it gives
         the gradient itself. The cotangent has the form and dtypes of ``f(*inputs)``. As for `gradcheck`, arrays may
         differ from their inputs by axes of length 1, and those of a dict may be named as gradients.
     inputs : tuple, or tree of arrays
         The arguments of `f`. Each is a tree of floating-point arrays, or of anything else, such as indices: this is
-        left as it is, and its gradient may be None. If `inputs` is no tuple, it is the only argument.
+        left as it is, and its gradient may be None. If `inputs` is no tuple, it is the only argument. Arrays, and those
+        that `f` gives, may be complex: each is checked as two real ones. Cotangents of complex outputs and gradients by
+        complex arrays follow one convention, which is found out and noted: with PyTorch's a cotangent v stands for
+        Re(conj(v) f) and the gradient by z = x + iy is dL/dx + i dL/dy; with JAX's they are Re(v f) and the conjugate.
     directions : int
         How many cotangents are tried, one after another. The first that fails is the last.
     seed : int
         The seed of the random cotangents, and of a sample.
+    reference : callable, optional
+        ``reference(*inputs)`` computes in float64 what `f` should give: that defines what is right. The gradient is
+        compared with the numerical gradient of it, with the rounding of the precision in which `f` computes, and the
+        outputs of `f` with its outputs. If these differ, the report fails and says where (`Report.aspects`).
     **options
-        As for `gradcheck`: method, step, rtol, atol, error_bars, sample, n_threads, progress, executor, trace. Each
-        cotangent makes another loss, so there is no checkpoint.
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample, n_threads, progress, executor, trace, only,
+        fixed, bounds, constraints (the names are those of the report). Each cotangent makes another loss, so there is
+        no checkpoint.
 
     Returns
     -------
@@ -86,9 +105,17 @@ def check_vjp(
         changed then. If `f` returns ``(out, cache)``, the message says that this is for `check_layer`.
     """
     settings = Options.from_keywords("check_vjp", options, WorkKeywords, seed=seed)
+
+    def report_of(f: Any, vjp: Any, inputs: Any, reference: Any = reference) -> Report:
+        return vjp_report(f, vjp, inputs, settings, directions, reference=reference)
+
     try:
-        return vjp_report(f, vjp, inputs, settings, directions)
+        if has_complex(inputs):
+            return complex_vjp_report(report_of, f, vjp, inputs, reference)
+        return report_of(f, vjp, inputs)
     except Exception as error:
+        if not has_complex(inputs) and gives_complex(f, inputs):
+            return complex_vjp_report(report_of, f, vjp, inputs, reference)
         form = form_with_cache(f, inputs)
         if form:
             raise ValueError(
@@ -101,35 +128,47 @@ def check_vjp(
 def vjp_report(
     f: Callable[..., Tree], vjp: Callable[..., Any], inputs: Any, options: Options, directions: int,
     computed_in: Precision = DOUBLE, names: Sequence[str] | None = None, called: tuple[str, str] = ("f", "vjp"),
+    losses_of: LossesOf | None = None, grids: Mapping[str, Precision] | None = None,
+    reference: Callable[..., Tree] | None = None,
 ) -> Report:  # fmt: skip
     """Makes the report of `check_vjp`, for a product that is computed in numbers of the precision `computed_in`.
 
-    The inputs may have `names`, and errors may call the function and its product something else.
+    The inputs may have `names`, and errors may call the function and its product something else. `losses_of` makes the
+    losses of cotangents; by default they are traced as NumPy functions, if the options allow it. `grids` has the
+    precisions of inputs, by name, where their arrays hold numbers of another dtype than what they stand for. The
+    gradients are compared with those of the `reference`, if there is one.
     """
     function = TreeFunction(f, inputs, names, called[0])
     require_callable(called[1], vjp)
     at = function.at
 
+    one = _in_one_precision(function, options, called[0], grids or {}, computed_in, reference)
+
     def gradient(cotangent: Tree, params: Trees) -> Trees:
         return function.by_name(called[1], function.after_f(called[1], vjp, params, cotangent["output"]))
 
     def check(rng: np.random.Generator) -> Report:
-        by_array = _by_array(rng.standard_normal(function.own.flat.size), function.own)
+        drawn = one.cotangent(rng) if one else rng.standard_normal(function.own.flat.size)
+        by_array = _by_array(drawn, function.own)
+        if one:
+            in_one = lambda name: one.product_report(gradient, by_array[name])
+            return _one_after_another(list(by_array), in_one, "cotangent", lambda output, array: (output, array))
         cotangents = {name: cast(function.own.unpack(v), function.own_outputs) for name, v in by_array.items()}
         vectors = {name: pack(cotangent).flat for name, cotangent in cotangents.items()}
         products = Products(function, list(vectors.values())[-1])  # the last is of all arrays
+        losses = losses_of(function.at, products, list(vectors)) if losses_of else None
 
         def report_of(name: str) -> Report:
             found = gradient(cotangents[name], function.params)
             own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, gradient=True)
             own = replace(own, computed_in=computed_in)
             in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
-            loss = traced_by(options, python_loss(products.loss(name)), function.params)
+            loss = losses(name) if losses else traced_by(options, python_loss(products.loss(name)), function.params)
             return check_gradient(RoundedGradient(loss, own, in_double), own, function.params, options)
 
         return _one_after_another(list(cotangents), report_of, "cotangent", lambda output, array: (output, array))
 
-    return _first_failing(check, function, directions, options.seed)
+    return _first_failing(check, function, directions, options.seed, one)
 
 
 def check_jvp(
@@ -139,6 +178,7 @@ def check_jvp(
     *,
     directions: int = 1,
     seed: int = 0,
+    reference: Callable[..., Tree] | None = None,
     **options: Unpack[CommonKeywords],
 ) -> Report:
     """Checks a Jacobian-vector product, the forward-mode derivative of a function, for random tangents.
@@ -147,7 +187,7 @@ def check_jvp(
 
     Parameters
     ----------
-    f, inputs, directions, seed
+    f, inputs, directions, seed, reference
         As for `check_vjp`.
     **options
         As for `gradcheck`: method, step, rtol, atol, error_bars, sample. The check takes a few calls of `f`. It takes
@@ -155,6 +195,7 @@ def check_jvp(
     jvp : callable
         ``jvp(tangents, *inputs)`` gives an array, or a tree of arrays, of the form of ``f(*inputs)``. `tangents` is a
         tuple with a tangent for each input; the tangent of an input that is no tree of floating-point arrays is None.
+        That of a complex array is complex.
         If `inputs` is no tuple, `tangents` is the tangent itself.
 
     Returns
@@ -170,9 +211,17 @@ def check_jvp(
         As for `check_vjp`.
     """
     settings = Options.from_keywords("check_jvp", options, CommonKeywords, seed=seed)
+
+    def report_of(f: Any, jvp: Any, inputs: Any, reference: Any = reference) -> Report:
+        return _jvp_report(f, jvp, inputs, settings, directions, reference)
+
     try:
-        return _jvp_report(f, jvp, inputs, settings, directions)
+        if has_complex(inputs):
+            return complex_jvp_report(report_of, f, jvp, inputs, reference)
+        return report_of(f, jvp, inputs)
     except Exception as error:
+        if not has_complex(inputs) and gives_complex(f, inputs):
+            return complex_jvp_report(report_of, f, jvp, inputs, reference)
         form = form_with_cache(f, inputs)
         if form:
             first, last = (1, "") if form.startswith("(cache") else (0, -1)
@@ -184,11 +233,13 @@ def check_jvp(
 
 
 def _jvp_report(
-    f: Callable[..., Tree], jvp: Callable[..., Tree], inputs: Any, settings: Options, directions: int
-) -> Report:
+    f: Callable[..., Tree], jvp: Callable[..., Tree], inputs: Any, settings: Options, directions: int,
+    reference: Callable[..., Tree] | None = None,
+) -> Report:  # fmt: skip
     function, outputs = TreeFunction(f, inputs), None
     require_callable("jvp", jvp)
-    if settings.trace and settings.method == "auto" and settings.step is None:
+    one = _in_one_precision(function, settings, "f", {}, DOUBLE, reference)
+    if not one and settings.trace and settings.method == "auto" and settings.step is None:
         # only those who trace wait for its import
         from gradcheck_fast.frontends.numpy_trace.traced_outputs import traced_outputs
 
@@ -199,10 +250,14 @@ def _jvp_report(
 
     def check(rng: np.random.Generator) -> Report:
         at = function.at
+        if one:
+            by_array = _by_array(one.tangent(rng), at)
+            in_one = lambda name: one.tangent_report(tangent, by_array[name])
+            return _one_after_another(list(by_array), in_one, "tangent", lambda given, array: (array, given))
         direction = rng.standard_normal(at.flat.size) * np.maximum(1.0, np.abs(at.flat))
         along = _by_array(direction, at)
-        one = lambda name: report_of(along[name])
-        return _one_after_another(list(along), one, "tangent", lambda given, array: (array, given))
+        each = lambda name: report_of(along[name])
+        return _one_after_another(list(along), each, "tangent", lambda given, array: (array, given))
 
     def report_of(direction: NDArray[np.float64]) -> Report:
         at = function.at
@@ -215,12 +270,31 @@ def _jvp_report(
         report = check_gradient(problem, own, function.outputs.unpack(function.outputs.flat), settings)
         return replace(report, step=report.step or PLAIN_STEP)
 
-    return _first_failing(check, function, directions, settings.seed)
+    return _first_failing(check, function, directions, settings.seed, one)
+
+
+def _in_one_precision(
+    function: TreeFunction, options: Options, called: str, grids: Mapping[str, Precision], computed_in: Precision,
+    reference: Callable[..., Tree] | None,
+) -> InOnePrecision | None:  # fmt: skip
+    """Makes what checks a function that computes in one precision only, or has a reference; None for any other."""
+    if reference is not None:
+        from gradcheck_fast.checks.by_reference import ByReference  # as below
+
+        require_callable("reference", reference)
+        return ByReference(function, reference, options, called, grids, computed_in)
+    if not function.refusal:
+        return None
+    # only such functions wait for its import
+    from gradcheck_fast.checks.one_precision import InOnePrecision
+
+    return InOnePrecision(function, options, called, grids, computed_in)
 
 
 def _first_failing(
-    check: Callable[[np.random.Generator], Report], function: TreeFunction, directions: int, seed: int
-) -> Report:
+    check: Callable[[np.random.Generator], Report], function: TreeFunction, directions: int, seed: int,
+    one: InOnePrecision | None,
+) -> Report:  # fmt: skip
     """Calls `check` with random numbers, once for each direction, and returns the first report that fails, or the last.
 
     Notes on the function are added to the report.
@@ -230,7 +304,13 @@ def _first_failing(
         report = check(rng)
         if not report.ok:
             break
-    return replace(report, notes=(*report.notes, *function.notes, *map(writes, function.writers)))
+    aspects = one.aspects if one else ()
+    return replace(
+        report,
+        ok=report.ok and not of_status(aspects, "wrong"),
+        aspects=(*report.aspects, *aspects),
+        notes=(*report.notes, *function.notes, *map(writes, function.writers)),
+    )
 
 
 def _by_array(direction: NDArray[np.float64], packed: Packed) -> dict[str, NDArray[np.float64]]:
@@ -286,7 +366,7 @@ def _one_after_another(
 
 def _power(report: Report, array: ArrayResult) -> float:
     """The relative size from which on an error in the array is seen: infinite if unknown, NaN if nothing is there."""
-    if array.status == "nothing to check":
+    if array.status in ("nothing to check", "not checked"):
         return nan
     if array.power is None and report.certificate:
         return report.certificate.power

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from gradcheck_fast.comparison.sampling import read_sample
 from gradcheck_fast.comparison.tolerances import Tolerances
 from gradcheck_fast.inputs.arguments import choose, integer, number, true_or_false
+from gradcheck_fast.inputs.selection import select
 from gradcheck_fast.numerical.gradient import LARGEST_STEP, SMALLEST_STEP
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from os import PathLike
 
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from gradcheck_fast.inputs.selection import Selection
+    from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.running.progress import Progress
 
 #: The methods that find a gradient; each loss knows some of them.
@@ -26,11 +30,17 @@ METHODS = ("auto", "units", "incremental", "chain", "direct", "complex")
 DIRECTIONAL = "directional"
 
 
+#: Which entries are checked: the name of an array, several names, or a mask or index for each of some names.
+Chosen: TypeAlias = "str | Sequence[str] | Mapping[str, Any] | NDArray[Any]"
+#: The bounds of parameters: (low, high) by the names of arrays, or for all.
+Bounds: TypeAlias = "Mapping[str, tuple[Any, Any]] | tuple[Any, Any]"
+
+
 class CommonKeywords(TypedDict, total=False):
     """The keywords that every check takes. `Options` says what each of them means."""
 
     method: str
-    step: float | None
+    step: float | Mapping[str, float] | None
     rtol: float | None
     atol: float | None
     error_bars: bool
@@ -44,6 +54,10 @@ class WorkKeywords(CommonKeywords, total=False):
     n_threads: int | None
     progress: Progress
     executor: Executor | Callable[[], Executor] | None
+    only: Chosen | None
+    fixed: Chosen | None
+    bounds: Bounds | None
+    constraints: Mapping[str, str] | None
 
 
 class AllKeywords(WorkKeywords, total=False):
@@ -63,8 +77,9 @@ class Options:
     ----------
     method : str
         One of `METHODS`, or `DIRECTIONAL`.
-    step : float, optional
-        h, from SMALLEST_STEP to LARGEST_STEP. None: the method chooses it.
+    step : float, or dict of str to float; optional
+        h, from SMALLEST_STEP to LARGEST_STEP; or that of each of some arrays, by their names. None: the method chooses
+        it.
     rtol, atol : float, optional
         The user's tolerances; `tolerances` has both.
     n_threads : int, optional
@@ -83,6 +98,8 @@ class Options:
         The seed of the random directions, or of the sample.
     trace : bool
         Whether Python functions are traced.
+    only, fixed, bounds, constraints : optional
+        Which entries are checked, and where they may be moved; `inputs.selection.select` reads them.
 
     Raises
     ------
@@ -91,7 +108,7 @@ class Options:
     """
 
     method: str = "auto"
-    step: float | None = None
+    step: float | Mapping[str, float] | None = None
     rtol: float | None = None
     atol: float | None = None
     n_threads: int | None = None
@@ -102,6 +119,10 @@ class Options:
     sample: int | float | None = None
     seed: int = 0
     trace: bool = True
+    only: Chosen | None = None
+    fixed: Chosen | None = None
+    bounds: Bounds | None = None
+    constraints: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         put = partial(object.__setattr__, self)  # the class is frozen
@@ -111,7 +132,9 @@ class Options:
             put("atol", number("atol", self.atol))
         if type(self.seed) is not int or self.seed < 0:
             put("seed", integer("seed", self.seed))
-        if self.step is not None:
+        if isinstance(self.step, Mapping):
+            put("step", {name: _read_step(h, f"step: {name}") for name, h in self.step.items()})
+        elif self.step is not None:
             put("step", _read_step(self.step))
         if self.sample is not None:
             put("sample", read_sample(self.sample))
@@ -132,6 +155,12 @@ class Options:
         if options.is_directional:
             if options.sample is not None:
                 raise ValueError("sample: method 'directional' compares every entry; leave one of the two out")
+            if options.bounds is not None or isinstance(options.step, Mapping):
+                what = "bounds" if options.bounds is not None else "step by names"
+                raise ValueError(
+                    f"{what}: method 'directional' moves all entries of an array together, by random numbers; use "
+                    "another method, with sample= if there are many parameters"
+                )
             if options.error_bars:
                 raise ValueError("error_bars: random directions find none for single entries; leave it out")
         return options
@@ -173,14 +202,32 @@ class Options:
         return self.method == DIRECTIONAL
 
     @property
+    def one_step(self) -> float | None:
+        """The step of all entries; None if it is chosen for each, or given by names."""
+        return None if isinstance(self.step, Mapping) else self.step
+
+    def selected(self, params: Packed) -> Selection:
+        """Returns which entries are checked, and the parameters with where they may be moved.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `inputs.selection.select` does.
+        """
+        return select(
+            params, only=self.only, fixed=self.fixed, bounds=self.bounds, constraints=self.constraints,
+            steps=self.step if isinstance(self.step, Mapping) else None,
+        )  # fmt: skip
+
+    @property
     def tolerances(self) -> Tolerances:
         """The tolerances that the user has given."""
         return Tolerances(self.rtol, self.atol)
 
 
-def _read_step(step: object) -> float:
+def _read_step(step: object, what: str = "step") -> float:
     """`step` as a float; a ValueError if it is so small or large that h² or 2h would under- or overflow."""
-    h = number("step", step, positive=True)
+    h = number(what, step, positive=True)
     if not SMALLEST_STEP <= h <= LARGEST_STEP:
-        raise ValueError(f"step: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {h}")
+        raise ValueError(f"{what}: expected a number from {SMALLEST_STEP} to {LARGEST_STEP}, got {h}")
     return h

@@ -12,6 +12,7 @@ from gradcheck_fast.checks.beside_value import beside_value, packer
 from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.inputs.arguments import choose, integer, number
 from gradcheck_fast.inputs.trees import copy
+from gradcheck_fast.losses.program_loss import ProgramLoss
 from gradcheck_fast.running.runner import Runner
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def plot_step_sweep(
     loss, gradient, params
         As for `gradcheck`. The gradient should be right: no line can come below its own error.
     methods : sequence of {"direct", "incremental", "units"}, optional
-        The default is ``direct``, and for the loss of a `Network` also ``units``.
+        The default is ``direct``, and for the loss of a `Network` of dense and recurrent layers also ``units``.
     steps : sequence of float, optional
         The default is two steps for each power of ten from 1e-15 to 1.
     entries : int
@@ -68,7 +69,8 @@ def plot_step_sweep(
     pyplot()  # says so at once if there is no matplotlib
     problem = as_problem(loss)
     if methods is None:
-        methods = tuple(method for method in ("direct", "units") if method in problem.methods)
+        takes_step = () if isinstance(problem, ProgramLoss) else ("units",)
+        methods = tuple(method for method in ("direct", *takes_step) if method in problem.methods)
     for method in methods:
         choose("methods", method, STYLES)
     widths = [number("steps", h, positive=True) for h in (np.logspace(-15, 0, 31) if steps is None else steps)]

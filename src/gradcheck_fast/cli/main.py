@@ -1,57 +1,40 @@
-"""The command line: ``gradcheck-fast demo``, ``gradcheck-fast check FILE.py[:name]``, ``gradcheck-fast bench``."""
+"""The command line: `gradcheck-fast` and its commands ``demo``, ``check``, ``watch`` and ``bench``."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import runpy
 import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_fast._version import __version__
-from gradcheck_fast.checks.gradcheck import gradcheck
 from gradcheck_fast.cli import bench, demo
-from gradcheck_fast.inputs.arguments import integer, nearest
-from gradcheck_fast.report.report import Report
+from gradcheck_fast.cli.exit_codes import BAD_INPUT, EXIT_CODES, INTERRUPTED, NOBODY_READS, RIGHT, WRONG
+from gradcheck_fast.cli.many import Wanted, check_many
+from gradcheck_fast.cli.outcome import check_file, save_report
+from gradcheck_fast.cli.targets import FILE_HELP, InputError, split
+from gradcheck_fast.cli.watch import watch
+from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.report.text import as_json
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-#: The exit code if the gradient is right.
-RIGHT = 0
-#: The exit code if the gradient is wrong, or too little could be checked: what shells take for a failure.
-WRONG = 1
-#: The exit code of bad usage or input, which is also argparse's.
-BAD_INPUT = 2
-#: The exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it.
-INTERRUPTED = 130
-#: The exit code if nobody reads the output any more: 128 and the number of SIGPIPE, as shells have it.
-NOBODY_READS = 141
-EXIT_CODES = f"""\
-Exit codes: {RIGHT} the gradient is right; {WRONG} it is wrong, or too little could be checked; {BAD_INPUT} bad usage or
-input; {INTERRUPTED} interrupted by Ctrl-C; {NOBODY_READS} what it prints is no longer read.
+#: After so many seconds a file is ended, if several are checked or one is watched, unless the user says otherwise.
+TIME_LIMIT = 60.0
+CHECK_HELP = f"""\
+{FILE_HELP}
+Of a directory, all *.py files that define these names are checked. Several files are checked at once, each in a
+process of its own with a time limit, and summed up in a table; a file that hangs, crashes or raises an error is named
+there. Files that define at most one of the three names are not run, and counted as ones with nothing to check.
 """
-#: The names that a file defines, or the entries of what it names, in the order in which `gradcheck` takes them.
-PARTS = ("loss", "gradient", "params")
+WATCH_HELP = f"""\
+Checks FILE.py, and again at each save of it or of the user's modules that it imports, until Ctrl-C. The file is run in
+a new process each time. The exit code is that of the last verdict.
 
-CHECK_HELP = """\
-FILE.py is a Python file that defines three names:
-
-    loss       a function of params: net.loss(X, y) of a gf.Network, or your own
-    gradient   the gradient to check, or the function of params that gives it
-    params     the parameters: an array, or a dict, list or tuple of arrays
-
-FILE.py:name takes them from `name` in that file instead: a dict or an object with these three entries, a tuple
-(loss, gradient, params), or a function without arguments that returns one of these.
-"""
-
-
-class InputError(Exception):
-    """Is raised if what the user gave cannot be checked; the message says why."""
+{FILE_HELP}"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         The arguments; None for those of this process.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_with_explicit_json(sys.argv[1:] if argv is None else argv))
     try:
         return int(arguments.run(arguments))
     except InputError as error:
@@ -74,6 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gradcheck-fast: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _with_explicit_json(arguments: Sequence[str]) -> list[str]:
+    """Tells ``--json`` without a file from one with a file: else ``--json my.py`` would write over the file."""
+    explicit = list(arguments)
+    for k, argument in enumerate(explicit):
+        following = explicit[k + 1] if k + 1 < len(explicit) else ""
+        if argument == "--json" and following != "-" and not following.endswith(".json"):
+            explicit[k] = "--json=-"
+    return explicit
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,26 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     speed.set_defaults(run=_bench)
     check = commands.add_parser(
         "check",
-        help="check the gradient that a Python file defines",
+        help="check the gradients that Python files define",
         description=CHECK_HELP,
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.add_argument("target", metavar="FILE.py[:name]")
-    check.add_argument(
-        "--method", default="auto", help="auto, units, incremental, chain, direct, complex, directional (default: auto)"
-    )
-    check.add_argument("--step", type=float, help="h (default: chosen by the method)")
-    check.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
-    check.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")
-    check.add_argument(
-        "--sample",
-        type=_number_or_share,
-        metavar="N",
-        help="compare only N entries of each array, drawn at random, or a share of them such as 0.01",
-    )
-    check.add_argument("--seed", type=int, default=0, help="of the sample, or of the random directions (default: 0)")
-    check.add_argument("--threads", type=int, help="threads (default: the CPUs this process may use)")
+    check.add_argument("targets", metavar="FILE.py[:name]", nargs="+", help="a file, or a directory")
+    _add_options(check)
     check.add_argument(
         "--workers",
         type=int,
@@ -117,14 +97,92 @@ def _parser() -> argparse.ArgumentParser:
         help="share the work out to N processes, each of one thread unless --threads says more; functions that "
         "FILE.py defines itself are sent to them by cloudpickle",
     )
+    check.add_argument("--checkpoint", metavar="FILE", help="keep what is found in this file, and go on from there")
     check.add_argument(
+        "--save", metavar="PATH", help="write the report to this file, too: .html or .json; of many files: a directory"
+    )
+    check.add_argument(
+        "--json",
+        metavar="FILE.json",
+        nargs="?",
+        const="-",
+        type=_json_file,
+        help="print JSON instead (also: -), or write it to this file, whose name must end in .json, too",
+    )
+    many = check.add_argument_group("many files (with any of these, also a single one is checked in its own process)")
+    many.add_argument(
+        "--timeout", type=_seconds, metavar="S", help=f"end a file after S seconds (default: {TIME_LIMIT:.0f})"
+    )
+    many.add_argument("--jobs", type=int, metavar="N", help="check N files at once (default: the number of CPUs)")
+    many.add_argument("--junit", metavar="FILE.xml", help="write JUnit's XML to this file, too (-: print it instead)")
+    many.add_argument(
+        "--github", action="store_true", help="print annotations for GitHub Actions, at the lines of the mistakes"
+    )
+    many.add_argument("--verbose", action="store_true", help="print the whole report of each file that is not right")
+    check.set_defaults(run=_check)
+    watch = commands.add_parser(
+        "watch",
+        help="check a Python file again at each save",
+        description=WATCH_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    watch.add_argument("target", metavar="FILE.py[:name]")
+    _add_options(watch)
+    watch.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        default=TIME_LIMIT,
+        help=f"end a check after S seconds (default: {TIME_LIMIT:.0f})",
+    )
+    watch.set_defaults(run=_watch)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `gradcheck` that all files may be given."""
+    parser.add_argument(
+        "--method", default="auto", help="auto, units, incremental, chain, direct, complex, directional (default: auto)"
+    )
+    parser.add_argument("--step", type=float, help="h (default: chosen by the method)")
+    parser.add_argument("--rtol", type=float, help="relative tolerance (default: by the gradient's dtype)")
+    parser.add_argument("--atol", type=float, help="absolute tolerance (default: by the gradient's dtype and size)")
+    parser.add_argument(
+        "--sample",
+        type=_number_or_share,
+        metavar="N",
+        help="compare only N entries of each array, drawn at random, or a share of them such as 0.01",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sample, or of the random directions (default: 0)")
+    parser.add_argument("--threads", type=int, help="threads (default: the CPUs; of many files, their share of these)")
+    parser.add_argument(
         "--no-trace", action="store_true", help="difference a Python function as it is, without tracing what it does"
     )
-    check.add_argument("--checkpoint", metavar="FILE", help="keep what is found in this file, and go on from there")
-    check.add_argument("--save", metavar="FILE", help="write the report to this file, too: .html or .json")
-    check.add_argument("--json", action="store_true", help="print the report as JSON")
-    check.set_defaults(run=_check)
-    return parser
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `gradcheck` that `_add_options` reads, without those that are not given."""
+    names = {name: name for name in ("method", "step", "rtol", "atol", "sample", "seed")} | {"n_threads": "threads"}
+    given = {keyword: getattr(arguments, name) for keyword, name in names.items()}
+    return {keyword: value for keyword, value in given.items() if value is not None} | {"trace": not arguments.no_trace}
+
+
+def _json_file(text: str) -> str:
+    """Reads the name of a file that JSON is written to: no other file is to be written over by mistake."""
+    if text != "-" and not text.endswith(".json"):
+        raise argparse.ArgumentTypeError(f"expected - or a name that ends in .json, got {text!r}")
+    return text
+
+
+def _seconds(text: str) -> float:
+    """Reads a time, in seconds."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text!r}")
+    return seconds
 
 
 def _number_or_share(text: str) -> int | float:
@@ -150,41 +208,51 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    file, name = _split(arguments.target)
-    before = sys.path.copy()
-    sys.path.insert(0, str(file.resolve().parent))  # as `python FILE.py` does
-    try:
-        loss, gradient, params = _load(file, name)
-        report = gradcheck(
-            loss,
-            gradient,
-            params,
-            method=arguments.method,
-            step=arguments.step,
-            rtol=arguments.rtol,
-            atol=arguments.atol,
-            n_threads=arguments.threads,
-            progress=sys.stderr.isatty(),
-            executor=None if arguments.workers is None else _processes(arguments.workers),
-            checkpoint=arguments.checkpoint,
-            sample=arguments.sample,
-            seed=arguments.seed,
-            trace=not arguments.no_trace,
-        )
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:
-        ours = isinstance(error, (TypeError, ValueError, OSError, RuntimeError)) and _raised_by_us(error)
-        raise InputError(str(error) if ours else f"{arguments.target} raised\n{traceback.format_exc()}") from error
-    finally:
-        sys.path[:] = before
-    if arguments.json:
+    asked = ("timeout", "jobs", "junit", "github", "verbose")
+    if len(arguments.targets) > 1 or Path(arguments.targets[0]).is_dir() or any(getattr(arguments, a) for a in asked):
+        return _check_many(arguments)
+    options = {
+        "progress": sys.stderr.isatty(),
+        "executor": None if arguments.workers is None else _processes(arguments.workers),
+        "checkpoint": arguments.checkpoint,
+    }
+    report = check_file(split(arguments.targets[0]), _options(arguments) | options)
+    if arguments.json == "-":
         print(as_json(report))
     else:
         report.print()
-    if arguments.save:
-        _save(report, arguments.save)
+    for path in (arguments.save, None if arguments.json == "-" else arguments.json):
+        if path:
+            save_report(report, path)
     return RIGHT if report.ok else WRONG
+
+
+def _check_many(arguments: argparse.Namespace) -> int:
+    for option in ("workers", "checkpoint"):
+        if getattr(arguments, option) is not None:
+            raise InputError(f"--{option}: expected with one file, and none of the options for many files")
+    wanted = Wanted(
+        options=_options(arguments),
+        limit=arguments.timeout or TIME_LIMIT,
+        jobs=None if arguments.jobs is None else _positive("--jobs", arguments.jobs),
+        save=arguments.save,
+        junit=arguments.junit,
+        json=arguments.json,
+        github=arguments.github,
+        verbose=arguments.verbose,
+    )
+    return check_many(arguments.targets, wanted)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    return watch(split(arguments.target), _options(arguments), arguments.timeout)
+
+
+def _positive(option: str, value: int) -> int:
+    try:
+        return integer(option, value, positive=True)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _processes(workers: int) -> Callable[[], Executor]:
@@ -192,54 +260,5 @@ def _processes(workers: int) -> Callable[[], Executor]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    workers = integer("--workers", workers, positive=True)
+    workers = _positive("--workers", workers)
     return lambda: ProcessPoolExecutor(workers, get_context("spawn"))
-
-
-def _save(report: Report, path: str) -> None:
-    try:
-        report.save(path)
-    except (ValueError, OSError) as error:
-        raise InputError(f"--save: {error}") from None
-
-
-def _split(target: str) -> tuple[Path, str]:
-    """Splits FILE.py[:name] into a path and a name, which is empty if none is given."""
-    file, name = target, ""
-    if ":" in target and not Path(target).is_file():
-        file, _, name = target.rpartition(":")
-    if not Path(file).is_file():
-        raise InputError(f"no such file: {file}")
-    return Path(file), name
-
-
-def _load(file: Path, name: str) -> tuple[Any, Any, Any]:
-    """Runs a file, and returns the loss, the gradient and the parameters that it defines."""
-    names = runpy.run_path(str(file))
-    if not name:
-        return _parts(names, str(file))
-    if name not in names:
-        raise InputError(f"{file} defines no {name!r}{nearest(name, names)}")
-    found = names[name]
-    if callable(found) and not hasattr(found, "loss"):
-        found = found()
-    return _parts(found, f"{file}:{name}")
-
-
-def _parts(found: Any, target: str) -> tuple[Any, Any, Any]:
-    """Takes the loss, the gradient and the parameters out of a tuple, a mapping or an object."""
-    if isinstance(found, tuple) and len(found) == len(PARTS):
-        return found
-    values = found if isinstance(found, Mapping) else {p: getattr(found, p) for p in PARTS if hasattr(found, p)}
-    missing = [part for part in PARTS if part not in values]
-    if missing:
-        raise InputError(f"{target} defines no {', '.join(missing)}; expected loss, gradient and params")
-    return values["loss"], values["gradient"], values["params"]
-
-
-def _raised_by_us(error: BaseException) -> bool:
-    """Whether an error comes from this package, rather than from the user's functions that it called."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last is not None and Path(__file__).parents[1] in Path(last.tb_frame.f_code.co_filename).parents

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.comparison._judge import judge
 from gradcheck_fast.comparison.agreement import SURE_ROUNDINGS, agreement, sure_roundings
+from gradcheck_fast.comparison.coarse import settled
 from gradcheck_fast.comparison.results import ArrayResult, Comparison, known
 from gradcheck_fast.comparison.tolerances import BY_DEFAULT, Tolerances
 from gradcheck_fast.inputs import _norms
@@ -128,11 +129,15 @@ def compare(
         comparison, *_ = _looked_closer(analytic, numerical, found, lambda _: by_user)
         return comparison._replace(bars=shown)
     found, widths = _with_bars(analytic, numerical, everywhere=with_bars)
+    is_coarse = any(precision.is_coarse for precision in analytic.precisions)
+    in_double = numerical.in_double() if numerical.in_double is not None and is_coarse else None
 
     def tolerance(found: Bars, roundings: NDArray[np.float64]) -> _ToleranceOf:
         if rtol is not None:
             return lambda part, *_: _EntryTolerance(rtol, 0.0, found.bars[part])
-        within = partial(_within_bars, found, numerical.exact, roundings)
+        within: _ToleranceOf = partial(_within_bars, found, numerical.exact, roundings)
+        if in_double is not None:
+            within = partial(_settled, within, analytic, numerical, found, in_double)
         return partial(_or_sure, within, n) if by_default else within
 
     comparison = _judge(analytic, numerical, found, tolerance(found, zeros))
@@ -205,6 +210,23 @@ def _or_sure(
         return found
     sure = _sure(n, part, shape, precision)
     return found._replace(rtol=max(found.rtol, sure.rtol), atol=max(found.atol, sure.atol))
+
+
+def _settled(
+    within: _ToleranceOf, analytic: Packed, numerical: Numerical, found: Bars, in_double: NDArray[np.float64],
+    part: slice, shape: Shape, precision: Precision,
+) -> _EntryTolerance:  # fmt: skip
+    """Takes the rounding of a coarse dtype for what the same code in float64 says that it is."""
+    tolerance = within(part, shape, precision)
+    if not precision.is_coarse:
+        return tolerance
+    zeros = np.broadcast_to(0.0, found.gradient.shape)
+    low, high = (zeros, zeros) if numerical.kinks is None else numerical.kinks[1:]
+    allowance = settled(
+        analytic.flat[part], found.gradient[part], in_double[part], found.bars[part], tolerance.allowance,
+        (low[part], high[part]), precision,
+    )  # fmt: skip
+    return tolerance._replace(allowance=allowance)
 
 
 def _with_bars(analytic: Packed, numerical: Numerical, *, everywhere: bool) -> tuple[Bars, NDArray[np.float64]]:

@@ -108,7 +108,7 @@ class _Found(NamedTuple):
 def compare_along_directions(
     cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, tolerances: Tolerances, *,
     step: float | None, seed: int, runner: Runner, change: Change | None,
-    is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]],
+    is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]], free: NDArray[np.bool_] | None = None,
 ) -> Directional:  # fmt: skip
     """Compares array by array. `lines` explains the mathematics, `localise` how wrong entries are found.
 
@@ -133,6 +133,8 @@ def compare_along_directions(
         of all arrays are found first, and then each check is gone through once more with these.
     is_wrong : callable
         Given the numbers of some entries, tells which of them are wrong when they are compared entry by entry.
+    free : ndarray of bool, shape (size,), optional
+        The entries that are moved and compared. None: all.
     """
     single, given = is_float32(analytic.flat), Tolerance(tolerances.rtol or 0.0, tolerances.atol or 0.0)
     arrays, typical = [], _norms.root_mean_square(analytic.flat)
@@ -140,7 +142,8 @@ def compare_along_directions(
         own = Tolerance.of_precision(SINGLE if single else analytic.precision(name), change is not None, typical)
         arrays.append(_Array(name, shape, part, given if tolerances.are_given else own))
     base = float(cost(params.flat))
-    along = _DirectionalCheck(cost, change, base, params.flat, analytic.flat, tuple(arrays), step, seed)
+    given_there = analytic.flat if free is None else np.where(free, analytic.flat, 0.0)
+    along = _DirectionalCheck(cost, change, base, params.flat, given_there, tuple(arrays), step, seed, free)
     answers = all_answers(
         along.check, len(arrays), runner, what="arrays along directions", expected=along.expected,
         seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
@@ -167,7 +170,7 @@ def _confirmed(
         own = array.suspects.tolist()
         if not own:
             first = array.first
-            return first is not None and first.wrong and first.norms[0] < least * sqrt(array.table.theta.size)
+            return first is not None and first.wrong and first.norms[0] < least * sqrt(array.table.free)
         return not any(wrong[entry] for entry in own)
 
     return [array._replace(located=Located(), refuted=True) if is_refuted(array) else array for array in found]
@@ -196,11 +199,14 @@ class _DirectionalCheck(NamedTuple):
     arrays: tuple[_Array, ...]
     step: float | None
     seed: int
+    free: NDArray[np.bool_] | None = None
 
     def check(self, number: int, answers: Answers) -> _Found:
         """Checks the array with this number."""
         _, shape, part, tolerance = self.arrays[number]
         table = Table(shape, part.start, self.theta, self.gradient, (self.seed, number))
+        if self.free is not None and not self.free[part].all():
+            table.fix(~self.free[part].reshape(table.shape))
         if self.change is None:
             probe = Probe(partial(cost_beside, self.cost), self.theta, self.base, answers)
         else:
@@ -211,7 +217,11 @@ class _DirectionalCheck(NamedTuple):
         """Moves one of the arrays a little, so that the exception that the loss raises there gets through."""
         name, _, part, _ = self.arrays[number]
         moved = self.theta.copy()
-        moved[part] += SMALLEST * np.random.default_rng(self.seed).standard_normal(part.stop - part.start)
+        moved[part] += (
+            (1.0 if self.free is None else self.free[part])
+            * SMALLEST
+            * np.random.default_rng(self.seed).standard_normal(part.stop - part.start)
+        )
         try:
             self.cost(moved)
         except Exception as error:
@@ -221,6 +231,8 @@ class _DirectionalCheck(NamedTuple):
     def expected(self, number: int, given: int) -> int:
         """Returns how many evaluations an array takes at least, if `given` did not suffice: more if it seems wrong."""
         size = prod(self.arrays[number].shape)
+        if self.free is not None and not self.free[self.arrays[number].part].any():
+            return 0
         right = _EVALUATIONS * min(size, DIRECTIONS)
         if given < right:
             return right
@@ -233,14 +245,14 @@ def _check_array(probe: Probe, table: Table, tolerance: Tolerance, step: float |
     count = int(np.count_nonzero(not_finite))
     if count:
         table.leave_out(not_finite)
-    if table.theta.size == count or not np.isfinite(probe.base):
+    if table.free == count or not np.isfinite(probe.base):
         return _Found(table, count)
     first = last = check_along(probe, table, tolerance, step)
     located = Located()
     for _ in range(_ROUNDS):
         if not last.wrong:
             break
-        size = last.size / sqrt(table.theta.size)
+        size = last.size / sqrt(table.free)
         more = locate(probe, table, tolerance, number=last.number, residual=last.residual, size=size, step=step)
         located = located.and_more(more)
         table.leave_out(_where(table, more))
@@ -288,7 +300,7 @@ def _summary(
     drawn = {}
     for name, array in zip(analytic.shapes, found, strict=True):
         drawn.update(_drawn(name, array, analytic.flat))
-    return Directional(comparison, step, evaluations, _coverage(results), drawn, base)
+    return Directional(comparison, step, evaluations, said_of_power(results), drawn, base)
 
 
 def _result(
@@ -296,18 +308,22 @@ def _result(
 ) -> ArrayResult:
     """Makes the result of one array; of the entries that were not found to be wrong, the last directions tell."""
     size, last, blocks = array.table.theta.size, array.last, array.located.blocks
+    free = array.table.free
+    drawn = None if free == size else free
     wrong = array.not_finite + len(array.located.entries) + sum(block.estimate for block in blocks)
     if last is None or array.first is None:
-        unknown = size - array.not_finite
-        return ArrayResult(name, shape, nan if size else 0.0, 0.0, wrong, size, *tolerance[:2], 0, unknown, not size)
+        return ArrayResult(
+            name, shape, nan if free else 0.0, 0.0, wrong, size, *tolerance[:2], 0, free - array.not_finite, not free,
+            drawn,
+        )  # fmt: skip
     flat = [entry.row * array.table.shape[1] + entry.column for entry in array.located.entries]
     entries = tuple(tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(flat))
     ratio = nan if array.not_finite else _relative_error([array.first])
     powerless = not wrong and (last.power > _POWERLESS or array.refuted)
     empty = powerless and last.silent and (not negligible or last.bar <= negligible)
     return ArrayResult(
-        name, shape, ratio, largest, wrong, size, *tolerance[:2], inconclusive=size if powerless and not empty else 0,
-        empty=empty, power=None if array.refuted else last.power, entries=entries, blocks=blocks,
+        name, shape, ratio, largest, wrong, size, *tolerance[:2], inconclusive=free if powerless and not empty else 0,
+        empty=empty, drawn=drawn, power=None if array.refuted else last.power, entries=entries, blocks=blocks,
     )  # fmt: skip
 
 
@@ -319,7 +335,7 @@ def _relative_error(tests: list[Tested]) -> float:
     return difference / total if total else 0.0 if not difference else inf
 
 
-def _coverage(results: list[ArrayResult]) -> str:
+def said_of_power(results: list[ArrayResult]) -> str:
     """Says which errors would have been seen in the arrays of which that is known; others are inconclusive or empty."""
     powers = {array.name: array.power for array in results if array.power is not None and array.power <= _POWERLESS}
     if not powers:
@@ -342,7 +358,7 @@ def _drawn(name: str, array: _Found, analytic: NDArray[np.float64]) -> dict[str,
     """Returns the differenced entries of each block that is all wrong, and of an array that is, by the part's label."""
     located = array.located
     wrong: dict[str, list[Checked]] = {}
-    if len(located.entries) == array.table.theta.size:
+    if 0 < len(located.entries) == array.table.free:
         wrong[name] = list(located.entries)
     for block in located.blocks:
         if 0 < block.wrong == block.drawn:

@@ -212,6 +212,9 @@ class _Localiser:
         if size == 0:
             return Located()
         drawn = np.sort(self._random.choice(size, min(size, DRAWN), replace=False))
+        fixed = self._table.fixed
+        if fixed is not None:
+            drawn = drawn[~fixed[i[drawn // len(j)], j[drawn % len(j)]]]
         entries = tuple(self._entry(int(i[k // len(j)]), int(j[k % len(j)])) for k in drawn)
         wrong = sum(entry.wrong for entry in entries)
         if wrong < size <= DRAWN:

@@ -71,6 +71,8 @@ class Table:
         The parameters, and the analytic gradient, which is 0 in the entries that are left out.
     left_out : ndarray of bool, shape (rows, columns), or None
         The entries that no direction moves, as they are already found to be wrong; None if there are none.
+    fixed : ndarray of bool, shape (rows, columns), or None
+        The entries among these that are not checked; None if there are none.
     scale : float
         The unit of h: the root mean square of the parameters, or what has turned out to be needed.
     """
@@ -84,6 +86,7 @@ class Table:
         self.theta = theta[self.place].reshape(self.shape)
         self.gradient = gradient[self.place].reshape(self.shape)
         self.left_out: NDArray[np.bool_] | None = None
+        self.fixed: NDArray[np.bool_] | None = None
         self.scale = norm(self.theta) / sqrt(max(self.theta.size, 1)) or 1.0
         self._seed = seed
         self._drawn = 0
@@ -92,6 +95,16 @@ class Table:
         """Leaves out these entries, and those left out before: no direction moves them any more."""
         self.left_out = where if self.left_out is None else self.left_out | where
         self.gradient = np.where(self.left_out, 0.0, self.gradient)
+
+    def fix(self, where: NDArray[np.bool_]) -> None:
+        """Leaves out entries that are not checked."""
+        self.fixed = where
+        self.leave_out(where)
+
+    @property
+    def free(self) -> int:
+        """The number of entries that are not fixed."""
+        return int(self.theta.size - (0 if self.fixed is None else np.count_nonzero(self.fixed)))
 
     @property
     def largest(self) -> float:

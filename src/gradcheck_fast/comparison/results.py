@@ -157,7 +157,7 @@ class ArrayResult:
         Whether there is nothing to check. Each entry of the numerical gradient is then zero, less than its error bar,
         or at a kink; and all bars are next to nothing beside the whole gradient, so nothing can be wrong by much.
     drawn : int, optional
-        How many entries were drawn at random and compared; None if all were.
+        How many entries were compared, as they were drawn at random, or others are fixed; None if all were.
     power : float, optional
         The relative size from which on an error in this array would have been seen. It is known for functions of which
         only values are known, relative to ‖n‖; and with ``method="directional"``, relative to ‖a‖, with the stated
@@ -196,9 +196,11 @@ class ArrayResult:
 
     @property
     def status(self) -> str:
-        """``"right"``, ``"wrong"``, ``"inconclusive"`` or ``"nothing to check"``."""
+        """``"right"``, ``"wrong"``, ``"inconclusive"``, ``"nothing to check"``, or ``"not checked"``: all is fixed."""
         if self.wrong:
             return "wrong"
+        if self.drawn == 0 and self.size:
+            return "not checked"
         if self.empty:
             return "nothing to check"
         return "inconclusive" if self.inconclusive else "right"

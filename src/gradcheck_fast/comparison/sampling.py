@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck_fast.comparison.results import Comparison, Drawn, known
 from gradcheck_fast.inputs.arguments import integer, number
+from gradcheck_fast.inputs.arrays import digest
 from gradcheck_fast.inputs.trees import Packed, parts, split
 
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ class Sample(NamedTuple):
         How many of them lie in each array, by its name.
     asked : str
         What the user asked for, in words.
+    among : dict, optional
+        How many entries of each array they were drawn from, by its name; None: from all.
     """
 
     entries: NDArray[np.intp]
     counts: dict[str, int]
     asked: str
+    among: dict[str, int] | None = None
 
     def of(self, packed: Packed) -> Packed:
         """Takes these entries out of `packed`. An array of which entries are missing becomes a vector."""
@@ -84,7 +88,9 @@ def read_sample(sample: object) -> int | float:
     return integer("sample", sample, positive=True)
 
 
-def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
+def draw(
+    shapes: dict[str, Shape], sample: int | float, seed: int, among: NDArray[np.intp] | None = None
+) -> Sample:  # fmt: skip
     """Draws entries at random, without repetition, and the same ones for the same seed.
 
     Small arrays and vectors are taken in full. A vector is an array that has one axis besides axes of length 1. A
@@ -97,32 +103,41 @@ def draw(shapes: dict[str, Shape], sample: int | float, seed: int) -> Sample:
     sample : int or float
         How many entries of each array, or which share of them, as `read_sample` gives it.
     seed : int
+    among : ndarray of int, optional
+        The entries that they are drawn from, in ascending order. None: all.
     """
     generator = np.random.default_rng(seed)
     entries, counts = [], {}
+    free = None if among is None else chosen(shapes, among).counts
     for name, part, shape in parts(shapes):
-        size = part.stop - part.start
-        in_full = size <= SMALL or (len(shapes) > 1 and size in (1, *shape))
+        size = part.stop - part.start if free is None else free[name]
+        in_full = size <= SMALL or (len(shapes) > 1 and part.stop - part.start in (1, *shape))
         wanted = size if in_full else ceil(sample * size) if isinstance(sample, float) else min(sample, size)
         own = np.arange(size) if wanted == size else np.sort(generator.choice(size, wanted, replace=False))
-        entries.append(part.start + own)
+        entries.append(part.start + own if among is None else among[np.searchsorted(among, part.start) + own])
         counts[name] = wanted
-    return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts, f"{sample}, seed {seed}")
+    asked = f"{sample}, seed {seed}" + ("" if among is None else f", of {digest(among)}")
+    return Sample(np.concatenate(entries or [np.empty(0, np.intp)]), counts, asked, free)
 
 
 def chosen(shapes: dict[str, Shape], entries: NDArray[np.intp]) -> Sample:
     """Makes the sample of the given entries, which are in ascending order."""
     counts = {name: int(np.diff(np.searchsorted(entries, [p.start, p.stop]))[0]) for name, p, _ in parts(shapes)}
-    return Sample(entries, counts, "chosen")
+    return Sample(entries, counts, f"chosen: {digest(entries)}", counts)
 
 
-def whole(comparison: Comparison, analytic: Packed, sample: Sample) -> Comparison:
+def whole(
+    comparison: Comparison, analytic: Packed, sample: Sample, free: NDArray[np.bool_] | None = None
+) -> Comparison:  # fmt: skip
     """Turns the comparison of a sample into one of all entries, which has NaN and an excess of -inf at the others.
 
     Entries of the analytic gradient that are not finite are wrong, drawn or not: no evaluation is needed to see them.
+    But nothing is said of entries that are not `free`.
     """
     not_finite = ~np.isfinite(analytic.flat)
     not_finite[sample.entries] = False
+    if free is not None:
+        not_finite[~free] = False
     more = {name: int(np.count_nonzero(part)) for name, part in split(not_finite, analytic.shapes)}
 
     def spread(values: NDArray[np.float64], fill: float) -> NDArray[np.float64]:
@@ -177,7 +192,8 @@ def coverage(shapes: Mapping[str, Shape], sample: Sample) -> str:
     If a share s of an array's entries is wrong, n entries drawn from it all miss them with probability (1 - s)^n at
     most.
     """
-    fewest = min((count for name, count in sample.counts.items() if count < prod(shapes[name])), default=0)
+    sizes = sample.among or {name: prod(shape) for name, shape in shapes.items()}
+    fewest = min((count for name, count in sample.counts.items() if count < sizes[name]), default=0)
     if not fewest:
         return ""
     return (

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradcheck_fast.comparison.results import ArrayResult, Drawn
-from gradcheck_fast.diagnosis import approximate, patterns, recurrence, slopes, weights
+from gradcheck_fast.diagnosis import approximate, constrained, patterns, recurrence, slopes, weights
 from gradcheck_fast.diagnosis.backward_pass.lines import PartingSearch, parting_line
 from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
 from gradcheck_fast.diagnosis.graph.search import SECONDS
@@ -190,7 +190,7 @@ def diagnose_drawn(
         The results for all arrays.
     """
     samples = samples_of(problem) or 1
-    known = {array.name for array in arrays if array.status in ("right", "wrong")}
+    known = {array.name for array in arrays if array.status in ("right", "wrong", "not checked")}
     case = Case(
         params={label: part.params for label, part in drawn.items()},
         analytic={label: part.analytic for label, part in drawn.items()},
@@ -210,6 +210,22 @@ def diagnose_drawn(
             )
             for found in said
         )
+
+
+def diagnose_by(case: Case, analytic: Packed, hypotheses: Iterable[Hypothesis]) -> tuple[Diagnosis, ...]:
+    """Returns those of some hypotheses that explain what is wrong, of which the first are preferred.
+
+    Parameters
+    ----------
+    case : Case
+    analytic : Packed
+        What is checked.
+    hypotheses : iterable of Hypothesis
+    """
+    with np.errstate(all="ignore"):
+        rounding = _rounding(case, analytic)
+        case = replace(case, wrong=tuple(name for name in case.wrong if case.is_changed(name, case.analytic[name])))
+        return (rounding,) if rounding else tuple(_cover(case, _holding(case, hypotheses)))
 
 
 def _diagnose_columns(
@@ -255,9 +271,10 @@ def _stages(case: Case) -> Iterator[Iterator[Hypothesis]]:
         yield from (_by_patterns(case, patterns.OF_TRANSPOSES), _by_mutants(case))
         return
     if case.search is None:
-        yield from (_by_patterns(case, patterns.SPECIFIC), _by_mutants(case))
+        yield from (_by_patterns(case, (*constrained.EXACT, *patterns.SPECIFIC)), _by_mutants(case))
     else:
         yield from _by_search(case, case.search)
+    yield _by_patterns(case, constrained.PATTERNS)
     yield _by_patterns(case, patterns.VAGUE)
 
 
@@ -278,7 +295,7 @@ def _by_search(case: Case, search: Search) -> Iterator[Iterator[Hypothesis]]:
             cause = found.cause.replace("{", "{{").replace("}", "}}")
             yield Hypothesis(cause, as_arrays(found.changes), lines=found.lines)
 
-    yield _by_patterns(case, patterns.REORDERED)
+    yield _by_patterns(case, (*patterns.REORDERED, *constrained.EXACT))
     yield hypotheses(lambda: search.of_families(holds, NAMED))
     yield _by_patterns(replace(case, sizes={}), [patterns.everything_scaled])
     yield hypotheses(lambda: search.of_families(holds, GENERAL))

@@ -206,9 +206,9 @@ class Case:
 
 
 def make_case(
-    problem: Problem, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
+    problem: Problem | None, params: Packed, analytic: Packed, numerical: Numerical, comparison: Comparison
 ) -> Case:  # fmt: skip
-    """Collects the wrong gradient and what is known about its loss."""
+    """Collects the wrong gradient and what is known about its loss; without a `problem`, the two gradients alone."""
     a, n, p = (dict(split(flat, analytic.shapes)) for flat in (analytic.flat, comparison.numerical, params.flat))
     finite = [name for name in a if np.isfinite(a[name]).all() and np.isfinite(n[name]).all()]
     case = Case(
@@ -219,6 +219,7 @@ def make_case(
         fits=max(FITS[_precision(analytic).name], 0.0 if numerical.exact else FITS_PLAIN),
         noise={} if numerical.exact else _noise(analytic, numerical, comparison),
         unclear=frozenset(array.name for array in comparison.arrays if array.status not in ("right", "wrong")),
+        whole=all(array.status != "not checked" for array in comparison.arrays),
     )
     loss = problem.problem if isinstance(problem, RoundedGradient) else problem
     if isinstance(loss, NetworkLoss):

@@ -3,7 +3,7 @@
 No two values are subtracted, and nothing is chained: each step computes by how much it changes, from by how much its
 inputs do. What does not change is not computed. Many perturbations are run side by side, as rows of arrays.
 
-An entry moves by +h and by -h where any value lies on a kink. Elsewhere one row is enough: the difference to one side
+An entry moves by +h and by -h where kinks leave slopes open. Elsewhere one row is enough: the difference to one side
 is E' h + E'' h²/2 + …, and h may be so small that all but E' is far below rounding, because exact differences lose
 nothing to cancellation.
 """
@@ -24,6 +24,7 @@ from gradcheck_fast.engine.entries_batches import Batch, Estimate, batches
 from gradcheck_fast.engine.entries_places import Book, Change, Single
 from gradcheck_fast.engine.entries_rules import OfSingle, Planner, kind_of
 from gradcheck_fast.engine.entries_step import BoundStep, Plan
+from gradcheck_fast.engine.open_slopes import may_jump, spreads
 from gradcheck_fast.engine.rules import UNDEFINED
 from gradcheck_fast.numerical.gradient import CHAIN_STEPS, NEAR_KINK
 from gradcheck_fast.program.primitive import smooth
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine.entries_places import Index, Places
-    from gradcheck_fast.engine.rules import RulesEngine
+    from gradcheck_fast.engine.rules import RulesEngine, RulesPoint
     from gradcheck_fast.running.runner import Runner
 
     Reals = NDArray[np.float64]
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 #: The number of a step, its inputs, itself, and the steps that no later one reads.
 Row: TypeAlias = tuple[int, tuple[int, ...], BoundStep, list[int]]
 Key: TypeAlias = "tuple[int, tuple[Places | None, ...]]"
+#: Makes entries of those that are wanted, and of the sides.
+Make: TypeAlias = "Callable[..., Entries]"
 
 #: What is known of places is forgotten once it takes this many numbers, or so many times those of all steps.
 MOST_KEPT, KEPT_OF_STEPS = 2**23, 4
@@ -69,24 +72,30 @@ class Entries:
     wanted : ndarray of int, optional
         The entries that are to be moved; None: all.
     sides : tuple of float
-        How each entry is moved, in units of the step; by default to both sides if a value lies on a kink, or if values
-        are subtracted.
+        How each entry is moved, in units of the step; by default to both sides if kinks leave any slope open, or if
+        values are subtracted.
 
     Attributes
     ----------
     batches : list of Batch
+    size : int
+        How many entries there are.
+    key : tuple
+        What tells them from others.
     """
+
+    key: tuple[str | int, ...] = ("entries",)
 
     def __init__(
         self, engine: RulesEngine, theta: Reals, wanted: Index | None = None, sides: tuple[float, ...] = ()
     ) -> None:
         self.engine, self.theta, self.wanted = engine, theta, wanted
+        self.size = self._size()
         program, self._book = engine.program, Book()
         with engine.at(theta, 1) as point:
             values = point.values
-            margins = dict(point.margins())
-        near = any((np.abs(margin) <= NEAR_KINK).any() for margin in margins.values())
-        self.sides = sides or (BOTH_SIDES if near or not engine.is_exact else BOTH_SIDES[:1])
+            margins = {number for number, _ in point.margins()}
+            self.sides = sides or (BOTH_SIDES if _has_open_slopes(point) or not engine.is_exact else BOTH_SIDES[:1])
         depends, steps = on_parameters(program), program.steps
         moved = [number for number in engine.computed if number in depends]
         last = {source: number for number in moved for source in steps[number].inputs}
@@ -107,6 +116,13 @@ class Entries:
         self._stopped = Event()
         with np.errstate(all="ignore"):
             self.batches = list(self._batches())
+
+    def _size(self) -> int:
+        return self.engine.program.size
+
+    def _like(self) -> Make:
+        """Returns what makes others at the same parameters."""
+        return partial(Entries, self.engine, self.theta)
 
     def _batches(self) -> Iterator[Batch]:
         begin, steps = 0, self.engine.program.steps
@@ -171,9 +187,7 @@ class Entries:
         if self._book.kept > self._most_kept:
             self._plans.clear()
             self._book.forget()
-        rows = len(moves) * len(batch.places)
-        start = Single(np.repeat(moves, len(batch.places)), np.tile(batch.places, len(moves)))
-        d: dict[int, Change | Single] = {batch.parameter: start}
+        d: dict[int, Change | Single] = {batch.parameter: self._moved(batch, moves)}
         with np.errstate(all="ignore"):
             for number, inputs, step, over in self._steps_of(batch.parameter):
                 if self._stopped.is_set():
@@ -186,11 +200,17 @@ class Entries:
                         d[number] = found
                     for k in over:
                         d.pop(k, None)
-            total = np.zeros(rows)
-            for number in self._costs:
-                change = d.get(number)
-                if change is not None:
-                    total += change.values if isinstance(change, Single) else change.values.sum(axis=1)
+            return self._totals({k: d[k] for k in self._costs if k in d}, batch, moves)
+
+    def _moved(self, batch: Batch, moves: Reals) -> Change | Single:
+        """Returns the change of the array of a batch, whose perturbations are those of each move in turn."""
+        return Single(np.repeat(moves, len(batch.places)), np.tile(batch.places, len(moves)))
+
+    def _totals(self, d: dict[int, Change | Single], batch: Batch, moves: Reals) -> Reals:
+        """Returns what `changes` does, of the changes of the cost steps."""
+        total = np.zeros(len(moves) * len(batch.places))
+        for change in d.values():
+            total += change.values if isinstance(change, Single) else change.values.sum(axis=1)
         return total.reshape(len(moves), len(batch.places))
 
     def _change(
@@ -243,7 +263,7 @@ class Entries:
 
     def gradient(self, h: float, runner: Runner) -> Reals:
         """Returns the slopes by the wanted entries with the step h, at their places; the others are 0."""
-        gradient = np.zeros(self.engine.program.size)
+        gradient = np.zeros(self.size)
         every = np.arange(gradient.size) if self.wanted is None else self.wanted
         with self.workers(runner.n_threads) as each:
 
@@ -253,9 +273,9 @@ class Entries:
 
             runner.run(
                 Job(
-                    ("entries", self.theta, h, every, *self.sides), len(self.batches), (gradient,),
+                    (*self.key, self.theta, h, every, *self.sides), len(self.batches), (gradient,),
                     lambda begin, end: put(begin, end, each(partial(self.slopes, h=h), range(begin, end))),
-                    partial(_share, self.engine, self.theta, self.wanted, self.sides, h, runner.n_threads), put,
+                    partial(_share, self._like(), self.wanted, self.sides, h, runner.n_threads), put,
                     smallest=runner.n_threads, work=np.cumsum([batch.work for batch in self.batches]),
                 )
             )  # fmt: skip
@@ -265,41 +285,55 @@ class Entries:
 def differences_of_entries(
     engine: RulesEngine, theta: Reals, runner: Runner, wanted: Index | None = None
 ) -> tuple[Reals, float]:
-    """Finds the derivatives by moving each entry alone.
+    """Finds the derivatives by moving each entry alone; see `differences`."""
+    return differences(partial(Entries, engine, theta), runner, wanted)
 
-    Where the cost is then not finite, the entry is moved less. Where it is moved to one side, and the slope is so small
-    that it may be nothing but truncation, it is moved to both sides.
+
+def differences(make: Make, runner: Runner, wanted: Index | None = None) -> tuple[Reals, float]:
+    """Finds the derivatives by what is moved.
+
+    Where the cost is then not finite, it is moved less. Where it is moved to one side, and the slope is so small that
+    it may be nothing but truncation, it is moved to both sides.
 
     Parameters
     ----------
-    engine : RulesEngine
-    theta : ndarray of float64, shape (size,)
+    make : callable
+        ``make(wanted, sides)`` returns `Entries`.
     runner : Runner
     wanted : ndarray of int, optional
         The entries that are moved; None: all. The others get 0.
 
     Returns
     -------
-    gradient : ndarray of float64, shape (size,)
+    gradient : ndarray of float64
+        One number for each entry.
     step : float
         The first step.
     """
-    entries = Entries(engine, theta, wanted)
+    entries = make(wanted)
     if len(entries.sides) == 1:
         gradient = entries.gradient(ONE_SIDED_STEP, runner)
         tiny = np.flatnonzero((np.abs(gradient) < TINY) & (gradient != 0.0))
         if len(tiny):
-            both = Entries(engine, theta, tiny, BOTH_SIDES)
+            both = make(tiny, BOTH_SIDES)
             gradient[tiny] = both.gradient(ONE_SIDED_STEP, runner.quietly())[tiny]
         return gradient, ONE_SIDED_STEP
+    engine = entries.engine
     steps = CHAIN_STEPS if engine.is_exact else (engine.smallest_step,)
     gradient = entries.gradient(steps[0], runner)
     for step in steps[1:]:
         missing = np.flatnonzero(~np.isfinite(gradient))
         if not len(missing):
             break
-        gradient[missing] = Entries(engine, theta, missing).gradient(step, runner)[missing]
+        gradient[missing] = make(missing).gradient(step, runner)[missing]
     return gradient, steps[0]
+
+
+def _has_open_slopes(point: RulesPoint) -> bool:
+    """Whether slopes to both sides may differ: values lie on kinks, and what these change goes on to the cost."""
+    if not point.kinks(NEAR_KINK):
+        return False
+    return may_jump(point.engine) or bool(spreads(point).by_parameter.any())
 
 
 #: The functions whose slope is 0 beyond a kink or between jumps: changes often end there.
@@ -310,10 +344,9 @@ _MAY_STOP = frozenset(
 
 
 def _share(
-    engine: RulesEngine, theta: Reals, wanted: Index | None, sides: tuple[float, ...], h: float, n_threads: int,
-    begin: int, end: int,
-) -> list[Reals]:  # fmt: skip
+    make: Make, wanted: Index | None, sides: tuple[float, ...], h: float, n_threads: int, begin: int, end: int
+) -> list[Reals]:
     """Returns what some batches give; another process calls this."""
-    entries = Entries(engine, theta, wanted, sides)
+    entries = make(wanted, sides)
     with entries.workers(resolve(n_threads)) as each:
         return each(partial(entries.slopes, h=h), range(begin, end))

@@ -21,6 +21,7 @@ from gradcheck_fast.engine.entries_products import multiplied, of_matrices, one_
 from gradcheck_fast.engine.entries_step import BoundStep, Forms, Plan, Shape, given, numbered
 from gradcheck_fast.program.primitive import same_entry
 from gradcheck_fast.program.steps.arithmetic import gap_of
+from gradcheck_fast.program.steps.reduction import logsumexp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,8 @@ def kind_of(step: BoundStep) -> tuple[Planner, OfSingle | None]:
         return _summed, lambda step, k, change: Single(change.values, step.targets[change.where])
     if step.name in ("max", "min"):
         return _extreme, None
+    if step.name == "logsumexp":
+        return _log_of_sum, None
     if step.name in REDUCTIONS or step.name in RUNNING or step.name == "softmax":
         return _along, None
     if step.name == "matmul":
@@ -241,6 +244,28 @@ def _along(step: BoundStep, forms: Forms) -> Plan | None:
         return taken(np.ascontiguousarray(found.reshape(len(v), -1)), order)
 
     return Plan(step.book.some(step.size, index), run, 10.0 * where.size)
+
+
+def _log_of_sum(step: BoundStep, forms: Forms) -> Plan | None:
+    """Plans the logarithm of a sum of e^x: log1p of the sum of p expm1(d), with p = softmax(x); large d by the rule."""
+    (form,) = forms
+    by_rule = _along(step, forms)
+    if form is None or by_rule is None:
+        return None
+    rows, columns = _rows_reached(step, form)
+    where = step.table[rows]
+    x, (count, length) = step.x[0].ravel()[where], where.shape
+    log_p = (x - logsumexp(x, (1,), True)).ravel()
+    kernel, targets = step.kernel_of("exp"), np.repeat(np.arange(count), length)
+
+    def run(values: Sequence[Reals | None]) -> Reals:
+        v = taken(given(values), columns)
+        change = added(_by_kernel(kernel, log_p, v), targets, count)
+        if v.max(initial=0.0) <= 1.0 and change.min(initial=0.0) > -0.5:
+            return np.log1p(change)
+        return by_rule.run(values)
+
+    return by_rule._replace(run=run, work=4.0 * where.size)
 
 
 def _rows_reached(step: BoundStep, form: Places) -> tuple[Index, Index | None]:

@@ -84,7 +84,11 @@ class BoundStep:
     @cached_property
     def kernel(self) -> Rows | None:
         """The kernel of a function of one number, if it has one."""
-        return _rows(self.name, self._isa) if self.name in ELEMENTWISE else None
+        return self.kernel_of(self.name) if self.name in ELEMENTWISE else None
+
+    def kernel_of(self, name: str) -> Rows:
+        """Returns the kernel of a function of one number."""
+        return _rows(name, self._isa)
 
     @cached_property
     def origins(self) -> Index:

@@ -66,8 +66,7 @@ def spreads(point: RulesPoint, h: float = NEAR_KINK) -> Spreads:
     found: list[Any] = [None] * len(values)
     total, apart = np.zeros(point.engine.program.size), set[int]()
     with np.errstate(all="ignore"):
-        near = {number: margins[np.abs(margins) <= h] for number, margins in point.margins()}
-        kinked = {number: margins for number, margins in near.items() if margins.size}
+        kinked = point.near_kinks(h)
         for number, _, _, inputs, _, targets in plan.backs:
             half, found[number] = found[number], None
             if number in kinked and half is None:

@@ -202,12 +202,13 @@ class RulesPoint:
         self.engine, self.theta, self.n_threads = engine, theta, n_threads
         self._values: list[Any] | None = None
         self._backs: list[Any] | None = None  # to all steps, if they are needed once more
+        self._near: tuple[float, dict[int, Reals]] | None = None
 
     def __enter__(self) -> RulesPoint:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._values = self._backs = None
+        self._values = self._backs = self._near = None
 
     @property
     def values(self) -> list[Any]:
@@ -277,7 +278,14 @@ class RulesPoint:
 
     def kinks(self, distance: float) -> int:
         """Returns how many values lie on kinks, within a distance."""
-        return sum(int(np.count_nonzero(np.abs(margins) <= distance)) for _, margins in self.margins())
+        return sum(margins.size for margins in self.near_kinks(distance).values())
+
+    def near_kinks(self, distance: float) -> dict[int, Reals]:
+        """Returns how far the values that are within a distance of kinks lie from these, for each step with any."""
+        if self._near is None or self._near[0] != distance:
+            near = {number: margins[np.abs(margins) <= distance] for number, margins in self.margins()}
+            self._near = distance, {number: margins for number, margins in near.items() if margins.size}
+        return self._near[1]
 
     def margins(self) -> Iterator[tuple[int, Reals]]:
         """Yields the steps with kinks, with the distances of their values from these."""

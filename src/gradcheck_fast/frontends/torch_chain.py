@@ -99,6 +99,8 @@ _PLAIN = {"weight": None, "pos_weight": None, "label_smoothing": 0.0, "beta": 1.
 _OF_CELLS = {"Wx": "weight_ih", "Wh": "weight_hh", "bx": "bias_ih", "bh": "bias_hh"}
 #: The recurrent layers of `Network` that are PyTorch's.
 _CELLS: dict[type[nn.Module], type[Recurrent]] = {nn.RNN: RNN, nn.GRU: GRU, nn.LSTM: LSTM}
+#: The modules with parameters that are layers of `Network`.
+_LAYERS = {nn.Linear, *_CELLS}
 #: The index ``:``, which takes everything along an axis.
 _EVERY = slice(None)
 
@@ -189,6 +191,10 @@ class _Stage(NamedTuple):
 
 def _stages(module: nn.Module) -> list[_Stage]:
     """Traces a module and returns what it does, one stage after another."""
+    for path, child in module.named_modules():  # no trace is needed to see that these parameters are of no layer
+        has_parameters = any(parameter is not None for parameter in child._parameters.values())
+        if has_parameters and child.__module__.startswith("torch.nn.") and type(child) not in _LAYERS:
+            raise Unknown(f"module {path} is {type(child).__name__}({child.extra_repr()}), which no Network has")
     root = nn.Sequential(module)
     try:
         with Detachments() as gradients:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from math import log, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,12 +48,31 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
     except Exception as error:
         hint = "; pad samples of different lengths, and give their lengths" if "inhomogeneous" in str(error) else ""
         raise TypeError(f"{what}: cannot be read as an array ({error}){hint}") from None
-    if array.dtype.kind in "iu" or (array.dtype.kind == "f" and array.dtype.itemsize <= _FLOAT64_BYTES):
+    if array.dtype.kind in "iu" or (is_floating(array.dtype) and array.dtype.itemsize <= _FLOAT64_BYTES):
         return array
     if allow_bool and array.dtype.kind == "b":
         return array
-    hint = "; is it a ragged list, or None?" if array.dtype.kind == "O" else ""
+    hint = {"O": "; is it a ragged list, or None?", "c": "; is the real part meant?"}.get(array.dtype.kind, "")
     raise TypeError(f"{what}: expected real numbers (integers, or floats up to float64), got dtype {array.dtype}{hint}")
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is one of real floating-point numbers: NumPy's, or those of ml_dtypes, as bfloat16."""
+    return dtype.kind == "f" or (dtype.kind == "V" and _finfo(dtype) is not None)
+
+
+def _finfo(dtype: np.dtype[Any]) -> Any:
+    """What is known of the floating-point numbers of a dtype; None if it has none.
+
+    A dtype that is not NumPy's is asked for by the ``finfo`` of the module that its scalars come from.
+    """
+    module = sys.modules.get(dtype.type.__module__)
+    if dtype.kind not in "fV" or module is None or dtype.names is not None:
+        return None
+    try:
+        return module.finfo(dtype)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 class Precision(NamedTuple):
@@ -79,13 +99,32 @@ class Precision(NamedTuple):
     @cache
     def of(cls, dtype: np.dtype[Any]) -> Precision:
         """The precision of a dtype; integers count as float64, as which they are read."""
-        info = np.finfo(dtype if dtype.kind == "f" else np.float64)
-        return cls(info.dtype.name, float(info.eps), float(info.tiny), float(info.smallest_subnormal))
+        info = _finfo(dtype)
+        name = dtype.name
+        if info is None:
+            info, name = np.finfo(np.float64), "float64"
+        return cls(name, float(info.eps), float(info.tiny), float(info.smallest_subnormal))
 
     @property
     def is_coarse(self) -> bool:
         """Whether these numbers have fewer digits than float64."""
         return self.eps > DOUBLE.eps
+
+    @property
+    def unit_roundoff(self) -> float:
+        """The largest relative error of one rounding to the nearest of these numbers: half of `eps`."""
+        return 0.5 * self.eps
+
+    def spacing(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The distance of each number to the next larger one of this precision."""
+        _, exponents = np.frexp(numbers)
+        found = np.where(numbers == 0.0, 0.0, np.ldexp(self.eps, exponents - 1))
+        return np.asarray(np.maximum(found, self.smallest_subnormal))
+
+    def rounded(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rounds numbers of float64 to the nearest of this precision, ties to even. None overflows."""
+        spacing = self.spacing(numbers)
+        return np.asarray(np.rint(numbers / spacing) * spacing)
 
 
 #: The precision of float32.
@@ -174,7 +213,7 @@ def digest(*values: Any) -> str:
     for value in values:
         if isinstance(value, np.ndarray):
             found.update(f"{value.dtype}{value.shape}".encode())
-            found.update(np.ascontiguousarray(value).data)
+            found.update(value.tobytes())  # bfloat16 and its like have no buffer
         else:
             found.update(repr(value).encode())
         found.update(b"\0")

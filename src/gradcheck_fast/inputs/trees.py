@@ -21,6 +21,8 @@ from gradcheck_fast.inputs.mismatches import listed, name_differences, shape_hin
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.inputs.domain import Domain
+
 Tree: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
 
@@ -56,6 +58,8 @@ class Packed:
         The coarsest precision in which the numbers were computed; it may be coarser than that of `dtypes`.
     notes : tuple of str
         Sentences that name the arrays that were accepted although they do not have the expected shape.
+    domain : Domain, optional
+        Of parameters: where they may be moved. None: anywhere.
     """
 
     join: Callable[[], NDArray[np.float64]]
@@ -65,6 +69,7 @@ class Packed:
     paths: tuple[str, ...] = ()
     computed_in: Precision = DOUBLE
     notes: tuple[str, ...] = ()
+    domain: Domain | None = None
 
     @cached_property
     def flat(self) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck_fast.inputs.arguments import choose
 from gradcheck_fast.inputs.trees import pack
 from gradcheck_fast.losses.problem import OF_PROGRAMS
-from gradcheck_fast.numerical.central import Central
+from gradcheck_fast.numerical.central import EXTRAPOLATED, Central
 from gradcheck_fast.numerical.complex_steps import by_complex_steps, confirmed_steps, within_bars
 from gradcheck_fast.numerical.evaluate import BatchCosts, PythonCosts, cost_beside
 from gradcheck_fast.numerical.gradient import (
@@ -26,6 +26,7 @@ from gradcheck_fast.numerical.gradient import (
     may_be_kinks,
     plain_steps,
 )
+from gradcheck_fast.numerical.in_domain import InDomain, inside
 from gradcheck_fast.numerical.point import Point
 
 if TYPE_CHECKING:
@@ -59,8 +60,13 @@ class FunctionLoss:
     notes: tuple[str, ...] = ()
 
     def __init__(self, costs_of: Callable[[Packed], Costs], function: Callable[[Any], Any] | None = None) -> None:
-        self._costs_of = costs_of
+        self._users_costs_of = costs_of
         self.function = function
+
+    def _costs_of(self, params: Packed) -> Costs:
+        """Gives what evaluates the function where the parameters may be moved."""
+        costs = self._users_costs_of(params)
+        return costs if params.domain is None else InDomain(costs, params.domain)
 
     def costs_at(self, params: Packed, n_threads: int) -> Costs:
         """Gives what evaluates the function at flat vectors like that of `params`."""
@@ -91,7 +97,7 @@ class FunctionLoss:
         """
         theta = params.flat
         signs = np.random.default_rng(0).choice([-1.0, 1.0], theta.size)
-        near = theta + signs * PLAIN_STEP * np.maximum(1.0, np.abs(theta))
+        near = inside(params.domain, theta + signs * PLAIN_STEP * np.maximum(1.0, np.abs(theta)), theta)
         return " ".join(cost_beside(partial(self.cost, params), at).hex() for at in (near, theta))
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
@@ -106,13 +112,13 @@ class FunctionLoss:
         entries: NDArray[np.intp] | None = None,
     ) -> Numerical:  # fmt: skip
         require_one_of(self.methods, method)
-        point = Point.at(self._costs_of(params), params.flat, runner)
+        point = Point.at(self._costs_of(params), params.flat, runner, params.domain)
         require_finite(point.value)
         if entries is not None:
             point = point.of(entries)
         if method == "complex":
             found = by_complex_steps(point, step)._replace(finish=partial(_finish, point))
-        elif step is None and not kinks:
+        elif step is None and not kinks and (point.domain is None or point.domain.steps is None):
             found = _as_well_as_can_be(point, method)
         else:
             found = _with_what_bars_need(point, step, kinks)
@@ -161,13 +167,15 @@ def _is_constant(point: Point) -> bool:
     """Tells whether the function keeps its value when all parameters are moved by a good part of their size."""
     theta = point.theta
     moved = theta + MOVED * np.random.default_rng(0).standard_normal(len(theta)) * np.maximum(1.0, np.abs(theta))
-    return point.cost_beside(moved) == point.value
+    return point.cost_beside(point.inside(moved)) == point.value
 
 
 def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numerical:
     """Finds the gradient by central differences, and brings along the functions that find error bars."""
     central = Central(point, point.entries, step)
     largest = np.fmax(np.fmax(*np.abs(central.values)), abs(point.value))
+    largest = np.where(point.extrapolates(point.entries, 0.5 * central.width), EXTRAPOLATED * largest, largest)
+    chosen = step is None and (point.domain is None or point.domain.steps is None)
 
     def again(times: float) -> NDArray[np.float64]:
         return Central(point.quietly().moved_to(jitter(point.theta)), point.entries, step, times).gradient
@@ -187,10 +195,10 @@ def _with_what_bars_need(point: Point, step: float | None, kinks: bool) -> Numer
         lambda: largest / central.width,
         coarse_roundings=coarse_roundings,
         kinks=_kinks(point, step, central, largest) if kinks else None,
-        refine=central.refined if step is None else None,
+        refine=central.refined if chosen else None,
         flat=central.flat,
         closer=central.closer,
-        polish=partial(within_bars, point.quietly()) if step is None and point.costs.takes_complex else None,
+        polish=partial(within_bars, point.quietly()) if chosen and point.costs.takes_complex else None,
         finish=partial(_finish, point, central),
     )
 
@@ -222,8 +230,8 @@ def finish(costs: Evaluation, theta: NDArray[np.float64], base: float) -> tuple[
 def _kinks(point: Point, step: float | None, central: Central, largest: NDArray[np.float64]) -> Kinks | None:
     """Finds entries whose slopes to both sides differ, and still do so with a much smaller step."""
     theta, base = point.theta, point.value
-    plus, minus, _ = plain_steps(theta, step, point.costs.name)
-    nearer_plus, nearer_minus, width = plain_steps(theta, step, point.costs.name, 1.0 / SMALLER_STEP)
+    plus, minus, _ = plain_steps(theta, step, point.costs.name, domain=point.domain)
+    nearer_plus, nearer_minus, width = plain_steps(theta, step, point.costs.name, 1.0 / SMALLER_STEP, point.domain)
     nearer = np.full((2, len(theta)), np.nan)
     with np.errstate(invalid="ignore", over="ignore"):
         right, left = (central.values[0] - base) / (plus - theta), (base - central.values[1]) / (theta - minus)

@@ -21,21 +21,27 @@ from gradcheck_fast.losses.chained import Chained, chained
 from gradcheck_fast.losses.function_loss import FunctionLoss, finish, require_finite, require_one_of
 from gradcheck_fast.numerical.evaluate import cost_beside
 from gradcheck_fast.numerical.gradient import CHAIN_STEPS, Kinks, Numerical, jitter
+from gradcheck_fast.numerical.in_domain import InDomain
+from gradcheck_fast.numerical.projected import projected
 from gradcheck_fast.program.primitive import SLOPE_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine.rules import RulesPoint
+    from gradcheck_fast.inputs.domain import Domain
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.numerical.evaluate import Costs
     from gradcheck_fast.program.program import Program
     from gradcheck_fast.running.runner import Runner
 
-#: Entries are moved one by one, such as those that a kink reaches, if there are no more than these.
-MOST_SINGLES = 64
-#: And if that takes no more than this many estimated operations.
-SINGLES_WORK = 5e10
+#: The methods that difference the whole cost, with what they move; they take error bars and kinks from the chain.
+BESIDE_CHAIN = {"incremental": "single entries", "units": "units"}
+#: Entries are moved one by one, such as those that a kink reaches, if that takes no more than this many estimated
+#: operations: about a second.
+SINGLES_WORK = 1e9
+#: So few entries may take more.
+FEW_SINGLES, FEW_SINGLES_WORK = 64, 5e10
 #: An entry that is smaller may be nothing but the truncation of slopes.
 TINY = 2.0**-60
 #: The values of the function and of its program may differ by this part of them.
@@ -112,7 +118,7 @@ class ProgramLoss(FunctionLoss):
 
     def faster(self, method: str, seconds: float, entries: NDArray[np.intp] | None = None) -> str:
         """Says what would take less than these seconds."""
-        if method in ("incremental", "direct", "complex"):
+        if method in (*BESIDE_CHAIN, "direct", "complex"):
             return "method='chain' takes far less"
         return "with fewer samples it takes less, and gf.gradcheck(..., method='directional') takes less"
 
@@ -128,19 +134,24 @@ class ProgramLoss(FunctionLoss):
             As `FunctionLoss` does; also if a method of the trace is asked for with a step of the user's.
         """
         require_one_of(self.methods, method)
-        if method in ("chain", "incremental") and step is not None:
+        if method in ("chain", *BESIDE_CHAIN) and step is not None:
             raise ValueError("step: the slopes of a traced function have steps of their own; leave it out")
         plain = partial(
             super().central_differences, params, step=step, runner=runner, kinks=kinks, entries=entries,
         )  # fmt: skip
-        if step is not None or not params.flat.size:
-            return plain(method="auto" if method == "incremental" else method)
-        if method not in ("auto", "chain", "incremental"):
+        domain = params.domain
+        if step is not None or not params.flat.size or (domain is not None and domain.steps is not None):
+            return plain(method="auto" if method in BESIDE_CHAIN else method)
+        if method not in ("auto", "chain", *BESIDE_CHAIN):
             return plain(method=method)
         found = self._by_chain(params, runner)
         if isinstance(found, Numerical):
-            if method == "incremental":
-                return self._by_entries(params.flat, found, runner, entries)
+            constrained = None if domain is None else domain.constrained
+            if method in BESIDE_CHAIN:
+                every = None if constrained else entries  # a projection is made of all
+                found = self._beside_chain(method, params.flat, found, runner, every)
+                entries = entries if constrained else None
+            found = projected(found, constrained) if constrained else found
             return found if entries is None else found.of(entries)
         differences, note = plain(method="auto"), f"{found}; plain differences of the function are used"
         finish_plainly = differences.finish
@@ -149,7 +160,7 @@ class ProgramLoss(FunctionLoss):
     def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
         """Finds the gradient by the chain, or says why it is not used."""
         theta, costs = params.flat, self._costs_of(params)
-        base = costs.cost(theta)
+        base = self._base(costs, theta)
         require_finite(base)
         if list(params.shapes.values()) != self._shapes:
             return "the function was traced with parameters of other shapes, and the trace is not used"
@@ -178,24 +189,41 @@ class ProgramLoss(FunctionLoss):
                 f"the trace is not used, for {certificate.disagreement}. This is a fault of gradcheck_fast: please "
                 "report it, with the function"
             )
+        from_inside = np.empty(0, np.intp)
+        if open_slopes and params.domain is not None:
+            from_inside = self._from_inside(params.domain, theta, gradient, open_slopes, runner.n_threads)
+            open_slopes = open_slopes if open_slopes.where.any() else None
         if open_slopes:
             open_slopes = self._decided(theta, gradient, open_slopes, runner.n_threads)
+
+        def again(times: float) -> NDArray[np.float64]:
+            moved = self._again(theta, runner, times)
+            moved[from_inside] = gradient[from_inside]
+            return moved
+
         return Numerical(
-            gradient, "chain", self.engine.is_exact, SLOPE_STEP, partial(self._again, theta, runner),
+            gradient, "chain", self.engine.is_exact, SLOPE_STEP, again,
             roundings=partial(self._roundings, theta, runner), kinks=open_slopes,
             finish=lambda: (*self.notes, *finish(costs, theta, base)), certificate=certificate,
         )  # fmt: skip
 
-    def _by_entries(
-        self, theta: NDArray[np.float64], chain: Numerical, runner: Runner, entries: NDArray[np.intp] | None
-    ) -> Numerical:
-        """Finds the gradient, or some entries, by moving each entry alone; the chain gives error bars and kinks.
+    def _differences(
+        self, method: str, theta: NDArray[np.float64], runner: Runner, entries: NDArray[np.intp] | None
+    ) -> tuple[NDArray[np.float64], float]:
+        """Finds the gradient by differences of the whole cost; also returns their step."""
+        return differences_of_entries(self.engine, theta, runner, entries)
+
+    def _beside_chain(
+        self, method: str, theta: NDArray[np.float64], chain: Numerical, runner: Runner,
+        entries: NDArray[np.intp] | None,
+    ) -> Numerical:  # fmt: skip
+        """Finds the gradient, or some entries, by differences of the cost; the chain gives error bars and kinks.
 
         What is certified is the chain, and the gradient if it is not the same; then, if its certificate does not hold,
         the chain is returned with a note.
         """
-        gradient, step = differences_of_entries(self.engine, theta, runner, entries)
-        found = chain._replace(gradient=gradient, method="incremental", step=step)
+        gradient, step = self._differences(method, theta, runner, entries)
+        found = chain._replace(gradient=gradient, method=method, step=step)
         if chain.kinks is not None:  # the slopes are told from the gradient, which is another one now
             where, off = chain.kinks.where, chain.gradient - gradient
             low, high = (np.where(where, side + off, 0.0) for side in (chain.kinks.low, chain.kinks.high))
@@ -209,8 +237,8 @@ class ProgramLoss(FunctionLoss):
         if certificate.holds:
             return found._replace(certificate=certificate)
         note = (
-            f"the differences of single entries are not used, for {certificate.disagreement}. This is a fault of "
-            "gradcheck_fast: please report it, with the function. The gradient is chained"
+            f"the differences of {BESIDE_CHAIN[method]} are not used, for {certificate.disagreement}. This is a fault "
+            "of gradcheck_fast: please report it, with the function. The gradient is chained"
         )
         return chain._replace(finish=lambda: (*chain.finish(), note))
 
@@ -220,10 +248,15 @@ class ProgramLoss(FunctionLoss):
         parts = zip(np.split(gradient - other, ends), np.split(other, ends), strict=True)
         return all(bool(np.linalg.norm(off) <= SAME_GRADIENT * np.linalg.norm(size)) for off, size in parts)
 
+    def _base(self, costs: Costs, theta: NDArray[np.float64]) -> float:
+        """Returns the cost of the function."""
+        return costs.cost(theta)
+
     def _has_value(self, costs: Costs, theta: NDArray[np.float64], traced: float, base: float) -> bool:
         off, allowed = abs(traced - base), SAME_VALUE * abs(base)
         if off > allowed:
-            allowed += CONDITION * abs(cost_beside(costs.cost, jitter(theta)) - base)
+            near = costs.domain.into(jitter(theta), theta) if isinstance(costs, InDomain) else jitter(theta)
+            allowed += CONDITION * abs(cost_beside(costs.cost, near) - base)
         return off <= allowed
 
     def _again(self, theta: NDArray[np.float64], runner: Runner, times: float) -> NDArray[np.float64]:
@@ -253,7 +286,27 @@ class ProgramLoss(FunctionLoss):
 
     def _may_move(self, count: int) -> bool:
         """Whether it does not take too long to move so many entries one by one."""
-        return count <= MOST_SINGLES and 2.0 * count * self.engine.work <= SINGLES_WORK
+        return 2.0 * count * self.engine.work <= (FEW_SINGLES_WORK if count <= FEW_SINGLES else SINGLES_WORK)
+
+    def _from_inside(
+        self, domain: Domain, theta: NDArray[np.float64], gradient: NDArray[np.float64], kinks: Kinks, n_threads: int
+    ) -> NDArray[np.intp]:
+        """Finds the slopes of entries at bounds from inside, which leave nothing open; writes them as `_decided` does.
+
+        So do plain differences, which see no kink at a bound. Returns the numbers of these entries.
+        """
+        above, below = theta < domain.high, theta > domain.low
+        reached = np.flatnonzero(kinks.where & (above != below))
+        if not self.engine.is_exact or not self._may_move(len(reached)):
+            return reached[:0]
+        with self.engine.at(theta, n_threads) as point:
+            unit = np.zeros_like(theta)
+            for entry in reached.tolist():
+                unit[entry], h = 1.0, STEP if above[entry] else -STEP
+                slope = float(point.along(unit, (h,))[0]) / h
+                unit[entry] = 0.0
+                gradient[entry], kinks.low[entry], kinks.high[entry] = slope, 0.0, 0.0
+        return reached
 
     def _decided(
         self, theta: NDArray[np.float64], gradient: NDArray[np.float64], kinks: Kinks, n_threads: int

@@ -81,12 +81,20 @@ class RoundedGradient:
             is_known = in_double is not None and all(dtype == np.float64 for dtype in in_double.dtypes.values())
             return None if is_known else found.coarse_roundings()
 
+        def in_double() -> NDArray[np.float64] | None:
+            found = exact() if self._is_coarse(params) else None
+            is_known = found is not None and all(dtype == np.float64 for dtype in found.dtypes.values())
+            return found.flat[some] if found is not None and is_known else None
+
         def doubted(errors: NDArray[np.float64]) -> Numerical | None:
             other = found.doubted(errors) if found.doubted else None
             return None if other is None else self._with_roundings(other, params, some)
 
         return found._replace(
-            roundings=roundings, coarse_roundings=in_plain_arithmetic, doubted=doubted if found.doubted else None
+            roundings=roundings,
+            coarse_roundings=in_plain_arithmetic,
+            doubted=doubted if found.doubted else None,
+            in_double=in_double,
         )
 
     def _is_coarse(self, params: Packed) -> bool:

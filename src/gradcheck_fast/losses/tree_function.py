@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from gradcheck_fast.inputs.arrays import digest, require_float64
+from gradcheck_fast.inputs.arrays import DOUBLE, Precision, coarsest, digest, is_floating
 from gradcheck_fast.inputs.trees import Packed, Tree, pack, pack_as, parts, walk
 from gradcheck_fast.numerical.gradient import EPSILON
 
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 Trees: TypeAlias = dict[str, Tree]
 #: If outputs differ from call to call by less than this part of the largest of their array, they differ by noise alone.
 LAST_BITS = 1e-8
+#: Where they are of a coarse precision, that is this many of its roundings.
+COARSE_LAST_BITS = 4.0
 #: So they do if they differ by less than this many roundings of the largest parameter or output: in an array all
 #: numbers may be what is left of larger ones that cancel.
 ROUNDINGS = 1e4
+#: How many characters of what a function raises are quoted.
+MOST_QUOTED = 200
 #: How many products are kept.
 KEPT = 1_000_000
 
@@ -63,7 +67,11 @@ class TreeFunction:
     own : Packed
         `own_outputs` as a flat vector.
     outputs : Packed
-        What the function gives for `in_double`, as a flat vector.
+        What the function gives for `in_double`, as a flat vector; `own` if the function computes in one precision only.
+    computes_in : Precision
+        float64; or, if the function does not compute in float64, the coarsest precision of what it takes and gives.
+    refusal : str
+        How it is known that the function computes in one precision only; empty if it computes in float64.
     notes : tuple of str
         What was noticed when the function was called twice.
     writers : list of str
@@ -90,10 +98,17 @@ class TreeFunction:
         self.in_double: Trees = self.at.unpack(self.at.flat)
         self.own_outputs = self._call(self.params)
         self.own = pack(self.own_outputs, called)
-        self.outputs = pack(self._call(self.in_double), called)
-        for name, dtype in self.outputs.dtypes.items():
-            require_float64(f"{called}: {name}", dtype)
-        self.notes = self._noticed(pack_as(self._call(self.in_double), self.outputs.shapes, called, finite=False))
+        self.computes_in, self.refusal = DOUBLE, ""
+        self.outputs = self._outputs_in_double()
+        if self.refusal:
+            self.computes_in = coarsest((*self.at.precisions, *self.own.precisions))
+        again = self.params if self.refusal else self.in_double
+        self.notes = self._noticed(pack_as(self._call(again), self.outputs.shapes, called, finite=False))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all arguments."""
+        return tuple(self._given)
 
     def flat(self, params: Trees) -> NDArray[np.float64]:
         """Gives all outputs in one vector."""
@@ -141,6 +156,22 @@ class TreeFunction:
         self._call(params)
         return self.call(what, function, params, first)
 
+    def _outputs_in_double(self) -> Packed:
+        """Gives the outputs in float64; or, if the function refuses or rounds float64, those in its own precision."""
+        try:
+            found = self._call(self.in_double)
+        except Exception as error:
+            if not coarsest(self.at.precisions).is_coarse:
+                raise
+            self.refusal = f"it refuses float64: {_first_line(error.__cause__ or error)}"
+            return self.own
+        outputs = pack(found, self._called)
+        coarse = next((name for name, dtype in outputs.dtypes.items() if Precision.of(dtype).is_coarse), None)
+        if coarse is None:
+            return outputs
+        self.refusal = f"{coarse} is {outputs.dtypes[coarse].name} where float64 is given"
+        return self.own
+
     def _call(self, params: Trees) -> Trees:
         return {"output": self.call(self._called, self._f, params)}
 
@@ -155,7 +186,8 @@ class TreeFunction:
         given = max(np.abs(self.at.flat).max(initial=0.0), np.abs(self.outputs.flat).max(initial=0.0))
         for name, part, _ in parts(self.outputs.shapes):
             largest = apart[part].max(initial=0.0)
-            if largest > max(LAST_BITS * np.abs(self.outputs.flat[part]).max(initial=0.0), ROUNDINGS * EPSILON * given):
+            few = LAST_BITS if not self.refusal else COARSE_LAST_BITS * self.computes_in.eps
+            if largest > max(few * np.abs(self.outputs.flat[part]).max(initial=0.0), ROUNDINGS * EPSILON * given):
                 raise ValueError(
                     f"{self._called}: {name} gives other numbers each time, by {largest:.2g}; without what is random "
                     "in it, it can be checked"
@@ -215,6 +247,11 @@ class Products:
         """The function itself."""
         return self._function.users_function
 
+    @property
+    def cotangents(self) -> dict[str, NDArray[np.float64]]:
+        """The cotangent of each array of outputs, as a vector, by the name of the array."""
+        return {name: v for name, (_, v) in self._parts.items()}
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_known": {}}
 
@@ -273,15 +310,21 @@ class Outputs:
 
 def _differ(before: Any, after: Any) -> bool:
     """Tells whether two arrays of numbers differ in some bit. Anything else is taken to be unchanged."""
-    is_known = isinstance(before, np.ndarray) and before.dtype.kind in "biufc"
+    is_known = isinstance(before, np.ndarray) and (before.dtype.kind in "biufc" or is_floating(before.dtype))
     return is_known and digest(before) != digest(np.asarray(after))
+
+
+def _first_line(error: BaseException) -> str:
+    """Says what was raised, in one line."""
+    said = str(error).partition("\n")[0]
+    return f"{type(error).__name__} ({said[:MOST_QUOTED]}{'…' * (len(said) > MOST_QUOTED)})"
 
 
 def _is_floating(name: str, tree: Tree) -> bool:
     """Tells whether all arrays of an argument are of floating-point numbers. Raises a TypeError if only some are."""
-    kinds = {path: np.asarray(leaf).dtype.kind for path, leaf in walk(tree, name)}
-    floating = [path for path, kind in kinds.items() if kind == "f"]
-    other = next((path for path in kinds if path not in floating), None)
+    dtypes = {path: np.asarray(leaf).dtype for path, leaf in walk(tree, name)}
+    floating = [path for path, dtype in dtypes.items() if is_floating(dtype)]
+    other = next((path for path in dtypes if path not in floating), None)
     if floating and other is not None:
         raise TypeError(f"{other}: no floating-point numbers, unlike {floating[0]}; make it an input of its own")
     return bool(floating)

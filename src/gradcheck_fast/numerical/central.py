@@ -51,6 +51,8 @@ UNEVEN = 1.5
 #: How many evaluations may be spent on finding the entries that leave the cost as it is, for each entry whose
 #: difference is zero. Two more are always made, which is enough if none of them changes the cost.
 FEW = 0.25
+#: How many times the noise of one value that of an extrapolated one counts: √(3² + 3² + 1), and some more.
+EXTRAPOLATED = 5.0
 
 
 class Central:
@@ -85,8 +87,8 @@ class Central:
     """
 
     def __init__(self, point: Point, entries: NDArray[np.intp], step: float | None, times: float = 1.0) -> None:
-        theta = point.theta[entries]
-        plus, minus, width = plain_steps(theta, step, lambda k: point.costs.name(int(entries[k])), times)
+        theta, domain = point.theta[entries], None if point.domain is None else point.domain.of(entries)
+        plus, minus, width = plain_steps(theta, step, lambda k: point.costs.name(int(entries[k])), times, domain)
         self._points = np.stack([plus, minus])
         self.values = point.moved(entries, self._points)
         self._pairs = where_it_exists(self.values, self._points, width, theta, point.value)
@@ -103,7 +105,7 @@ class Central:
     def noise(self) -> Noise:
         """Measures, once, how much of the function's values is noise."""
         if self._noise is None:
-            self._noise = noise_around(self._point.theta, self._point.cost_beside)
+            self._noise = noise_around(self._point.theta, self._point.cost_beside, self._point.along)
         return self._noise
 
     def refined(self, some: NDArray[np.intp], enough: NDArray[np.float64] | float = 0.0) -> Refined:
@@ -175,7 +177,7 @@ class Central:
         """Returns a tiny step of all parameters."""
         theta = self._point.theta
         signs = np.random.default_rng(0).choice((-1.0, 1.0), len(theta))
-        return np.asarray(GLANCE * signs * np.maximum(1.0, np.abs(theta)))
+        return self._point.along(np.asarray(GLANCE * signs * np.maximum(1.0, np.abs(theta))), float(ON_LINE[-1]))
 
     def _on(self, line: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         """Returns the values at a few points beside the parameters, and how far they are from a straight line."""
@@ -230,10 +232,13 @@ class Central:
     ) -> Refined:
         entries = self._entries[some]
         theta = self._point.theta[entries]
-        first = Level.of(self._pairs[:, some], theta, noise)
-        scale = np.full(len(some), _norms.root_mean_square(self.gradient[some]))
         h = 0.5 * (self._points[0] - self._points[1])[some]
-        found = refine(self._point.pairs, entries, Start(theta, h, first, scale, noise), ladder, enough)
+        # what is extrapolated has the noise of three values, and their roundings, in place of one
+        one_sided = self._point.extrapolates(entries, h)
+        level = np.where(one_sided, EXTRAPOLATED * noise + 2.0 * EPSILON * abs(self._point.value), noise)
+        first = Level.of(self._pairs[:, some], theta, level)
+        scale = np.full(len(some), _norms.root_mean_square(self.gradient[some]))
+        found = refine(self._point.pairs, entries, Start(theta, h, first, scale, level), ladder, enough)
         self._raise_where(some[~np.isfinite(found.derivatives)])
         return found
 
@@ -258,7 +263,8 @@ class Central:
             group = groups.pop()
             moved = np.zeros(len(self._point.theta))
             moved[self._entries[some[group]]] = direction[group]
-            costs = [self._point.cost_beside(self._point.theta + sign * moved) for sign in (1.0, -1.0)]
+            places = (self._point.inside(self._point.theta + sign * moved) for sign in (1.0, -1.0))
+            costs = [self._point.cost_beside(place) for place in places]
             budget -= 2.0
             if costs == [base, base]:
                 flat[group] = True

@@ -129,7 +129,7 @@ def _beside(point: Point, entry: int, step: float) -> NDArray[np.float64]:
     random, size = np.random.default_rng(0), np.maximum(1.0, np.abs(point.theta))
     found = np.full(BESIDE, np.nan)
     for k in range(BESIDE):
-        theta = point.theta + APART * step * size * random.standard_normal(len(size))
+        theta = point.inside(point.theta + APART * step * size * random.standard_normal(len(size)))
         values = []
         for sign in (1.0, -1.0):
             moved = theta.copy()

@@ -163,10 +163,16 @@ def _leave_something_out(point: Point, entries: NDArray[np.intp], steps: NDArray
 
 
 def _direction(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Returns the direction of a line that moves some entries, each by its size up or down, and no others."""
+    """Returns the direction of a line that moves some entries, each by its size up or down, and no others.
+
+    Entries at the bounds of their domain are not moved.
+    """
     direction = np.zeros(len(point.theta))
     direction[entries] = np.random.default_rng(0).choice((-1.0, 1.0), len(entries))
-    return direction * np.maximum(1.0, np.abs(point.theta))
+    direction *= np.maximum(1.0, np.abs(point.theta))
+    if point.domain is not None:
+        direction[~point.domain.has_room(point.theta, PLAIN_STEP * np.abs(direction))] = 0.0
+    return direction
 
 
 def _along_a_line(

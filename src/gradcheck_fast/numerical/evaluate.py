@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from gradcheck_fast.inputs.arrays import same_bits
+from gradcheck_fast.inputs.complex_pairs import is_complex
 from gradcheck_fast.inputs.returned import describe, hint_at_value, note_on_rest, value_and_rest
 from gradcheck_fast.inputs.state import State
 from gradcheck_fast.inputs.trees import entry_name
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 #: How many numbers a vectorised function is given at once, at most: 32 MiB of float64, which fit into any memory.
 BATCH_NUMBERS = 4 * 1024 * 1024
 #: The dtypes of a cost, by their names, in which hardly any digits are left in differences.
-_COARSE = ("float16", "float32", "bfloat16")
+_COARSE = ("float16", "float32", "bfloat16", "complex64")
+#: The dtypes of a cost that is a complex number.
+_COMPLEX = ("complex64", "complex128")
+#: How the note on a loss of less than float64 begins.
+GIVES_LESS = "the loss gives "
 #: Of a larger array that a loss has returned an error shows no numbers, only the shape.
 _MOST_SHOWN = 4
 #: So it is with anything that takes more characters than this.
@@ -117,8 +122,13 @@ class _TreeCosts:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        coarse = f"the loss gives {self._dtype}, though it was given float64: hardly any digits are left in differences"
-        noticed = (writes("the loss"),) * self._writes + (coarse,) * (self._dtype in _COARSE)
+        coarse = f"{GIVES_LESS}{self._dtype}, though it was given float64: hardly any digits are left in differences"
+        real = "the loss returns a complex number, whose imaginary part is zero: its real part is taken"
+        noticed = (
+            *(writes("the loss"),) * self._writes,
+            *(coarse,) * (self._dtype in _COARSE),
+            *(real,) * (self._dtype in _COMPLEX),
+        )
         return (self._returns, *noticed) if self._returns else noticed
 
     def name(self, entry: int) -> str:
@@ -131,7 +141,8 @@ class _TreeCosts:
         if pair is not None:
             found, rest = pair
             self._returns = self._returns or note_on_rest(rest, self._shapes, self._paths)
-        self._dtype = str(getattr(found, "dtype", "")).removeprefix("torch.")
+        dtype = getattr(found, "dtype", np.complex128.__name__ if isinstance(found, complex) else "")
+        self._dtype = str(dtype).removeprefix("torch.")
 
 
 class PythonCosts(_TreeCosts):
@@ -324,6 +335,8 @@ def real_number(value: Any) -> float:
     """
     try:
         array = np.asarray(_first(value))
+        if array.size == 1 and array.dtype.kind == "c" and array.imag == 0.0:
+            array = array.real
         if array.size != 1 or array.dtype.kind not in "iuf":
             raise TypeError
         return float(array.reshape(()))
@@ -331,6 +344,7 @@ def real_number(value: Any) -> float:
         is_large = isinstance(value, np.ndarray) and value.size > _MOST_SHOWN
         got = describe(value) if is_large or len(repr(value)) > _LONGEST_SHOWN else repr(value)
         hint = "; did it forget to return it?" if value is None else hint_at_value(value)
+        hint = "; is the real part meant?" if is_complex(_first(value)) else hint
         raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
 
 

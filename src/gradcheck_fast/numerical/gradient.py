@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gradcheck_fast.inputs.domain import Domain
     from gradcheck_fast.numerical.certificate import Certificate
 
 #: The distance from 1 to the next larger float64, called ε below.
@@ -128,6 +129,11 @@ class Numerical(NamedTuple):
         ``doubted(errors)`` is asked before any entry is called wrong. `errors` has how far a given gradient lies from
         this one where it seems wrong, and 0 elsewhere. It returns None if they stand, or else what the given gradient
         is to be compared with instead.
+    in_double : callable, optional
+        Gives the gradient that is checked as the same code finds it in float64, if its own dtype is coarser than
+        float32. It is called only if something looks wrong, and gives None if it is not known.
+    every : ndarray of float64, optional
+        Of some entries that were picked: the whole gradient, if it was found with them.
     """
 
     gradient: NDArray[np.float64]
@@ -146,6 +152,8 @@ class Numerical(NamedTuple):
     coarse_roundings: Callable[[], NDArray[np.float64] | None] = lambda: None
     certificate: Certificate | None = None
     doubted: Callable[[NDArray[np.float64]], Numerical | None] | None = None
+    in_double: Callable[[], NDArray[np.float64] | None] | None = None
+    every: NDArray[np.float64] | None = None
 
     def of(self, entries: NDArray[np.intp]) -> Numerical:
         """Picks some entries, or puts them in another order; what looks at single entries again is left out."""
@@ -156,6 +164,10 @@ class Numerical(NamedTuple):
 
         def coarse_roundings() -> NDArray[np.float64] | None:
             found = self.coarse_roundings()
+            return None if found is None else found[entries]
+
+        def in_double() -> NDArray[np.float64] | None:
+            found = None if self.in_double is None else self.in_double()
             return None if found is None else found[entries]
 
         def doubted_there(errors: NDArray[np.float64]) -> Numerical | None:
@@ -176,6 +188,8 @@ class Numerical(NamedTuple):
             closer=None,
             polish=None,
             doubted=None if doubted is None else doubted_there,
+            in_double=in_double,
+            every=self.gradient,
         )
 
 
@@ -220,8 +234,9 @@ def jitter(theta: NDArray[np.float64], size: float = JITTER) -> NDArray[np.float
 
 
 def plain_steps(
-    theta: NDArray[np.float64], step: float | None, name: Callable[[int], str], times: float = 1.0
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    theta: NDArray[np.float64], step: float | None, name: Callable[[int], str], times: float = 1.0,
+    domain: Domain | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     """Returns what to put in each parameter's place, and by what to divide: p + h, p - h, 2h.
 
     Parameters
@@ -236,6 +251,9 @@ def plain_steps(
         Gives the name of the parameter with a number.
     times : float
         A factor by which the step is multiplied.
+    domain : Domain, optional
+        Where the parameters may be moved. Steps are smaller where a larger one would leave no room for a difference,
+        not even for one to one side; and where the user has a step for an entry, that takes the place of `step`.
 
     Returns
     -------
@@ -246,13 +264,20 @@ def plain_steps(
     ValueError
         If p + h and p - h are the same number.
     """
-    h = times * PLAIN_STEP * np.maximum(1.0, np.abs(theta)) if step is None else np.full_like(theta, times * step)
+    h = PLAIN_STEP * np.maximum(1.0, np.abs(theta)) if step is None else np.full_like(theta, step)
+    is_given = np.full(len(theta), step is not None)
+    if domain is not None:
+        if domain.steps is not None:
+            is_given = ~np.isnan(domain.steps)
+            h = np.where(is_given, domain.steps, h)
+        h = np.minimum(h, domain.largest_steps(theta) / SECOND_STEP)
+    h *= times
     plus, minus = theta + h, theta - h
     lost = plus == minus
     if lost.any():
         k = int(np.argmax(lost))
         raise ValueError(f"step: {h[k]:.6g} is lost in {name(k)} = {theta[k]:.6g}; use a larger step")
-    return plus, minus, plus - minus if step is None else 2.0 * h
+    return plus, minus, np.where(is_given, 2.0 * h, plus - minus)
 
 
 def where_it_exists(

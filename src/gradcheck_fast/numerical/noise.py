@@ -78,7 +78,10 @@ class Noise(NamedTuple):
     quantum: float = 0.0
 
 
-def noise_around(theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]], float]) -> Noise:
+def noise_around(
+    theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]], float],
+    along: Callable[[NDArray[np.float64], float], NDArray[np.float64]] = lambda direction, reach: direction,
+) -> Noise:  # fmt: skip
     """Estimates the noise of a function around `theta`, from a few values on short lines.
 
     Parameters
@@ -86,9 +89,12 @@ def noise_around(theta: NDArray[np.float64], cost: Callable[[NDArray[np.float64]
     theta : ndarray of float64, shape (size,)
     cost : callable
         Gives the value at a flat vector; NaN where it is not defined.
+    along : callable
+        ``along(direction, reach)`` gives a direction like the given one that may be gone so many times.
     """
     signs, size = np.random.default_rng(0).choice((-1.0, 1.0), len(theta)), np.abs(theta)
-    own, direction = signs * np.where(size > 0.0, size, 1.0), signs * np.maximum(1.0, size)
+    own = along(signs * np.where(size > 0.0, size, 1.0), ROUNDINGS_APART * POINTS)
+    direction = along(signs * np.maximum(1.0, size), APART * (FARTHER + POINTS))
 
     @cache
     def values(spacing: float) -> NDArray[np.float64]:
@@ -139,6 +145,17 @@ def _by_order(values: NDArray[np.float64]) -> list[float]:
         variance *= 2.0 * (2 * k - 1) / k  # binomial(2k, k)
         found.append(_norms.root_mean_square(values) / variance**0.5)
     return found[LOWEST_ORDER - 1 :]
+
+
+def scatter(values: NDArray[np.float64]) -> float:
+    """Estimates the noise of values at equally distant points of a line; 0 if one is not finite.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (points,)
+        At least `HIGHEST_ORDER` + 1.
+    """
+    return max(_by_order(values))
 
 
 def _rounding(values_on: Callable[[float], NDArray[np.float64]], spacing: float) -> Noise:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcheck_fast.numerical.evaluate import PartCosts, cost_beside, say_where
 from gradcheck_fast.numerical.gradient import where_it_exists
+from gradcheck_fast.numerical.in_domain import inside
 from gradcheck_fast.running.jobs import Job
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gradcheck_fast.inputs.domain import Domain
     from gradcheck_fast.numerical.evaluate import ComplexCosts, Costs
     from gradcheck_fast.running.runner import Runner
 
@@ -33,17 +35,22 @@ class Point(NamedTuple):
         Does the work.
     value : float
         The function's value at the parameters.
+    domain : Domain, optional
+        Where the parameters may be moved; the costs are NaN outside. None: anywhere.
     """
 
     costs: Costs
     theta: NDArray[np.float64]
     runner: Runner
     value: float
+    domain: Domain | None = None
 
     @classmethod
-    def at(cls, costs: Costs, theta: NDArray[np.float64], runner: Runner) -> Point:
+    def at(
+        cls, costs: Costs, theta: NDArray[np.float64], runner: Runner, domain: Domain | None = None
+    ) -> Point:  # fmt: skip
         """Evaluates a function at `theta`; without parameters its value counts as 0."""
-        return cls(costs, theta, runner, costs.cost(theta) if len(theta) else 0.0)
+        return cls(costs, theta, runner, costs.cost(theta) if len(theta) else 0.0, domain)
 
     @property
     def entries(self) -> NDArray[np.intp]:
@@ -52,15 +59,27 @@ class Point(NamedTuple):
 
     def of(self, entries: NDArray[np.intp]) -> Point:
         """Restricts the function to some of its parameters."""
-        return self._replace(costs=PartCosts(self.costs, self.theta, entries), theta=self.theta[entries])
+        domain = None if self.domain is None else self.domain.of(entries)
+        return self._replace(
+            costs=PartCosts(self.costs, self.theta, entries), theta=self.theta[entries], domain=domain
+        )  # fmt: skip
 
     def quietly(self) -> Point:
         """Returns this point with a runner that reports no progress of its own."""
         return self._replace(runner=self.runner.quietly())
 
     def moved_to(self, theta: NDArray[np.float64]) -> Point:
-        """Returns the function at other parameters."""
+        """Returns the function at other parameters, close by: at those in the domain, if they are outside."""
+        theta = self.inside(theta)
         return self._replace(theta=theta, value=self.cost_beside(theta))
+
+    def inside(self, moved: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns parameters beside those of the point that lie in the domain: `moved` itself, if it does."""
+        return inside(self.domain, moved, self.theta)
+
+    def along(self, direction: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+        """Returns a direction along which the parameters stay in the domain; see `Domain.along`."""
+        return direction if self.domain is None else self.domain.along(self.theta, direction, reach)
 
     def cost_beside(self, theta: NDArray[np.float64]) -> float:
         """Returns the cost at other parameters; NaN if the function raises, as it is not defined there."""
@@ -90,8 +109,35 @@ class Point(NamedTuple):
         Returns
         -------
         ndarray of float64, shape (k, size)
-            The costs; NaN where the function raises.
+            The costs; NaN where the function raises. Those of points outside of the domain are extrapolated from
+            inside: with the parameter p, the cost at p - s is 3 E(p) - 3 E(p + s) + E(p + 2s), to third order in s.
+            So a central difference becomes one to one side, (4 E(p + s) - 3 E(p) - E(p + 2s)) / 2s, whose error is of
+            the order of s², too.
         """
+        if self.domain is None:
+            return self._evaluated(entries, points)
+        outside = self._outside(self.domain, entries, points)
+        if not outside.any():
+            return self._evaluated(entries, points)
+        theta, (_, at) = self.theta[entries], np.nonzero(outside)
+        mirrored = np.where(outside, 2.0 * theta - points, points)
+        found = self._evaluated(entries, mirrored)
+        twice = self._evaluated(entries[at], (2.0 * mirrored - theta)[outside][np.newaxis])[0]
+        found[outside] = 3.0 * (self.value - found[outside]) + twice
+        return found
+
+    def extrapolates(self, entries: NDArray[np.intp], h: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Returns a mask of the entries that cannot be moved by h to both sides."""
+        if self.domain is None:
+            return np.zeros(len(entries), np.bool_)
+        theta = self.theta[entries]
+        return np.asarray(self._outside(self.domain, entries, np.stack([theta + h, theta - h])).any(axis=0))
+
+    @staticmethod
+    def _outside(domain: Domain, entries: NDArray[np.intp], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.asarray((points < domain.low[entries]) | (points > domain.high[entries]))
+
+    def _evaluated(self, entries: NDArray[np.intp], points: NDArray[np.float64]) -> NDArray[np.float64]:
         share = partial(_moved, self.costs, self.theta, entries, points, self.runner.n_threads)
         return self._run(("moved", entries, points), points.shape, share, entries)
 

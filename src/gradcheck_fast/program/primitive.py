@@ -255,6 +255,14 @@ def entrywise_spread(
         return (ends[1] - ends[0]) / ((end - begin) * h)
 
     at_kink = np.any(np.abs(kinks(x, **attributes)) <= h, axis=0)
+    if all(at.shape == np.shape(half) for at in x):
+        some = at_kink | (half != 0.0)
+        if not some.all():  # elsewhere nothing is open
+            found = np.zeros(some.shape)
+            if some.any():
+                x = [at[some] for at in x]
+                found[some] = entrywise_spread(difference, kinks, x, k, up[some], half[some], h, **attributes)
+            return found
     if not at_kink.any():
         return sum_to_shape(half * np.abs(slope(-1.0, 1.0)), x[k].shape)
     left, right = (slope(*ends) for ends in BOTH_SIDES)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_fast.comparison.aspects import Aspect, of_status
 from gradcheck_fast.comparison.results import ArrayResult, Entry
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.trees import Tree, pack_as
@@ -55,12 +56,20 @@ class Findings:
     finite_here: bool | None = None
     certificate: Certificate | None = None
     intermediates: tuple[IntermediateResult, ...] = ()
+    aspects: tuple[Aspect, ...] = ()
     _find_lines: Callable[[], tuple[SourceLine, ...]] | None = field(default=None, repr=False)
+    #: The indices of the entries of arrays, such as sparse ones, that hold some entries of a larger one.
+    _indices: Mapping[str, NDArray[np.intp]] = field(default_factory=dict, repr=False)
 
     @property
     def verdict(self) -> str:
         """``"PASS"``, ``"FAIL"``, or ``"INCONCLUSIVE"`` if nothing is wrong, but too little could be checked."""
-        return "PASS" if self.ok else "FAIL" if self.wrong else "INCONCLUSIVE"
+        return "PASS" if self.ok else "FAIL" if self.wrong or self.wrong_aspects else "INCONCLUSIVE"
+
+    @property
+    def wrong_aspects(self) -> list[Aspect]:
+        """Those of `aspects` that are wrong."""
+        return of_status(self.aspects, "wrong")
 
     @property
     def checked(self) -> int:
@@ -130,6 +139,14 @@ class Findings:
         packed = pack_as(self.error_bars, {array.name: array.shape for array in self.arrays}, finite=False)
         return dict(packed.arrays(packed.flat))
 
+    def bar_of(self, entry: Entry) -> float:
+        """Returns the error bar of an entry, as `worst` gives them; NaN if error bars were not computed."""
+        bars, own = self.bars, self._indices.get(entry.array)
+        if bars is None:
+            return float("nan")
+        place = entry.index if own is None else int(np.flatnonzero((own == entry.index).all(axis=1))[0])
+        return float(bars[entry.array][place])
+
     @property
     def shares(self) -> dict[str, float]:
         """Which parts of the entries, 0 to 1, are at kinks, inconclusive, or in arrays with nothing to check."""
@@ -160,7 +177,9 @@ class Findings:
         for at in order:
             which = int(np.searchsorted(begins, at, side="right")) - 1
             array = self.arrays[which]
-            index = tuple(int(i) for i in np.unravel_index(at - begins[which], array.shape))
+            place = int(at - begins[which])
+            own = self._indices.get(array.name)
+            index = tuple(int(i) for i in (np.unravel_index(place, array.shape) if own is None else own[place]))
             entries.append(Entry(array.name, index, float(self._flat[0][at]), float(self._flat[1][at])))
         return entries
 
@@ -193,6 +212,7 @@ class Findings:
                 for d in self.diagnoses
             ],
             "intermediates": [result._asdict() for result in self.intermediates],
+            "aspects": [aspect._asdict() for aspect in self.aspects],
             "arrays": [
                 {
                     "name": a.name,
@@ -219,11 +239,15 @@ class Findings:
 
     @property
     def reason(self) -> str:
-        """The verdict in words, which name the arrays that are wrong."""
+        """The verdict in words, which name the arrays or the aspects that are wrong."""
+        if self.wrong_aspects and not self.wrong:
+            names = ", ".join(aspect.name for aspect in self.wrong_aspects)
+            return f"wrong in {names}: {self.wrong_aspects[0].detail}"
         if not self.checked:
             return "nothing was checked: there are no parameters"
         if self.ok:
-            who = "every entry agrees" if not self.coverage else "all that was compared agrees"
+            some = bool(self.coverage) or any(array.checked < array.size for array in self.arrays)
+            who = "all that was compared agrees" if some else "every entry agrees"
             return f"{who}, {format_error(self.relative_error, 'relative error ')}"
         if self.certificate and not self.certificate.holds:
             return "the numerical gradient could not be certified, so nothing was compared"

@@ -20,6 +20,7 @@ from gradcheck_fast.report.heatmap import HeatMap, heat_maps
 from gradcheck_fast.report.text import (
     COUNTS_IF_ANY,
     SEEN_FROM,
+    aspects_in_words,
     certified,
     error_column,
     format_shape,
@@ -50,7 +51,7 @@ _COLOURS = ("#dcebf5", "#c3ddee", "#a5cde5", "#7fb9da", "#f4b183", "#e8803a", "#
 #: What the key of the heat maps says of some classes.
 _KEY = {0: "far within the tolerance", 3: "just within", 4: "just beyond", 7: "far beyond", 8: "not finite"}
 #: The mark that repeats what the colour of an array's status says.
-_MARKS = {"right": "✓", "wrong": "✗", "inconclusive": "?", "nothing to check": "–"}
+_MARKS = {"right": "✓", "wrong": "✗", "inconclusive": "?", "nothing to check": "–", "not checked": "–"}
 #: How many powers of ten the bar of a relative error spans, up to 1: below 1e-17 errors count as none.
 _BAR_DECADES = 17
 
@@ -117,6 +118,7 @@ def fragment(report: Findings) -> str:
         _array_table(report),
         _intermediates(report),
         _table("What would have been seen", list(SEEN_FROM), seen) if seen else "",
+        _aspects(report),
         _found(report),
         _heat_maps(report),
         _worst_table(report),
@@ -206,6 +208,11 @@ def _array_table(report: Findings) -> str:
     return _table("Arrays", head, rows)
 
 
+def _aspects(report: Findings) -> str:
+    said = "".join(f"<p>{escape(sentence(line))}</p>" for line in aspects_in_words(report))
+    return f"<h3>Aspects</h3>\n{said}" if said else ""
+
+
 def _found(report: Findings) -> str:
     return "\n".join(f"<p>{escape(said)}</p>" for said in found_in_words(report.arrays))
 
@@ -214,11 +221,10 @@ def _worst_table(report: Findings) -> str:
     worst = report.worst(min(MOST_WORST, report.wrong))
     head = ["entry", "your gradient", "numerical"]
     rows = [[escape(f"{e.array}{format_index(e.index)}"), f"{e.analytic:.12g}", f"{e.numerical:.12g}"] for e in worst]
-    bars = report.bars
-    if bars is not None:
+    if report.bars is not None:
         head.append("error bar")
         for row, entry in zip(rows, worst, strict=True):
-            row.append(f"± {bars[entry.array][entry.index]:.1e}")
+            row.append(f"± {report.bar_of(entry):.1e}")
     return _table("Worst entries", head, rows) if worst else ""
 
 

@@ -37,7 +37,9 @@ class Report(Findings):
     arrays : tuple of ArrayResult
         The result of each array, in order.
     analytic, numerical : tree
-        The two gradients, like the parameters.
+        The two gradients, like the parameters. Of a complex array both are complex, by the convention that a note
+        names, while `arrays`, `worst` and `error_bars` have two real arrays, ``W.real`` and ``W.imag``, with the
+        derivatives by both parts.
     method : str
         How the numerical gradient was found.
     step : float or None
@@ -67,6 +69,9 @@ class Report(Findings):
         along random directions, and how large an error would have been seen with which probability.
     intermediates : tuple of IntermediateResult
         How the user's own derivatives by intermediate values compare with those of the loss; see `gradcheck`.
+    aspects : tuple of Aspect
+        What was looked at beside the numbers, such as forward mode: its ``name``, its ``status`` ("right", "wrong" or
+        "not checked"), and the ``detail``. A wrong one makes the report fail.
     lines : tuple of SourceLine
         The lines of a traced loss, in the order in which they run first: their steps, and the largest derivative of the
         loss by what they compute. They are found when they are asked for. Empty for any other loss.

@@ -7,6 +7,7 @@ from math import isfinite, isnan
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from gradcheck_fast.comparison.aspects import of_status
 from gradcheck_fast.inputs.arguments import duration
 from gradcheck_fast.inputs.arrays import format_index
 from gradcheck_fast.numerical.certificate import PROBABILITY
@@ -33,7 +34,7 @@ COUNTS_IF_ANY: dict[str, Callable[[ArrayResult], int]] = {
     "inconclusive": lambda array: array.inconclusive,
 }
 #: What the end of an array's row says of its status.
-_MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check"}
+_MARKS = {"wrong": "  <--", "nothing to check": "  nothing to check", "not checked": "  not checked"}
 #: The style of what matches each regular expression. Colours only repeat what words and marks say, so that nothing is
 #: missing in logs and for colour-blind readers.
 _STYLES = {
@@ -100,6 +101,18 @@ def certified(report: Findings) -> str:
     )
 
 
+def aspects_in_words(report: Findings) -> list[str]:
+    """Says which aspects are wrong, a line each; and in a line each which are right, and which were not checked."""
+    said = [f"wrong in {aspect.name}: {aspect.detail}" for aspect in of_status(report.aspects, "wrong")]
+    right = [f"{a.name}{f' ({a.detail})' * bool(a.detail)}" for a in of_status(report.aspects, "right")]
+    said += [f"right, too: {', '.join(right)}"] if right else []
+    reasons: dict[str, list[str]] = {}
+    for aspect in of_status(report.aspects, "not checked"):
+        reasons.setdefault(aspect.detail, []).append(aspect.name)
+    unknown = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
+    return said + ([f"not checked: {unknown}"] if unknown else [])
+
+
 def found_in_words(arrays: Sequence[ArrayResult]) -> list[str]:
     """Says in a line each which entries, and which blocks, were found to be wrong along directions."""
     said = []
@@ -156,6 +169,8 @@ def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
     lines += ["", *_array_table(report, arrays)]
     if report.seen_from:
         lines += ["", *_table(SEEN_FROM, seen_rows(report))]
+    about = aspects_in_words(report)
+    lines += [""] * bool(about) + [_wrap(sentence(said)) for said in about]
     found = found_in_words(arrays)
     lines += [""] * bool(found) + [_wrap(said) for said in found]
     if report.wrong:

@@ -13,9 +13,6 @@ from threading import Lock
 from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.kernels import _kernels
 
-#: The process in which this module was imported: a forked child has another number.
-_PROCESS = os.getpid()
-
 #: How many threads are used, at most, unless there are many CPUs. More help nobody, and the OpenMP runtime ends the
 #: process if the system cannot start them.
 MOST_THREADS = 64
@@ -45,9 +42,24 @@ def resolve(n_threads: int | None) -> int:
         If `n_threads` is not positive.
     """
     wanted = available() if n_threads is None else integer("n_threads", n_threads, positive=True)
-    if not _kernels.has_openmp or os.getpid() != _PROCESS:
+    if not _kernels.has_openmp or os.getpid() != _OPENMP.process:
         return 1
     return wanted if wanted <= MOST_THREADS else min(wanted, max(MOST_THREADS, MOST_PER_CPU * (os.cpu_count() or 1)))
+
+
+def take_over() -> None:
+    """Says that OpenMP may be used in this process, a fork of one that has never used it."""
+    _OPENMP.process = os.getpid()
+
+
+class _OpenMP:
+    """The process that may use OpenMP: the one in which this module was imported. A forked child has another number."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+
+
+_OPENMP = _OpenMP()
 
 
 @contextmanager

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from gradcheck_fast.adapters.common import InTurn, choose_loss, way_of
-from gradcheck_fast.adapters.torch.copies import array_of
+from gradcheck_fast.adapters.common import choose_loss, way_of
+from gradcheck_fast.adapters.torch.aspects.every import LOOKS, look_at
+from gradcheck_fast.adapters.torch.copies import FLOAT8, arrays_of
 from gradcheck_fast.adapters.torch.function import FunctionCall
+from gradcheck_fast.adapters.torch.function_report import function_report, reference_of
 from gradcheck_fast.adapters.torch.module import ModuleCase
+from gradcheck_fast.adapters.torch.one_direction import one_direction
 from gradcheck_fast.adapters.torch.runs import notes_on, one_thread_for, rng_kept, with_gradients
+from gradcheck_fast.adapters.torch.second_order import second_order as double_backward
+from gradcheck_fast.checks.complex_gradients import of_known_convention
 from gradcheck_fast.checks.gradcheck import check_gradient
-from gradcheck_fast.checks.jacobian_products import vjp_report
 from gradcheck_fast.checks.options import AllKeywords, Options, WorkKeywords
+from gradcheck_fast.comparison.aspects import read_skip
+from gradcheck_fast.inputs.arguments import true_or_false
+from gradcheck_fast.inputs.complex_pairs import PYTORCH
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from gradcheck_fast.report.report import Report
 
-_DTYPES = (torch.float16, torch.float32, torch.float64)
+#: The names of the aspects that `check_function` looks at.
+ASPECTS = tuple(LOOKS)
+_DTYPES = (
+    *FLOAT8, torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+)  # fmt: skip
 
 
 def gradcheck(
@@ -62,7 +75,8 @@ def gradcheck(
     Parameters
     ----------
     module : torch.nn.Module
-        It is of bfloat16, float16, float32 or float64, and in the mode in which it is to be checked. It is not changed.
+        It is of bfloat16, float16, float32, float64, complex64 or complex128, and in the mode in which it is to be
+        checked. It is not changed.
     loss_fn : callable
         ``loss_fn(module(inputs))``, or with `targets` ``loss_fn(module(inputs), targets)``, gives a tensor of one
         number. If the module gives a tuple, as nn.LSTM does, PyTorch's own losses are called with the first part of it.
@@ -71,12 +85,13 @@ def gradcheck(
     targets : optional
     **options
         As for `gradcheck_fast.gradcheck`: method, step, rtol, atol, n_threads, progress, error_bars, executor,
-        checkpoint, sample, seed, trace.
+        checkpoint, sample, seed, trace, only, fixed, bounds, constraints. Names are those of ``named_parameters()``.
 
     Returns
     -------
     Report
         It covers the parameters that require a gradient, with the names that ``module.named_parameters()`` gives them.
+        A complex one is checked as two real ones, ``W.real`` and ``W.imag``: PyTorch's gradient is dL/dx + i dL/dy.
 
     Raises
     ------
@@ -98,21 +113,23 @@ def gradcheck(
     params = case.parameters
     if not params:
         raise ValueError("module: no parameter requires a gradient")
-    _require_known_dtypes(params, (torch.bfloat16, *_DTYPES))
+    _require_known_dtypes(params, _DTYPES)
     with with_gradients(), rng_kept():
-        at = {name: array_of(tensor) for name, tensor in params.items()}
+        at = arrays_of(params)
         found = case.found(at)
         with one_thread_for(found.numbers):
             double = case.runner_in_double(found)
             loss, way = choose_loss(
                 partial(double.described, loss_fn), double.loss, found.gradient, double.gradient_in_double, at,
-                settings.method, partial(case.traced, at, double) if case.may_trace(settings) else None,
+                settings.method, partial(case.traced, at, double, settings) if case.may_trace(settings) else None,
             )  # fmt: skip
             report = check_gradient(loss, found.gradient, at, settings)
             if not report.ok:
                 case.require_same_loss(at, found, double)
                 report = replace(report, notes=(*report.notes, *case.notes_on_failure(report.method)))
-    return replace(report, notes=(*report.notes, *found.notes, *_hooks_not_run(params), way_of(report, loss, way)))
+    report = replace(report, notes=(*report.notes, *found.notes, *_hooks_not_run(params), way_of(report, loss, way)))
+    names = tuple(name for name, tensor in params.items() if tensor.is_complex())
+    return of_known_convention(report, names, PYTORCH) if names else report
 
 
 def check_function(
@@ -121,11 +138,33 @@ def check_function(
     *,
     directions: int = 1,
     seed: int = 0,
+    skip: str | Iterable[str] = (),
+    second_order: bool = False,
+    reference: Callable[..., Any] | None = None,
     **options: Unpack[WorkKeywords],
 ) -> Report:
     """Checks the backward of a `torch.autograd.Function`, or of any function of tensors, for random cotangents.
 
-    If the function draws random numbers by PyTorch, they are drawn once, and are the same in all runs.
+    The forward is run in float64 and traced, operator by operator, as `gradcheck` traces a module; for a
+    `torch.autograd.Function`, that is its `forward`. Every entry of the gradient is then compared with what the steps
+    give. A function that cannot be traced, such as a kernel that is called through ctypes, Numba or C++, is differenced
+    as a Python function, and a note says why. If the function draws random numbers by PyTorch, they are drawn once, and
+    are the same in all runs. Nothing that is given is changed: tensors, their gradients and hooks, generators of random
+    numbers. Tensors stay on their device.
+
+    Unless the gradient is wrong, some aspects follow, each of which is compared with it: see `Report.aspects`. They are
+    looked at in the dtypes that are given, and their names are `gf.torch.ASPECTS`:
+
+    - ``unchanged tensors``: backward writes into nothing that is not its own.
+    - ``backward twice``: called again with ``retain_graph=True``, it gives the same.
+    - ``zero cotangent``, ``no cotangent``: zeros give zero, and an output without a cotangent counts as one with zeros.
+    - ``expanded cotangent``, ``strided cotangent``: cotangents may lie in memory in any way.
+    - ``batched backward``: `torch.vmap` over cotangents gives what they give one by one.
+    - ``forward mode``: Jacobian-vector products fit to the gradient.
+    - ``view output``, ``in-place output``: autograd knows which outputs lie in the memory of inputs.
+    - ``non-differentiable output``, ``integer input``: these have no gradient, and are not written into.
+    - ``input without gradient``: the other gradients are the same if one input requires none.
+    - ``same tensor twice``: of a tensor that is given for two inputs the gradients add up.
 
     Parameters
     ----------
@@ -138,12 +177,24 @@ def check_function(
         checked; all else stays as it is. A sparse tensor keeps its layout, and the gradients of the numbers that it
         stores are checked.
     directions, seed, **options
-        As for `gradcheck_fast.check_vjp`. The forward is called with float64 tensors, and must compute in float64.
+        As for `gradcheck_fast.check_vjp`. With ``method="directional"`` each input is compared along random directions,
+        and the report states how large an error would have been seen.
+    skip : str, or iterable of str
+        The aspects that are not looked at; ``gf.torch.ASPECTS`` are all.
+    second_order : bool
+        Whether double backward is checked as well: the gradients of <w, gradient> with respect to the inputs and to the
+        cotangents, for a random w, as ``create_graph=True`` gives them. It is an aspect named ``second order``, which
+        is wrong, too, if a backward has no double backward (`once_differentiable`, a gradient without a graph).
+    reference : callable, optional
+        A function of float64 tensors that defines what is right: what `function` gives, and its gradients, are compared
+        with those of it. Without one, a function that refuses float64, as a kernel of float32 or bfloat16 does, is
+        differenced in its own precision; see `gradcheck_fast.check_vjp`.
 
     Returns
     -------
     Report
-        It covers the gradients of ``inputs[0]`` and so on.
+        It covers the gradients of ``inputs[0]`` and so on; of a complex one, as of ``inputs[0].real`` and
+        ``inputs[0].imag``. If nothing but an aspect is wrong, it fails, and its first line names the aspect.
 
     Raises
     ------
@@ -153,14 +204,26 @@ def check_function(
     """
     if not callable(function):
         raise TypeError(f"function: expected a torch.autograd.Function or a function of tensors, got {function!r}")
-    settings = replace(Options.from_keywords("check_function", options, WorkKeywords, seed=seed), trace=False)
+    settings = Options.from_keywords("check_function", options, WorkKeywords, seed=seed)
+    skipped, twice = read_skip(skip, ASPECTS), true_or_false("second_order", second_order)
+    started = perf_counter()
     with with_gradients():
         call = FunctionCall(function, inputs)
         _require_known_dtypes(call.checked, _DTYPES)
         with rng_kept():
-            call.look()
-            found = vjp_report(InTurn(call.forward), call.backward, call.arrays, settings, directions, call.computed_in)
-    return replace(found, notes=(*found.notes, *notes_on(call.draws, call.computed_in)))
+            found = one_direction(call, settings) if directions == 1 and reference is None else None
+            if found is None:
+                call.look()
+            right = None if reference is None else reference_of(reference, inputs)
+            with one_thread_for(call.numbers) if found is None else nullcontext():
+                if found is None:
+                    found = function_report(call, settings, directions, right)
+                aspects = () if found.wrong else look_at(call, skipped, seed)
+                if twice and not found.wrong:
+                    aspects += (double_backward(call, settings, seed),)
+    ok = found.ok and not any(aspect.status == "wrong" for aspect in aspects)
+    notes = (*found.notes, *notes_on(call.draws, call.computed_in))
+    return found.replaced(ok=ok, notes=notes, aspects=(*found.aspects, *aspects), seconds=perf_counter() - started)
 
 
 def _hooks_not_run(params: Mapping[str, nn.Parameter]) -> tuple[str, ...]:

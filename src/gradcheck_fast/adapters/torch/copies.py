@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator, Mapping
 from copy import copy, deepcopy
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
@@ -15,13 +15,18 @@ import torch
 from torch import nn
 
 from gradcheck_fast.inputs.arrays import Precision
+from gradcheck_fast.inputs.complex_pairs import IMAG, REAL, combined, pairs_by_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: The process that imported this module. A process with another number was forked from it.
 _PROCESS = os.getpid()
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: The floating-point dtypes of 8 bits.
+FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+_FLOATS = (*FLOAT8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: What has no parts, and is never changed.
+_UNCHANGING = frozenset((type(None), bool, int, float, complex, str, bytes))
 _COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
 _COMPRESSED = (*_COMPRESSED_ROWS, torch.sparse_csc, torch.sparse_bsc)
 
@@ -69,6 +74,8 @@ class Copies:
     def restore(self) -> None:
         """Undoes all that was written into the copies since they were made: their tensors, arrays and attributes."""
         for container, saved in self._containers:
+            if not container and not saved:
+                continue
             container.clear()
             (container.update if isinstance(container, (dict, set)) else container.extend)(saved)
         with torch.no_grad():
@@ -99,7 +106,8 @@ class Copies:
         """Keeps the state of the copies, but not of parts that they share with the originals, such as Enum members."""
         found = [part for part in _parts(list(self._copied.values())) if id(part) not in shared]
         strided = [part for part in found if isinstance(part, torch.Tensor) and part.layout is torch.strided]
-        self._containers = [(part, copy(part)) for part in found if isinstance(part, (dict, list, set, deque))]
+        containers = [part for part in found if isinstance(part, (dict, list, set, deque))]
+        self._containers = [(part, dict(part) if isinstance(part, dict) else list(part)) for part in containers]
         self._tensors = [(tensor, tensor.detach().clone(), tensor.is_leaf) for tensor in strided]
         self._arrays = [(part, part.copy()) for part in found if isinstance(part, np.ndarray) and part.flags.writeable]
         self._generators = [(part, part.get_state()) for part in found if isinstance(part, torch.Generator)]
@@ -193,12 +201,12 @@ def cast(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
 
 
 def _parts(roots: list[Any]) -> Iterator[Any]:
-    """Gives all objects that a deep copy of these would copy, each once."""
+    """Gives all objects that a deep copy of these would copy, each once, but for numbers and texts."""
     seen: dict[int, Any] = {}
     stack = list(roots)
     while stack:
         part = stack.pop()
-        if id(part) not in seen:
+        if type(part) not in _UNCHANGING and id(part) not in seen:
             seen[id(part)] = part
             yield part
             stack.extend(_children(part))
@@ -215,7 +223,7 @@ def _children(part: Any) -> Iterator[Any]:
         yield part.__self__
     elif isinstance(part, partial):
         yield from (part.func, part.args, part.keywords)
-    if hasattr(part, "__dict__"):
+    if type(part) is not OrderedDict and hasattr(part, "__dict__"):
         yield part.__dict__
 
 
@@ -233,10 +241,22 @@ def _uncopyable(what: str, original: Any, memo: dict[int, Any]) -> str:
 
 
 def array_of(tensor: torch.Tensor) -> NDArray[Any]:
-    """Makes an array of a tensor. bfloat16, which NumPy does not have, becomes float32."""
-    tensor = tensor.detach().to_dense().cpu()
-    array: NDArray[Any] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+    """Makes an array of a tensor. bfloat16 and float8, which NumPy does not have, become float32."""
+    tensor = tensor.detach().to_dense().cpu().resolve_conj().resolve_neg()
+    array: NDArray[Any] = (tensor.float() if tensor.dtype in (torch.bfloat16, *FLOAT8) else tensor).numpy()
     return array
+
+
+def arrays_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+    """Makes arrays of named tensors; two of a complex one, whose names end in ``.real`` and ``.imag``."""
+    return pairs_by_name({name: array_of(tensor) for name, tensor in tensors.items()})
+
+
+def value_of(name: str, parameter: torch.Tensor, params: Mapping[str, NDArray[Any]]) -> torch.Tensor:
+    """Makes the value of a named parameter, of both parts if it is complex; see `arrays_of`."""
+    if not parameter.is_complex():
+        return torch.as_tensor(params[name])
+    return torch.as_tensor(combined(params[f"{name}.{REAL}"], params[f"{name}.{IMAG}"]))
 
 
 def values_of(tensor: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from gradcheck_fast.adapters.torch.copies import Copies, array_of, like_sparse, survive_a_fork, values_of
-from gradcheck_fast.adapters.torch.runs import Frozen, Observer, Run, gradients, with_gradients
+from gradcheck_fast.adapters.torch.copies import Copies, array_of, like_sparse, precision_of, survive_a_fork, values_of
+from gradcheck_fast.adapters.torch.runs import Frozen, Observer, Run, gradients, random_states, with_gradients
+from gradcheck_fast.frontends.operators.complex_numbers import ComplexArray
+from gradcheck_fast.frontends.torch_trace.replay import tracing
 from gradcheck_fast.inputs.arrays import DOUBLE
+from gradcheck_fast.inputs.complex_pairs import combined
 from gradcheck_fast.inputs.trees import walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+    from gradcheck_fast.frontends.numpy_trace.recording import Recording
+    from gradcheck_fast.frontends.torch_trace.held import Held
+    from gradcheck_fast.inputs.arrays import Precision
+
+
+def _nothing(leaves: list[torch.Tensor]) -> None:
+    """Does nothing."""
 
 
 class FunctionCall:
@@ -41,6 +53,15 @@ class FunctionCall:
         The random numbers that the function drew in `look`. It gets them again in each call.
     computed_in : Precision
         The precision of the coarsest numbers on the way, if these have no more than 16 bits; else that of float64.
+    numbers : int
+        How many numbers all operations gave in `look`.
+    outputs : list of str
+        The paths of those outputs that have a gradient.
+    forms : list of tuple
+        Their shapes, dtypes and devices.
+    cotangents, found : list of tensor
+        A random cotangent for each of them, and the gradients by the tensors that are checked, in `look`; None for a
+        gradient of zeros.
 
     Raises
     ------
@@ -58,12 +79,17 @@ class FunctionCall:
             raise ValueError("inputs: no tensor requires a gradient; say which do, by requires_grad_()")
         called = function.apply if _is_autograd(function) else function
         self._own = Copies(function=called, inputs=arguments)
-        self._in_double = Copies(torch.float64, function=called, inputs=arguments)
+        own = self._own.dtypes <= {torch.float64, torch.complex128}
+        self._in_double = self._own if own else Copies(torch.float64, function=called, inputs=arguments)
         self._paths = [[path for path, leaf in walk(part) if _requires_grad(leaf)] for part in arguments]
         self.arrays = self._by_argument([array_of(values_of(tensor)) for tensor in self.checked.values()])
         self.draws: list[torch.Tensor] = []
         self.computed_in = DOUBLE
-        self._outputs: list[str] = []
+        self.numbers = 0
+        self.outputs: list[str] = []
+        self.cotangents: list[torch.Tensor] = []
+        self.found: list[torch.Tensor | None] = []
+        self.forms: list[tuple[torch.Size, torch.dtype, torch.device]] = []
 
     def look(self) -> None:
         """Calls the function to find out what it gives, and which random numbers it draws.
@@ -73,27 +99,44 @@ class FunctionCall:
         ValueError
             If none of its outputs has a gradient, or its random numbers cannot be frozen.
         """
-
-        def run() -> Run:
-            leaves, outputs = self._run(self.arrays)
-            self._outputs = list(outputs)
-            if not outputs:
-                raise ValueError("function: none of its outputs has a gradient")
-            return Run(list(outputs.values()), leaves, [torch.ones_like(output) for output in outputs.values()])
-
-        _, seen = gradients(run, Observer)
+        self.found, seen = gradients(self._differentiated, Observer)
         if seen.unfrozen:
             raise ValueError(
                 f"function: it draws random numbers in {seen.unfrozen}, which cannot be frozen; without what is random "
                 "in it, it can be checked"
             )
-        self.draws, self.computed_in = seen.draws, seen.computed_in
+        self.draws, self.computed_in, self.numbers = seen.draws, seen.computed_in, seen.numbers
+
+    def look_without_observing(self) -> bool:
+        """Does what `look` does, but for random numbers; returns whether none are drawn, so that this is enough.
+
+        To observe each operation takes longer than the operations of a small function do.
+        """
+        given = list(self.checked.values())
+        before = random_states(given)
+        run = self._differentiated()
+        self.found = list(torch.autograd.grad(run.outputs, run.leaves, run.cotangents, allow_unused=True))
+        if all(map(torch.equal, before, random_states(given))):
+            return True
+        torch.set_rng_state(before[0])  # `look` is to draw the same
+        return False
+
+    def _differentiated(self) -> Run:
+        """Calls the function, and makes a random cotangent for each output."""
+        leaves, outputs = self._run(self.arrays)
+        self.outputs = list(outputs)
+        self.forms = [(output.shape, output.dtype, output.device) for output in outputs.values()]
+        if not outputs:
+            raise ValueError("function: none of its outputs has a gradient")
+        rng = np.random.default_rng(0)
+        self.cotangents = [_random(rng, *form) for form in self.forms]
+        return Run(list(outputs.values()), leaves, [cotangent.clone() for cotangent in self.cotangents])
 
     def forward(self, *arrays: Any) -> Any:
         """Calls the function. It gives an array, or a dict of the arrays in a tree."""
-        with self._frozen():
+        with self.frozen():
             _, outputs = self._run(arrays)
-        found = {path: array_of(outputs[path]) for path in self._outputs}
+        found = {path: array_of(outputs[path]) for path in self.outputs}
         return found.get("", found)
 
     def backward(self, cotangents: Any, *arrays: Any) -> tuple[Any, ...]:
@@ -101,15 +144,106 @@ class FunctionCall:
 
         def run() -> Run:
             leaves, outputs = self._run(arrays)
-            own = [outputs[path] for path in self._outputs]
-            given = [cotangents] if self._outputs == [""] else [cotangents[path] for path in self._outputs]
+            own = [outputs[path] for path in self.outputs]
+            given = [cotangents] if self.outputs == [""] else [cotangents[path] for path in self.outputs]
             return Run(own, leaves, [torch.as_tensor(c).to(output) for c, output in zip(given, own, strict=True)])
 
-        found, _ = gradients(run, self._frozen)
+        found, _ = gradients(run, self.frozen)
         pairs = zip(_leaves(arrays), found, strict=True)
         return self._by_argument([np.zeros_like(a) if grad is None else array_of(grad) for a, grad in pairs])
 
-    def _frozen(self) -> AbstractContextManager[Any]:
+    def traced(self, recording: Recording, arrays: Mapping[str, TracedArray], held: Held) -> list[Any]:
+        """Calls the function in float64, and returns what a recording knows of its outputs; see `tracing`.
+
+        Parameters
+        ----------
+        recording : Recording
+        arrays : mapping of str to TracedArray
+            What takes the place of the tensors that require a gradient, in their order; two for a complex one.
+        held : Held
+            Takes what is held fixed.
+        """
+        modules = dict(self._in_double["function"].named_modules()) if self._is_module else {}
+        rest = (array._view for array in arrays.values())
+        values = [combined(next(rest), next(rest)) if t.is_complex() else next(rest) for t in self.checked.values()]
+        with self.frozen(), ExitStack() as stack:
+            tracer = []
+
+            def begin(leaves: list[torch.Tensor]) -> None:
+                own = dict(zip(self.checked, leaves, strict=True))
+                tracer.append(stack.enter_context(tracing(recording, own, arrays, modules, held)))
+
+            _, outputs = self._run(self._by_argument(values), begin)
+            found = [outputs[path] for path in self.outputs]
+            pairs = [(output, tracer[0].value(output)) for output in found]
+            return [part for own, value in pairs for part in (ComplexArray.of(value) if own.is_complex() else (value,))]
+
+    @property
+    def precisions(self) -> dict[str, Precision]:
+        """The precision of each tensor that is checked, by name: its array may be of a finer one."""
+        return {name: precision_of(t.dtype) for name, t in self.checked.items() if t.is_floating_point()}
+
+    @property
+    def is_double(self) -> bool:
+        """Whether all tensors that are checked are of float64 or complex128."""
+        return all(tensor.dtype in (torch.float64, torch.complex128) for tensor in self.checked.values())
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether some tensor that is checked, or some output, is complex."""
+        return any(t.is_complex() for t in self.checked.values()) or any(dtype.is_complex for _, dtype, _ in self.forms)
+
+    @property
+    def is_autograd_function(self) -> bool:
+        """Whether the function is a `torch.autograd.Function`."""
+        return _is_autograd(getattr(self._own["function"], "__self__", None))
+
+    @property
+    def has_own_jvp(self) -> bool:
+        """Whether it is a `torch.autograd.Function` with a forward mode of its own."""
+        return self.is_autograd_function and self._own["function"].__self__.jvp is not torch.autograd.Function.jvp
+
+    @property
+    def values(self) -> list[torch.Tensor]:
+        """Copies of the numbers that the tensors which require a gradient store."""
+        return [values_of(tensor).clone() for tensor in self.checked.values()]
+
+    @property
+    def dtypes(self) -> set[torch.dtype]:
+        """The dtypes of the tensors that are checked, and of the outputs."""
+        return {tensor.dtype for tensor in self.checked.values()} | {dtype for _, dtype, _ in self.forms}
+
+    @property
+    def flat_arrays(self) -> list[NDArray[Any]]:
+        """The arrays of `arrays`, one after another."""
+        return list(_leaves(self.arrays))
+
+    def first_output(self, values: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Gives the first output that has a gradient, in float64, at some values of the tensors that are checked."""
+        _, found = self.called(values, in_double=True)
+        return dict(walk(found))[self.outputs[0]].to_dense()
+
+    @property
+    def own_function(self) -> Any:
+        """The copy of the function that is run in its own dtypes."""
+        return self._own["function"]
+
+    @property
+    def own_arguments(self) -> tuple[Any, ...]:
+        """Copies of the arguments, as they were given."""
+        return tuple(self._own["inputs"])
+
+    def given(self) -> dict[str, torch.Tensor]:
+        """Gives the tensors among the arguments, as they were given, by name."""
+        pairs = (pair for k, part in enumerate(self._own["inputs"]) for pair in walk(part, f"inputs[{k}]"))
+        return {name: leaf for name, leaf in pairs if isinstance(leaf, torch.Tensor)}
+
+    @property
+    def _is_module(self) -> bool:
+        return isinstance(self._in_double["function"], nn.Module)
+
+    def frozen(self) -> AbstractContextManager[Any]:
+        """Gives a context in which the function gets the random numbers that it drew."""
         return Frozen(self.draws) if self.draws else nullcontext()
 
     def _by_argument(self, arrays: list[NDArray[Any]]) -> tuple[Any, ...]:
@@ -117,32 +251,53 @@ class FunctionCall:
         groups = [{path: next(rest) for path in paths} for paths in self._paths]
         return tuple(group.get("", group) if group else None for group in groups)
 
-    def _run(self, arrays: tuple[Any, ...]) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-        """Calls the function with tensors made of the arrays.
+    def _run(
+        self, arrays: tuple[Any, ...], begin: Callable[[list[torch.Tensor]], None] = _nothing
+    ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+        """Calls the function with tensors made of the arrays. `begin` is called with these before that.
 
         It returns these tensors, and by their paths those outputs that have a gradient.
         """
         survive_a_fork()
-        in_double = all(np.asarray(array).dtype == np.float64 for array in _leaves(arrays))
-        copies = self._in_double if in_double else self._own
+        in_double = all(np.asarray(array).dtype in (np.float64, np.complex128) for array in _leaves(arrays))
         with with_gradients():
-            copies.restore()
-            torch.clear_autocast_cache()
             leaves = [torch.as_tensor(array).clone().requires_grad_() for array in _leaves(arrays)]
-            pairs = zip(self.checked.values(), leaves, strict=True)
-            new = iter([like_sparse(tensor, leaf.to(tensor.device).clone()) for tensor, leaf in pairs])
-            arguments = [_filled(part, new) for part in copies["inputs"]]
-            try:
-                found = copies["function"](*arguments)
-            except RuntimeError as error:
-                if in_double and "double" in str(error).lower():
-                    raise TypeError(
-                        f"function: it was given float64 tensors, and some tensor that it holds or makes is of another "
-                        f"dtype ({error}). Let it compute in the dtype of what it is given, as by W.to(x); or give it "
-                        "that tensor as an input, or as a buffer of a module"
-                    ) from error
-                raise
+            begin(leaves)
+            _, found = self.called(leaves, in_double)
             return leaves, {path: leaf.to_dense() for path, leaf in walk(found) if _requires_grad(leaf)}
+
+    def called(self, leaves: Sequence[torch.Tensor], in_double: bool) -> tuple[list[Any], Any]:
+        """Calls the copy of the function, or that in float64, with copies of its arguments.
+
+        It returns these arguments and what the function gives.
+
+        Parameters
+        ----------
+        leaves : sequence of tensor
+            The numbers that each tensor which requires a gradient stores. A leaf that is there twice becomes one tensor
+            that the function is given twice.
+        in_double : bool
+        """
+        copies = self._in_double if in_double else self._own
+        copies.restore()
+        torch.clear_autocast_cache()
+        made: dict[int, torch.Tensor] = {}
+        for tensor, leaf in zip(self.checked.values(), leaves, strict=True):
+            if id(leaf) not in made:
+                own = leaf if in_double else leaf.to(tensor.dtype)  # an array of bfloat16 is one of float32
+                made[id(leaf)] = like_sparse(tensor, own.to(tensor.device).clone())
+        new = iter([made[id(leaf)] for leaf in leaves])
+        arguments = [_filled(part, new) for part in copies["inputs"]]
+        try:
+            return arguments, copies["function"](*arguments)
+        except RuntimeError as error:
+            if in_double and "double" in str(error).lower():
+                raise TypeError(
+                    f"function: it was given float64 tensors, and some tensor that it holds or makes is of another "
+                    f"dtype ({error}). Let it compute in the dtype of what it is given, as by W.to(x); or give it "
+                    "that tensor as an input, or as a buffer of a module"
+                ) from error
+            raise
 
 
 def _is_autograd(function: Any) -> bool:
@@ -195,6 +350,13 @@ def _leaves(arrays: tuple[Any, ...]) -> Iterator[Any]:
     for part in arrays:
         if part is not None:
             yield from part.values() if isinstance(part, dict) else (part,)
+
+
+def _random(rng: np.random.Generator, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Makes a tensor of normal random numbers."""
+    numbers = rng.standard_normal(tuple(shape))
+    own = numbers + 1j * rng.standard_normal(tuple(shape)) if dtype.is_complex else numbers
+    return torch.as_tensor(own).to(device, dtype)
 
 
 def _requires_grad(value: Any) -> bool:

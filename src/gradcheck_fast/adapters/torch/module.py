@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from gradcheck_fast.adapters.common import SAME_FUNCTION, Arrays, InTurn, require_same_gradient, same_loss
-from gradcheck_fast.adapters.torch.copies import Copies, array_of, fresh, survive_a_fork
+from gradcheck_fast.adapters.torch.copies import Copies, arrays_of, fresh, survive_a_fork, value_of
 from gradcheck_fast.adapters.torch.found import Found
 from gradcheck_fast.adapters.torch.runs import (
     Frozen,
@@ -74,11 +74,11 @@ class ModuleCase(NamedTuple):
 
         Directions see less of a gradient of less than float64 if its differences are exact.
         """
-        in_double = all(tensor.dtype is torch.float64 for tensor in self.parameters.values())
+        in_double = all(tensor.dtype in _DOUBLE for tensor in self.parameters.values())
         return may_trace(settings) and (in_double or settings.method != "directional")
 
-    def traced(self, at: Arrays, double: Runner) -> GraphLoss:
-        """Traces the operations of a runner of float64 copies; see `torch_trace`.
+    def traced(self, at: Arrays, double: Runner, settings: Options) -> GraphLoss:
+        """Traces the operations of a runner of float64 copies, whose loss was called here first, if it was.
 
         Where that changes the loss, what is detached is held fixed, if that gives the values of the loss.
 
@@ -87,9 +87,9 @@ class ModuleCase(NamedTuple):
         Exception
             If they cannot be traced, or if the loss does something else than its trace.
         """
-        cost, params, held = InTurn(double.loss), pack(at), Held()
+        cost, params, held = InTurn(double.loss), settings.selected(pack(at)).params, Held()
         try:
-            loss = graph_loss(cost, partial(double.traced, held=held), params)
+            loss = graph_loss(cost, partial(double.traced, held=held), params, double.first)
             loss.notes += held.notes_on_padding
             return loss
         except Disagreement:
@@ -115,6 +115,7 @@ class ModuleCase(NamedTuple):
         copies = found.copies if found.copies.dtypes <= _DOUBLE else self._copies(torch.float64)
         runner = Runner(copies, list(self.parameters), self._known_loss, found.draws, widens)
         runner.in_double, runner.held = True, self.rows_of_padding(found.gradient)
+        runner.known = found.value if copies is found.copies and not widens else None
         return runner
 
     def rows_of_padding(self, gradient: Packed) -> dict[str, int]:
@@ -128,7 +129,7 @@ class ModuleCase(NamedTuple):
         for child in self.module.modules():
             if isinstance(child, (nn.Embedding, nn.EmbeddingBag)) and child.padding_idx is not None:
                 name = names.get(id(child.weight))
-                if name is not None and not arrays[name][child.padding_idx].any():
+                if name in arrays and not arrays[name][child.padding_idx].any():
                     found[name] = child.padding_idx
         return found
 
@@ -181,7 +182,7 @@ class ModuleCase(NamedTuple):
         """
         copies = self._copies(None)
         runner = Runner(copies, list(self.parameters), self._known_loss, ())
-        at = {name: array_of(tensor) for name, tensor in self.parameters.items()}
+        at = arrays_of(self.parameters)
         seen = runner.detachments(at)
         kept = [f"{path}." for path, child in self.module.named_modules() if isinstance(child, _NormBase)]
         after = dict(copies["module"].named_buffers())
@@ -225,6 +226,9 @@ class Runner:
         self.held: dict[str, int] = {}
         #: Whether the copies are of float64. Then what is compiled runs uncompiled: nothing is compiled anew for them.
         self.in_double = False
+        #: The values of a run of these copies with autograd, and of the first call of `loss`, at the same parameters.
+        self.known: float | None = None
+        self.first: float | None = None
         self._widens = widens
         self._is_chosen = self._differentiates = False
 
@@ -263,8 +267,8 @@ class Runner:
                     "needs of it, such as a penalty, with the output"
                 )
         own = zip(self._parameters.items(), grads[: len(self._names)], strict=True)
-        arrays = {name: array_of(torch.zeros_like(p) if grad is None else grad) for (name, p), grad in own}
-        return value, arrays, entered
+        arrays = {name: torch.zeros_like(p) if grad is None else grad for (name, p), grad in own}
+        return value, arrays_of(arrays), entered
 
     def gradient_in_double(self, params: Arrays) -> Arrays:
         """Finds the gradient in float64, with copies that are of float64."""
@@ -280,7 +284,9 @@ class Runner:
             with self._mode():
                 chosen = self._run(params, self._differentiates)
         require_float64("loss_fn", np.dtype(str(chosen.dtype).removeprefix("torch.")))
-        return float(chosen.detach())
+        value = float(chosen.detach())
+        self.first = value if self.first is None else self.first
+        return value
 
     def described(self, loss_fn: Any) -> Transposed:
         """Describes the loss as that of a network; see `torch_chain`.
@@ -346,18 +352,21 @@ class Runner:
         """
         if self._is_chosen:
             return None
-        try:
-            value = self._differentiable(params)
-        except RuntimeError as error:
-            if "double" not in str(error).lower():
-                raise
-            self._widens = True
-            value = self._differentiable(params)
+        value, expected = None, self.known
+        if expected is None:
+            try:
+                value = self._differentiable(params)
+            except RuntimeError as error:
+                if "double" not in str(error).lower():
+                    raise
+                self._widens = True
+                value = self._differentiable(params)
+            expected = value.item()
         try:
             with warnings.catch_warnings(), self._mode():
                 warnings.simplefilter("error")  # PyTorch's checkpoints warn if none of their inputs requires a gradient
                 found = self._run(params, differentiates=False).detach()
-            self._differentiates = not isclose(found.item(), value.item(), rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION)
+            self._differentiates = not isclose(found.item(), expected, rel_tol=SAME_FUNCTION, abs_tol=SAME_FUNCTION)
         except Exception:
             self._differentiates = True
         self._is_chosen = True
@@ -374,7 +383,7 @@ class Runner:
             with torch.no_grad():
                 for name, parameter in self._parameters.items():
                     row = parameter[self.held[name]].clone() if name in self.held else None
-                    parameter.copy_(torch.as_tensor(params[name]))
+                    parameter.copy_(value_of(name, parameter, params))
                     if row is not None:
                         parameter[self.held[name]] = row
                     parameter.requires_grad_(differentiates)

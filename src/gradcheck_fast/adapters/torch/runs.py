@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,21 +70,23 @@ class Observer(Mode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = list(tensors_in((args, kwargs)))
+        given = tensors_in((args, kwargs))
         self.leaves |= {id(tensor): tensor for tensor in given if tensor.requires_grad and tensor.is_leaf}
         drawn = _drawn_by(func)
-        before = None if drawn or not _is_random(func) else _states(given)
+        before = None if drawn or not _is_random(func) else random_states(given)
         found = func(*args, **kwargs)
-        self.numbers += sum(tensor.numel() for tensor in tensors_in(found))
+        results = tensors_in(found)
+        self.numbers += sum(tensor.numel() for tensor in results)
         if _has_coarse_slope(name_of(func), args):
             self.computed_in = coarsest((self.computed_in, precision_of(torch.float32)))
         if drawn:
             self.draws.append(drawn(found).detach().clone())
-        elif before is not None and any(map(_differ, before, _states(given))):
+        elif before is not None and any(map(_differ, before, random_states(given))):
             self.unfrozen = str(func)
         if any(tensor.is_floating_point() for tensor in given):
-            results = [r for r in tensors_in(found) if r.is_floating_point() and r.element_size() <= _COARSE_BYTES]
-            self.computed_in = coarsest((self.computed_in, *(precision_of(result.dtype) for result in results)))
+            coarse = [r for r in results if r.is_floating_point() and r.element_size() <= _COARSE_BYTES]
+            if coarse:
+                self.computed_in = coarsest((self.computed_in, *(precision_of(result.dtype) for result in coarse)))
         return found
 
 
@@ -98,7 +101,12 @@ class Frozen(Mode):
 
     def __init__(self, draws: Sequence[torch.Tensor]) -> None:
         super().__init__()
-        self._draws = iter(draws)
+        self._draws, self._left = iter(draws), len(draws)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether all random numbers have been given."""
+        return not self._left
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
@@ -106,6 +114,7 @@ class Frozen(Mode):
         if drawn is None:
             return found
         here, before = drawn(found), next(self._draws, None)
+        self._left -= 1
         if before is None or here.shape != before.shape:
             raise ValueError(
                 f"the random numbers of {func} cannot be frozen: at other parameters, or in float64, others are asked "
@@ -131,14 +140,16 @@ class Widened(Mode):
 def _widened(tree: Any) -> Any:
     """Replaces floating-point tensors and dtypes by those of float64."""
     if isinstance(tree, torch.Tensor):
-        return tree.double() if tree.is_floating_point() else tree
+        wide = torch.complex128 if tree.is_complex() else torch.float64
+        return tree.to(wide) if tree.is_floating_point() or tree.is_complex() else tree
     if isinstance(tree, torch.dtype):
-        return torch.float64 if tree.is_floating_point else tree
+        return torch.float64 if tree.is_floating_point else torch.complex128 if tree.is_complex else tree
     if isinstance(tree, dict):
         return {key: _widened(child) for key, child in tree.items()}
     return type(tree)(map(_widened, tree)) if isinstance(tree, (tuple, list)) else tree
 
 
+@lru_cache(maxsize=1024)
 def _drawn_by(func: Any) -> Callable[[Any], torch.Tensor] | None:
     """Gives the function that takes the random numbers out of an operation's result; None if there are none in it."""
     name = name_of(func)
@@ -155,12 +166,13 @@ def _has_coarse_slope(name: str, args: Any) -> bool:
     return name == "hardsigmoid_backward"
 
 
+@lru_cache(maxsize=1024)
 def _is_random(func: Any) -> bool:
     name = name_of(func)
     return bool(name) and (torch.Tag.nondeterministic_seeded in func.tags or name == "_sample_dirichlet")
 
 
-def _states(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+def random_states(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     """The states of the random number generators of the CPU, and of the GPUs on which the tensors are."""
     devices = {tensor.device for tensor in tensors if tensor.device.type == "cuda"}
     return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, sorted(devices, key=str))]

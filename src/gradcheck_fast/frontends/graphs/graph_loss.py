@@ -11,6 +11,7 @@ from gradcheck_fast.frontends.graphs.replay import Replay, replayed
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, as_cost
 from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement, TracedLoss
 from gradcheck_fast.frontends.numpy_trace.verification import Verification
+from gradcheck_fast.inputs.arrays import same_bits
 from gradcheck_fast.numerical.evaluate import real_number
 
 if TYPE_CHECKING:
@@ -19,18 +20,34 @@ if TYPE_CHECKING:
     from gradcheck_fast.frontends.numpy_trace.recording import Leak
     from gradcheck_fast.inputs.state import State
     from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.numerical.evaluate import Costs
 
 
 class GraphLoss(TracedLoss):
     """A loss of another library's, with the program that its graph has become; see `TracedLoss`.
 
     Its function begins each call in the same state, so that nothing has to be put back afterwards.
+
+    Attributes
+    ----------
+    known_cost : float or None
+        The cost that the function gave where the graph was replayed, as soon as it was called there.
+    is_explained : bool
+        Whether a note says why the other library's gradient is not that of the cost, so that no other cause is sought.
     """
+
+    known_cost: float | None = None
+    is_explained = False
 
     @property
     def value(self) -> float:
         """The cost of the graph when it was replayed."""
         return self._found.value
+
+    @property
+    def replayed_at(self) -> NDArray[np.float64]:
+        """The parameters at which the graph was replayed."""
+        return self._params.flat
 
     @property
     def leaks(self) -> list[Leak]:
@@ -44,10 +61,18 @@ class GraphLoss(TracedLoss):
             with np.errstate(all="ignore"):
                 return float(real_number(self.function(self._params.unpack(at.copy()))))
 
-        return Verification(cost, self.engine, theta, self._found.rounding, bool(self._found.leaks))
+        base = self.known_cost if same_bits(theta, self._params.flat) else None
+        return Verification(cost, self.engine, theta, self._found.rounding, bool(self._found.leaks), base)
+
+    def _base(self, costs: Costs, theta: NDArray[np.float64]) -> float:
+        if self.known_cost is not None and same_bits(theta, self._params.flat):
+            return self.known_cost
+        return super()._base(costs, theta)
 
 
-def graph_loss(function: Callable[[Any], Any], replay: Replay, params: Packed) -> GraphLoss:
+def graph_loss(
+    function: Callable[[Any], Any], replay: Replay, params: Packed, known_cost: float | None = None
+) -> GraphLoss:
     """Replays a graph at some parameters, and compares it with the function that it stands for, there and beside.
 
     Parameters
@@ -58,6 +83,8 @@ def graph_loss(function: Callable[[Any], Any], replay: Replay, params: Packed) -
         See `replayed`. It returns the cost.
     params : Packed
         A dict of arrays.
+    known_cost : float, optional
+        The cost that the function gives there, if it has been called.
 
     Raises
     ------
@@ -69,8 +96,22 @@ def graph_loss(function: Callable[[Any], Any], replay: Replay, params: Packed) -
         What `replay` raises.
     """
     loss = GraphLoss(function, Traced.of(*replayed(replay, params, as_cost)), params)
-    said = loss.disagreement(loss.verification(params.flat))
+    loss.known_cost = known_cost
+    return confirmed(loss)
+
+
+def confirmed(loss: GraphLoss) -> GraphLoss:
+    """Returns a loss if its graph does what its function does, where it was replayed and beside.
+
+    Raises
+    ------
+    Disagreement
+        If it does something else.
+    """
+    verification = loss.looking_at()
+    said = loss.disagreement(verification)
     if said:
         noticed = "; ".join((*loss.notes, *dict.fromkeys(str(leak.error) for leak in loss.leaks)))
         raise Disagreement(f"{noticed or 'the graph is not confirmed'}; {said}")
+    loss.known_cost = verification.base
     return loss

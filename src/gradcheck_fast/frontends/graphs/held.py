@@ -19,6 +19,7 @@ from gradcheck_fast.frontends.graphs.graph_loss import GraphLoss
 from gradcheck_fast.frontends.graphs.replay import Replay, replayed
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, as_cost
 from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement
+from gradcheck_fast.numerical.in_domain import inside
 
 if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed
@@ -53,7 +54,8 @@ def held_loss(cost: Callable[[dict[str, Any]], float], replay: Replay, params: P
     rng, theta = np.random.default_rng(0), params.flat
     held = None
     for size in (0.0, *MOVES):
-        at = replace(params, join=partial(np.copy, theta * (1.0 + size * rng.normal(size=theta.size))))
+        moved = inside(params.domain, theta * (1.0 + size * rng.normal(size=theta.size)), theta)
+        at = replace(params, join=partial(np.copy, moved))
         found = Traced.of(*replayed(replay, at, as_cost))
         held = held or found
         value = cost(at.unpack(at.flat))

@@ -20,6 +20,7 @@ _FLOATS: dict[str, Callable[..., Any]] = {
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "floor": np.floor, "ceil": np.ceil,
     "atan2": np.arctan2, "logistic": lambda x: primitive("sigmoid", x), "erf": lambda x: primitive("erf", x),
     "erfc": lambda x: primitive("erfc", x), "lgamma": lambda x: primitive("gammaln", x),
+    "digamma": lambda x: primitive("digamma", x), "erf_inv": lambda x: primitive("erfinv", x),
 }  # fmt: skip
 _NUMBERS: dict[str, Callable[..., Any]] = {
     "add": np.add, "add_any": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
@@ -188,3 +189,13 @@ def _note_rounding(op: Equation, eps: float, what: str) -> None:
 @rule("copy", "optimization_barrier", "name", plain=True, counts=True, parts="each")
 def _copy(op: Equation, *x: Any) -> Any:
     return list(x)
+
+
+@rule("polygamma")
+def _polygamma(op: Equation, order: Any, x: Any) -> Any:
+    """The digamma function where the order is 0, and the trigamma function where it is 1; others are opaque."""
+    orders = {0.0: "digamma", 1.0: "trigamma"}
+    name = None if is_traced(order) or not order.size else orders.get(float(order.flat[0]))
+    if name is None or (order != order.flat[0]).any():
+        return op.machine.bound(op.equation, (order, x))
+    return by_entries(lambda x: primitive(name, x), op.shape, x)

@@ -25,10 +25,13 @@ class Blocks(NamedTuple):
         Where each entry of each block is in the flattened array. Blocks that reach beyond it are moved inside.
     is_inside : ndarray of bool, shape (*rows)
         Which of them had not to be moved.
+    begins : ndarray of int64, shape (*rows, axes)
+        Where they would begin if none was moved.
     """
 
     index: Any
     is_inside: Any
+    begins: Any
 
 
 def blocks(
@@ -63,7 +66,7 @@ def blocks(
     index = np.clip(begins, 0, most) @ np.array(steps, np.int64) if shape else np.zeros(rows, np.int64)
     for axis in kept:
         index = index[..., np.newaxis] + steps[axis] * np.arange(sizes[axis])
-    return Blocks(index, is_inside)
+    return Blocks(index, is_inside, begins)
 
 
 def _axes(places: Sequence[int], count: int) -> tuple[list[int], list[int]]:
@@ -87,7 +90,11 @@ def _gather(op: Equation, x: Any, indices: Any) -> Any:
     rows, kept = _axes(numbers.offset_dims, len(op.shape))
     order = np.argsort([*rows, *kept])
     taken = np.reshape(x, -1)[np.transpose(found.index, order)]
-    if not _is_filled(op.params["mode"]) or found.is_inside.all():
+    if found.is_inside.all():
+        return taken
+    if not _is_filled(op.params["mode"]):
+        if "PROMISE" in str(op.params["mode"]).upper() and is_traced(x):
+            _note_outside(op, x.shape, found)
         return taken
     fill = op.params["fill_value"]
     if fill is None:  # as jax.lax.gather says
@@ -96,6 +103,19 @@ def _gather(op: Equation, x: Any, indices: Any) -> Any:
     inside = found.is_inside.reshape(found.is_inside.shape + (1,) * len(kept))
     inside = np.transpose(np.broadcast_to(inside, found.index.shape), order)
     return np.where(inside, taken, np.asarray(fill).astype(x.dtype))
+
+
+def _note_outside(op: Equation, shape: Sequence[int], found: Blocks) -> None:
+    """Notes that an index is out of bounds, where the function promises JAX that none is."""
+    begin = found.begins[~found.is_inside][0]
+    most = np.array(shape) - np.array(op.params["slice_sizes"])
+    axis = int(np.flatnonzero((begin < 0) | (begin > most))[0])
+    op.machine.has_index_outside = True
+    op.recording.note(
+        f"index {begin[axis]} is out of bounds for axis {axis} with size {shape[axis]}: the value has the nearest "
+        "entry, but jax.grad leaves it out, so that its gradient need not be that of the value; say what is meant by "
+        'x.at[i].get(mode="clip") or mode="fill"'
+    )
 
 
 def _scatter_index(op: Equation, x: Any, indices: Any, updates: Any) -> tuple[Any, Any]:

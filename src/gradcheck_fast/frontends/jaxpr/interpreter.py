@@ -63,11 +63,15 @@ class Interpreter:
         Whether anything was taken for constant in that way.
     stopped : list of Source
         The lines with any other ``stop_gradient``, but for those of JAX's own functions.
+    has_index_outside : bool
+        Whether an index is out of bounds where the function promises that none is. ``jax.grad`` is not the gradient of
+        the value then.
     """
 
     def __init__(self, recording: Recording, within: Callable[[], AbstractContextManager[None]], stops: Stops) -> None:
         self.recording = recording
         self.fixed, self.stopped = False, []  # type: ignore[var-annotated]
+        self.has_index_outside = False
         self._within, self._stops = within, stops
         self._sources = Sources(is_users_file)
         self._simple: dict[int, bool] = {}

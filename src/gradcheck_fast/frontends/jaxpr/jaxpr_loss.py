@@ -98,10 +98,11 @@ def jaxpr_loss(
     found = _confirmed(cost, replay, params, made)
     stopped = tuple(dict.fromkeys(made[-1].stopped))
     if stopped:
-        return JaxprLoss(held_loss(cost, partial(replay, stops=Stops.ALL), params), stopped)
+        found = held_loss(cost, partial(replay, stops=Stops.ALL), params)
     if isinstance(found, Exception):
         raise found
-    return JaxprLoss(found, ())
+    found.is_explained = made[-1].has_index_outside
+    return JaxprLoss(found, stopped)
 
 
 def _confirmed(

@@ -16,6 +16,8 @@ class Machine(Protocol):
     """What evaluates equations, as far as those that contain others need to know it."""
 
     recording: Recording
+    #: Whether an index is out of bounds where the function promises that none is.
+    has_index_outside: bool
 
     def run(self, jaxpr: Any, args: Sequence[Any]) -> list[Any]:
         """Evaluates a jaxpr, open or closed."""

@@ -46,8 +46,9 @@ class Network:
     ----------
     layers : layer or sequence of layers
         Each layer takes what the one before it gives. A layer that is there twice has one set of arrays, unless it is a
-        dense or recurrent one. Networks of dense and recurrent layers alone know the method ``units``; all others know
-        ``chain`` and ``incremental``.
+        dense or recurrent one. All networks know the methods ``chain``, ``incremental`` and ``units``; but ``units``
+        needs samples that stay apart, and refuses a `BatchNorm` of training. ``auto`` is ``chain`` unless all layers
+        are dense or recurrent.
     cost : Cost
         The cost, such as ``SquaredError()`` or ``CrossEntropy()``.
     penalty : L2, optional

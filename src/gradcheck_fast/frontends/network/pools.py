@@ -21,7 +21,7 @@ from gradcheck_fast.frontends.operators.pooling import (
     adaptive_average_pool,
     adaptive_max_pool,
     average_pool,
-    max_pool,
+    max_pool_values,
 )
 from gradcheck_fast.frontends.operators.windows import output_size
 from gradcheck_fast.inputs.arguments import integer, number, true_or_false
@@ -119,7 +119,7 @@ class _MaxPool(Pooling):
 
     def _pool(self, x: Any, padding: Pairs) -> Any:
         settings = {"stride": self.stride, "padding": padding, "dilation": self._dilation}
-        return max_pool(x, self.kernel_size, ceil_mode=self.ceil_mode, **settings)[0]
+        return max_pool_values(x, self.kernel_size, ceil_mode=self.ceil_mode, **settings)
 
 
 class MaxPool1d(_MaxPool):

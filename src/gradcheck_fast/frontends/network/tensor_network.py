@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gradcheck_fast.engine.units import differences_of_units
+from gradcheck_fast.engine.units_plan import UnitsPlan
 from gradcheck_fast.frontends.graphs.graph_loss import GraphLoss
 from gradcheck_fast.frontends.graphs.replay import replayed
 from gradcheck_fast.frontends.network.placed import named
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.network_loss import Penalty
     from gradcheck_fast.numerical.gradient import Numerical
+    from gradcheck_fast.program.program import Program
     from gradcheck_fast.running.runner import Runner
 
 
@@ -102,7 +106,7 @@ class TensorLoss(GraphLoss):
         Where it was written down.
     """
 
-    methods = ("chain", "incremental", "direct")
+    methods = ("units", "chain", "incremental", "direct")
     function: ForwardPass
 
     def __init__(self, forward: ForwardPass, found: Traced, params: Packed) -> None:
@@ -134,19 +138,68 @@ class TensorLoss(GraphLoss):
         Raises
         ------
         TypeError, ValueError
-            If the method is none of `methods`, or as `ProgramLoss` says.
+            If the method is none of `methods`; if it is ``units``, and samples are mixed; or as `ProgramLoss` says.
         """
-        if choose("method", method, ("auto", "units", *self.methods)) == "units":
-            raise ValueError(
-                "method: 'units' needs a network of dense and recurrent layers alone; use 'chain' or 'incremental'"
-            )
+        if choose("method", method, ("auto", *self.methods)) == "units" and step is None:
+            self._require_apart()
         return super().central_differences(
             params, method=method, step=step, runner=runner, kinks=kinks, entries=entries
         )
 
+    @cached_property
+    def _units(self) -> UnitsPlan:
+        return UnitsPlan(self.engine, self.samples)
+
+    def _differences(
+        self, method: str, theta: NDArray[np.float64], runner: Runner, entries: NDArray[np.intp] | None
+    ) -> tuple[NDArray[np.float64], float]:
+        if method != "units":
+            return super()._differences(method, theta, runner, entries)
+        return differences_of_units(self._units, theta, runner)
+
+    def _require_apart(self) -> None:
+        """Raises a ValueError if samples are mixed, or the cost is no sum of parts by samples; it names the layer."""
+        units, steps = self._units, self.program.steps
+        if not units.mixed and not units.whole:
+            return
+        others = self._of_others()
+        mixed = [steps[number].source.name for number in units.mixed if self._reads_data(number, others)]
+        mixing = [steps[number].source.name for number, source in units.mixing if self._reads_data(source, others)]
+        whole = [steps[number].source.name for number in units.whole if self._reads_data(number, others)]
+        if not mixed and not whole:
+            return
+        if units.unknown:
+            message = f"it is not known whether {steps[units.unknown[0]]} mixes samples"
+        elif whole:
+            message = f"{whole[0]} is no sum of parts, one for each of {self.samples} samples"
+        else:
+            message = f"{mixing[0]} mixes samples" if mixing else f"samples are mixed in or after {mixed[0]}"
+        raise ValueError(f"method: 'units': {message}; use 'incremental' or 'chain'")
+
+    def _of_others(self) -> Program:
+        """Writes the forward pass down for other data: the samples in another order."""
+        forward = ForwardPass(self.network, np.roll(self.function.X, 1, axis=0), self.function.targets)
+        return Traced.of(*replayed(forward.replay, self._params, as_cost)).program
+
+    def _reads_data(self, number: int, others: Program) -> bool:
+        """Whether a step depends on the data, and not on the parameters alone: whether it is another for other data."""
+        steps, above, waiting = self.program.steps, {number}, [number]
+        while waiting:
+            more = set(steps[waiting.pop()].inputs) - above
+            above |= more
+            waiting += more
+        return any(
+            k >= len(others.steps)
+            or steps[k].attributes.keys() != others.steps[k].attributes.keys()
+            or not all(
+                np.array_equal(value, others.steps[k].attributes[key]) for key, value in steps[k].attributes.items()
+            )
+            for k in above
+        )
+
     def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
         if same_bits(params.flat, self._params.flat):  # at other parameters this is looked at anyway
-            said = self.disagreement(self.verification(params.flat))
+            said = self.disagreement(self.looking_at(params))
             if said:
                 return f"the program of the network is not used, for {said}"
         return super()._by_chain(params, runner)

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.adoption import owner
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+from gradcheck_fast.frontends.numpy_trace.complex_array import TracedComplex, buffer, has_complex
 from gradcheck_fast.frontends.numpy_trace.creation import MAKERS, make, number
 from gradcheck_fast.frontends.numpy_trace.functions import FUNCTIONS, SCIPY
 from gradcheck_fast.frontends.numpy_trace.looking import plain
@@ -71,7 +72,8 @@ class Calls:
             return columns(self._recording, function.__self__, *args) if has_traced(args) else function(*args)
         if isinstance(function, np.ufunc):
             args, kwargs = self._lifted(args), self._lifted(kwargs)
-            if has_traced(args) and not any(type(x) is TracedArray for x in args):  # in lists, which NumPy would open
+            are_lists = not any(type(x) in (TracedArray, TracedComplex) for x in args)  # which NumPy would open
+            if are_lists and has_traced(args):
                 args = tuple(self._recording.traced(x) if has_traced(x) else x for x in args)
             return function(*args, **kwargs)
         if isinstance(function, np.vectorize):
@@ -125,6 +127,8 @@ class Calls:
 
     def setitem(self, container: Any, key: Any, value: Any, /) -> Any:
         """Does what ``container[key] = value`` does, and returns the container, which is traced from then on."""
+        if type(container) is np.ndarray and container.dtype.kind == "c" and has_traced(value):
+            container = buffer(self._recording, container)
         if type(container) is np.ndarray:
             traced = self._recording.adopted(container)
             if traced is None and (has_traced(value) or has_traced(key)):
@@ -177,7 +181,7 @@ class Calls:
 def _of_numpy(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
     args, kwargs = calls._lifted(args), calls._lifted(kwargs)
     if has_traced(args) or has_traced(kwargs):
-        return FUNCTIONS[function](calls._recording, *args, **kwargs)
+        return calls._recording.function(function, args, kwargs)
     return function(*args, **kwargs)
 
 
@@ -187,8 +191,8 @@ def _is_adopted(recording: Recording, value: Any) -> bool:
 
 def _maker(calls: Calls, function: Any, /, *args: Any, **kwargs: Any) -> Any:
     args, kwargs = calls._lifted(args), calls._lifted(kwargs)
-    if function in FUNCTIONS and (has_traced(args) or has_traced(kwargs)):
-        return FUNCTIONS[function](calls._recording, *args, **kwargs)
+    if has_traced(args) and (function in FUNCTIONS or has_complex(args)):
+        return calls._recording.function(function, args, kwargs)
     return make(calls._recording, function, args, kwargs)
 
 

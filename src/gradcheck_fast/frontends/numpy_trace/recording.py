@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.adoption import Adopted
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
+from gradcheck_fast.frontends.numpy_trace.complex_array import TracedComplex, parts_of
 from gradcheck_fast.frontends.numpy_trace.instructions import NOWHERE, Instructions
 from gradcheck_fast.frontends.numpy_trace.registry import Known
 from gradcheck_fast.numerical.gradient import EPSILON
@@ -310,6 +311,8 @@ class Recording:
         if dtype.kind in "iu":
             self.leak(f"a cast to {dtype}", "np.floor(x) if its slope of 0 is meant")
             return array._view.astype(dtype)
+        if dtype.kind == "c":
+            return TracedComplex(self, parts_of(self, array.copy()))
         raise self.untraceable(f"a cast to {dtype}")
 
     def as_numbers(self, mask: TracedArray) -> Any:
@@ -340,10 +343,7 @@ class Recording:
     def function(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Does what a function of NumPy does; see ``ndarray.__array_function__``."""
         self._require_open()
-        found = self._known.functions.get(function)
-        if found is not None:
-            return found(self, *args, **kwargs)
-        return self.opaque(function, args, kwargs)
+        return self._known.function(self, function, args, kwargs)
 
     def opaque(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Calls a function that is not known with plain arrays; what it returns are steps that are differenced."""
@@ -387,7 +387,7 @@ class Recording:
 
 def has_traced(value: Any, depth: int = 4) -> bool:
     """Whether a value, or a list, tuple or dict of values, contains a traced array."""
-    if type(value) is TracedArray:
+    if type(value) is TracedArray or type(value) is TracedComplex:
         return True
     if depth and isinstance(value, (list, tuple)):
         return any(has_traced(part, depth - 1) for part in value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 #: What a function of NumPy's, or another that is called in a trace, does with traced arrays. It is called with the
@@ -33,8 +33,8 @@ class Known(NamedTuple):
     ----------
     ufunc : callable
         ``ufunc(recording, ufunc, method, inputs, kwargs)`` does what a ufunc does.
-    functions : mapping
-        What each function of NumPy's does, by that function.
+    function : callable
+        ``function(recording, function, args, kwargs)`` does what a function of NumPy's does.
     opaque : callable
         ``opaque(recording, function, args, kwargs)`` calls any other function with plain arrays, and makes steps of
         what it returns.
@@ -43,6 +43,6 @@ class Known(NamedTuple):
     """
 
     ufunc: Callable[..., Any]
-    functions: Mapping[Any, Callable[..., Any]]
+    function: Callable[..., Any]
     opaque: Callable[..., Any]
     stack: Callable[..., Any]

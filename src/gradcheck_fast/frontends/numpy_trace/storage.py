@@ -70,6 +70,9 @@ class Recorder(Protocol):
     def cast(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """Does ``array.astype(dtype)``."""
 
+    def traced(self, value: Any) -> Any:
+        """Returns anything that NumPy takes for an array as a traced one."""
+
     def as_numbers(self, mask: Any) -> Any:
         """Returns a mask as the numbers 0.0 and 1.0."""
 

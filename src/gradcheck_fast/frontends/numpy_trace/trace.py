@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.calls import Calls
+from gradcheck_fast.frontends.numpy_trace.complex_array import TracedComplex
 from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
 from gradcheck_fast.frontends.numpy_trace.recording import Leak, Recording, Untraceable
 from gradcheck_fast.frontends.numpy_trace.view_lines import ViewLines
@@ -163,8 +164,10 @@ def _converted(function: Callable[[Any], Any], calls: Calls) -> Callable[[Any], 
     return calls.convert(function)
 
 
-def as_cost(recording: Recording, found: Any) -> float:
+def as_cost(recording: Recording, found: Any, *, may_round: bool = False) -> float:
     """Makes what a function returned the cost of the program, and returns its value.
+
+    Unless it `may_round`, a cost that depends on rounded values is refused.
 
     Raises
     ------
@@ -176,6 +179,10 @@ def as_cost(recording: Recording, found: Any) -> float:
     beside = value_and_rest(found)
     if beside is not None:
         found, _ = beside
+    if type(found) is TracedComplex:
+        if found.plain().imag.any():
+            raise recording.untraceable("the function returns a complex number")
+        found = found.real
     cost = recording.traced(found)
     if not isinstance(cost, TracedArray) or cost.size != 1:
         raise recording.untraceable(f"the function returns {found!r}, not a number")
@@ -186,7 +193,8 @@ def as_cost(recording: Recording, found: Any) -> float:
         raise Unused(Source(), "what the function returns does not depend on its argument")
     _refuse_one_opaque_step(recording)
     recording.program.total(step)
-    _refuse_rounding(recording)
+    if not may_round:
+        _refuse_rounding(recording)
     return float(np.ravel(cost._view)[0])
 
 

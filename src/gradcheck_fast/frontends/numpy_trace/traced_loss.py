@@ -22,6 +22,7 @@ from gradcheck_fast.losses.function_loss import LAST_BITS, FunctionLoss
 from gradcheck_fast.losses.program_loss import ProgramLoss
 from gradcheck_fast.numerical.evaluate import PythonCosts, real_number
 from gradcheck_fast.numerical.gradient import COARSE_JITTER, EPSILON, jitter
+from gradcheck_fast.numerical.in_domain import InDomain, inside
 from gradcheck_fast.program.program import Source
 
 if TYPE_CHECKING:
@@ -167,21 +168,30 @@ class TracedLoss(ProgramLoss):
 
     def _by_chain(self, params: Packed, runner: Runner) -> Numerical | str:
         if not same_bits(params.flat, self._params.flat):  # it may branch in other ways there
-            said = self.disagreement(self.verification(params.flat))
+            said = self.disagreement(self.looking_at(params))
             if said:
                 return f"the trace is not used, for it was made at other parameters: {said}"
         found = super()._by_chain(params, runner)
         if isinstance(found, str):
             return found
-        said = self.verification(params.flat).of_entries(self._zeros(found.gradient))
+        said = self.looking_at(params).of_entries(self._zeros(found.gradient))
         if said:
             return f"the trace is not used, for where its gradient is zero, {said}"
         coarse = partial(self._coarse_roundings, params.flat, runner, found.gradient)
         return found._replace(doubted=partial(self._second_look, params, runner, found), coarse_roundings=coarse)
 
+    def looking_at(self, params: Packed | None = None) -> Verification:
+        """Returns what compares the trace with the function at some parameters: by default those of the trace."""
+        params = self._params if params is None else params
+        verification = self.verification(params.flat)
+        verification.domain = params.domain
+        return verification
+
     def _has_value(self, costs: Costs, theta: NDArray[np.float64], traced: float, base: float) -> bool:
         if self._found.rounding > EPSILON:
-            return self.verification(theta).has_value(base)
+            verification = self.verification(theta)
+            verification.domain = costs.domain if isinstance(costs, InDomain) else None
+            return verification.has_value(base)
         return super()._has_value(costs, theta, traced, base)
 
     def _are_rounding(
@@ -211,7 +221,7 @@ class TracedLoss(ProgramLoss):
             if rounded.any():
                 found = found._replace(gradient=np.where(rounded, found.gradient + errors, found.gradient))
                 return found._replace(doubted=partial(self._second_look, params, runner, found))
-        looked = self.verification(params.flat)
+        looked = self.looking_at(params)
         stands = looked.sides_with_trace(found.gradient, errors) if errors.any() else True
         if stands:
             return None
@@ -291,6 +301,7 @@ def _traced(function: Callable[[Any], Any], params: Packed) -> TracedLoss:
         function = Frozen(function, state)
     loss = TracedLoss(function, found, params)
     verification = loss.verification(params.flat, state)
+    verification.domain = params.domain
     said = loss.disagreement(verification)
     if said or verification.has_jittered:  # are these roundings, or does it change from call to call?
         first, second = verification.base, verification.cost(params.flat)
@@ -317,7 +328,8 @@ def _changes(function: Callable[[Any], Any], params: Packed) -> bool:
     """Whether the value of a function changes with its argument."""
     state = State(function)
     try:
-        values = [real_number(function(params.unpack(at))) for at in (params.flat.copy(), params.flat * (1.0 + PARTED))]
+        moved = inside(params.domain, params.flat * (1.0 + PARTED), params.flat)
+        values = [real_number(function(params.unpack(at))) for at in (params.flat.copy(), moved)]
     except Exception:  # it is not defined there
         return True
     finally:

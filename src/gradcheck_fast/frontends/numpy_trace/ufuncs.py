@@ -24,11 +24,11 @@ PRIMITIVE_OF = {
         "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "arctan2", "hypot", "logaddexp",
         "xlogy", "negative", "exp", "log", "log1p", "expm1", "exp2", "log2", "log10", "sqrt", "cbrt",
         "square", "reciprocal", "absolute", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
-        "arcsinh", "arccosh", "arctanh", "erf", "erfc", "gammaln", "sign", "floor", "ceil", "rint", "trunc", "greater",
-        "greater_equal", "less", "less_equal", "equal", "not_equal", "matmul",
+        "arcsinh", "arccosh", "arctanh", "erf", "erfc", "erfinv", "gammaln", "sign", "floor", "ceil", "rint", "trunc",
+        "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "matmul",
     )
 } | {"true_divide": "divide", "float_power": "power", "fabs": "absolute", "fmax": "maximum", "fmin": "minimum",
-     "expit": "sigmoid"}  # fmt: skip
+     "expit": "sigmoid", "psi": "digamma"}  # fmt: skip
 
 
 def _floor_divide(x: Any, y: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import by_arrays
 from gradcheck_fast.numerical.evaluate import cost_beside
 from gradcheck_fast.numerical.gradient import COARSE_JITTER, EPSILON, JITTER, jitter
+from gradcheck_fast.numerical.in_domain import inside
 from gradcheck_fast.program.steps.leaves import PARAMETER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine.rules import RulesEngine
+    from gradcheck_fast.inputs.domain import Domain
     from gradcheck_fast.inputs.trees import Packed
 
 #: The parameters are moved by these sizes, in root mean squares of each array; if the trace does not hold there, also
@@ -68,15 +71,19 @@ class Verification:
         To which part of their size the function rounds numbers.
     has_leaks : bool
         Whether plain numbers were made of values that depend on the parameters: these may matter.
+    base : float, optional
+        The cost of the function at the parameters, if it is known.
     """
 
     def __init__(
         self, cost: Callable[[NDArray[np.float64]], float], engine: RulesEngine, theta: NDArray[np.float64],
-        rounding: float = EPSILON, has_leaks: bool = False,
+        rounding: float = EPSILON, has_leaks: bool = False, base: float | None = None,
     ) -> None:  # fmt: skip
         self.cost, self._engine, self._theta, self._rounding = cost, engine, theta, rounding
         self._has_leaks = has_leaks and rounding == EPSILON
-        self._base: float | None = None
+        self._base = base
+        #: Where the parameters may be moved; None: anywhere.
+        self.domain: Domain | None = None
         #: Whether the function had to be called at parameters that are moved by some roundings, to see what these do.
         self.has_jittered = False
 
@@ -108,7 +115,8 @@ class Verification:
 
     def moved(self, size: float) -> NDArray[np.float64]:
         """Returns the parameters, each moved at random by about this part of its size."""
-        return self._theta + size * self._own_sizes() * np.random.default_rng(0).standard_normal(self._theta.size)
+        move = size * self._own_sizes * np.random.default_rng(0).standard_normal(self._theta.size)
+        return inside(self.domain, self._theta + move, self._theta)
 
     def has_value(self, base: float) -> bool:
         """Whether the trace has the value of the function at the parameters, which is `base`."""
@@ -135,19 +143,20 @@ class Verification:
         gradient, errors : ndarray of float64, shape (size,)
             The gradient of the trace, and how far the other one lies from it.
         """
+        errors, to_both_sides = self._that_can_move(errors)
         largest = np.abs(errors).max()
         norm = float(np.linalg.norm(errors / largest))
         direction, norm = errors / largest / norm, float(largest * norm)
         moving, seen, base = direction != 0.0, False, self.base
         slope = float(gradient[moving] @ direction[moving])
-        if self._is_between(direction, slope + norm, EXPLAINED * norm):
+        if to_both_sides and self._is_between(direction, slope + norm, EXPLAINED * norm):
             return False
-        for sizes in (self._sizes(), self._own_sizes()):
+        for sizes in (self._sizes, self._own_sizes):
             with np.errstate(over="ignore"):
                 farthest = float((sizes[moving] / np.abs(direction[moving])).min())
             for size in LOOKS:
                 h = size * farthest
-                costs = np.array([cost_beside(self.cost, self._theta + sign * h * direction) for sign in SIDES])
+                costs = np.array([self._cost_inside(self._theta + sign * h * direction) for sign in SIDES])
                 defined = np.isfinite(costs)  # if it is defined to one side only, that has to do
                 largest = np.abs(costs[defined]).max(initial=0.0)
                 if not defined.any() or not FEWEST_NOISES * self._allowed(largest, base) <= h * norm:
@@ -161,11 +170,31 @@ class Verification:
                     return True
         return False if seen else None
 
+    def _that_can_move(self, errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+        """Leaves out errors of entries at bounds, unless these are most of them: then those that one move allows.
+
+        Also returns whether the others can be moved to both sides.
+        """
+        if self.domain is None:
+            return errors, True
+        above, below = self.domain.high - self._theta, self._theta - self.domain.low
+        ahead, behind = np.where(errors > 0.0, above, below), np.where(errors > 0.0, below, above)
+        size = LOOKS[1] * self._own_sizes
+        choices = [np.where(room >= size, errors, 0.0) for room in (np.minimum(ahead, behind), ahead, behind)]
+        norms = [float(np.linalg.norm(choice)) for choice in choices]
+        best = 0 if norms[0] >= 0.5 * max(norms) else int(np.argmax(norms))
+        return (choices[best], best == 0) if norms[best] else (errors, True)
+
+    def _cost_inside(self, theta: NDArray[np.float64]) -> float:
+        """Returns the cost of the function beside the parameters; NaN where they must not be moved."""
+        moved = theta if self.domain is None else self.domain.on_constraints(theta)
+        return cost_beside(self.cost, moved) if self.domain is None or self.domain.holds(moved) else np.nan
+
     def _is_between(self, direction: NDArray[np.float64], slope: float, unit: float) -> bool:
         """Tells whether the slopes to both sides differ by more than a unit, and a slope is one of these or between."""
         moving = direction != 0.0
         with np.errstate(over="ignore"):
-            h = self._engine.smallest_step * float((self._own_sizes()[moving] / np.abs(direction[moving])).min())
+            h = self._engine.smallest_step * float((self._own_sizes[moving] / np.abs(direction[moving])).min())
         with self._engine.at(self._theta, 1) as point:
             low, high = sorted((point.along(direction, (h, -h)) * SIDES / h).tolist())
         return bool(high - low > unit and low - unit <= slope <= high + unit)
@@ -180,7 +209,7 @@ class Verification:
         return ""
 
     def _along(self, direction: NDArray[np.float64], signs: tuple[float, ...], base: float) -> str:
-        steps, scales = SIZES if self._rounding == EPSILON else COARSE_SIZES, (self._sizes(), self._own_sizes())
+        steps, scales = SIZES if self._rounding == EPSILON else COARSE_SIZES, (self._sizes, self._own_sizes)
         for scale, size in itertools.product(scales, steps):
             said, change = self._beside(size * scale * direction, signs, base)
             if said:
@@ -212,14 +241,16 @@ class Verification:
         """Tells whether the cost changes so much that what the trace lacks would show."""
         return change >= POWER * self._allowed(base, base)
 
+    @cached_property
     def _sizes(self) -> NDArray[np.float64]:
         """Returns for each entry the root mean square of its array, or 1 where that is zero."""
         sizes = by_arrays(self._theta, self._engine.sizes, root_mean_square)
         return np.where(sizes == 0.0, 1.0, sizes)
 
+    @cached_property
     def _own_sizes(self) -> NDArray[np.float64]:
         """Returns the size of each entry; where that is zero, the root mean square of its array."""
-        return np.where(self._theta == 0.0, self._sizes(), np.abs(self._theta))
+        return np.where(self._theta == 0.0, self._sizes, np.abs(self._theta))
 
     def _beside(self, move: NDArray[np.float64], signs: Iterable[float], base: float) -> tuple[str, float]:
         """Compares the costs of the function and of its trace where the parameters are moved, to one side or to both.
@@ -228,7 +259,7 @@ class Verification:
         """
         change = 0.0
         for sign in signs:
-            moved = self._theta + sign * move
+            moved = inside(self.domain, self._theta + sign * move, self._theta)
             try:
                 found = self.cost(moved)
             except Exception as error:
@@ -249,7 +280,8 @@ class Verification:
         if off <= allowed or traced == cost or (np.isnan(traced) and np.isnan(cost)):  # infinities, too
             return None
         self.has_jittered = True
-        beside = cost_beside(self.cost, jitter(theta, JITTER if self._rounding == EPSILON else COARSE_JITTER))
+        near = jitter(theta, JITTER if self._rounding == EPSILON else COARSE_JITTER)
+        beside = cost_beside(self.cost, inside(self.domain, near, theta))
         return None if off <= allowed + CONDITION * abs(beside - cost) else traced
 
     def _allowed(self, found: float, base: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck_fast.frontends.onnx.arrays import along, zeros
 from gradcheck_fast.frontends.onnx.registry import Node, Unsupported, integers, operator, plain
 from gradcheck_fast.frontends.operators.convolution import convolution, same_padding, transposed_convolution
-from gradcheck_fast.frontends.operators.pooling import average_pool, max_pool
+from gradcheck_fast.frontends.operators.pooling import average_pool, max_pool, max_pool_values
 
 #: Before and after each spatial axis.
 Padding = list[tuple[int, int]]
@@ -99,11 +99,12 @@ def cut(x: Any, first: int, begins: list[int], ends: list[int], fill: float = 0.
 @operator("MaxPool")
 def _max_pooled(node: Node, x: Any) -> Any:
     of = _Windows(node, x.shape[2:], tuple(node.get("kernel_shape")))
-    value, places = max_pool(
-        x, of.kernel, stride=of.stride, padding=of.padding, dilation=of.dilation, ceil_mode=of.ceil
-    )
+    settings: dict[str, Any] = {
+        "stride": of.stride, "padding": of.padding, "dilation": of.dilation, "ceil_mode": of.ceil
+    }  # fmt: skip
     if not node.wants(1):
-        return value
+        return max_pool_values(x, of.kernel, **settings)
+    value, places = max_pool(x, of.kernel, **settings)
     sizes, places = x.shape[2:], plain(places).astype(np.int64)
     if node.get("storage_order"):  # the places are counted with the first axis the fastest
         places = np.ravel_multi_index(np.unravel_index(places, sizes), sizes, order="F").astype(np.int64)

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: A Fourier transform along an axis is the product with a matrix of at most this size.
-MOST_FREQUENCIES = 4096
+from gradcheck_fast.frontends.operators.elementary import primitive, values_of
+
+#: A Fourier transform of at most so many numbers is the product with a matrix; a longer one is a step of its own.
+LARGEST_MATRIX = 256
 
 
 class ComplexArray(NamedTuple):
@@ -42,6 +44,12 @@ class ComplexArray(NamedTuple):
         if x.dtype.kind == "c":
             return cls(np.real(x).copy(), np.imag(x).copy())
         return cls(x, np.zeros(x.shape))
+
+    def plain(self) -> Any:
+        """Returns the values as one plain array."""
+        found = np.empty(self.shape, np.complex128)
+        found.real, found.imag = values_of(self.real), values_of(self.imag)
+        return found
 
     def each(self, function: Callable[[Any], Any]) -> ComplexArray:
         """Applies a real-linear function of arrays, such as a reshape, to both parts."""
@@ -92,6 +100,69 @@ def exp(x: Any) -> ComplexArray:
     return polar(np.exp(real), imag)
 
 
+def sin(x: Any) -> ComplexArray:
+    """Returns sin x."""
+    real, imag = ComplexArray.of(x)
+    return ComplexArray(np.sin(real) * np.cosh(imag), np.cos(real) * np.sinh(imag))
+
+
+def cos(x: Any) -> ComplexArray:
+    """Returns cos x."""
+    real, imag = ComplexArray.of(x)
+    return ComplexArray(np.cos(real) * np.cosh(imag), -(np.sin(real) * np.sinh(imag)))
+
+
+def sinh(x: Any) -> ComplexArray:
+    """Returns sinh x = -i sin(i x)."""
+    real, imag = ComplexArray.of(x)
+    return ComplexArray(np.sinh(real) * np.cos(imag), np.cosh(real) * np.sin(imag))
+
+
+def cosh(x: Any) -> ComplexArray:
+    """Returns cosh x = cos(i x)."""
+    real, imag = ComplexArray.of(x)
+    return ComplexArray(np.cosh(real) * np.cos(imag), np.sinh(real) * np.sin(imag))
+
+
+def tanh(x: Any) -> ComplexArray:
+    """Returns tanh x = (tanh a sec^2 b + i tan b sech^2 a) / (1 + tanh^2 a tan^2 b), without overflow."""
+    real, imag = ComplexArray.of(x)
+    size, sine, cosine = np.tanh(real), np.sin(imag), np.cos(imag)
+    below = np.square(cosine) + np.square(size * sine)
+    return ComplexArray(size / below, sine * cosine * (1.0 - np.square(size)) / below)
+
+
+def tan(x: Any) -> ComplexArray:
+    """Returns tan x = -i tanh(i x)."""
+    real, imag = ComplexArray.of(x)
+    found = tanh(ComplexArray(-imag, real))
+    return ComplexArray(found.imag, -found.real)
+
+
+def expm1(x: Any) -> ComplexArray:
+    """Returns e^x - 1 = (expm1(a) cos b - 2 sin^2(b/2)) + i e^a sin b."""
+    real, imag = ComplexArray.of(x)
+    return ComplexArray(
+        np.expm1(real) * np.cos(imag) - 2.0 * np.square(np.sin(0.5 * imag)), np.exp(real) * np.sin(imag)
+    )
+
+
+def log1p(x: Any) -> ComplexArray:
+    """Returns the principal value of log(1 + x); the real part is half of the logarithm of 1 + (2 a + a^2 + b^2)."""
+    real, imag = ComplexArray.of(x)
+    return ComplexArray(0.5 * np.log1p(real * (2.0 + real) + np.square(imag)), np.arctan2(imag, 1.0 + real))
+
+
+def log(x: Any) -> ComplexArray:
+    """Returns the principal value of log x."""
+    return ComplexArray(np.log(absolute(x)), angle(x))
+
+
+def sqrt(x: Any) -> ComplexArray:
+    """Returns the square root whose real part is not negative."""
+    return polar(np.sqrt(absolute(x)), 0.5 * angle(x))
+
+
 def product(x: Any, y: Any, times: Callable[[Any, Any], Any] = np.multiply) -> ComplexArray:
     """Returns a product of complex numbers, where `times` gives that of real ones: elementwise, or of matrices."""
     (a, b), (c, d) = ComplexArray.of(x), ComplexArray.of(y)
@@ -124,14 +195,12 @@ def fourier(x: Any, axes: Sequence[int], sign: float) -> ComplexArray:
     axes : sequence of int
     sign : float
         1.0 or -1.0.
-
-    Raises
-    ------
-    ValueError
-        If one of the sizes is larger than `MOST_FREQUENCIES`.
     """
     found = ComplexArray.of(x)
     for axis in axes:
+        if found.shape[axis] > LARGEST_MATRIX:
+            found = _fast(found, axis, sign)
+            continue
         cos, sin = _waves(found.shape[axis], found.shape[axis])
         real, imag = (np.swapaxes(part, axis, -1) for part in found)
         parts = real @ cos - sign * (imag @ sin), sign * (real @ sin) + imag @ cos
@@ -140,39 +209,60 @@ def fourier(x: Any, axes: Sequence[int], sign: float) -> ComplexArray:
 
 
 def fourier_of_real(x: Any, axis: int) -> ComplexArray:
-    """Returns the discrete Fourier transform along an axis of real numbers: its first half, as `numpy.fft.rfft` does.
-
-    Raises
-    ------
-    ValueError
-        If the size is larger than `MOST_FREQUENCIES`.
-    """
-    cos, sin = _waves(x.shape[axis], x.shape[axis] // 2 + 1)
+    """Returns the first half of the discrete Fourier transform along an axis of real numbers, as `np.fft.rfft` does."""
+    size = x.shape[axis]
+    if size > LARGEST_MATRIX:
+        half = (slice(None),) * (axis % x.ndim) + (slice(size // 2 + 1),)
+        return _fast(ComplexArray.of(x), axis, -1.0).each(lambda part: part[half])
+    cos, sin = _waves(size, size // 2 + 1)
     x = np.swapaxes(x, axis, -1)
     return ComplexArray(np.swapaxes(x @ cos, axis, -1), np.swapaxes(-(x @ sin), axis, -1))
 
 
 def fourier_to_real(x: Any, axis: int, size: int) -> Any:
-    """Returns the inverse of `fourier_of_real` times the size, as ``size * numpy.fft.irfft(x, size)`` does.
-
-    Raises
-    ------
-    ValueError
-        If the size is larger than `MOST_FREQUENCIES`.
-    """
-    count = size // 2 + 1
+    """Returns the inverse of `fourier_of_real` times the size, as ``size * numpy.fft.irfft(x, size)`` does."""
+    count, x = size // 2 + 1, _resized(ComplexArray.of(x), axis, size // 2 + 1)
+    if size > LARGEST_MATRIX:
+        return _fast(_with_conjugates(x, axis, size), axis, 1.0).real
     cos, sin = _waves(size, count)
     weights = np.full(count, 2.0)  # the other half are conjugates
     weights[0] = 1.0
     if size % 2 == 0:
         weights[-1] = 1.0
-    real, imag = (np.swapaxes(part, axis, -1) for part in ComplexArray.of(x))
+    real, imag = (np.swapaxes(part, axis, -1) for part in x)
     return np.swapaxes(real @ (cos * weights).T - imag @ (sin * weights).T, axis, -1)
+
+
+def _fast(x: ComplexArray, axis: int, sign: float) -> ComplexArray:
+    """Returns a Fourier transform along an axis as one step."""
+    return ComplexArray(*primitive("fourier", *x, axis=axis % x.ndim, sign=int(sign)))
+
+
+def _resized(x: ComplexArray, axis: int, count: int) -> ComplexArray:
+    """Returns the first entries along an axis, or zeros after them if there are not so many."""
+    axis %= x.ndim
+    kept = (slice(None),) * axis + (slice(count),)
+    missing = [(0, max(0, count - x.shape[axis])) if k == axis else (0, 0) for k in range(x.ndim)]
+    if x.shape[axis] > count:
+        return x.each(lambda part: part[kept])
+    return x.each(lambda part: np.pad(part, missing)) if x.shape[axis] < count else x
+
+
+def _with_conjugates(x: ComplexArray, axis: int, size: int) -> ComplexArray:
+    """Returns all frequencies of real numbers, of which the first half is given.
+
+    The imaginary parts of the first and, if there is one, of the middle frequency are 0.
+    """
+    places = np.arange(size)
+    is_second = places > size // 2
+    signs = np.where(is_second, -1.0, 1.0)
+    signs[places == (-places) % size] = 0.0
+    signs = signs.reshape([-1 if k == axis % x.ndim else 1 for k in range(x.ndim)])
+    whole = x.each(lambda part: np.take(part, np.where(is_second, size - places, places), axis=axis))
+    return ComplexArray(whole.real, whole.imag * signs)
 
 
 def _waves(size: int, count: int) -> tuple[Any, Any]:
     """Returns cos and sin of 2 pi j k / size for j < size and k < count, with the angles taken to one turn."""
-    if size > MOST_FREQUENCIES:
-        raise ValueError(f"expected a Fourier transform of at most {MOST_FREQUENCIES:,} numbers, got {size:,}")
     angles = 2.0 * np.pi / size * (np.outer(np.arange(size), np.arange(count)) % size)
     return np.cos(angles), np.sin(angles)

@@ -6,32 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.program.steps import PRIMITIVES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradcheck_fast.frontends.numpy_trace.recording import Recording
-
 
 def is_traced(x: Any) -> bool:
-    """Whether an array is one that records what is done to it."""
-    return type(x) is TracedArray
+    """Whether an array is one that records what is done to it: it knows the step that has its value."""
+    return hasattr(type(x), "_step")
 
 
-def recording_of(*x: Any) -> Recording | None:
+def recording_of(*x: Any) -> Any:
     """Returns the recording that some arrays belong to; None if all of them are plain."""
-    for array in x:
-        if type(array) is TracedArray:
-            recording: Recording = array._recording  # type: ignore[assignment]
-            return recording
-    return None
+    return next((array._recording for array in x if is_traced(array)), None)
 
 
 def values_of(x: Any) -> Any:
     """Returns the values of an array at the parameters as a plain array, without any step."""
-    return x._view if type(x) is TracedArray else np.asarray(x)
+    return x._view if is_traced(x) else np.asarray(x)
 
 
 def primitive(name: str, *x: Any, **attributes: Any) -> Any:
@@ -78,14 +71,14 @@ def gammaln(x: Any) -> Any:
 
 def as_float(x: Any) -> Any:
     """Returns an array as float64: a mask as 0.0 and 1.0, and numbers as they are."""
-    if type(x) is TracedArray:
+    if is_traced(x):
         return x._recording.as_numbers(x)
     return np.asarray(x, np.float64)
 
 
 def contiguous(x: Any) -> Any:
     """Returns a view as an array of its own in C order, so that it can be reshaped as a view again."""
-    if type(x) is TracedArray:
+    if is_traced(x):
         return x if x._view.flags.c_contiguous else x.copy()
     return np.ascontiguousarray(x)
 

@@ -83,6 +83,13 @@ def max_pool(
     return np.max(seen, axis=_first(axes)), _winners(values_of(seen), numbers, axes)
 
 
+def max_pool_values(
+    x: Any, kernel: Numbers, *, stride: Numbers, padding: Pairs, dilation: Numbers, ceil_mode: bool = False
+) -> Any:
+    """Returns the largest entry of each window; see `max_pool`."""
+    return np.max(_all_windows(x, kernel, stride, padding, dilation, ceil_mode, -np.inf), axis=_first(len(kernel)))
+
+
 def average_pool(
     x: Any, kernel: Numbers, *, stride: Numbers, padding: Pairs, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor: float | None = None,

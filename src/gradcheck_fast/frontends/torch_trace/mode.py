@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from types import MethodType
 from typing import Any
 
@@ -33,10 +32,16 @@ def name_of(operation: Any) -> str:
     return operation.overloadpacket.__name__ if isinstance(operation, torch._ops.OpOverload) else ""
 
 
-def tensors_in(tree: Any) -> Iterator[torch.Tensor]:
-    """Yields the tensors among the arguments or results of an operation."""
+def tensors_in(tree: Any) -> list[torch.Tensor]:
+    """Returns the tensors among the arguments or results of an operation."""
+    found: list[torch.Tensor] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: Any, found: list[torch.Tensor]) -> None:
     if isinstance(tree, torch.Tensor):
-        yield tree
+        found.append(tree)
     elif isinstance(tree, (tuple, list, dict)):
         for child in tree.values() if isinstance(tree, dict) else tree:
-            yield from tensors_in(child)
+            _collect(child, found)

@@ -8,7 +8,7 @@ once, so that no rule is believed. Operators without a rule, or whose rule compu
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,50 +17,26 @@ from torch import nn
 
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
+from gradcheck_fast.frontends.operators.complex_numbers import ComplexArray
+from gradcheck_fast.frontends.torch_trace.agreement import agrees, arrays_in, largest
 from gradcheck_fast.frontends.torch_trace.held import Held
 from gradcheck_fast.frontends.torch_trace.memory import Memory
 from gradcheck_fast.frontends.torch_trace.mode import Mode, name_of, tensors_in
+from gradcheck_fast.frontends.torch_trace.opaque import OpaqueOperator, kept, plain
 from gradcheck_fast.frontends.torch_trace.operators import RULES
+from gradcheck_fast.frontends.torch_trace.operators.complex_numbers import has_complex, rule_of
 from gradcheck_fast.frontends.torch_trace.operators.registry import CONSTANT, WRITERS, Call, Unsupported
-from gradcheck_fast.numerical.gradient import EPSILON
 from gradcheck_fast.program.program import Source
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from gradcheck_fast.frontends.numpy_trace.recording import Recording
 
 #: The code of every call of a module.
 _CALL = nn.Module._call_impl.__code__
-#: A rule is right if its values are those of PyTorch to this part of the largest of them, or of the arguments.
-SAME_VALUE, OF_ARGUMENTS = 1e-10, 1e-12
-#: The same where numbers were rounded to fewer digits on the way, in such roundings.
-COARSE_ROUNDINGS = 1024.0
 #: What to write where a Python number is made, which autograd does not follow.
 _IN_PLACE_OF_NUMBERS = "tensors alone, or .detach() before it where a constant is meant,"
 #: Operators that give a tensor other memory.
 _OTHER_MEMORY = ("set_", "resize_", "resize_as_", "swap_")
-
-
-class OpaqueOperator:
-    """An operator of PyTorch's as a function of arrays.
-
-    Parameters
-    ----------
-    namespace, name, overload : str
-        Where it is found in `torch.ops`.
-    """
-
-    def __init__(self, namespace: str, name: str, overload: str) -> None:
-        self._found_at = namespace, name, overload
-        self.__name__, self.__module__ = name, f"torch.ops.{namespace}"
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        namespace, name, overload = self._found_at
-        operator = getattr(getattr(getattr(torch.ops, namespace), name), overload)
-        with torch.no_grad():
-            found = operator(*_tensors(args), **_tensors(kwargs))
-        return tuple(map(_plain, found)) if isinstance(found, (tuple, list)) else _plain(found)
 
 
 class Tracing(Mode):
@@ -72,7 +48,7 @@ class Tracing(Mode):
     parameters : dict of tensor
         The tensors whose values are the parameters, by name.
     arrays : dict of TracedArray
-        Their values.
+        Their values; of a complex tensor z, those of "z.real" and of "z.imag".
     modules : dict of Module
         The modules that run, by their names.
     held : Held, optional
@@ -86,7 +62,9 @@ class Tracing(Mode):
         super().__init__()
         self.recording, self.memory = recording, Memory(recording)
         for name, tensor in parameters.items():
-            self.memory.put(tensor, arrays[name])
+            is_pair = tensor.is_complex() and name not in arrays
+            pair = [f"{name}.{part}" for part in ComplexArray._fields]
+            self.memory.put(tensor, ComplexArray(*(arrays[part] for part in pair)) if is_pair else arrays[name])
         self._sources = Sources(recording, modules)
         self._held, self._passes = held, False
 
@@ -113,7 +91,7 @@ class Tracing(Mode):
         if func._schema.is_mutable:
             return self._writes(func, name, args, kwargs)
         found = func(*args, **kwargs)
-        results = list(tensors_in(found))
+        results = tensors_in(found)
         if not results:
             self.recording.leak(f"{name} makes {type(found).__name__} of a value that depends on the parameters")
         elif name not in CONSTANT and not all(map(self.memory.knows, results)):  # it is no view
@@ -139,15 +117,16 @@ class Tracing(Mode):
 
     def hold(self, parameter: torch.Tensor, row: int) -> None:
         """Takes a row of a parameter as a constant."""
-        self.memory.array(parameter)[row] = _plain(parameter)[row].copy()
+        self.memory.write(parameter[row], plain(parameter)[row].copy())
 
     def _number(self, func: Any, tensor: torch.Tensor) -> Any:
         """Makes a Python number, which is fixed from then on."""
         array = self.memory.array(tensor)
-        if array.dtype == np.bool_:
-            self.recording.truth(array)
-        else:
-            self.recording.plain_number(array, "a Python number is made", _IN_PLACE_OF_NUMBERS)
+        for part in (array,) if type(array) is TracedArray else array:
+            if part.dtype == np.bool_:
+                self.recording.truth(part)
+            else:
+                self.recording.plain_number(part, "a Python number is made", _IN_PLACE_OF_NUMBERS)
         return func(tensor)
 
     def _with_arrays(self, tree: Any) -> Any:
@@ -173,15 +152,15 @@ class Tracing(Mode):
         for output, value in zip(outputs, values, strict=True):
             if not isinstance(output, torch.Tensor) or self.memory.knows(output):
                 continue
-            if value is None and output.is_floating_point():
+            if value is None and (output.is_floating_point() or output.is_complex()):
                 self.memory.put_unknown(output, name)
-            elif type(value) is TracedArray and value._step() is not None:
+            elif any(part._step() is not None for part in _parts(value)):
                 self.memory.put(output, value)
 
     def _require_unwritten(self, given: Sequence[torch.Tensor]) -> None:
         """Raises an error if tensors have other values than those that were written down."""
         for tensor in given:
-            if not _agrees(self.memory.array(tensor), _plain(tensor), 0.0, self.recording.rounding):
+            if not agrees(self.memory.array(tensor), plain(tensor), 0.0, self.recording.rounding):
                 raise self.recording.untraceable(
                     "a tensor that depends on the parameters has other values than its operations give: it was written "
                     "into by something else than PyTorch, or roundings have grown to a size that shows"
@@ -189,13 +168,13 @@ class Tracing(Mode):
 
     def _by_rule(self, name: str, outputs: tuple[Any, ...], traced: Any) -> tuple[tuple[Any, ...], bool]:
         """Returns what the rule of an operator gives, and whether that is what PyTorch gave."""
-        rule = RULES.get(name)
+        args, kwargs = traced
+        right = tuple(plain(output) for output in outputs)
+        rule = rule_of(name) if has_complex((traced, right)) else RULES.get(name)
         if rule is None:
             return (), False
-        args, kwargs = traced
-        plain = tuple(_plain(output) for output in outputs)
         try:
-            values = rule(Call(self.recording, plain, self._held), *args, **kwargs)
+            values = rule(Call(self.recording, right, self._held), *args, **kwargs)
         except Untraceable:
             raise
         except Unsupported:
@@ -203,15 +182,13 @@ class Tracing(Mode):
         except Exception as error:
             self.recording.note(f"the rule of {name} does not take these arguments ({type(error).__name__}: {error})")
             return (), False
-        values = tuple(values) if isinstance(values, (tuple, list)) else (values,)
+        values = tuple(values) if type(values) in (tuple, list) else (values,)
         values += (None,) * (len(outputs) - len(values))
-        fitted = tuple(
-            self._fitted(value, output, right) for value, output, right in zip(values, outputs, plain, strict=True)
-        )
-        size = max((_largest(array) for array in _arrays((args, kwargs))), default=0.0)
+        fitted = tuple(self._fitted(*triple) for triple in zip(values, outputs, right, strict=True))
+        size = max((largest(array) for array in arrays_in((args, kwargs))), default=0.0)
         agree = all(
-            value is None or _agrees(value, right, size, self.recording.rounding)
-            for value, right in zip(fitted, plain, strict=True)
+            value is None or agrees(value, its, size, self.recording.rounding)
+            for value, its in zip(fitted, right, strict=True)
         )
         return fitted, agree
 
@@ -219,6 +196,11 @@ class Tracing(Mode):
         """Returns a value of a rule as one of the kind of the tensor: a mask if that is of bool."""
         if value is None or not isinstance(output, torch.Tensor):
             return None
+        if output.is_complex():
+            pair = ComplexArray.of(value).each(lambda part: self.recording.as_numbers(self.recording.traced(part)))
+            if output.dtype is not torch.complex128:
+                self.recording.cast(pair.real, right.real.dtype)  # which notes it
+            return pair
         value = self.recording.traced(value)
         is_mask = value.dtype == np.bool_
         if (output.dtype is torch.bool) != is_mask:
@@ -233,15 +215,17 @@ class Tracing(Mode):
         """Records an operator that is not known as steps that are differenced by themselves."""
         if differs:
             self.recording.note(f"the rule of {func} does not give what PyTorch gives here")
-        if any(isinstance(output, torch.Tensor) and output.is_complex() for output in outputs):
-            raise self.recording.untraceable(f"{func} makes complex numbers that depend on the parameters")
         args, kwargs = traced
         called = OpaqueOperator(func.namespace, name_of(func), func._overloadname)
-        values = self.recording.opaque(called, _kept(args), _kept(kwargs))
+        values = self.recording.opaque(called, kept(args), kept(kwargs))
         values = tuple(values) if several else (values,)
         if not any(type(value) is TracedArray for value in values):
             self.recording.leak(f"{func} makes integers of a value that depends on the parameters")
-        return values
+        return tuple(
+            ComplexArray(value[..., 0].copy(), value[..., 1].copy())
+            if isinstance(output, torch.Tensor) and output.is_complex() else value
+            for output, value in zip(outputs, values, strict=True)
+        )  # fmt: skip
 
     # ---- tensors that are written to
 
@@ -277,7 +261,7 @@ class Tracing(Mode):
         found = func(*args, **kwargs)
         values: tuple[Any, ...]
         if base in CONSTANT:
-            values, agree = tuple(_plain(target).copy() for target in targets), True
+            values, agree = tuple(plain(target).copy() for target in targets), True
         else:
             values, agree = self._by_rule(base, tuple(targets), arguments)
         if not agree:
@@ -327,68 +311,6 @@ def _running_module() -> nn.Module | None:
     return None if frame is None else frame.f_locals.get("self")
 
 
-def _plain(output: Any) -> Any:
-    """Returns the numbers of a tensor; other results as they are."""
-    if not isinstance(output, torch.Tensor):
-        return output
-    output = output.detach()
-    if output.layout is not torch.strided:
-        output = output.to_dense()
-    return (output.float() if output.dtype is torch.bfloat16 else output).resolve_conj().resolve_neg().numpy()
-
-
-def _tensors(tree: Any) -> Any:
-    """Replaces arrays by tensors of copies of them."""
-    if isinstance(tree, np.ndarray):
-        return torch.from_numpy(tree.copy())
-    if isinstance(tree, dict):
-        return {key: _tensors(child) for key, child in tree.items()}
-    return type(tree)(map(_tensors, tree)) if isinstance(tree, (tuple, list)) else tree
-
-
-def _kept(tree: Any) -> Any:
-    """Copies the plain arrays among arguments, whose memory is PyTorch's; numbers become those of float64."""
-    if type(tree) is np.ndarray:
-        return tree.astype(np.float64 if tree.dtype.kind == "f" else tree.dtype)
-    if isinstance(tree, dict):
-        return {key: _kept(child) for key, child in tree.items()}
-    return type(tree)(map(_kept, tree)) if type(tree) in (tuple, list) else tree
-
-
-def _arrays(tree: Any) -> Iterator[NDArray[Any]]:
-    """Yields the plain values of the arrays among arguments."""
-    if type(tree) is TracedArray:
-        yield tree._view
-    elif isinstance(tree, np.ndarray):
-        yield tree
-    elif isinstance(tree, (tuple, list, dict)):
-        for child in tree.values() if isinstance(tree, dict) else tree:
-            yield from _arrays(child)
-
-
-def _largest(array: NDArray[Any]) -> float:
-    """Returns the size of the largest finite number of an array."""
-    if array.dtype.kind not in "fc" or not array.size:
-        return 0.0
-    largest = float(np.abs(array).max())
-    return largest if np.isfinite(largest) else float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
-
-
-def _agrees(value: TracedArray, right: Any, size: float, rounding: float) -> bool:
-    """Whether the values of a rule are those of PyTorch, but for rounding.
-
-    `size` is that of the arguments, and `rounding` that of the coarsest numbers on the way.
-    """
-    own = value._view
-    if not isinstance(right, np.ndarray) or own.shape != right.shape:
-        return False
-    if right.dtype.kind != "f":
-        return bool(np.array_equal(own, right))
-    with np.errstate(invalid="ignore"):
-        off = np.abs(own - right)
-        allowed = SAME_VALUE * _largest(right) + OF_ARGUMENTS * size
-        if rounding > EPSILON:
-            allowed *= COARSE_ROUNDINGS * rounding / SAME_VALUE
-        if off.size and not off.max() <= allowed:
-            return bool(((off <= allowed) | (own == right) | (np.isnan(own) & np.isnan(right))).all())
-    return True
+def _parts(value: Any) -> tuple[Any, ...]:
+    """Returns the traced arrays that a value of a rule consists of."""
+    return tuple(value) if type(value) is ComplexArray else (value,) if type(value) is TracedArray else ()

@@ -112,14 +112,21 @@ def _view(array: NDArray[Any], offset: int, strides: Sequence[int], shape: Shape
     return np.ndarray(shape, array.dtype, flat, offset * item, [stride * item for stride in strides])
 
 
+def _seen(array: NDArray[Any], offset: int, strides: tuple[int, ...], shape: Shape) -> NDArray[Any]:
+    """Returns the numbers of a view in C order; a transposed matrix stays a view, which BLAS reads as it is."""
+    if len(shape) == 2 and strides == (1, shape[0]) and array.size == shape[0] * shape[1]:
+        return array.reshape(shape[::-1]).T
+    return np.asarray(_view(array, offset, strides, shape), order="C")
+
+
 def _strided_value(x: Sequence[Reals], *, offset: int, strides: tuple[int, ...], shape: Shape) -> Reals:
-    return np.asarray(_view(x[0], offset, strides, shape), order="C")
+    return _seen(x[0], offset, strides, shape)
 
 
 def _strided_difference(
     x: Sequence[Reals], d: Sequence[Reals | None], *, offset: int, strides: tuple[int, ...], shape: Shape
 ) -> Reals:
-    return np.asarray(_view(change_of(x, d), offset, strides, shape), order="C")
+    return _seen(change_of(x, d), offset, strides, shape)
 
 
 def _strided_back(

@@ -46,12 +46,17 @@ def product(a: Reals, b: Reals) -> Reals:
 
 
 def _difference(x: Sequence[Reals], d: Sequence[Reals | None]) -> Reals:
-    """Returns the exact difference (a + da)(b + db) - a b = da (b + db) + a db."""
+    """Returns the exact difference (a + da)(b + db) - a b = da (b + db) + a db = da b + (a + da) db."""
     (a, b), (da, db) = x, d
     if da is None:
         return np.zeros(_shape([a.shape, b.shape])) if db is None else product(a, db)
-    found = product(da, b if db is None else b + db)
-    if db is not None:
+    if db is None:
+        return product(da, b)
+    if a.size < b.size:  # the smaller sum is made
+        found = product(da, b)
+        found += product(a + da, db)
+    else:
+        found = product(da, b + db)
         found += product(a, db)
     return found
 

@@ -24,7 +24,7 @@ from gradcheck_fast.program.primitive import (
     without_warnings,
 )
 from gradcheck_fast.program.steps.elementwise import WORK
-from gradcheck_fast.program.sums import Axes, total
+from gradcheck_fast.program.sums import SHORT, Axes, total
 
 if TYPE_CHECKING:
     from gradcheck_fast.program.primitive import Mask, Reals
@@ -179,18 +179,30 @@ CUMSUM = Primitive(
 
 
 def _winners(rows: Reals, top: Reals, distance: float) -> Mask | None:
-    """Marks the largest entry of each row, if in no row another one may be within a distance of it; else None."""
+    """Marks the largest entries of each row, if no other entry may be within a distance of them; else None."""
     near: Mask = rows >= top - 4.0 * distance  # this may be rounded
-    return near if np.count_nonzero(near) == top.size and not np.isnan(top).any() else None
+    count = np.count_nonzero(near)
+    return near if count in (top.size, np.count_nonzero(rows == top)) and not np.isnan(top).any() else None
 
 
-def _over_others(rows: Reals) -> Reals:
-    """Returns the largest of all other entries of the row minus each entry; -inf if there is no other."""
+def _two_largest(rows: Reals) -> tuple[Reals, Reals]:
+    """Returns the largest entry of each row, and that of all others: the same if two tie, and -inf if there is none."""
+    if rows.shape[-1] <= SHORT:
+        top = np.array(rows[..., 0])
+        second = np.full(top.shape, -np.inf)
+        for k in range(1, rows.shape[-1]):
+            np.maximum(second, np.minimum(top, rows[..., k]), out=second)
+            np.maximum(top, rows[..., k], out=top)
+        return top[..., np.newaxis], second[..., np.newaxis]
     top = rows.max(axis=-1, keepdims=True)
     wins = rows == top
     second = np.where(wins, -np.inf, rows).max(axis=-1, keepdims=True)
-    second = np.where(wins.sum(axis=-1, keepdims=True) > 1, top, second)
-    return np.asarray(np.where(wins, second, top) - rows)
+    return top, np.where(np.count_nonzero(wins, axis=-1, keepdims=True) > 1, top, second)
+
+
+def _over_others(rows: Reals, top: Reals, second: Reals) -> Reals:
+    """Returns the largest of all other entries of the row minus each entry, given what `_two_largest` returns."""
+    return np.asarray(np.where(rows == top, second, top) - rows)
 
 
 def _max_difference(rows: Reals, d: Reals) -> Reals:
@@ -200,14 +212,13 @@ def _max_difference(rows: Reals, d: Reals) -> Reals:
     the winner or overtakes it loses no digits either (Knuth, The Art of Computer Programming, 4.2.2, theorem B).
     """
     top = rows.max(axis=-1, keepdims=True)
-    wins = _winners(rows, top, float(np.ptp(d)))
-    if wins is not None:
-        return d[wins].reshape(top.shape)
     gap = top - rows
-    part = gap - top
-    lost = (top - (gap - part)) - (rows + part)
-    found: Reals = ((d - gap) - np.where(np.isfinite(gap), lost, 0.0)).max(axis=-1)
-    return found
+    found: Reals = d - gap
+    if np.count_nonzero(gap <= 4.0 * float(np.ptp(d))) != np.count_nonzero(gap == 0.0):  # some loser comes close
+        part = gap - top
+        lost = (top - (gap - part)) - (rows + part)
+        found -= np.where(np.isfinite(gap), lost, 0.0)
+    return np.asarray(found.max(axis=-1))
 
 
 def _max_slopes(rows: Reals) -> Reals:
@@ -216,10 +227,14 @@ def _max_slopes(rows: Reals) -> Reals:
     That is 1 for the winner and 0 for the others, and 1/2 each for two that tie. Where more than two tie, each gets
     the same share of 1: so the slope is right if they move together, as those in a constant part of an image do.
     """
-    wins = _winners(rows, rows.max(axis=-1, keepdims=True), SLOPE_STEP)
-    if wins is not None:
-        return wins.astype(np.float64)
-    slopes = 0.5 - 0.5 * np.clip(_over_others(rows) / SLOPE_STEP, -1.0, 1.0)
+    top = rows.max(axis=-1, keepdims=True)
+    wins = _winners(rows, top, SLOPE_STEP)
+    if wins is None:
+        slopes = 0.5 - 0.5 * np.clip(_over_others(rows, *_two_largest(rows)) / SLOPE_STEP, -1.0, 1.0)
+    else:
+        slopes = wins.astype(np.float64)
+        if np.count_nonzero(wins) == top.size:
+            return slopes
     return np.asarray(slopes / slopes.sum(axis=-1, keepdims=True))
 
 
@@ -229,16 +244,21 @@ def _extreme(name: str, value: Callable[..., Any], sign: float) -> Primitive:
     def kinks(x: Sequence[Reals], *, axis: Axes, keepdims: bool) -> Reals:
         """Returns the gap between the largest and the second largest: at 0 the slope jumps."""
         rows = _last(sign * x[0], axis)
-        gap = -_over_others(rows).min(axis=-1)
+        top, second = _two_largest(rows)
         shape = _shape([x[0].shape], axis=axis, keepdims=keepdims)
-        return np.asarray(gap).reshape(1, *shape)[: int(rows.shape[-1] > 1)]
+        return (top - second).reshape(1, *shape)[: int(rows.shape[-1] > 1)]
 
     def spread(x: Sequence[Reals], k: int, up: Reals, half: Reals, h: float, *, axis: Axes, keepdims: bool) -> Reals:
         """The slope by an entry that is within h of the largest other may be any between 0 and 1."""
-        over = _not_last(_over_others(_last(sign * x[0], axis)), x[0].shape, axis)
+        rows = _last(sign * x[0], axis)
+        top, second = _two_largest(rows)
+        size, half = (np.asarray(each).reshape(top.shape) for each in (np.abs(up), half))
+        some = ((half != 0.0) | ~(top - second > h))[..., 0]  # in the other rows nothing is open
+        over = _over_others(rows[some], top[some], second[some])
         wins, zero, one = (over < 0.0).astype(np.float64), np.zeros_like(over), np.ones_like(over)
-        sizes = [_as_input(each, x[0].shape, axis) for each in (np.abs(up), half)]
-        return np.asarray(spread_of_slopes(np.abs(over) <= h, wins, zero, one, *sizes))
+        found = np.zeros(rows.shape)
+        found[some] = spread_of_slopes(np.abs(over) <= h, wins, zero, one, size[some], half[some])
+        return _not_last(found, x[0].shape, axis)
 
     return _along(
         name, value, lambda rows, d: sign * _max_difference(sign * rows, sign * d),

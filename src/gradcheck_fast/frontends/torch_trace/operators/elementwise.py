@@ -36,6 +36,7 @@ for _name in (
 simple(erf, "erf")
 simple(erfc, "erfc")
 simple(gammaln, "lgamma")
+simple(lambda x: primitive("erfinv", x), "erfinv")
 simple(lambda x: 1.0 / np.sqrt(x), "rsqrt")
 simple(lambda x: x - np.trunc(x), "frac")
 simple(lambda x, beta=1.0, threshold=20.0: activation("softplus", x, beta, threshold), "softplus")

@@ -62,7 +62,7 @@ def _max_pool(axes: int) -> Any:
         ceil_mode: bool = False,
     ) -> Any:  # fmt: skip
         kernel = _filled(kernel, axes)
-        found, _ = pooling.max_pool(
+        found = pooling.max_pool_values(
             _batched(x, axes), kernel, stride=_filled(stride or kernel, axes), padding=_pairs(padding, axes),
             dilation=_filled(dilation, axes), ceil_mode=ceil_mode,
         )  # fmt: skip

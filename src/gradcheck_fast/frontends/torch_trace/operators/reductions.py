@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_fast.frontends.operators.activations import log_softmax, logsumexp, softmax
-from gradcheck_fast.frontends.operators.elementary import as_float
+from gradcheck_fast.frontends.operators.elementary import as_float, values_of
 from gradcheck_fast.frontends.torch_trace.operators.registry import Call, aten
 
 Axes = int | Sequence[int] | None
@@ -149,34 +149,45 @@ def sort(call: Call, x: Any, *_: Any, **settings: Any) -> Any:
     axis = settings.get("dim", next((a for a in _ if isinstance(a, int) and not isinstance(a, bool)), -1))
     if x.ndim == 0:
         return x, call.found[1]
-    np.argsort(x, axis=axis)
+    _ordered(call, "sort", x, axis)
     return np.take_along_axis(x, call.found[1], axis), call.found[1]
+
+
+def _ordered(call: Call, name: str, x: Any, axis: int) -> None:
+    """Says that an operator goes by the order of entries: that it may be another is a kink.
+
+    Entries that are equal may come in another order as soon as they move. If that matters, the line is named.
+    """
+    np.argsort(x, axis=axis)
+    if not np.diff(np.sort(values_of(x), axis=axis), axis=axis).all():
+        call.recording.leak(f"{name} puts entries in order that are equal")
 
 
 @aten("topk")
 def topk(call: Call, x: Any, k: int, axis: int = -1, *_: Any) -> Any:
     """``topk``."""
-    np.argsort(x, axis=axis)
+    _ordered(call, "topk", x, axis)
     return np.take_along_axis(x, call.found[1], axis), call.found[1]
 
 
 @aten("kthvalue")
 def kthvalue(call: Call, x: Any, k: int, axis: int = -1, keepdim: bool = False) -> Any:
     """``kthvalue``."""
-    return _one_of(call, x, axis, keepdim)
+    return _one_of(call, "kthvalue", x, axis, keepdim)
 
 
 @aten("median", "nanmedian")
 def median(call: Call, x: Any, axis: int | None = None, keepdim: bool = False) -> Any:
     """``median``: of an even number of entries the lower one in the middle."""
     if axis is None:
+        _ordered(call, "median", np.ravel(x), 0)
         return np.sort(np.ravel(x))[(x.size - 1) // 2]
-    return _one_of(call, x, axis, keepdim)
+    return _one_of(call, "median", x, axis, keepdim)
 
 
-def _one_of(call: Call, x: Any, axis: int, keepdim: bool) -> Any:
+def _one_of(call: Call, name: str, x: Any, axis: int, keepdim: bool) -> Any:
     """Returns the entries along an axis that PyTorch found, and their places."""
-    np.argsort(x, axis=axis)
+    _ordered(call, name, x, axis)
     places = call.found[1] if keepdim else np.expand_dims(call.found[1], axis)
     found = np.take_along_axis(x, places, axis)
     return found if keepdim else np.squeeze(found, axis=axis), call.found[1]
@@ -197,7 +208,7 @@ def cumprod(call: Call, x: Any, axis: int, **_: Any) -> Any:
 @aten("cummax", "cummin")
 def cummax(call: Call, x: Any, axis: int) -> Any:
     """``cummax`` and ``cummin``: an entry of the axis; that another may win is a kink."""
-    np.argsort(x, axis=axis)
+    _ordered(call, "cummax", x, axis)
     return np.take_along_axis(x, call.found[1], axis), call.found[1]
 
 

@@ -1,0 +1,184 @@
+"""check_jacobian(): every entry of a Jacobian, dense or sparse, by output and input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from gradcheck_fast.checks.as_problem import may_trace, traced_by
+from gradcheck_fast.checks.forward_passes import form_with_cache
+from gradcheck_fast.checks.forward_passes import name_of as name_of_function
+from gradcheck_fast.checks.options import Options
+from gradcheck_fast.checks.second_look import one_step, report_on, seen_from
+from gradcheck_fast.checks.sparse_jacobian import check_stored
+from gradcheck_fast.inputs.jacobian_blocks import Blocks, Stored, is_sparse, name_of
+from gradcheck_fast.losses.function_loss import python_loss
+from gradcheck_fast.losses.jacobian import Columns, by_columns, by_rows, rows_are_less
+from gradcheck_fast.losses.tree_function import TreeFunction
+from gradcheck_fast.numerical.evaluate import writes
+from gradcheck_fast.running.runner import Runner
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from gradcheck_fast.comparison.results import Comparison
+    from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.inputs.trees import Packed, Tree
+    from gradcheck_fast.losses.along import ExactChanges
+    from gradcheck_fast.numerical.gradient import Numerical
+    from gradcheck_fast.report.report import Report
+
+
+class JacobianKeywords(TypedDict, total=False):
+    """The keywords of checks of Jacobians and of second derivatives. `Options` says what each of them means."""
+
+    step: float | None
+    rtol: float | None
+    atol: float | None
+    error_bars: bool
+    trace: bool
+
+
+def check_jacobian(
+    f: Callable[..., Tree], J: Any, inputs: Any, *, seed: int = 0, **options: Unpack[JacobianKeywords]
+) -> Report:
+    """Checks every entry of a Jacobian, the derivatives of all outputs of a function by all its inputs.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(*inputs)`` gives an array, or a tree of arrays. It is called with float64 arrays, and must compute in
+        float64.
+    J : array, sparse matrix, tree of such, or callable
+        One array of outputs and one of inputs have the Jacobian of the shape ``output.shape + input.shape``, or as a
+        matrix, (outputs, inputs). For several there is a tree like the outputs, of trees like the inputs, of such
+        arrays, as JAX gives them: a tuple with one for each input; or one matrix for all outputs by all inputs, in
+        their order. Inputs that are no arrays of floating-point numbers have none, or None. A sparse matrix is one of
+        SciPy's, or anything with ``tocoo``: what it does not store must be zero. Or ``J(*inputs)`` gives any of
+        these; it is called right after `f`.
+    inputs : tuple, or tree of arrays
+        The arguments of `f`, as for `check_vjp`.
+    seed : int
+        The seed of the random directions that are taken if `J` is sparse.
+    **options
+        As for `gradcheck`: step, rtol, atol, error_bars, trace. A function that can be traced is differenced exactly:
+        every input is moved by itself, or the gradient of every output is chained, whichever is less work. Any other
+        takes four calls for each input, and some tens where the step must be chosen. If `J` is sparse, inputs that
+        reach no output in common are moved together (Curtis, Powell and Reid, On the estimation of sparse Jacobian
+        matrices, J. Inst. Maths Applics 13, 1974); and all of them along random directions, which show what is not
+        stored.
+
+    Returns
+    -------
+    Report
+        The arrays are called ``output by inputs[0]`` and so on, and have the shape of the output followed by that of
+        the input. Those of a sparse `J` are vectors of the entries that are stored, or that should be. `Report.worst`
+        gives the indices in the Jacobian for both. `Report.seen_from` says how large, relatively, an error must be to
+        be seen, for each output and input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or `f` or `J` gives what does not fit; the message names it. Nothing has been
+        changed then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gradcheck_fast as gf
+    >>> f = lambda x: np.array([x[0] * x[1], np.sin(x[1])])
+    >>> J = lambda x: np.array([[x[1], x[0]], [0.0, np.cos(x[1])]])
+    >>> gf.check_jacobian(f, J, np.array([2.0, 3.0])).ok
+    True
+    >>> report = gf.check_jacobian(f, lambda x: J(x).T, np.array([2.0, 3.0]))
+    >>> report.diagnoses[0].cause
+    'it is the transpose: inputs by outputs instead of outputs by inputs, in the whole Jacobian'
+    """
+    started = perf_counter()
+    settings = Options.from_keywords("check_jacobian", options, JacobianKeywords, seed=seed)
+    function = _function(f, inputs)
+    blocks = Blocks(
+        function.outputs.shapes, function.at.shapes,
+        [path.removeprefix("output") for path in function.outputs.paths],
+        [path.removeprefix("inputs") for path in function.at.paths],
+    )  # fmt: skip
+    given = J
+    if callable(J) and not is_sparse(J):
+        function.flat(function.params)  # J may use what f has kept
+        given = function.call("J", J, function.params)
+    read = blocks.read(given, "J")
+    if isinstance(read, Stored):
+        report = check_stored(
+            read, Columns(function, exactly(function, settings), one_step(settings)), blocks, settings
+        )
+    else:
+        report = jacobian_report(read, numerical_jacobian(function, blocks, settings), blocks, settings, function.at)
+    notes = (*report.notes, *function.notes, *map(writes, function.writers))
+    return report.replaced(notes=notes, seconds=perf_counter() - started)
+
+
+def _function(f: Callable[..., Tree], inputs: Any) -> TreeFunction:
+    """Reads a function with its arguments; if it returns a cache beside its outputs, the error says what to pass."""
+    try:
+        return TreeFunction(f, inputs)
+    except Exception as error:
+        form = form_with_cache(f, inputs)
+        if form:
+            called = name_of_function(f, "f")
+            raise ValueError(f"f: {called} returns {form}: pass a function that gives the outputs alone") from error
+        raise
+
+
+def jacobian_report(
+    read: Packed, numerical: Numerical, blocks: Blocks, options: Options, params: Packed, what: str = "Jacobian"
+) -> Report:
+    """Compares a Jacobian, or a Hessian, with a numerical one, and makes the report.
+
+    Parameters
+    ----------
+    read : Packed
+        What is checked, by blocks.
+    numerical : Numerical
+    blocks : Blocks
+    options : Options
+    params : Packed
+        Where it was taken.
+    what : str
+        ``Jacobian`` or ``Hessian``.
+    """
+
+    def diagnose(found: Numerical, comparison: Comparison) -> tuple[Diagnosis, ...]:
+        from gradcheck_fast.diagnosis.jacobians import diagnose_jacobian  # only wrong ones wait for its import
+
+        return diagnose_jacobian(read, found, comparison, blocks, what)
+
+    report = report_on(read, numerical, options, params, diagnose)
+    pairs = {name_of(own, other): (own, other) for own in blocks.outputs for other in blocks.inputs}
+    return report.replaced(seen_from=seen_from(report, pairs) if len(pairs) > 1 else {})
+
+
+def numerical_jacobian(function: TreeFunction, blocks: Blocks, options: Options) -> Numerical:
+    """Finds the numerical Jacobian of a function, exactly where the function can be traced."""
+    if may_trace(options) and rows_are_less(function):
+        trace = lambda loss, params: traced_by(options, python_loss(loss), params)
+        with Runner(options.n_threads) as runner:
+            found = by_rows(trace, function, blocks, runner)
+        if found is not None:
+            return found
+    return by_columns(Columns(function, exactly(function, options), one_step(options)), blocks)
+
+
+def exactly(function: TreeFunction, options: Options) -> ExactChanges | None:
+    """Returns what knows the exact changes of a function's outputs; None if it cannot be traced."""
+    if not may_trace(options):
+        return None
+    # only those who trace wait for its import
+    from gradcheck_fast.frontends.numpy_trace.traced_outputs import traced_outputs
+
+    found = traced_outputs(function)
+    size = function.at.flat
+    direction = np.random.default_rng(options.seed).standard_normal(size.size) * np.maximum(1.0, np.abs(size))
+    return found if found is not None and found.agree(size, direction) else None

@@ -1,0 +1,101 @@
+"""Compares derivatives of any kind with numerical ones, and makes the report: what checks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcheck_fast.comparison.compare import compare
+from gradcheck_fast.inputs.arrays import coarsest
+from gradcheck_fast.report.report import Report, make_report
+from gradcheck_fast.running.threads import resolve
+
+if TYPE_CHECKING:
+    from gradcheck_fast.checks.options import Options
+    from gradcheck_fast.comparison.results import ArrayResult, Comparison
+    from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.inputs.trees import Packed
+    from gradcheck_fast.numerical.gradient import Numerical
+
+#: Exact differences show errors of this relative size.
+EXACTLY_SEEN = 1e-12
+
+
+def compared(analytic: Packed, numerical: Numerical, options: Options) -> tuple[Numerical, Comparison]:
+    """Compares with numerical derivatives, or with others if these do not stand up to a second look."""
+    comparison = compare(
+        analytic, numerical, options.tolerances, with_bars=options.error_bars, n_threads=resolve(options.n_threads)
+    )
+    if numerical.doubted is None or not any(array.wrong for array in comparison.arrays):
+        return numerical, comparison
+    seems_wrong = (comparison.excess > 1.0) & np.isfinite(analytic.flat)
+    other = numerical.doubted(np.where(seems_wrong, analytic.flat - numerical.gradient, 0.0))
+    return (numerical, comparison) if other is None else compared(analytic, other, options)
+
+
+def one_step(options: Options) -> float | None:
+    """Returns the user's step, which must be one number; None if the step is to be chosen."""
+    if isinstance(options.step, Mapping):
+        raise ValueError("step: expected one number for all parameters")
+    return options.step
+
+
+def report_on(
+    analytic: Packed, numerical: Numerical, options: Options, params: Packed,
+    diagnose: Callable[[Numerical, Comparison], tuple[Diagnosis, ...]], like: Packed | None = None,
+) -> Report:  # fmt: skip
+    """Compares derivatives with numerical ones, looks for the mistake if something is wrong, and makes the report.
+
+    Parameters
+    ----------
+    analytic : Packed
+        What is checked.
+    numerical : Numerical
+    options : Options
+    params : Packed
+        Where the derivatives were taken, whose dtypes say how accurate they can be.
+    diagnose : callable
+        ``diagnose(numerical, comparison)`` gives the mistakes that explain what is wrong.
+    like : Packed, optional
+        Whose form the report gives to the derivatives; by default it is that of `analytic`.
+    """
+    if coarsest(params.precisions).is_coarse:
+        analytic = replace(analytic, computed_in=coarsest((*params.precisions, analytic.computed_in)))
+    numerical, comparison = compared(analytic, numerical, options)
+    notes = numerical.finish()
+    is_wrong = any(array.wrong for array in comparison.arrays)
+    diagnoses = diagnose(numerical, comparison) if is_wrong else ()
+    return make_report(
+        comparison, analytic, numerical, like or analytic, notes=(*analytic.notes, *notes), diagnoses=diagnoses
+    )  # fmt: skip
+
+
+def named_arrays(
+    analytic: Packed, what: str, sizes: Mapping[str, float] | None = None
+) -> Callable[[Numerical, Comparison], tuple[Diagnosis, ...]]:
+    """Returns what looks for mistakes in arrays of derivatives; see `diagnose_arrays`."""
+
+    def diagnose(numerical: Numerical, comparison: Comparison) -> tuple[Diagnosis, ...]:
+        from gradcheck_fast.diagnosis.jacobians import diagnose_arrays  # only wrong ones wait for its import
+
+        return diagnose_arrays(analytic, numerical, comparison, what, sizes)
+
+    return diagnose
+
+
+def power_of(array: ArrayResult) -> float:
+    """The relative size from which on an error in an array is seen: infinite if unknown, NaN if nothing is there."""
+    if array.status in ("nothing to check", "not checked"):
+        return nan
+    if array.power is None:
+        return inf if array.status == "inconclusive" else EXACTLY_SEEN
+    return array.power
+
+
+def seen_from(report: Report, pairs: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    """Returns from which relative size on errors are seen, by output and input, for arrays of these pairs by name."""
+    return {pairs[array.name]: power_of(array) for array in report.arrays}

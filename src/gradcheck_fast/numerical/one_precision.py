@@ -1,0 +1,256 @@
+"""Differences functions that compute in one coarse precision only: float32, float16, bfloat16, float8.
+
+Steps go from about the cube root of a rounding, where noise and truncation of a single difference would be balanced, to
+twice the size of what is moved, and farther where that helps. `one_precision_fit` finds a derivative from all of them.
+Where its error bar is too wide to say whether a given number is right, more steps are taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gradcheck_fast.inputs._norms import root_mean_square
+from gradcheck_fast.numerical.one_precision_fit import Samples, fit, fit_kinks, typical_noise
+from gradcheck_fast.numerical.one_precision_line import Line, Means, Sample, compare_means
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gradcheck_fast.numerical.one_precision_line import Slopes
+
+#: How many steps are taken first, and how many more in each round that follows.
+FIRST_STEPS, MORE_STEPS = 8, 8
+#: How often more steps are taken, at most.
+ROUNDS = 2
+#: The largest of the first steps, in sizes of what is moved.
+LARGEST = 2.0
+#: An entry that is smaller than this part of its array is also moved in proportion to itself.
+SMALL = 0.1
+#: Parameters that are smaller than this part of their array are moved as if they were of that size.
+LEAST = 1e-3
+#: A number that differs by more than this part of the error bar is looked at with more steps.
+DOUBT = 0.4
+#: An error bar of this part of what is too wide is narrow enough for means along a line not to be needed, for an entry,
+#: or for the least that is looked for, a small part of what is typical.
+CLEAR = 0.3
+#: Half of the length of a line, in the largest of the first steps; and that of another one, which is tried where
+#: something seems wrong on the first.
+LINE, OTHER_LINE = 0.5, 0.37
+#: A number that is off by no more than this many tolerances is wrong only if means along a line say so, too.
+MARGINAL = 2.0
+#: By which factor the range of steps is extended, where the best ones are at its end.
+WIDER = 16.0
+
+
+class OnePrecision(NamedTuple):
+    """Derivatives of a function of one precision; arrays of shape (size,).
+
+    Attributes
+    ----------
+    derivatives, bars : ndarray of float64
+        The derivatives and their error bars; infinite bars where nothing is known.
+    low, high : ndarray of float64
+        As in `Kinks`: the least and the largest of the slopes at a kink, minus the derivative; both 0 without one. They
+        are infinite where it cannot be told whether there is one.
+    """
+
+    derivatives: NDArray[np.float64]
+    bars: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+class Given(NamedTuple):
+    """What is to be compared with the derivatives; arrays of shape (size,).
+
+    Attributes
+    ----------
+    numbers : ndarray of float64
+        The gradient that is checked.
+    rounding : ndarray of float64
+        How far rounding may have moved it.
+    wide : float
+        An error bar that is more than this part of an entry, and of what is typical of its array, is too wide.
+    """
+
+    numbers: NDArray[np.float64]
+    rounding: NDArray[np.float64]
+    wide: float
+
+
+def first_steps(theta: NDArray[np.float64], size: float, unit_roundoff: float) -> NDArray[np.float64]:
+    """Chooses the first steps of some entries of an array, in ascending order.
+
+    Parameters
+    ----------
+    theta : ndarray of float64, shape (entries,)
+    size : float
+        The root mean square of the array.
+    unit_roundoff : float
+        The relative size of a rounding.
+
+    Returns
+    -------
+    ndarray of float64, shape (entries, FIRST_STEPS)
+    """
+    size = size or 1.0
+    own = np.abs(theta)
+    least = np.where(own < SMALL * size, np.maximum(own, LEAST * size), np.maximum(own, size))
+    return np.asarray(
+        np.geomspace(0.5 * np.cbrt(unit_roundoff) * least, LARGEST * np.maximum(own, size), FIRST_STEPS, axis=-1)
+    )
+
+
+def differentiate(
+    sample: Sample, steps: NDArray[np.float64], given: Given, slopes: Slopes | None = None
+) -> OnePrecision:
+    """Finds derivatives of the entries of one array, as well as is needed to judge the given numbers.
+
+    Parameters
+    ----------
+    sample : callable
+    steps : ndarray of float64, shape (size, steps)
+        The first steps of each entry.
+    given : Given
+    slopes : callable, optional
+        Gives the given derivatives at other places; see `one_precision_line`.
+    """
+    samples = sample(np.arange(len(steps)), steps)
+    found = _look(samples, given.numbers)
+    for k in range(ROUNDS):
+        some = np.flatnonzero(found.is_doubtful(given))
+        if not len(some):
+            break
+        more = sample(some, _more_steps(samples.h[some], found.steps[some], k))
+        samples = samples.with_more(some, more)
+        found = _look(samples, given.numbers)
+    some = np.flatnonzero(found.is_unsure(given))
+    means = Means(np.full(len(steps), np.nan), np.full(len(steps), np.inf))
+    if slopes is not None and len(some):
+        line = Line(lambda which, h: sample(some[which], h), lambda which, offsets: slopes(some[which], offsets))
+        enough = found.enough(given)
+        own = compare_means(line, found.noise, given.rounding[some], LINE * steps[some, -1], enough[some])
+        seem_wrong = np.flatnonzero(np.abs(own.errors) > own.bars)
+        if len(seem_wrong):  # other steps have other roundings
+            again = Line(
+                lambda which, h: sample(some[seem_wrong[which]], h),
+                lambda which, offsets: slopes(some[seem_wrong[which]], offsets),
+            )
+            which = some[seem_wrong]
+            other = compare_means(
+                again, found.noise, given.rounding[which], OTHER_LINE * steps[which, -1], enough[which]
+            )
+            less = ~(np.abs(other.errors) / other.bars > np.abs(own.errors[seem_wrong]) / own.bars[seem_wrong])
+            less &= np.isfinite(other.errors)
+            for array, new in zip(own, other, strict=True):
+                array[seem_wrong[less]] = new[less]
+        for whole, part in zip(means, own, strict=True):
+            whole[some] = part
+    return found.judged(given, means)
+
+
+class _Look(NamedTuple):
+    """What is known of some entries; `jumps` are differences of slopes at kinks, with bars of their own."""
+
+    derivatives: NDArray[np.float64]
+    bars: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    jumps: NDArray[np.float64]
+    jump_bars: NDArray[np.float64]
+    noise: float
+
+    def size(self, least: float) -> NDArray[np.float64]:
+        """The size of each derivative, or a part of what is typical if that is larger."""
+        known = self.derivatives[np.isfinite(self.derivatives)]
+        return np.fmax(np.abs(self.derivatives), least * root_mean_square(known))
+
+    def is_doubtful(self, given: Given) -> NDArray[np.bool_]:
+        """Whether more steps are wanted: a number is not where it should be, or little is known of it."""
+        with np.errstate(invalid="ignore"):
+            off = np.abs(given.numbers - self.derivatives)
+            doubtful = (off > DOUBT * self.bars + given.rounding) | ~(self.bars <= given.wide * self.size(1.0))
+        return np.asarray(doubtful & np.isfinite(given.numbers) & (self.bars > 0.0))
+
+    def is_unsure(self, given: Given) -> NDArray[np.bool_]:
+        """Whether a number is not where it should be, or an error of a small part of it would not be seen."""
+        with np.errstate(invalid="ignore"):
+            off = np.abs(given.numbers - self.derivatives)
+            unsure = (off > self.bars + given.rounding) | ~(self.bars <= CLEAR * given.wide * self.size(SMALL))
+        return np.asarray(unsure & np.isfinite(given.numbers) & (self.bars > 0.0))
+
+    def enough(self, given: Given) -> NDArray[np.float64]:
+        """How narrow the bars of means are to be: an error of a small part, or what seems to be one, is to be seen."""
+        off = np.abs(given.numbers - self.derivatives)
+        enough = CLEAR * given.wide * self.size(SMALL)
+        return np.asarray(np.where(off > self.bars + given.rounding, np.fmin(enough, CLEAR * off), enough))
+
+    def judged(self, given: Given, means: Means) -> OnePrecision:
+        """Decides what is known of each entry, from the fit of its differences and from the means on its line.
+
+        A number that differs may be one of the slopes at a kink, or lie between them. If differences show no kink, and
+        none can be there of the size that would explain it, it is wrong. If one can, means decide: they are those of a
+        right derivative wherever kinks are. Means also show smaller errors than the fit, as they have no truncation.
+        """
+        errors, tolerance = given.numbers - self.derivatives, self.bars + given.rounding
+        with np.errstate(invalid="ignore"):
+            off = np.abs(errors)
+            half = 0.5 * (np.abs(self.jumps) + self.jump_bars)
+            half = np.where(np.isfinite(half), half, np.inf)
+            beyond = ~(off <= tolerance)
+            may_be_kink = beyond & ((off <= tolerance + half) | (off <= MARGINAL * tolerance) | ~np.isfinite(off))
+            agrees = np.abs(means.errors) <= means.bars
+            clear = means.bars <= 0.5 * off
+            same = (np.abs(means.errors - errors) <= tolerance + means.bars) & (means.errors * errors > 0.0)
+        derivatives, bars = self.derivatives.copy(), self.bars.copy()
+        better = np.isfinite(means.errors) & np.where(beyond, may_be_kink & ~agrees & same, (agrees | same))
+        better &= means.bars < tolerance
+        marginal = beyond & (off <= MARGINAL * tolerance)
+        better |= marginal & agrees & (means.bars <= CLEAR * given.wide * self.size(1.0))
+        derivatives[better] = (given.numbers - means.errors)[better]
+        bars[better] = np.maximum(means.bars - given.rounding, 0.0)[better]
+        confirmed = may_be_kink & ~agrees & (means.errors * errors > 0.0) & (np.abs(means.errors) > 0.5 * off)
+        kink = may_be_kink & agrees & clear
+        is_kink = np.abs(self.jumps) > self.jump_bars
+        reach = np.where(kink | (may_be_kink & is_kink & np.isnan(means.errors)), np.fmax(off, half), np.inf)
+        reach = np.where(may_be_kink & ~better & ~confirmed, reach, 0.0)
+        return OnePrecision(derivatives, bars, -reach, reach)
+
+
+def _look(samples: Samples, given: NDArray[np.float64]) -> _Look:
+    """Fits all entries; kinks are looked for where the given numbers differ."""
+    noise = typical_noise(samples)
+    fitted = fit(samples, noise)
+    jumps, jump_bars = np.zeros(len(given)), np.zeros(len(given))
+    with np.errstate(invalid="ignore"):
+        some = np.flatnonzero(~(np.abs(given - fitted.derivatives) <= fitted.bars))
+    if len(some):
+        kinks = fit_kinks(samples.some(some), noise)
+        jumps[some], jump_bars[some] = kinks.derivatives, kinks.bars
+    return _Look(fitted.derivatives, fitted.bars, fitted.steps, jumps, jump_bars, noise)
+
+
+def _more_steps(known: NDArray[np.float64], best: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """Chooses more steps for some entries: around the best ones, and beyond the ends of the range if these lie there.
+
+    Parameters
+    ----------
+    known : ndarray of float64, shape (entries, steps)
+        The steps that were taken, in ascending order.
+    best : ndarray of float64, shape (entries,)
+        The largest of the steps that gave the best derivative; NaN if none did.
+    number : int
+        The number of the round: each has other steps.
+
+    Returns
+    -------
+    ndarray of float64, shape (entries, MORE_STEPS)
+    """
+    least, most = np.nanmin(known, axis=1), np.nanmax(known, axis=1)
+    at_top = best >= most
+    at_bottom = ~(best > least * WIDER**0.5)
+    low = np.where(at_bottom, least / WIDER, 0.25 * np.where(at_top, most, best))
+    high = np.where(at_bottom, np.where(np.isnan(best), least, best), np.where(at_top, WIDER * most, 1.3 * best))
+    places = (np.arange(MORE_STEPS) + (0.31 + 0.618 * number) % 1.0) / MORE_STEPS
+    return np.asarray(low[:, None] * (high / low)[:, None] ** places)

@@ -1,0 +1,148 @@
+"""Compares differences with the mean of the given derivative between their two points.
+
+``(f(x + h) - f(x - h)) / 2h`` is the mean of f' from x - h to x + h, whatever h is and wherever kinks are: there is no
+truncation. So the steps may be large, and noise small. The mean is that of a polynomial through the given derivatives
+at the nodes of Clenshaw and Curtis (Numerische Mathematik 2, 1960), each of which is a call of the user's code. How
+accurate it is, every other node by itself tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from gradcheck_fast.numerical.one_precision_fit import DEVIATIONS, Samples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: The number of nodes; every other one makes a rule of its own.
+NODES = 9
+#: The first of the terms of a series of Chebyshev that show whether what is integrated is smooth.
+ROUGH = 5
+#: How many differences are compared, with steps down to this part of the largest.
+STEPS, DOWN_TO = 12, 0.25
+#: The means over the nodes have this part of the rounding of a single derivative.
+AVERAGED = 0.6
+#: By which factor the line is made shorter if its bar is too wide, and how often, at most.
+SHORTER, TIMES = 2.0, 4
+#: A shorter line is no better if no more than this part of the bar is there because the line is long.
+ACCURATE = 0.3
+
+#: ``sample(entries, h)`` gives the differences of some entries with their steps; h has the shape (entries, steps).
+Sample: TypeAlias = Callable[["NDArray[np.intp]", "NDArray[np.float64]"], Samples]
+
+#: ``slopes(entries, offsets)`` gives the offsets that the precision has in place of those that are wanted, and the
+#: given derivative of each entry there; all of the shape (entries, nodes).
+Slopes: TypeAlias = Callable[
+    ["NDArray[np.intp]", "NDArray[np.float64]"], "tuple[NDArray[np.float64], NDArray[np.float64]]"
+]
+
+
+class Means(NamedTuple):
+    """How differences differ from the means of the given derivatives; arrays of shape (entries,).
+
+    Attributes
+    ----------
+    errors : ndarray of float64
+        The mean of the given derivative minus the difference; NaN where it is not known.
+    bars : ndarray of float64
+        How far noise, rounding and the rule may have moved it.
+    """
+
+    errors: NDArray[np.float64]
+    bars: NDArray[np.float64]
+
+
+class Line(NamedTuple):
+    """How a function and the given derivatives of it are evaluated on lines; see `Sample` and `Slopes`."""
+
+    sample: Sample
+    slopes: Slopes
+
+
+def compare_means(
+    line: Line, noise: float, rounding: NDArray[np.float64], most: NDArray[np.float64], enough: NDArray[np.float64]
+) -> Means:
+    """Compares the differences of some entries with means of the given derivatives.
+
+    Parameters
+    ----------
+    line : Line
+    noise : float
+        What noise is typical; see `typical_noise`.
+    rounding : ndarray of float64, shape (entries,)
+        How far rounding may have moved a given derivative.
+    most : ndarray of float64, shape (entries,)
+        Half of the length of the first, longest lines.
+    enough : ndarray of float64, shape (entries,)
+        Bars of this size need not be narrower.
+    """
+    found = Means(np.full(len(most), np.nan), np.full(len(most), np.inf))
+    some, length = np.arange(len(most)), most
+    for _ in range(TIMES + 1):
+        errors, bars, from_length = _on_lines(line, some, length[some], noise, rounding[some])
+        better = bars < found.bars[some]
+        found.errors[some[better]], found.bars[some[better]] = errors[better], bars[better]
+        length = length / SHORTER
+        some = some[(found.bars[some] > enough[some]) & (better | ~(from_length <= ACCURATE * bars) | np.isinf(bars))]
+        if not len(some):
+            break
+    return found
+
+
+def _on_lines(
+    line: Line, entries: NDArray[np.intp], length: NDArray[np.float64], noise: float, rounding: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Compares on lines of some lengths.
+
+    Returns the errors, their bars, and the part of these that is there because a line is long.
+    """
+    samples = line.sample(entries, length[:, None] * np.linspace(DOWN_TO, 1.0, STEPS))
+    nodes = np.cos(np.pi * np.arange(NODES) / (NODES - 1))
+    offsets, given = line.slopes(entries, length[:, None] * nodes)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        used = np.isfinite(samples.h) & np.isfinite(samples.odd)
+        part = np.where(used, samples.h / length[:, None], 0.0)
+        places = offsets / length[:, None]
+        fine, coarse = (_means(places[:, ::k], given[:, ::k], part) for k in (1, 2))
+        weight = np.where(used, samples.h**2, 0.0)
+        off = np.where(used, fine - 0.5 * samples.odd / samples.h, 0.0)
+        total = weight.sum(axis=1)
+        errors = (weight * off).sum(axis=1) / total
+        freedom = np.maximum(used.sum(axis=1) - 1, 1)
+        measured = (weight * (off - errors[:, None]) ** 2).sum(axis=1) * 2.0 / freedom
+        floor = noise * np.max(np.where(used, samples.floor, 0.0), axis=1)
+        sigma = np.sqrt(np.maximum(measured, floor**2))
+        rule = np.abs((weight * (fine - coarse)).sum(axis=1) / total) + _roughness(given)
+        bars = DEVIATIONS * sigma / np.sqrt(2.0 * total) + AVERAGED * rounding + rule
+        from_length = rule + DEVIATIONS * (sigma - floor) / np.sqrt(2.0 * total)
+    known = np.isfinite(errors) & np.isfinite(bars)
+    return np.where(known, errors, np.nan), np.where(known, bars, np.inf), np.where(known, from_length, np.inf)
+
+
+def _roughness(given: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gives how large the highest terms are of the series of Chebyshev through the given numbers.
+
+    They vanish where these are smooth. Where they jump, as at a kink of the function, the rule is off by about as much.
+    """
+    k = np.arange(NODES)
+    terms = np.cos(np.pi * np.outer(k[ROUGH:], k) / (NODES - 1)) * (2.0 / (NODES - 1))
+    terms[:, [0, -1]] *= 0.5
+    terms[-1] *= 0.5
+    return np.asarray(0.5 * np.abs(given @ terms.T).sum(axis=1))
+
+
+def _means(places: NDArray[np.float64], given: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gives the means from -part to part of polynomials through the given numbers at some places in [-1, 1]."""
+    count = places.shape[1]
+    powers = places[:, :, None] ** np.arange(count)
+    known = np.isfinite(powers).all(axis=(1, 2)) & np.isfinite(given).all(axis=1)
+    distinct = (np.abs(np.diff(places, axis=1)) > 0.0).all(axis=1)
+    fits = np.asarray(known & distinct)
+    powers = np.where(fits[:, None, None], powers, np.eye(count))
+    coefficients = np.linalg.solve(powers, np.where(fits[:, None], given, np.nan)[:, :, None])[:, :, 0]
+    even = np.arange(0, count, 2)
+    return np.asarray(np.sum(coefficients[:, None, even] * part[:, :, None] ** even / (even + 1.0), axis=2))

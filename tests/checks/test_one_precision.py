@@ -1,0 +1,166 @@
+"""Functions that compute in one precision only: differenced as they are, or compared with a reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.one_precision_operators import dtype_of
+
+import gradcheck_fast as gf
+from gradcheck_fast.losses.one_precision import Beside
+from gradcheck_fast.losses.tree_function import TreeFunction
+
+PRECISIONS = ["float32", "float16", "bfloat16"]
+
+
+def layer(precision, factor=1.0):
+    """Gives a layer, its backward, with one entry times a factor, its forward mode, and its inputs."""
+    if precision == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    dtype, rng = dtype_of(precision), np.random.default_rng(0)
+    x, w = rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=(4, 2)).astype(dtype)
+
+    def f(x, w):
+        if x.dtype != dtype:
+            raise TypeError(f"a kernel of {precision}, got {x.dtype}")
+        return np.tanh((x @ w).astype(dtype))
+
+    def vjp(v, x, w):
+        d = (v * (1 - f(x, w) ** 2)).astype(dtype)
+        dx, dw = (d @ w.T).astype(dtype), (x.T @ d).astype(dtype)
+        dw[2, 1] *= dtype.type(factor)
+        return dx, dw
+
+    def jvp(t, x, w):
+        return ((1 - f(x, w) ** 2) * (t[0] @ w + x @ t[1]).astype(dtype)).astype(dtype)
+
+    return f, vjp, jvp, (x, w)
+
+
+def reference(x, w):
+    return np.tanh(x @ w)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_right_backward_of_one_precision(precision):
+    f, vjp, _, inputs = layer(precision)
+    report = gf.check_vjp(f, vjp, inputs)
+    assert report.ok
+    assert report.notes[0].startswith(f"f computes in {precision} only (it refuses float64: TypeError (a kernel of")
+    assert "would have been seen in 98 % of the entries" in report.notes[0]
+    assert report.seen_from["output", "inputs[1]"] < (1e-3 if precision == "float32" else 0.1)
+
+
+@pytest.mark.parametrize(("precision", "factor"), [("float32", 1.01), ("float16", 1.03), ("bfloat16", 1.2)])
+def test_one_wrong_entry_of_one_precision(precision, factor):
+    f, vjp, _, inputs = layer(precision, factor)
+    report = gf.check_vjp(f, vjp, inputs)
+    assert (report.verdict, report.wrong, report.worst()[0][:2]) == ("FAIL", 1, ("inputs[1]", (2, 1)))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_forward_mode_of_one_precision(precision):
+    f, _, jvp, inputs = layer(precision)
+    assert gf.check_jvp(f, jvp, inputs).verdict != "FAIL"
+    wrong = lambda t, *a: (jvp(t, *a) * np.array([1.0, 1.5])).astype(a[0].dtype)
+    assert gf.check_jvp(f, wrong, inputs).verdict == "FAIL"
+
+
+def test_a_function_that_rounds_float64():
+    x = np.random.default_rng(0).normal(size=5)
+    f = lambda x: np.sin(x.astype(np.float32))
+    report = gf.check_vjp(f, lambda v, x: v * np.cos(x), x)
+    assert report.ok
+    assert "output is float32 where float64 is given" in report.notes[0]
+    assert gf.check_vjp(f, lambda v, x: 1.01 * v * np.cos(x), x).verdict == "FAIL"
+
+
+def test_an_error_in_double_of_a_function_of_double_is_raised():
+    def f(x):
+        raise KeyError("it is broken")
+
+    with pytest.raises(KeyError, match="it is broken"):
+        gf.check_vjp(f, lambda v, x: v, np.ones(3))
+
+
+def test_only_the_methods_that_need_no_float64():
+    f, vjp, _, inputs = layer("float32")
+    with pytest.raises(ValueError, match=r"method: f computes in float32 only.*by 'direct'; got 'chain'"):
+        gf.check_vjp(f, vjp, inputs, method="chain")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_kink_is_no_mistake(precision):
+    if precision == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    dtype = dtype_of(precision)
+    x = np.array([0.0, -1.0, 1.0, 0.0, 0.5]).astype(dtype)
+
+    def relu(x):
+        if x.dtype != dtype:
+            raise TypeError("another dtype")
+        return np.maximum(x, dtype.type(0))
+
+    for slope in (0.0, 0.5, 1.0):
+        vjp = lambda v, x, s=slope: (v * np.where(x > 0, 1.0, np.where(x == 0, s, 0.0))).astype(dtype)
+        assert gf.check_vjp(relu, vjp, x).verdict != "FAIL"
+    assert gf.check_vjp(relu, lambda v, x: (v * (x > -2)).astype(dtype), x).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("precision", ["float64", *PRECISIONS])
+def test_a_reference_says_what_is_right(precision):
+    f, vjp, jvp, inputs = layer(precision)
+    report = gf.check_vjp(f, vjp, inputs, reference=reference)
+    assert report.ok
+    assert [tuple(aspect)[:2] for aspect in report.aspects] == [("forward", "right")]
+    assert gf.check_jvp(f, jvp, inputs, reference=reference).ok
+    f, vjp, _, inputs = layer(precision, 1.1)
+    assert gf.check_vjp(f, vjp, inputs, reference=reference).worst()[0][:2] == ("inputs[1]", (2, 1))
+
+
+def test_a_forward_that_is_not_that_of_the_reference():
+    f, vjp, _, inputs = layer("float32")
+    shifted = lambda x, w: f(x, w) + np.array([[0, 0], [0, 0.01], [0, 0]], np.float32)
+    report = gf.check_vjp(shifted, vjp, inputs, reference=reference)
+    assert (report.verdict, report.wrong) == ("FAIL", 0)
+    assert "the forward differs from the reference by 0.01 at output[1, 1]" in report.aspects[0].detail
+
+
+def test_a_reference_that_does_not_fit():
+    f, vjp, _, inputs = layer("float32")
+    with pytest.raises(TypeError, match=r"reference: expected a function of float64, but output is float32"):
+        gf.check_vjp(f, vjp, inputs, reference=lambda x, w: np.float32(x @ w))
+    with pytest.raises(ValueError, match=r"reference: expected the outputs of f.*got \{'output': \(2, 3\)\}"):
+        gf.check_vjp(f, vjp, inputs, reference=lambda x, w: (x @ w).T)
+    with pytest.raises(TypeError, match="reference: expected a function"):
+        gf.check_vjp(f, vjp, inputs, reference=3)
+
+
+def loss_of_float32(p):
+    if p["w"].dtype != np.float32:
+        raise TypeError("of float32")
+    return np.float32((p["w"] ** 3).sum())
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "PASS"), (1.01, "FAIL")])
+def test_a_loss_of_float32(factor, verdict):
+    p = {"w": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)}
+    gradient = lambda p: {"w": 3 * p["w"] ** 2 * np.array([[factor, 1, 1], [1, 1, 1]], np.float32)}
+    report = gf.gradcheck(loss_of_float32, gradient, p)
+    assert report.verdict == verdict
+    assert report.notes[0].startswith("the loss computes in float32 only (it refuses float64: TypeError (of float32))")
+    assert gf.gradcheck(loss_of_float32, gradient(p), p).verdict == verdict
+
+
+def test_outputs_that_do_not_change_add_no_noise():
+    f = lambda x: np.concatenate([np.sin(np.float32(x)), np.full(1000, 1e6, np.float32)])
+    function = TreeFunction(f, np.array([0.5, 1.0]))
+    samples = Beside(function, {}, function.computes_in).of_product(np.ones(1002), np.array([0]), np.full((1, 1), 0.1))
+    assert samples.odd[0, 0] == pytest.approx(np.sin(0.6) - np.sin(0.4), abs=1e-6)
+    assert samples.floor[0, 0] < 1e-7
+
+
+def test_some_entries_only():
+    f, vjp, _, inputs = layer("float32", 1.5)
+    assert gf.check_vjp(f, vjp, inputs, only="inputs[0]").wrong == 0
+    assert gf.check_vjp(f, vjp, inputs, only={"inputs[1]": (2, 1)}).wrong == 1
