@@ -16,6 +16,7 @@ from gradcheck_fast.cli.main import main
 from gradcheck_fast.cli.many import exit_code
 from gradcheck_fast.cli.outcome import Outcome, examine
 from gradcheck_fast.cli.targets import Target
+from gradcheck_fast.running.threads import resolve
 
 RIGHT = """
 import numpy as np
@@ -50,6 +51,7 @@ def test_every_file_is_named_whatever_it_does(write, tmp_path, capsys):
     """One check shows all, as each starts processes: a directory, a file that is not there, and all that is written."""
     files = submissions.write(tmp_path, wrong=1, right=5, broken=1)
     write(helper="open('was-run', 'w')\nloss = 3\n", lacks=RIGHT.replace("gradient", "grad"), raises=RAISES)
+    write(tells=RIGHT + "from gradcheck_fast.running.threads import resolve\nprint(resolve(2), 'threads')\n")
     (tmp_path / "x" / ".hidden").mkdir(parents=True)
     (tmp_path / "x" / "another.py").write_text(RIGHT)
     (tmp_path / "x" / ".hidden" / "wrong.py").write_text(WRONG)
@@ -59,6 +61,7 @@ def test_every_file_is_named_whatever_it_does(write, tmp_path, capsys):
     expected = {file.path.name: file.verdict for file in files} | {
         "lacks.py": "NOT CHECKED",
         "raises.py": "NOT CHECKED",
+        "tells.py": "PASS",
         "x/another.py": "PASS",
         "nowhere.py": "NOT CHECKED",
     }
@@ -75,6 +78,7 @@ def test_every_file_is_named_whatever_it_does(write, tmp_path, capsys):
     found = {entry["target"]: entry for entry in json.loads((tmp_path / "all.json").read_text())["files"]}
     assert [file for file in files if file.message not in found[file.path.name]["message"]] == []
     assert found["x/another.py"]["report"]["step"] == 1e-4
+    assert found["tells.py"]["output"] == f"{resolve(2)} threads\n"
     for file in files:
         lines = len(file.path.read_text().splitlines())
         if "segfault" in file.path.name:

@@ -187,6 +187,12 @@ def test_save_writes_the_report_and_prints_it_all_the_same(write, tmp_path, caps
     assert "PASS" in file.read_text()
 
 
+def test_json_can_be_written_to_a_file_instead(write, tmp_path, capsys):
+    assert main(["check", write(RIGHT), "--json", str(tmp_path / "report.json")]) == 0
+    assert "gradcheck: PASS" in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text())["ok"]
+
+
 @pytest.mark.parametrize("name", ["report.pdf", "nowhere/report.html"])
 def test_a_report_that_cannot_be_saved_exits_with_2_and_names_the_path(write, tmp_path, name, capsys):
     assert main(["check", write(RIGHT), "--save", str(tmp_path / name)]) == 2

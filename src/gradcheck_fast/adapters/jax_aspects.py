@@ -10,6 +10,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from gradcheck_fast.comparison.aspects import Aspect, Status
+from gradcheck_fast.inputs.random_numbers import generator
 
 if TYPE_CHECKING:
     from gradcheck_fast.adapters.jax_function import FunctionCase
@@ -28,7 +29,7 @@ class _Case:
     """A function at its arguments, in float64 if it computes in that, with random tangents and cotangents."""
 
     def __init__(self, case: FunctionCase, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
+        self.rng = generator(seed)
         doubles = [array.astype(np.float64) for array in case.arrays]
         self.case, self.arrays = case, doubles
         try:

@@ -21,6 +21,7 @@ from gradcheck_fast.frontends.jaxpr.jaxpr_loss import jaxpr_loss, jaxpr_of
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement, users_line
 from gradcheck_fast.inputs.arrays import coarsest, require_float64
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import pack, pack_as
 from gradcheck_fast.losses.function_loss import FunctionLoss, python_loss
 
@@ -117,7 +118,7 @@ class ArrayLoss:
             return error
         compiled = compiled_once(jaxpr)
         if compiled is not None:
-            rng = np.random.default_rng(0)
+            rng = generator(0)
             moved = {name: x * (1.0 + MOVED * rng.normal(size=x.shape)) for name, x in self.params_in_double.items()}
             if params.domain is not None:
                 moved = params.unpack(params.domain.into(pack(moved).flat, params.flat))

@@ -13,6 +13,7 @@ from gradcheck_fast.checks.numerical_gradient import make_runner
 from gradcheck_fast.checks.one_precision import InOnePrecision
 from gradcheck_fast.comparison.aspects import Aspect
 from gradcheck_fast.inputs._norms import root_mean_square
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import cast, entry_name, pack_as, parts
 from gradcheck_fast.losses.along import Along
 from gradcheck_fast.losses.function_loss import python_loss
@@ -85,7 +86,7 @@ class ByReference(InOnePrecision):
         """Compares the outputs with those of the reference."""
         function, beside, reference = self._function, self._beside, self._reference
         right, own = reference.outputs.flat, beside.here
-        rng, changes = np.random.default_rng(0), np.zeros(len(right))
+        rng, changes = generator(0), np.zeros(len(right))
         spacing = beside.spacing() if self._precision.is_coarse else np.zeros(len(beside.theta))
         for _ in range(MOVES):
             moved = beside.theta + rng.integers(-1, 2, len(spacing)) * spacing

@@ -191,9 +191,10 @@ def _in_its_precision(
     problem: Problem, gradient: Gradient, params: Tree, options: Options, loss_value: float | None
 ) -> Report:
     """Compares a gradient with differences in float64, or in less if the loss computes in that only."""
-    if type(problem) is not FunctionLoss or loss_value is not None:
+    if not isinstance(problem, FunctionLoss) or type(problem) is not FunctionLoss:
         return check_gradient(problem, gradient, params, options, loss_value)
-    assert isinstance(problem, FunctionLoss)
+    if problem.function is None or loss_value is not None:
+        return check_gradient(problem, gradient, params, options, loss_value)
     if refuses_float64(problem, params, options):
         return loss_report(problem, gradient, params, options)
     report = check_gradient(problem, gradient, params, options)

@@ -15,6 +15,7 @@ from gradcheck_fast.checks.options import Options
 from gradcheck_fast.checks.second_look import one_step, report_on, seen_from
 from gradcheck_fast.checks.sparse_jacobian import check_stored
 from gradcheck_fast.inputs.jacobian_blocks import Blocks, Stored, is_sparse, name_of
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.jacobian import Columns, by_columns, by_rows, rows_are_less
 from gradcheck_fast.losses.tree_function import TreeFunction
@@ -180,5 +181,5 @@ def exactly(function: TreeFunction, options: Options) -> ExactChanges | None:
 
     found = traced_outputs(function)
     size = function.at.flat
-    direction = np.random.default_rng(options.seed).standard_normal(size.size) * np.maximum(1.0, np.abs(size))
+    direction = generator(options.seed).standard_normal(size.size) * np.maximum(1.0, np.abs(size))
     return found if found is not None and found.agree(size, direction) else None

@@ -18,6 +18,7 @@ from gradcheck_fast.comparison.aspects import of_status
 from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.inputs.arrays import DOUBLE
 from gradcheck_fast.inputs.complex_pairs import has_complex
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import Tree, cast, pack, pack_as, parts
 from gradcheck_fast.losses.along import Along
 from gradcheck_fast.losses.complex_function import gives_complex
@@ -299,7 +300,7 @@ def _first_failing(
 
     Notes on the function are added to the report.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     for _ in range(integer("directions", directions, positive=True)):
         report = check(rng)
         if not report.ok:

@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck_fast.checks.second_look import compared, named_arrays, report_on, seen_from
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.jacobian_blocks import name_of
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import Packed, pack, pack_as, parts
 from gradcheck_fast.numerical.joined import Piece, joined
 
@@ -139,7 +140,7 @@ def check_stored(stored: Stored, columns: Columns, blocks: Blocks, options: Opti
     options : Options
     """
     search = _Search(stored, columns, options)
-    rng, everything = np.random.default_rng(options.seed), np.arange(blocks.extent[1])
+    rng, everything = generator(options.seed), np.arange(blocks.extent[1])
     groups = colour(search, blocks.extent)
     moved = [search.move(group, np.ones(len(group))) for group in groups]
     directions = [rng.standard_normal(len(everything)) for _ in range(DIRECTIONS)]

@@ -14,6 +14,7 @@ from gradcheck_fast.checks.second_order.hvp import takes_params_too
 from gradcheck_fast.comparison.compare import NEGLIGIBLE
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arguments import integer, number
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import copy, pack_as, parts
 from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.numerical.evaluate import cost_beside
@@ -164,7 +165,7 @@ def _read_steps(steps: Sequence[float]) -> list[float]:
 
 
 def _random(at: Packed, seed: int) -> NDArray[np.float64]:
-    direction = np.random.default_rng(seed).standard_normal(at.flat.size)
+    direction = generator(seed).standard_normal(at.flat.size)
     for _, part, _ in parts(at.shapes):
         direction[part] *= _norms.root_mean_square(at.flat[part]) or 1.0
     return direction

@@ -221,9 +221,10 @@ def _check(arguments: argparse.Namespace) -> int:
         print(as_json(report))
     else:
         report.print()
-    for path in (arguments.save, None if arguments.json == "-" else arguments.json):
-        if path:
-            save_report(report, path)
+    if arguments.save:
+        save_report(report, arguments.save, "--save")
+    if arguments.json and arguments.json != "-":
+        save_report(report, arguments.json, "--json")
     return RIGHT if report.ok else WRONG
 
 

@@ -181,7 +181,7 @@ def examine(target: Target, options: Mapping[str, Any], *, save: str = "", width
         report = check_file(target, options)
         outcome = _of_report(target, report, width)
         if save:
-            save_report(report, save)
+            save_report(report, save, "--save")
     except InputError as error:
         outcome = _of_error(target, error)
     except BaseException as error:  # such as a KeyboardInterrupt that the file raises by itself
@@ -189,8 +189,8 @@ def examine(target: Target, options: Mapping[str, Any], *, save: str = "", width
     return replace(outcome, seconds=perf_counter() - began, imported=_users_modules(sys.modules.keys() - known))
 
 
-def save_report(report: Report, path: str) -> None:
-    """Saves a report, as ``--save`` asks for.
+def save_report(report: Report, path: str, option: str) -> None:
+    """Saves a report where an option of the command line says.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def save_report(report: Report, path: str) -> None:
     try:
         report.save(path)
     except (ValueError, OSError) as error:
-        raise InputError(f"--save: {error}") from None
+        raise InputError(f"{option}: {error}") from None
 
 
 def _users_modules(names: Iterable[str]) -> tuple[str, ...]:

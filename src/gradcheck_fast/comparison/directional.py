@@ -16,6 +16,7 @@ from gradcheck_fast.comparison.probe import DIRECTIONS, SMALLEST, ExactProbe, Pr
 from gradcheck_fast.comparison.results import ArrayResult, Block, Comparison, Drawn, known
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arrays import SINGLE, is_float32
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import parts
 from gradcheck_fast.numerical.evaluate import cost_beside, say_where
 from gradcheck_fast.running.replay import Answers, all_answers
@@ -220,7 +221,7 @@ class _DirectionalCheck(NamedTuple):
         moved[part] += (
             (1.0 if self.free is None else self.free[part])
             * SMALLEST
-            * np.random.default_rng(self.seed).standard_normal(part.stop - part.start)
+            * generator(self.seed).standard_normal(part.stop - part.start)
         )
         try:
             self.cost(moved)

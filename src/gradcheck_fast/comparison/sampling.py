@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck_fast.comparison.results import Comparison, Drawn, known
 from gradcheck_fast.inputs.arguments import integer, number
 from gradcheck_fast.inputs.arrays import digest
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import Packed, parts, split
 
 if TYPE_CHECKING:
@@ -106,14 +107,14 @@ def draw(
     among : ndarray of int, optional
         The entries that they are drawn from, in ascending order. None: all.
     """
-    generator = np.random.default_rng(seed)
+    random = generator(seed)
     entries, counts = [], {}
     free = None if among is None else chosen(shapes, among).counts
     for name, part, shape in parts(shapes):
         size = part.stop - part.start if free is None else free[name]
         in_full = size <= SMALL or (len(shapes) > 1 and part.stop - part.start in (1, *shape))
         wanted = size if in_full else ceil(sample * size) if isinstance(sample, float) else min(sample, size)
-        own = np.arange(size) if wanted == size else np.sort(generator.choice(size, wanted, replace=False))
+        own = np.arange(size) if wanted == size else np.sort(random.choice(size, wanted, replace=False))
         entries.append(part.start + own if among is None else among[np.searchsorted(among, part.start) + own])
         counts[name] = wanted
     asked = f"{sample}, seed {seed}" + ("" if among is None else f", of {digest(among)}")

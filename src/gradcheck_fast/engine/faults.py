@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.gradient import EXACT_STEP, jitter
 from gradcheck_fast.program.steps.movement import SLICE
 from gradcheck_fast.program.steps.opaque import OPAQUE
@@ -112,7 +113,7 @@ def _is_wrong(part: Part, step: Step, x: list[Reals], d: list[Reals | None], own
 def _wrong_backs(engine: Executor, part: Part) -> Iterator[tuple[int, str]]:
     """Compares what goes back to each step with the differences of its readers, from the costs on."""
     steps, depends, costs = engine.program.steps, on_parameters(engine.program), set(engine.program.costs)
-    backs, generator = part.backs(), np.random.default_rng(0)
+    backs, random = part.backs(), generator(0)
     readers: dict[int, list[int]] = {number: [] for number in depends}
     for number in engine.computed:
         for source in depends.intersection(steps[number].inputs):
@@ -121,7 +122,7 @@ def _wrong_backs(engine: Executor, part: Part) -> Iterator[tuple[int, str]]:
         own = [reader for reader in readers[number] if reader in backs]
         if not own or any(steps[reader].name == OPAQUE.name for reader in own):  # its differences have few digits
             continue
-        move = generator.choice((-1.0, 1.0), size=np.shape(part.values[number]))
+        move = random.choice((-1.0, 1.0), size=np.shape(part.values[number]))
         terms = [_product(backs[reader], _slope(steps[reader], number, move, part)) for reader in own]
         if number in costs:
             terms.append(move)

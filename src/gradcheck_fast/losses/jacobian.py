@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import by_arrays
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import parts, walk
 from gradcheck_fast.losses.along import Along
 from gradcheck_fast.losses.column import AccurateColumn, Column
@@ -64,7 +65,7 @@ class Columns:
     def _noise(self) -> Reals:
         if self._roundings is not None:
             return self._level(self._roundings)
-        direction = np.random.default_rng(0).standard_normal(len(self.scales)) * self.scales
+        direction = generator(0).standard_normal(len(self.scales)) * self.scales
         return Along(self.function, direction)._noise()
 
     def _level(self, roundings: Reals) -> Reals:
@@ -179,7 +180,7 @@ def by_rows(
     def trees(cotangent: Reals) -> Trees:
         return {**function.in_double, COTANGENT: cotangent}
 
-    problem = problem_of(Paired(function), trees(np.random.default_rng(0).standard_normal(height)))
+    problem = problem_of(Paired(function), trees(generator(0).standard_normal(height)))
     if "chain" not in problem.methods:
         return None
     numericals = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.losses.second_differences import SecondDifferences
 from gradcheck_fast.numerical.joined import Piece, joined
 
@@ -77,7 +78,7 @@ def own_second_derivatives(columns: Columns, groups: Sequence[Numbers], seed: in
         The seed of random signs.
     """
     scales, size = columns.scales, len(columns.scales)
-    rng, pieces = np.random.default_rng(seed), list[Piece]()
+    rng, pieces = generator(seed), list[Piece]()
     for group in groups:
         first, second = (rng.choice((-1.0, 1.0), len(group)) for _ in range(2))
         found, other = (_moved(columns, group, signs) for signs in (first, second))
@@ -117,7 +118,7 @@ def second_differences_of_rows(
         return np.asarray(rows(theta).reshape(count, -1).sum(axis=1))
 
     here, count = rows(predictions), len(groups[0])
-    rng, scales, pieces = np.random.default_rng(seed), np.maximum(1.0, np.abs(predictions)), list[Piece]()
+    rng, scales, pieces = generator(seed), np.maximum(1.0, np.abs(predictions)), list[Piece]()
     if here.ndim and here.shape[0] == count and here.size in (count, len(predictions)):
         for group in groups:
             first, second = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.gradient import EPSILON, PLAIN_STEP, Numerical, Refined, jitter
 from gradcheck_fast.numerical.step_ladder import NOISES
 
@@ -168,7 +169,7 @@ def _direction(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
     Entries at the bounds of their domain are not moved.
     """
     direction = np.zeros(len(point.theta))
-    direction[entries] = np.random.default_rng(0).choice((-1.0, 1.0), len(entries))
+    direction[entries] = generator(0).choice((-1.0, 1.0), len(entries))
     direction *= np.maximum(1.0, np.abs(point.theta))
     if point.domain is not None:
         direction[~point.domain.has_room(point.theta, PLAIN_STEP * np.abs(direction))] = 0.0

@@ -212,7 +212,7 @@ def _best(windows: Windows, h: NDArray[np.float64], half: float = 0.5) -> Fitted
     rows = np.arange(count)
 
     def pick(array: NDArray[np.float64]) -> NDArray[np.float64]:
-        return array.reshape(count, -1)[rows, best]
+        return np.asarray(array.reshape(count, -1)[rows, best])
 
     steps = np.broadcast_to(h[:, None, :], bars.shape)
     found = pick(estimates[:, :-1])

@@ -18,6 +18,7 @@ from gradcheck_fast.frontends.operators.complex_numbers import ComplexArray
 from gradcheck_fast.frontends.torch_trace.replay import tracing
 from gradcheck_fast.inputs.arrays import DOUBLE
 from gradcheck_fast.inputs.complex_pairs import combined
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import walk
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class FunctionCall:
         self.forms = [(output.shape, output.dtype, output.device) for output in outputs.values()]
         if not outputs:
             raise ValueError("function: none of its outputs has a gradient")
-        rng = np.random.default_rng(0)
+        rng = generator(0)
         self.cotangents = [_random(rng, *form) for form in self.forms]
         return Run(list(outputs.values()), leaves, [cotangent.clone() for cotangent in self.cotangents])
 

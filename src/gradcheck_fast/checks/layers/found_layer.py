@@ -28,6 +28,7 @@ from gradcheck_fast.checks.layers.passes import input_names, passes_of, understa
 from gradcheck_fast.inputs.arguments import nearest
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import Path, get, is_floating, members, numbers_in, put, spelled
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import cast, copy, pack, walk
 
 #: What a layer calls its output, if it leaves it in an attribute.
@@ -80,7 +81,7 @@ def find_layer(
     names, defaults = input_names(forward, inputs)
     given: Any = (forward, backward, owner)
     state = LayerState(given, owner, MOST_WRITTEN)
-    search = _Search(Layer(forward, backward, owner, inputs, state), names, np.random.default_rng(seed))
+    search = _Search(Layer(forward, backward, owner, inputs, state), names, generator(seed))
     try:
         layer, notes = search.found(gradients)
     finally:

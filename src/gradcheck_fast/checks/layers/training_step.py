@@ -20,6 +20,7 @@ from gradcheck_fast.checks.options import AllKeywords, Options
 from gradcheck_fast.inputs.arguments import number
 from gradcheck_fast.inputs.mismatches import listed
 from gradcheck_fast.inputs.places import Path, get, put
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.rounded_update import RoundedUpdate
 from gradcheck_fast.losses.tree_function import require_callable
@@ -172,7 +173,7 @@ class _Training:
         arrays = {name: np.array(value) for name, (value, _) in zip(names, kept, strict=True)}
         places = {name: paths for name, (_, paths) in zip(names, kept, strict=True)}
         everything = replace(self, values=arrays, places=places)
-        base, rng = real_number(everything(arrays)), np.random.default_rng(0)
+        base, rng = real_number(everything(arrays)), generator(0)
         used = [
             name for name in names
             if arrays[name].size and real_number(everything({**arrays, name: moved(arrays[name], rng)})) != base

@@ -16,6 +16,7 @@ from gradcheck_fast.checks.options import Options
 from gradcheck_fast.checks.second_look import named_arrays, report_on
 from gradcheck_fast.checks.second_order.gradients import SecondDerivatives, second_derivatives
 from gradcheck_fast.inputs.arguments import integer
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import copy
 from gradcheck_fast.losses.tree_function import require_callable
 from gradcheck_fast.running.runner import Runner
@@ -86,7 +87,7 @@ def check_hvp(
     require_callable("hvp", hvp)
     problem = as_traced_problem(loss, params, settings)
     at = problem.pack(params)
-    takes_params, rng = takes_params_too(hvp), np.random.default_rng(settings.seed)
+    takes_params, rng = takes_params_too(hvp), generator(settings.seed)
     with Runner(settings.n_threads) as runner:
         found = second_derivatives(problem, gradient, params, settings, runner)
         if found.refusal is not None:

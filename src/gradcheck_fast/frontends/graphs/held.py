@@ -19,6 +19,7 @@ from gradcheck_fast.frontends.graphs.graph_loss import GraphLoss
 from gradcheck_fast.frontends.graphs.replay import Replay, replayed
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, as_cost
 from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.in_domain import inside
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def held_loss(cost: Callable[[dict[str, Any]], float], replay: Replay, params: P
     Disagreement
         If the values are not those of the function.
     """
-    rng, theta = np.random.default_rng(0), params.flat
+    rng, theta = generator(0), params.flat
     held = None
     for size in (0.0, *MOVES):
         moved = inside(params.domain, theta * (1.0 + size * rng.normal(size=theta.size)), theta)

@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck_fast.frontends.numpy_trace.adoption import Adopted
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.complex_array import TracedComplex, parts_of
+from gradcheck_fast.frontends.numpy_trace.decisions import Decisions
 from gradcheck_fast.frontends.numpy_trace.instructions import NOWHERE, Instructions
 from gradcheck_fast.frontends.numpy_trace.registry import Known
 from gradcheck_fast.numerical.gradient import EPSILON
@@ -82,6 +83,7 @@ class Recording:
     notes : dict of str to Source
         What the report says about the trace, with the line at which it was noticed first.
     leaks : list of Leak
+    decisions : Decisions
     draws, may_draw : bool
         Whether random numbers were drawn; and whether functions were called that may draw some without being seen.
     rounding : float
@@ -98,6 +100,7 @@ class Recording:
         self.failure: Untraceable | None = None
         self.notes: dict[str, Source] = {}
         self.leaks: list[Leak] = []
+        self.decisions = Decisions()
         self.draws = self.may_draw = False
         self.rounding = EPSILON
         self.views: ViewLines | None = None
@@ -284,8 +287,9 @@ class Recording:
     def truth(self, array: TracedArray) -> bool:
         """Returns the truth value on which the function branches; the comparison is a step that knows its margin."""
         self._require_open()
-        if array._view.dtype != np.bool_ and array._step() is not None:
-            array = self.mask(array)
+        if array._step() is not None:
+            array = array if array._view.dtype == np.bool_ else self.mask(array)
+            self.decisions.add(self.source(), bool(array._view))
         return bool(array._view)
 
     def plain_number(self, array: TracedArray, construct: str, advice: str) -> Any:

@@ -87,6 +87,8 @@ class Traced(NamedTuple):
         As in `Recording`.
     rounding : float
         To which part of their size the function rounds numbers where it does so most coarsely. The program does not.
+    iterations : list of Source
+        The lines at which a loop ends once a value is small enough.
     """
 
     program: Program
@@ -96,12 +98,13 @@ class Traced(NamedTuple):
     draws: bool
     may_draw: bool
     rounding: float
+    iterations: list[Source]
 
     @classmethod
     def of(cls, recording: Recording, value: float) -> Traced:
         """Takes what was found from a recording that has a cost of this value."""
         noticed = recording.notes, recording.leaks, recording.draws, recording.may_draw, recording.rounding
-        return cls(recording.program, value, *noticed)
+        return cls(recording.program, value, *noticed, recording.decisions.iterations)
 
 
 def record(function: Callable[[Any], Any], params: Packed) -> Traced:

@@ -40,6 +40,8 @@ PARTED = 1e-3
 #: An error that differences of the function do not show is rounding if it is below so many roundings of the largest
 #: entry of its array, or of the terms that are added up in it.
 MANY_ROUNDINGS = 256.0
+#: An iteration that stops early is known to this part of the largest entry of an array.
+ITERATED = 1e-7
 #: The parameters of an array are moved alone if its gradient has no entry above this part of the largest of all.
 UNREACHED = 1e-9
 
@@ -204,6 +206,26 @@ class TracedLoss(ProgramLoss):
         rounded &= errors != 0.0
         return rounded
 
+    def _left_by_iterations(self, found: Numerical, errors: NDArray[np.float64]) -> Numerical | None:
+        """Takes small errors for what an iteration leaves that stops early; None if there are none.
+
+        The derivative of what it converges to is not quite that of the turns that were taken.
+        """
+        largest = by_arrays(np.abs(found.gradient), self.engine.sizes, partial(np.max, initial=0.0))
+        small = (errors != 0.0) & (np.abs(errors) <= ITERATED * largest)
+        if not self._found.iterations or not small.any():
+            return None
+        lines = ", ".join(str(source) for source in self._found.iterations if any(source))
+        note = (
+            f"a loop ends once a value is small enough{f' ({lines})' if lines else ''}: what your gradient differs by, "
+            f"less than {ITERATED:.0e} of the largest entry, is taken for what the iteration leaves"
+        )
+        finish = found.finish
+        return found._replace(
+            gradient=np.where(small, found.gradient + errors, found.gradient),
+            finish=lambda: tuple(dict.fromkeys((*finish(), note))),
+        )
+
     def _coarse_roundings(
         self, theta: NDArray[np.float64], runner: Runner, gradient: NDArray[np.float64]
     ) -> NDArray[np.float64]:
@@ -221,6 +243,9 @@ class TracedLoss(ProgramLoss):
             if rounded.any():
                 found = found._replace(gradient=np.where(rounded, found.gradient + errors, found.gradient))
                 return found._replace(doubted=partial(self._second_look, params, runner, found))
+        left = self._left_by_iterations(found, errors)
+        if left is not None:
+            return left._replace(doubted=partial(self._second_look, params, runner, left))
         looked = self.looking_at(params)
         stands = looked.sides_with_trace(found.gradient, errors) if errors.any() else True
         if stands:

@@ -14,6 +14,7 @@ from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.trace import Traced, record
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import by_arrays
+from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.evaluate import cost_beside
 from gradcheck_fast.numerical.gradient import COARSE_JITTER, EPSILON, JITTER, jitter
 from gradcheck_fast.numerical.in_domain import inside
@@ -99,7 +100,7 @@ class Verification:
         value = self._other_cost(self._theta, base)
         if value is not None:
             return f"its value is {value!r} where the function's is {base!r}"
-        random = np.random.default_rng(0)
+        random = generator(0)
         directions = [random.standard_normal(self._theta.size) for _ in range(DIRECTIONS)]
         if self._has_leaks and 1 < len(self._engine.sizes) <= MOST_ARRAYS:
             array_of = np.repeat(np.arange(len(self._engine.sizes)), self._engine.sizes)
@@ -115,7 +116,7 @@ class Verification:
 
     def moved(self, size: float) -> NDArray[np.float64]:
         """Returns the parameters, each moved at random by about this part of its size."""
-        move = size * self._own_sizes * np.random.default_rng(0).standard_normal(self._theta.size)
+        move = size * self._own_sizes * generator(0).standard_normal(self._theta.size)
         return inside(self.domain, self._theta + move, self._theta)
 
     def has_value(self, base: float) -> bool:
@@ -126,7 +127,7 @@ class Verification:
         """Returns where the trace and the function part if only some entries are moved; "" if they do not."""
         if not alone.any():
             return ""
-        direction = np.random.default_rng(1).standard_normal(self._theta.size)
+        direction = generator(1).standard_normal(self._theta.size)
         return self._first_of([np.where(alone, direction, 0.0)], self.base)
 
     def sides_with_trace(self, gradient: NDArray[np.float64], errors: NDArray[np.float64]) -> bool | None:

@@ -13,6 +13,7 @@ from gradcheck_fast.frontends.onnx.evaluation import evaluate
 from gradcheck_fast.frontends.onnx.float64 import converted
 from gradcheck_fast.frontends.onnx.loss import Loss, plain_number
 from gradcheck_fast.frontends.onnx.model import needed, node_name
+from gradcheck_fast.inputs.random_numbers import generator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -231,7 +232,7 @@ def _same_beside(model: Model, compute: Compute, table: Compute, arrays: Arrays)
 
     The table then stands for it: ``onnx.reference`` takes ten times as long for a convolution.
     """
-    rng = np.random.default_rng(0)
+    rng = generator(0)
     moved = {name: array * (1.0 + MOVED * rng.normal(size=array.shape)) for name, array in arrays.items()}
     try:
         return _same(model.value(compute, moved), model.value(table, moved), SAME_IN_DOUBLE)
