@@ -349,19 +349,20 @@ def _one_after_another(
         about.
     """
     seen: dict[tuple[str, str], float] = {}
-    undecided = None
+    undecided, word = None, "of" if what == "cotangent" else "along"
     for name in filter(None, names):
         report = report_of(name)
         seen |= {pair(name, array.name): _power(report, array) for array in report.arrays}
         said = (f"this is of {name} alone: the {what} is zero in all others",) * (len(names) > 1)
         if report.wrong or len(names) == 1:
-            return replace(report, notes=(*said, *report.notes), seen_from=seen)
+            return replace(report, notes=(*said, *report.notes), seen_from=seen, _of_what=f"{word} {name}")
         if undecided is None and any(array.inconclusive for array in report.arrays):
             undecided = replace(report, notes=(*said, *report.notes))
     report = report_of("")
     if report.wrong:
         said = (f"each is right by itself, but not all together: the result is not linear in the {what}",)
-        return replace(report, notes=(*said, *report.notes), seen_from=seen)
+        together = f"{word} {'outputs' if word == 'of' else 'inputs'} together"
+        return replace(report, notes=(*said, *report.notes), seen_from=seen, _of_what=together)
     return replace(undecided or report, seen_from=seen)
 
 

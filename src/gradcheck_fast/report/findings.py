@@ -57,6 +57,8 @@ class Findings:
     certificate: Certificate | None = None
     intermediates: tuple[IntermediateResult, ...] = ()
     aspects: tuple[Aspect, ...] = ()
+    #: What the arrays are derivatives of, or along, where a function has outputs: ``of output[1]``.
+    _of_what: str = ""
     _find_lines: Callable[[], tuple[SourceLine, ...]] | None = field(default=None, repr=False)
     #: The indices of the entries of arrays, such as sparse ones, that hold some entries of a larger one.
     _indices: Mapping[str, NDArray[np.intp]] = field(default_factory=dict, repr=False)
@@ -266,7 +268,8 @@ class Findings:
             return "there is nothing to check: the gradient is zero, or less than its error bars, everywhere"
         broken = [a.name for a in self.arrays if a.wrong]
         about = "about " if any(a.estimated for a in self.arrays) else ""
-        return f"{about}{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}"
+        which = f", {self._of_what}" if self._of_what else ""
+        return f"{about}{self.wrong:,} of {self.checked:,} entries are wrong, in {_few(broken)}{which}"
 
 
 def format_error(ratio: float, label: str = "") -> str:

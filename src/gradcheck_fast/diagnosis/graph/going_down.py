@@ -96,7 +96,8 @@ def kept_from_turn_to_turn(view: View) -> Iterator[Mutant]:
         by_reader: dict[object, list[Edge]] = {}
         for edge in _of_first_turns(view, state.carried):
             place = view.turns.place(edge[0])
-            by_reader.setdefault((place and place.steps, edge[1]), []).append(edge)
+            shape = backward.steps[backward.steps[edge[0]].inputs[edge[1]]].shape
+            by_reader.setdefault((place and place.steps, edge[1], shape), []).append(edge)
         for edges in by_reader.values():
             chain = sorted(edges)
             change = Change({edge: _with_later(backward, edge, _after(backward, edge, chain)) for edge in chain})
