@@ -15,6 +15,8 @@ WAIT = {
     ("checks/jacobian.py", "gradcheck_fast.diagnosis.jacobians"),
     ("checks/jacobian.py", "gradcheck_fast.frontends.numpy_trace.traced_outputs"),
     ("checks/jacobian_products.py", "gradcheck_fast.frontends.numpy_trace.traced_outputs"),
+    ("checks/jacobian_products.py", "gradcheck_fast.checks.one_precision"),
+    ("checks/jacobian_products.py", "gradcheck_fast.checks.by_reference"),
     ("checks/second_look.py", "gradcheck_fast.diagnosis.jacobians"),
     ("checks/second_order/hessian.py", "gradcheck_fast.diagnosis.gauss_newton"),
     ("checks/sparse_jacobian.py", "gradcheck_fast.diagnosis.diagnose"),

@@ -22,7 +22,9 @@ for row, line in enumerate(line for line in table.splitlines() if line.strip()[:
     operations = line.split(")", 1)[1].split("  ")
     steps = next(part for part in operations if part.strip()).strip().split(", ")
     y = 1.75 - 1.15 * row
-    axes.text(0.05, y + 0.42, f"line {number}:  {SOURCE.splitlines()[number - 1].strip()}", fontsize=10, family="monospace")
+    axes.text(
+        0.05, y + 0.42, f"line {number}:  {SOURCE.splitlines()[number - 1].strip()}", fontsize=10, family="monospace"
+    )
     for k, step in enumerate(steps):
         box(axes, 0.6 + 1.35 * k, y, step, color=BLUE)
         if k:

@@ -10,6 +10,7 @@ import gradcheck_fast as gf
 from gradcheck_fast.adapters.common import TRACED
 from gradcheck_fast.adapters.torch.copies import array_of
 from gradcheck_fast.adapters.torch.module import ModuleCase
+from gradcheck_fast.checks.options import Options
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 nn, functional = torch.nn, torch.nn.functional
@@ -315,7 +316,7 @@ def test_steps_know_the_line_and_the_module():
     case = ModuleCase(module, squares, (data(3, 4),), None)
     at = {name: array_of(parameter) for name, parameter in module.named_parameters()}
     found = case.found(at)
-    steps = case.traced(at, case.runner_in_double(found)).program.steps
+    steps = case.traced(at, case.runner_in_double(found), Options.for_check()).program.steps
     names = [(step.source.name, step.source.file == __file__) for step in steps if step.name in ("matmul", "sqrt")]
     assert names == [("0 (Linear)", False), ("1 (LayerNorm)", False)]
     (product,) = [step for step in steps if step.source.name == "2 (After)"]

@@ -164,12 +164,12 @@ def _leave_something_out(point: Point, entries: NDArray[np.intp], steps: NDArray
 
 
 def _direction(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Returns the direction of a line that moves some entries, each by its size up or down, and no others.
+    """Returns the direction of a line that moves some entries, each by about its size up or down, and no others.
 
-    Entries at the bounds of their domain are not moved.
+    Entries at the bounds of their domain are not moved. Moved by their very size, whole numbers may cancel.
     """
-    direction = np.zeros(len(point.theta))
-    direction[entries] = generator(0).choice((-1.0, 1.0), len(entries))
+    direction, random = np.zeros(len(point.theta)), generator(0)
+    direction[entries] = random.choice((-1.0, 1.0), len(entries)) * random.uniform(0.75, 1.0, len(entries))
     direction *= np.maximum(1.0, np.abs(point.theta))
     if point.domain is not None:
         direction[~point.domain.has_room(point.theta, PLAIN_STEP * np.abs(direction))] = 0.0
