@@ -1,5 +1,7 @@
 """Idea B: what one perturbed weight of the first layer changes in a network of three layers."""
 
+import itertools
+
 from boxes import GREY, LIGHT, ORANGE, empty
 
 axes = empty(7.2, 2.6)
@@ -10,7 +12,7 @@ for k, (name, units, changed, _) in enumerate(layers):
     rows = [1.35 + 0.32 * (row - (units - 1) / 2) for row in range(units)]
     places.append((x, rows, changed))
     axes.text(x, 0.12, name, ha="center", fontsize=9)
-for (x, rows, before), (next_x, next_rows, after) in zip(places, places[1:], strict=False):
+for (x, rows, before), (next_x, next_rows, after) in itertools.pairwise(places):
     for i, y in enumerate(rows):
         for j, next_y in enumerate(next_rows):
             moved = (before and i < before) or (not before and i == 0 and j == 0)

@@ -1,10 +1,12 @@
 """Idea C: how many perturbations a network needs if its weights are perturbed, and if its units are."""
 
+import itertools
+
 from boxes import BLUE, ORANGE
 from matplotlib import pyplot
 
 SHAPES = {"64-48-10": (64, 48, 10), "784-128-10": (784, 128, 10), "784-512-512-10": (784, 512, 512, 10)}
-weights = [sum((a + 1) * b for a, b in zip(s, s[1:], strict=False)) for s in SHAPES.values()]
+weights = [sum((a + 1) * b for a, b in itertools.pairwise(s)) for s in SHAPES.values()]
 units = [sum(s[1:]) for s in SHAPES.values()]
 rows = range(len(SHAPES))
 for counts, shift, color, label in [(weights, 0.2, ORANGE, "parameters"), (units, -0.2, BLUE, "units")]:
