@@ -102,7 +102,8 @@ def test_its_pictures_and_links_are_there():
 
 
 def test_every_cost_and_the_penalty_are_named():
-    for kind in (*Cost.__subclasses__(), gf.L2, gf.Dense, gf.LSTM):
+    own = (kind for kind in Cost.__subclasses__() if kind.__module__.startswith("gradcheck_fast"))
+    for kind in (*own, gf.L2, gf.Dense, gf.LSTM):
         assert f"{kind.__name__}(" in README
 
 

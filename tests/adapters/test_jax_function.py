@@ -40,7 +40,7 @@ def test_a_complex_custom_vjp():
     assert report.method == "chain"
     assert any("dL/dx - i dL/dy, as JAX has them" in note for note in report.notes)
     assert aspects(report) == {
-        "forward mode": "not checked", "batched backward": "right", "jit": "right"
+        "outputs": "right", "forward mode": "not checked", "batched backward": "right", "jit": "right"
     }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_forward_mode_of_a_custom_jvp():
     softplus.defjvp(lambda x, t: (softplus(*x), jax.nn.sigmoid(x[0]) * t[0]))
     report = gf.jax.check_function(softplus, np.linspace(-2.0, 2.0, 5), skip=("batched inputs", "batched backward"))
     assert report.ok, str(report)
-    assert aspects(report) == {"forward mode": "right", "jit": "right"}
+    assert aspects(report) == {"outputs": "right", "forward mode": "right", "jit": "right"}
 
 
 def test_a_wrong_rule_of_vmap_is_an_aspect():
@@ -75,7 +75,7 @@ def test_a_wrong_rule_of_vmap_is_an_aspect():
 
 
 def test_a_reference_defines_what_is_right():
-    skip = ("forward mode", "batched backward", "batched inputs", "jit")
+    skip = ("outputs", "forward mode", "batched backward", "batched inputs", "jit")
     x = np.linspace(-1.0, 1.0, 6).astype(np.float32)
     coarse = lambda x: jnp.tanh(x.astype(jnp.float32))
     report = gf.jax.check_function(coarse, x, reference=jnp.tanh, skip=skip)
@@ -92,7 +92,7 @@ def test_trees_of_arguments_and_what_is_no_number():
         return {"rows": p["W"][indices] * scale, "count": indices.size}
 
     inputs = ({"W": np.arange(6.0, dtype=np.float32).reshape(3, 2)}, np.array([2, 0]), 2.0)
-    report = gf.jax.check_function(f, inputs, skip=("forward mode", "batched backward", "batched inputs", "jit"))
+    report = gf.jax.check_function(f, inputs, skip=("outputs", "forward mode", "batched backward", "batched inputs", "jit"))
     assert report.ok, str(report)
     assert [array.name for array in report.arrays] == ["inputs[0]['W']", "inputs[2]"]
     assert report.aspects == ()
@@ -125,3 +125,27 @@ def test_the_gradient_of_a_complex_pytree():
         gf.jax.gradcheck(jnp.sum, W)
     with pytest.raises(ValueError, match="method: 'complex'"):
         gf.jax.gradcheck(loss, params, method="complex")
+
+
+def test_a_rule_that_gives_other_outputs_is_an_aspect():
+    @jax.custom_jvp
+    def sine(x):
+        return jnp.sin(x)
+
+    sine.defjvp(lambda x, t: (1.01 * jnp.sin(*x), jnp.cos(x[0]) * t[0]))
+    cosine = jax.custom_vjp(jnp.cos)
+    cosine.defvjp(lambda x: (jnp.cos(x) + 0.1, x), lambda x, v: (-v * jnp.sin(x),))
+    skip = ("batched backward", "batched inputs", "jit")
+    for function in (sine, cosine):
+        report = gf.jax.check_function(function, np.linspace(0.5, 1.0, 3), skip=skip)
+        assert not report.ok
+        assert aspects(report)["outputs"] == "wrong"
+        assert "output is another one under jax.vjp" in str(report)
+        assert gf.jax.check_function(function, np.linspace(0.5, 1.0, 3), skip=(*skip, "outputs")).ok
+
+
+def test_what_is_cast_in_between_has_its_rounding():
+    product = lambda x, y: x.astype(jnp.float32) * jax.jit(lambda y: y.astype(jnp.float16))(y)
+    report = gf.jax.check_function(product, (normal(3), normal(3, seed=1)), skip=("batched inputs", "jit"))
+    assert report.ok, str(report)
+    assert aspects(report)["forward mode"] == "right"

@@ -51,7 +51,7 @@ def test_a_right_backward_of_one_precision(precision):
     assert report.seen_from["output", "inputs[1]"] < (1e-3 if precision == "float32" else 0.1)
 
 
-@pytest.mark.parametrize(("precision", "factor"), [("float32", 1.01), ("float16", 1.03), ("bfloat16", 1.2)])
+@pytest.mark.parametrize(("precision", "factor"), [("float32", 1.01), ("float16", 1.05), ("bfloat16", 1.2)])
 def test_one_wrong_entry_of_one_precision(precision, factor):
     f, vjp, _, inputs = layer(precision, factor)
     report = gf.check_vjp(f, vjp, inputs)

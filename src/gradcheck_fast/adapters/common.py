@@ -13,7 +13,6 @@ from gradcheck_fast.comparison.compare import relative_error
 from gradcheck_fast.frontends.numpy_trace.recording import Untraceable
 from gradcheck_fast.frontends.numpy_trace.traced_loss import Disagreement
 from gradcheck_fast.frontends.unknown import Unknown
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import Packed
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.problem import OF_PROGRAMS, knows_changes
@@ -148,7 +147,7 @@ def same_loss(own: float, in_double: float, eps: float, value: Callable[[Arrays]
     difference = abs(in_double - own)
     if difference <= eps**_SAME_LOSS * abs(in_double) or not math.isfinite(difference):
         return True
-    rng, scatter = generator(0), 0.0
+    rng, scatter = np.random.default_rng(0), 0.0
     for _ in range(_MOVES):
         factors = {name: 1.0 + eps * rng.choice((-_ROUNDINGS, _ROUNDINGS), np.shape(a)) for name, a in params.items()}
         moved = {name: np.asarray(array * factors[name], array.dtype) for name, array in params.items()}

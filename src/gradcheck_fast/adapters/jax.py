@@ -121,6 +121,7 @@ def check_function(
     is found by the jaxpr of the function itself, without its rules, as by `gradcheck`; its notes say where that was not
     possible. If the gradient is right, these aspects are looked at, and are in `Report.aspects`:
 
+    - ``outputs``: with derivatives, by `jax.vjp` and `jax.jvp`, the function gives what it gives without;
     - ``forward mode``: the product of the Jacobian with tangents, by `jax.jvp`, if the function has one;
     - ``batched backward``: the gradients of several cotangents at once, by `jax.vmap`;
     - ``batched inputs``: outputs and gradients for several sets of inputs at once, by `jax.vmap`;

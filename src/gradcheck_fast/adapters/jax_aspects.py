@@ -1,4 +1,4 @@
-"""What is looked at of a JAX function besides its gradient: forward mode, `jax.vmap` and `jax.jit`."""
+"""What is looked at of a JAX function besides its gradient: its outputs, forward mode, `jax.vmap` and `jax.jit`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Case:
             self.primals = case.as_jax(self.arrays)
             self.outputs, self.pull = jax.vjp(case.parts, *self.primals)
             self.cotangents = [self.like(output) for output in self.outputs]
-        self.eps = max(float(jnp.finfo(x.dtype).eps) for x in (*self.primals, *self.outputs))
+            self.eps = _coarsest([*self.primals, *self.outputs], _with_gradient(case, self.cotangents), self.primals)
 
     def like(self, array: Any) -> Any:
         """Returns random numbers in the shape and dtype of an array."""
@@ -68,6 +68,51 @@ class _Case:
 def _size(array: Any) -> float:
     finite = np.abs(np.asarray(array, np.float64))
     return float(finite[np.isfinite(finite)].max(initial=0.0))
+
+
+def _coarsest(arrays: Sequence[Any], function: Callable[..., Any], primals: Sequence[Any]) -> float:
+    """Gives the rounding of the coarsest dtype in arrays and in what a function computes: it may cast in between."""
+    dtypes = {jnp.dtype(array.dtype) for array in arrays}
+    try:
+        dtypes |= _dtypes_in(jax.make_jaxpr(function)(*primals).jaxpr)
+    except Exception:  # it may refuse to be traced; what it casts to is not known then
+        pass
+    return max(float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact))
+
+
+def _dtypes_in(jaxpr: Any) -> set[Any]:
+    """Gives the dtypes of all that a jaxpr computes, with the jaxprs that it calls."""
+    found: set[Any] = set()
+    for equation in jaxpr.eqns:
+        kinds = [getattr(variable.aval, "dtype", None) for variable in equation.outvars]
+        found.update(jnp.dtype(kind) for kind in kinds if kind is not None and jnp.issubdtype(kind, jnp.number))
+        for inner in jax.tree_util.tree_leaves(list(equation.params.values()), is_leaf=lambda x: _called(x) is not None):
+            if _called(inner) is not None:
+                found |= _dtypes_in(_called(inner))
+    return found
+
+
+def _called(value: Any) -> Any:
+    """Returns the jaxpr in a parameter of an equation, None if it is not one."""
+    inner = getattr(value, "jaxpr", value)
+    return inner if hasattr(inner, "eqns") else None
+
+
+def _outputs(at: _Case) -> Found:
+    """The outputs that come with derivatives are those of the function: a rule computes them anew."""
+    case = at.case
+    right = case.parts(*at.primals)
+    names = [_output(case, k) for k in range(len(right))]
+    found = {"jax.vjp": at.outputs}
+    try:
+        found["jax.jvp"] = jax.jvp(case.parts, at.primals, [jnp.zeros_like(x) for x in at.primals])[0]
+    except Exception:  # "forward mode" says what was raised
+        pass
+    for transform, outputs in found.items():
+        name = at.differ(outputs, right, names)
+        if name:
+            return "wrong", f"{name} is another one under {transform}: a rule for derivatives computes something else"
+    return "right", ""
 
 
 def _forward_mode(at: _Case) -> Found:
@@ -176,6 +221,7 @@ def _first_line(error: Exception) -> str:
 
 #: What looks at each aspect, by its name.
 LOOKS: dict[str, Callable[[_Case], Found]] = {
+    "outputs": _outputs,
     "forward mode": _forward_mode,
     "batched backward": _batched_backward,
     "batched inputs": _batched_inputs,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.inputs.arrays import as_matrix_shape
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.gradient import EPSILON, EXACT_STEP
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class Table:
 
     def generator(self, *numbers: int) -> np.random.Generator:
         """Returns a generator of random numbers, which are the same for the same `numbers`, and this array's own."""
-        return generator(*self._seed, *numbers)
+        return np.random.default_rng((*self._seed, *numbers))
 
     def direction(self, number: int) -> NDArray[np.float64]:
         """Returns the direction of a number: independent standard normal numbers, or an axis if `number` is negative.

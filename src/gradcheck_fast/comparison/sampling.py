@@ -11,7 +11,6 @@ import numpy as np
 from gradcheck_fast.comparison.results import Comparison, Drawn, known
 from gradcheck_fast.inputs.arguments import integer, number
 from gradcheck_fast.inputs.arrays import digest
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import Packed, parts, split
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def draw(
     among : ndarray of int, optional
         The entries that they are drawn from, in ascending order. None: all.
     """
-    random = generator(seed)
+    random = np.random.default_rng(seed)
     entries, counts = [], {}
     free = None if among is None else chosen(shapes, among).counts
     for name, part, shape in parts(shapes):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.diagnosis.unused import value_at
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import parts
 from gradcheck_fast.numerical.gradient import EPSILON
 
@@ -139,7 +138,7 @@ def _seen_pieces(
 
 def _fit(problem: Problem, params: Packed, direction: NDArray[np.float64], width: float) -> _Fit | None:
     """Fits a polynomial to values on a line; returns None if one is missing, or if no jumps show in the residuals."""
-    at = np.linspace(-1.0, 1.0, _POINTS) + generator(0).uniform(-0.4, 0.4, _POINTS) / _POINTS
+    at = np.linspace(-1.0, 1.0, _POINTS) + np.random.default_rng(0).uniform(-0.4, 0.4, _POINTS) / _POINTS
     found = [value_at(problem, params, params.flat + width * t * direction) for t in at]
     values = np.array([np.nan if value is None else value for value in found])
     if not np.isfinite(values).all():

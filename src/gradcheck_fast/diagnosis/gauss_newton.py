@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.diagnosis.diagnose import Diagnosis
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.program.twin import on_parameters
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def gauss_newton(
     """
     if not (np.abs(given - given.T) <= NEAR * np.abs(given).max()).all():  # along directions that does not show
         return []
-    rng, program = generator(0), loss.program
+    rng, program = np.random.default_rng(0), loss.program
     directions = rng.standard_normal((DIRECTIONS, len(theta))) * np.maximum(1.0, np.abs(theta))
     quadratic = [np.einsum("ri,ij,rj->r", directions, matrix, directions) for matrix in (hessian, given)]
     missing, size = quadratic[0] - quadratic[1], float(np.abs(quadratic[0]).max())

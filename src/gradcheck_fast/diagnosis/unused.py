@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.inputs.random_numbers import generator
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,7 +26,7 @@ def unused_argument(problem: Problem, params: Packed, numerical: NDArray[np.floa
     """
     if "units" in problem.methods or not ((numerical == 0.0) | np.isnan(numerical)).all():
         return ()
-    rng = generator(0)
+    rng = np.random.default_rng(0)
     values = {value_at(problem, params, _moved(params.flat, times, rng)) for times in _MOVES}
     values.add(value_at(problem, params, params.flat))  # this comes last, so that the loss is left at the parameters
     if None in values or len(values) > 1:

@@ -10,7 +10,6 @@ import numpy as np
 from gradcheck_fast.diagnosis.adjoint import Change
 from gradcheck_fast.diagnosis.hypotheses import ENTRIES
 from gradcheck_fast.diagnosis.view import Family, Mutant, Use, View
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import split
 from gradcheck_fast.program.steps import ACTIVATIONS
 
@@ -155,7 +154,7 @@ def weighted_samples(view: View, case: Case) -> Iterator[Mutant]:
         return Change({(k, 0): view.scaled(k, 0, weights[:, np.newaxis]) for k in view.costs}, {})
 
     # some entries are enough to find the weights; later all of them must agree
-    some = generator(0).permutation(view.tape.program.size)[: _ENTRIES_PER_SAMPLE * n]
+    some = np.random.default_rng(0).permutation(view.tape.program.size)[: _ENTRIES_PER_SAMPLE * n]
     penalty = (view.tape.decay * view.tape.theta)[some]
     each = np.stack([view.tape.gradient(counting(alone))[some] - penalty for alone in np.eye(n)], axis=1)
     given = np.concatenate([np.ravel(case.analytic[name]) for name in shapes])[some] - penalty

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.gradient import EXACT_STEP, jitter
 from gradcheck_fast.program.steps.movement import SLICE
 from gradcheck_fast.program.steps.opaque import OPAQUE
@@ -113,7 +112,7 @@ def _is_wrong(part: Part, step: Step, x: list[Reals], d: list[Reals | None], own
 def _wrong_backs(engine: Executor, part: Part) -> Iterator[tuple[int, str]]:
     """Compares what goes back to each step with the differences of its readers, from the costs on."""
     steps, depends, costs = engine.program.steps, on_parameters(engine.program), set(engine.program.costs)
-    backs, random = part.backs(), generator(0)
+    backs, random = part.backs(), np.random.default_rng(0)
     readers: dict[int, list[int]] = {number: [] for number in depends}
     for number in engine.computed:
         for source in depends.intersection(steps[number].inputs):

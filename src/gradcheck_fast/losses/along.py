@@ -10,7 +10,6 @@ import numpy as np
 
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.arrays import digest
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import Packed, Tree, pack, parts
 from gradcheck_fast.losses.function_loss import require_one_of
 from gradcheck_fast.numerical.evaluate import OwnCost
@@ -186,7 +185,7 @@ class Along:
 
     def _noise(self) -> NDArray[np.float64]:
         """Measures the noise of each array of outputs, and gives each output that of its array."""
-        function, signs = self._function, generator(0).choice((-1.0, 1.0), self._function.outputs.flat.size)
+        function, signs = self._function, np.random.default_rng(0).choice((-1.0, 1.0), self._function.outputs.flat.size)
 
         @cache
         def values(t: float) -> NDArray[np.float64]:

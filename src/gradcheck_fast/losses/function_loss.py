@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.inputs.arguments import choose
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import pack
 from gradcheck_fast.losses.problem import OF_PROGRAMS
 from gradcheck_fast.numerical.central import EXTRAPOLATED, Central
@@ -97,7 +96,7 @@ class FunctionLoss:
         The value at `params` alone would not do: where all parameters are zero, many losses have the same value.
         """
         theta = params.flat
-        signs = generator(0).choice([-1.0, 1.0], theta.size)
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], theta.size)
         near = inside(params.domain, theta + signs * PLAIN_STEP * np.maximum(1.0, np.abs(theta)), theta)
         return " ".join(cost_beside(partial(self.cost, params), at).hex() for at in (near, theta))
 
@@ -167,7 +166,7 @@ def _as_well_as_can_be(point: Point, method: str) -> Numerical:
 def _is_constant(point: Point) -> bool:
     """Tells whether the function keeps its value when all parameters are moved by a good part of their size."""
     theta = point.theta
-    moved = theta + MOVED * generator(0).standard_normal(len(theta)) * np.maximum(1.0, np.abs(theta))
+    moved = theta + MOVED * np.random.default_rng(0).standard_normal(len(theta)) * np.maximum(1.0, np.abs(theta))
     return point.cost_beside(point.inside(moved)) == point.value
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.errorbars import COST_ROUNDINGS
 from gradcheck_fast.numerical.gradient import EPSILON, Closer, Numerical, jitter
 from gradcheck_fast.numerical.noise import noise_around
@@ -65,7 +64,7 @@ class SecondDifferences:
     @cached_property
     def noise(self) -> float:
         """The size of a rounding of the function, or of its noise if that is more."""
-        signs = generator(0).choice((-1.0, 1.0), len(self.here))
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), len(self.here))
         level = noise_around(self.theta, lambda theta: float(signs @ self._at(theta))).level
         # of a function that is 0 nothing tells how large the terms are that cancel in it
         return max(level, EPSILON * float(np.abs(self.here).max(initial=0.0))) or EPSILON

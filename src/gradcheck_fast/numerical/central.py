@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcheck_fast.inputs import _norms
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.closer import look_closer
 from gradcheck_fast.numerical.gradient import (
     EPSILON,
@@ -177,7 +176,7 @@ class Central:
     def _line(self) -> NDArray[np.float64]:
         """Returns a tiny step of all parameters."""
         theta = self._point.theta
-        signs = generator(0).choice((-1.0, 1.0), len(theta))
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), len(theta))
         return self._point.along(np.asarray(GLANCE * signs * np.maximum(1.0, np.abs(theta))), float(ON_LINE[-1]))
 
     def _on(self, line: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -257,7 +256,7 @@ class Central:
         Groups that change the cost are halved, as long as there are evaluations to spend.
         """
         base = self._point.value
-        direction = 0.5 * FLAT * self.width[some] * generator(0).uniform(1.0, UNEVEN, len(some))
+        direction = 0.5 * FLAT * self.width[some] * np.random.default_rng(0).uniform(1.0, UNEVEN, len(some))
         flat = np.zeros(len(some), np.bool_)
         groups, budget = [np.arange(len(some))], FEW * len(some) + 2.0
         while groups and budget > 0.0:

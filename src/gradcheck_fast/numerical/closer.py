@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.gradient import EPSILON, Closer
 from gradcheck_fast.numerical.step_ladder import NOISES
 
@@ -127,7 +126,7 @@ def _nearest(
 
 def _beside(point: Point, entry: int, step: float) -> NDArray[np.float64]:
     """Finds the slope of one entry at `BESIDE` points, to which all parameters are moved by some steps."""
-    random, size = generator(0), np.maximum(1.0, np.abs(point.theta))
+    random, size = np.random.default_rng(0), np.maximum(1.0, np.abs(point.theta))
     found = np.full(BESIDE, np.nan)
     for k in range(BESIDE):
         theta = point.inside(point.theta + APART * step * size * random.standard_normal(len(size)))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.gradient import EPSILON, PLAIN_STEP, Numerical, Refined, jitter
 from gradcheck_fast.numerical.step_ladder import NOISES
 
@@ -168,7 +167,7 @@ def _direction(point: Point, entries: NDArray[np.intp]) -> NDArray[np.float64]:
 
     Entries at the bounds of their domain are not moved. Moved by their very size, whole numbers may cancel.
     """
-    direction, random = np.zeros(len(point.theta)), generator(0)
+    direction, random = np.zeros(len(point.theta)), np.random.default_rng(0)
     direction[entries] = random.choice((-1.0, 1.0), len(entries)) * random.uniform(0.75, 1.0, len(entries))
     direction *= np.maximum(1.0, np.abs(point.theta))
     if point.domain is not None:

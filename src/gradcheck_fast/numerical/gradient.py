@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.inputs.random_numbers import generator
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -229,7 +227,7 @@ class Closer(NamedTuple):
 
 def jitter(theta: NDArray[np.float64], size: float = JITTER) -> NDArray[np.float64]:
     """Moves every parameter by the part `size` of itself, up or down at random, but in the same way each time."""
-    bits = np.frombuffer(generator(0).bytes(-(-len(theta) // 8)), np.uint8)
+    bits = np.frombuffer(np.random.default_rng(0).bytes(-(-len(theta) // 8)), np.uint8)
     up = np.unpackbits(bits, count=len(theta))
     factors: NDArray[np.float64] = np.array([1.0 - size, 1.0 + size])[up]
     return theta * factors

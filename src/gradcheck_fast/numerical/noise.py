@@ -10,7 +10,6 @@ import numpy as np
 
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arrays import SINGLE
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.numerical.gradient import EPSILON, PLAIN_STEP
 from gradcheck_fast.numerical.step_ladder import NOISES
 
@@ -93,7 +92,7 @@ def noise_around(
     along : callable
         ``along(direction, reach)`` gives a direction like the given one that may be gone so many times.
     """
-    signs, size = generator(0).choice((-1.0, 1.0), len(theta)), np.abs(theta)
+    signs, size = np.random.default_rng(0).choice((-1.0, 1.0), len(theta)), np.abs(theta)
     own = along(signs * np.where(size > 0.0, size, 1.0), ROUNDINGS_APART * POINTS)
     direction = along(signs * np.maximum(1.0, size), APART * (FARTHER + POINTS))
 

@@ -11,7 +11,6 @@ import numpy as np
 from gradcheck_fast.diagnosis.graph.entrywise import slope_between
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant, block, merged
 from gradcheck_fast.diagnosis.graph.recurrences import states
-from gradcheck_fast.inputs.random_numbers import generator
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Reals
@@ -82,7 +81,7 @@ def _clipped(view: View, functions: list[Entrywise], bound: float, *, is_after: 
 
 def _bounds(view: View, change: Callable[[float], Change], tried: Reals) -> Iterator[float]:
     """Yields the bounds at which a change may explain what is wrong: it does along a direction."""
-    backward, rng = view.backward, generator(0)
+    backward, rng = view.backward, np.random.default_rng(0)
     directions = {
         number: (
             rng.random((_DIRECTIONS, error.size)) * error.ravel(),  # so that the more is clipped, the more is explained

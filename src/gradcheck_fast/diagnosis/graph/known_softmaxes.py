@@ -9,7 +9,6 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.graph.between import is_linear, passed
 from gradcheck_fast.diagnosis.graph.recognise import same
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.program.steps.leaves import CONSTANT
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def _shifted(backward: Backward, number: int) -> Iterator[int]:
 def _known(
     backward: Backward, top: int, bottoms: list[int], p: Reals, axis: int, back: Callable[[Reals, int, Reals], Reals]
 ) -> Iterator[Softmax]:  # fmt: skip
-    up = generator(0).standard_normal(p.shape)
+    up = np.random.default_rng(0).standard_normal(p.shape)
     for bottom in bottoms:
         if bottom in backward.bars and same(passed(backward, top, bottom, up), back(p, axis, up)):
             yield Softmax(bottom, top, axis)

@@ -13,7 +13,6 @@ from gradcheck_fast.diagnosis.graph.between import is_linear, passed, steps_betw
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant, block, merged, nothing
 from gradcheck_fast.diagnosis.graph.places import short
 from gradcheck_fast.diagnosis.graph.recognise import SAME
-from gradcheck_fast.inputs.random_numbers import generator
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, EdgeRule, Reals
@@ -245,7 +244,7 @@ def _has_usual_form(backward: Backward, one: Normalisation) -> bool:
     normal, size, _, axes = _parts(backward, one)
     if not np.allclose(normal, backward.values[one.top], rtol=SAME, atol=0.0):
         return False
-    up = generator(0).standard_normal(normal.shape)
+    up = np.random.default_rng(0).standard_normal(normal.shape)
     right = passed(backward, one.top, one.bottom, up)
     found = _formula(normal, size, axes, up, is_centred=one.centred is not None)
     return bool(np.abs(found - right).max() <= SAME * np.abs(right).max())

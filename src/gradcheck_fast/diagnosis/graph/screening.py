@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gradcheck_fast.diagnosis.graph.tangents import Tangents
-from gradcheck_fast.inputs.random_numbers import generator
 
 if TYPE_CHECKING:
     from gradcheck_fast.diagnosis.graph.backward import Backward, Change, Reals
@@ -59,7 +58,7 @@ class Screen:
         self.backward = backward
         self.near = max(NEAR, 10.0 * tolerance)
         self.nothing = max(NOTHING, tolerance)
-        rng = generator(0)
+        rng = np.random.default_rng(0)
         numbers = sum(np.size(value) for value in backward.values if value is not None)
         most = int(np.clip(MOST_NUMBERS // max(numbers, 1), 2, MOST_GROUPS))
         groups = _groups([bool(np.any(error)) for error in errors], most)

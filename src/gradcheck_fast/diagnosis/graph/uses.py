@@ -16,7 +16,6 @@ import numpy as np
 
 from gradcheck_fast.diagnosis.graph.backward import Change
 from gradcheck_fast.diagnosis.graph.mutants import Mutant
-from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.program.steps.reduction import SUM
 
 if TYPE_CHECKING:
@@ -384,7 +383,7 @@ def fitted(found: Sum) -> Reals | None:
         return weights
     if entries < n + _MORE_ENTRIES or found.is_short:
         return None
-    some = generator(0).permutation(entries)[: _ENTRIES_FITTED * n + _MORE_ENTRIES]
+    some = np.random.default_rng(0).permutation(entries)[: _ENTRIES_FITTED * n + _MORE_ENTRIES]
     changes, _, rank, _ = np.linalg.lstsq(parts[np.ix_(counted, some)].T, error[some], rcond=_FITS)
     near = 1.0 + changes
     near = np.where(np.abs(near - np.round(near)) < _FITS, np.round(near), near)
