@@ -92,7 +92,9 @@ def test_trees_of_arguments_and_what_is_no_number():
         return {"rows": p["W"][indices] * scale, "count": indices.size}
 
     inputs = ({"W": np.arange(6.0, dtype=np.float32).reshape(3, 2)}, np.array([2, 0]), 2.0)
-    report = gf.jax.check_function(f, inputs, skip=("outputs", "forward mode", "batched backward", "batched inputs", "jit"))
+    report = gf.jax.check_function(
+        f, inputs, skip=("outputs", "forward mode", "batched backward", "batched inputs", "jit")
+    )
     assert report.ok, str(report)
     assert [array.name for array in report.arrays] == ["inputs[0]['W']", "inputs[2]"]
     assert report.aspects == ()
@@ -146,6 +148,6 @@ def test_a_rule_that_gives_other_outputs_is_an_aspect():
 
 def test_what_is_cast_in_between_has_its_rounding():
     product = lambda x, y: x.astype(jnp.float32) * jax.jit(lambda y: y.astype(jnp.float16))(y)
-    report = gf.jax.check_function(product, (normal(3), normal(3, seed=1)), skip=("batched inputs", "jit"))
+    report = gf.jax.check_function(product, (normal(3).real, normal(3).real), skip=("batched inputs", "jit"))
     assert report.ok, str(report)
     assert aspects(report)["forward mode"] == "right"

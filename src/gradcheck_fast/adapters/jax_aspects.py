@@ -86,7 +86,9 @@ def _dtypes_in(jaxpr: Any) -> set[Any]:
     for equation in jaxpr.eqns:
         kinds = [getattr(variable.aval, "dtype", None) for variable in equation.outvars]
         found.update(jnp.dtype(kind) for kind in kinds if kind is not None and jnp.issubdtype(kind, jnp.number))
-        for inner in jax.tree_util.tree_leaves(list(equation.params.values()), is_leaf=lambda x: _called(x) is not None):
+        for inner in jax.tree_util.tree_leaves(
+            list(equation.params.values()), is_leaf=lambda x: _called(x) is not None
+        ):
             if _called(inner) is not None:
                 found |= _dtypes_in(_called(inner))
     return found

@@ -150,7 +150,7 @@ class ByReference(InOnePrecision):
                     at, method=options.method, step=options.one_step, runner=runner, kinks=True
                 )
                 found = error_bars(numerical, at.shapes)
-                derivative = OnePrecision(found.gradient, found.bars, *np.zeros((2, len(found.bars))))
+                derivative = OnePrecision(found.gradient, found.bars, *np.zeros((3, len(found.bars))))
                 if numerical.kinks is not None:
                     derivative = derivative._replace(low=numerical.kinks.low, high=numerical.kinks.high)
                 errors = np.abs(own.flat - derivative.derivatives)
@@ -158,7 +158,7 @@ class ByReference(InOnePrecision):
                 other = numerical.doubted(seems_wrong) if numerical.doubted and seems_wrong.any() else None
                 if other is not None:
                     numerical, found = other, error_bars(other, at.shapes)
-                    derivative = OnePrecision(found.gradient, found.bars, *np.zeros((2, len(found.bars))))
+                    derivative = OnePrecision(found.gradient, found.bars, *np.zeros((3, len(found.bars))))
                     if other.kinks is not None:
                         derivative = derivative._replace(low=other.kinks.low, high=other.kinks.high)
                 return derivative, numerical

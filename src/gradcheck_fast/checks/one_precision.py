@@ -197,7 +197,7 @@ class InOnePrecision:
 
         def derivatives(chosen: NDArray[np.intp]) -> tuple[OnePrecision, Numerical | None]:
             size = own.flat.size
-            found = OnePrecision(*(np.full(size, fill) for fill in (np.nan, inf, 0.0, 0.0)))
+            found = OnePrecision(*(np.full(size, fill) for fill in (np.nan, inf, 0.0, 0.0, 0.0)))
             for name, part, _ in parts(at.shapes):
                 some = chosen[(part.start <= chosen) & (chosen < part.stop)]
                 if not len(some):

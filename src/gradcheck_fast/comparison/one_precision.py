@@ -28,6 +28,8 @@ SEEN_IN = 0.98
 #: Where all entries of an array are within their tolerances of 0, there is nothing to check in it if no tolerance is
 #: more than this part, of what is too wide, of the root mean square of the whole gradient.
 NEGLIGIBLE = 1e-2
+#: Where that holds for all arrays, it is this part of the root mean square of the steepest mean slopes that were seen.
+FLAT = 1e-2
 
 
 def wide(precision: Precision) -> float:
@@ -66,6 +68,9 @@ def compare_in_one_precision(
         unknown = ~np.isfinite(n) | ~np.isfinite(allowed) | ~np.isfinite(found.high)
         excess = np.where(np.isfinite(a), np.where(unknown, 1.0, excess), np.inf)
         whole = _norms.root_mean_square(n[np.isfinite(n)])
+        if not unknown.any() and (np.abs(n) <= allowed).all():
+            flat = FLAT * _norms.root_mean_square(found.steepest)
+            whole = max(whole, flat / NEGLIGIBLE) if flat or allowed.any() else np.inf
         for name, part, shape in parts(analytic.shapes):
             own, some = n[part], allowed[part]
             wrong = excess[part] > 1.0

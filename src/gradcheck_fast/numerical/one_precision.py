@@ -54,12 +54,15 @@ class OnePrecision(NamedTuple):
     low, high : ndarray of float64
         As in `Kinks`: the least and the largest of the slopes at a kink, minus the derivative; both 0 without one. They
         are infinite where it cannot be told whether there is one.
+    steepest : ndarray of float64
+        The largest size of a mean slope that was seen between two points.
     """
 
     derivatives: NDArray[np.float64]
     bars: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    steepest: NDArray[np.float64]
 
 
 class Given(NamedTuple):
@@ -126,6 +129,8 @@ def differentiate(
         more = sample(some, _more_steps(samples.h[some], found.steps[some], k))
         samples = samples.with_more(some, more)
         found = _look(samples, given.numbers)
+    if slopes is not None:
+        found = found.with_stairs(samples)
     some = np.flatnonzero(found.is_unsure(given))
     means = Means(np.full(len(steps), np.nan), np.full(len(steps), np.inf))
     if slopes is not None and len(some):
@@ -148,7 +153,9 @@ def differentiate(
                 array[seem_wrong[less]] = new[less]
         for whole, part in zip(means, own, strict=True):
             whole[some] = part
-    return found.judged(given, means)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        mean_slopes = np.abs(0.5 * samples.odd / samples.h)
+    return found.judged(given, means, np.max(np.where(np.isfinite(mean_slopes), mean_slopes, 0.0), axis=1, initial=0.0))
 
 
 class _Look(NamedTuple):
@@ -160,6 +167,18 @@ class _Look(NamedTuple):
     jumps: NDArray[np.float64]
     jump_bars: NDArray[np.float64]
     noise: float
+
+    def with_stairs(self, samples: Samples) -> _Look:
+        """Leaves it open whether there are kinks where the best steps change nothing at all, while larger ones do.
+
+        There a function is constant, or has stairs, as one that looks up a table or computes with fewer digits than it
+        gives. The slope of the stairs as a whole is then what a derivative should be, and small steps do not show it.
+        """
+        changes = np.isfinite(samples.odd) & ((samples.odd != 0.0) | (samples.even != 0.0))
+        with np.errstate(invalid="ignore"):
+            used = samples.h <= self.steps[:, None]
+        may_be = ~(changes & used).any(axis=1) & changes.any(axis=1)
+        return self._replace(jump_bars=np.where(may_be, np.inf, self.jump_bars))
 
     def size(self, least: float) -> NDArray[np.float64]:
         """The size of each derivative, or a part of what is typical if that is larger."""
@@ -186,7 +205,7 @@ class _Look(NamedTuple):
         enough = CLEAR * given.wide * self.size(SMALL)
         return np.asarray(np.where(off > self.bars + given.rounding, np.fmin(enough, CLEAR * off), enough))
 
-    def judged(self, given: Given, means: Means) -> OnePrecision:
+    def judged(self, given: Given, means: Means, steepest: NDArray[np.float64]) -> OnePrecision:
         """Decides what is known of each entry, from the fit of its differences and from the means on its line.
 
         A number that differs may be one of the slopes at a kink, or lie between them. If differences show no kink, and
@@ -215,7 +234,7 @@ class _Look(NamedTuple):
         is_kink = np.abs(self.jumps) > self.jump_bars
         reach = np.where(kink | (may_be_kink & is_kink & np.isnan(means.errors)), np.fmax(off, half), np.inf)
         reach = np.where(may_be_kink & ~better & ~confirmed, reach, 0.0)
-        return OnePrecision(derivatives, bars, -reach, reach)
+        return OnePrecision(derivatives, bars, -reach, reach, steepest)
 
 
 def _look(samples: Samples, given: NDArray[np.float64]) -> _Look:

@@ -27,7 +27,7 @@ STEPS, DOWN_TO = 12, 0.25
 #: The means over the nodes have this part of the rounding of a single derivative.
 AVERAGED = 0.6
 #: By which factor the line is made shorter if its bar is too wide, and how often, at most.
-SHORTER, TIMES = 2.0, 4
+SHORTER, TIMES = 2.0, 10
 #: A shorter line is no better if no more than this part of the bar is there because the line is long.
 ACCURATE = 0.3
 
@@ -87,7 +87,9 @@ def compare_means(
         better = bars < found.bars[some]
         found.errors[some[better]], found.bars[some[better]] = errors[better], bars[better]
         length = length / SHORTER
-        some = some[(found.bars[some] > enough[some]) & (better | ~(from_length <= ACCURATE * bars) | np.isinf(bars))]
+        known = np.isfinite(bars)
+        open_ends = np.where(known, better | ~(from_length <= ACCURATE * bars), np.isinf(found.bars[some]))
+        some = some[(found.bars[some] > enough[some]) & open_ends]
         if not len(some):
             break
     return found

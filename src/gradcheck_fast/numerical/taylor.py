@@ -34,6 +34,8 @@ ROUNDINGS = 4.0
 SCATTERS = 4.0
 #: How many points on a line the scatter is measured at, and how far they go, in smallest steps.
 POINTS, REACH = 9, 0.5
+#: Some more points between these, and the degree of the polynomial with which the values there are compared.
+BETWEEN, DEGREE = (1.41, 3.27, 4.87, 6.62, 8.18), 4
 #: This many rates, the last, must be the same for them to have settled.
 LAST = 3
 #: A rate less than this below the expected one is that of another order.
@@ -164,9 +166,23 @@ def _noise(
     value: Callable[[float], float], smallest: float, values: Sequence[float], base: float, slope: float,
     rounding: float,
 ) -> float:  # fmt: skip
-    near = np.array([value(REACH * smallest * k / POINTS) for k in range(1, POINTS + 1)])
+    places = np.append(np.arange(1.0, POINTS + 1), BETWEEN)
+    near = np.array([value(REACH * smallest * place / POINTS) for place in places])
     largest = max((abs(v) for v in (base, *values) if isfinite(v)), default=0.0)
-    return ROUNDINGS * EPSILON * (largest + rounding) + SCATTERS * scatter(near)
+    noise = max(scatter(near[:POINTS]), _scatter_between(places, near))
+    return ROUNDINGS * EPSILON * (largest + rounding) + SCATTERS * noise
+
+
+def _scatter_between(places: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """Returns how far values between equally spaced points are off a polynomial through these.
+
+    Where values are rounded to multiples of something, those at equal distances may by chance rise evenly.
+    """
+    if not np.isfinite(values).all():
+        return 0.0
+    centred = places / POINTS - 0.5
+    fitted = np.polynomial.Polynomial.fit(centred[:POINTS], values[:POINTS], DEGREE)
+    return float(np.abs(values[POINTS:] - fitted(centred[POINTS:])).max())
 
 
 def _orders(
