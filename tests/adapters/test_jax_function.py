@@ -147,7 +147,8 @@ def test_a_rule_that_gives_other_outputs_is_an_aspect():
 
 
 def test_what_is_cast_in_between_has_its_rounding():
-    product = lambda x, y: x.astype(jnp.float32) * jax.jit(lambda y: y.astype(jnp.float16))(y)
-    report = gf.jax.check_function(product, (normal(3).real, normal(3).real), skip=("batched inputs", "jit"))
+    product = lambda x: jnp.square(jax.jit(lambda x: x.astype(jnp.float32))(x))
+    skip = ("outputs", "batched backward", "batched inputs", "jit")
+    report = gf.jax.check_function(product, normal(3).real, skip=skip)
     assert report.ok, str(report)
     assert aspects(report)["forward mode"] == "right"

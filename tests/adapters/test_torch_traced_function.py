@@ -122,7 +122,10 @@ def test_a_straight_through_estimator_is_wrong_and_named_as_such():
     assert not any("straight-through" in note for note in check(other, (x, w)).notes)
 
 
-def test_a_straight_through_estimator_whose_clamp_is_met_is_named():
+@pytest.mark.parametrize("bound, named", [(1.0, True), (0.5, True), (2.0, False)])
+def test_a_straight_through_estimator_where_rounded_numbers_lie_on_the_bound_of_a_clamp(bound, named):
+    """There, a clamp passes gradients on or does not; further out it never does."""
+
     def forward(ctx, x):
         ctx.save_for_backward(x.round())
         return x.round().clamp(-1.0, 1.0)
@@ -132,14 +135,9 @@ def test_a_straight_through_estimator_whose_clamp_is_met_is_named():
         return grad * (rounded.abs() <= bound)
 
     x = torch.tensor([0.9, -1.1, 0.3, 1.7, -2.4], dtype=torch.float64, requires_grad=True)
-    for bound, is_named in (
-        (1.0, True),
-        (0.5, True),
-        (2.0, False),
-    ):  # a clamp passes gradients at its bound, or does not
-        report = check(products.of_one(forward, backward), x)
-        assert report.verdict == "FAIL"
-        assert any("straight-through" in note for note in report.notes) == is_named
+    report = check(products.of_one(forward, backward), x)
+    assert report.verdict == "FAIL"
+    assert any("straight-through" in note for note in report.notes) == named
 
 
 def test_rounding_that_hides_its_slope_is_wrong():

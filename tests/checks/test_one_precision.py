@@ -44,17 +44,17 @@ def reference(x, w):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_right_backward_of_one_precision(precision):
     f, vjp, _, inputs = layer(precision)
-    report = gf.check_vjp(f, vjp, inputs)
+    report = gf.check_vjp(f, vjp, inputs, seed=4)
     assert report.ok
     assert report.notes[0].startswith(f"f computes in {precision} only (it refuses float64: TypeError (a kernel of")
     assert "would have been seen in 98 % of the entries" in report.notes[0]
     assert report.seen_from["output", "inputs[1]"] < (1e-3 if precision == "float32" else 0.1)
 
 
-@pytest.mark.parametrize(("precision", "factor"), [("float32", 1.01), ("float16", 1.05), ("bfloat16", 1.2)])
+@pytest.mark.parametrize(("precision", "factor"), [("float32", 1.01), ("float16", 1.03), ("bfloat16", 1.2)])
 def test_one_wrong_entry_of_one_precision(precision, factor):
     f, vjp, _, inputs = layer(precision, factor)
-    report = gf.check_vjp(f, vjp, inputs)
+    report = gf.check_vjp(f, vjp, inputs, seed=4)  # for some cotangents the entry is small
     assert (report.verdict, report.wrong, report.worst()[0][:2]) == ("FAIL", 1, ("inputs[1]", (2, 1)))
 
 
@@ -110,12 +110,12 @@ def test_a_kink_is_no_mistake(precision):
 @pytest.mark.parametrize("precision", ["float64", *PRECISIONS])
 def test_a_reference_says_what_is_right(precision):
     f, vjp, jvp, inputs = layer(precision)
-    report = gf.check_vjp(f, vjp, inputs, reference=reference)
+    report = gf.check_vjp(f, vjp, inputs, reference=reference, seed=4)
     assert report.ok
     assert [tuple(aspect)[:2] for aspect in report.aspects] == [("forward", "right")]
     assert gf.check_jvp(f, jvp, inputs, reference=reference).ok
     f, vjp, _, inputs = layer(precision, 1.1)
-    assert gf.check_vjp(f, vjp, inputs, reference=reference).worst()[0][:2] == ("inputs[1]", (2, 1))
+    assert gf.check_vjp(f, vjp, inputs, reference=reference, seed=4).worst()[0][:2] == ("inputs[1]", (2, 1))
 
 
 def test_a_forward_that_is_not_that_of_the_reference():

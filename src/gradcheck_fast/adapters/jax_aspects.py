@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -73,10 +74,8 @@ def _size(array: Any) -> float:
 def _coarsest(arrays: Sequence[Any], function: Callable[..., Any], primals: Sequence[Any]) -> float:
     """Gives the rounding of the coarsest dtype in arrays and in what a function computes: it may cast in between."""
     dtypes = {jnp.dtype(array.dtype) for array in arrays}
-    try:
+    with suppress(Exception):  # it may refuse to be traced; what it casts to is not known then
         dtypes |= _dtypes_in(jax.make_jaxpr(function)(*primals).jaxpr)
-    except Exception:  # it may refuse to be traced; what it casts to is not known then
-        pass
     return max(float(jnp.finfo(dtype).eps) for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact))
 
 
@@ -86,18 +85,13 @@ def _dtypes_in(jaxpr: Any) -> set[Any]:
     for equation in jaxpr.eqns:
         kinds = [getattr(variable.aval, "dtype", None) for variable in equation.outvars]
         found.update(jnp.dtype(kind) for kind in kinds if kind is not None and jnp.issubdtype(kind, jnp.number))
-        for inner in jax.tree_util.tree_leaves(
-            list(equation.params.values()), is_leaf=lambda x: _called(x) is not None
-        ):
-            if _called(inner) is not None:
-                found |= _dtypes_in(_called(inner))
+        inside = jax.tree_util.tree_leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
+        found.update(*(_dtypes_in(getattr(inner, "jaxpr", inner)) for inner in inside if _is_jaxpr(inner)))
     return found
 
 
-def _called(value: Any) -> Any:
-    """Returns the jaxpr in a parameter of an equation, None if it is not one."""
-    inner = getattr(value, "jaxpr", value)
-    return inner if hasattr(inner, "eqns") else None
+def _is_jaxpr(value: Any) -> bool:
+    return hasattr(getattr(value, "jaxpr", value), "eqns")
 
 
 def _outputs(at: _Case) -> Found:
@@ -106,10 +100,8 @@ def _outputs(at: _Case) -> Found:
     right = case.parts(*at.primals)
     names = [_output(case, k) for k in range(len(right))]
     found = {"jax.vjp": at.outputs}
-    try:
+    with suppress(Exception):  # "forward mode" says what was raised
         found["jax.jvp"] = jax.jvp(case.parts, at.primals, [jnp.zeros_like(x) for x in at.primals])[0]
-    except Exception:  # "forward mode" says what was raised
-        pass
     for transform, outputs in found.items():
         name = at.differ(outputs, right, names)
         if name:

@@ -45,6 +45,8 @@ PER_MOVE = 0.18
 DEVIATIONS = 5.0
 #: How many roundings of an entry, or of what is typical of its array, are taken for one standard deviation, at most.
 MOST_ROUNDINGS = 64.0
+#: A slope of as many roundings of the largest of its array may be lost in roundings on the way.
+LOST = 8.0
 #: How many roundings an entry may have that cannot be found once more.
 ROUNDINGS = 12.0
 #: The number of steps along a tangent, and how much smaller than a parameter's array a parameter may be to be moved in
@@ -109,6 +111,7 @@ class InOnePrecision:
     def product_report(self, gradient: Derivative, cotangent: NDArray[np.float64]) -> Report:
         """Checks the gradient of a product with a cotangent, of two significant bits, by every entry of the inputs."""
         function, beside, at = self._function, self._beside, self._function.at
+        beside.domain = self._options.selected(at).params.domain
 
         def gradient_at(v: NDArray[np.float64], theta: NDArray[np.float64]) -> Packed:
             first = cast(function.own.unpack(v), function.own_outputs)
@@ -134,6 +137,7 @@ class InOnePrecision:
             Finds it at other parameters, which the precision holds.
         """
         beside, one, lines = self._beside, np.ones(1), None
+        beside.domain = self._options.selected(self._function.at).params.domain
         if gradient_at is None:
             own = replace(own, computed_in=self._precision)
             rounding = ROUNDINGS * _eps_of(own) * np.maximum(np.abs(own.flat), _typical(own))
@@ -202,7 +206,9 @@ class InOnePrecision:
                 some = chosen[(part.start <= chosen) & (chosen < part.stop)]
                 if not len(some):
                     continue
-                given = Given(own.flat[some], rounding[some], wide(own.precision(name)))
+                finite = own.flat[part][np.isfinite(own.flat[part])]
+                lost = LOST * self._precision.eps * float(np.abs(finite).max(initial=0.0))
+                given = Given(own.flat[some], rounding[some], wide(own.precision(name)), lost)
                 steps = self._steps(some, part, along=along)
                 own_sample = partial(_of_some, sample, some)
                 slopes = None if lines is None else partial(_of_some, lines, some)
@@ -223,7 +229,6 @@ class InOnePrecision:
         if options.sample is not None:
             picked = draw(at.shapes, options.sample, options.seed, selection.entries)
         chosen = np.arange(size) if picked is None else picked.entries
-        self._beside.domain = None if at is self._function.own else selection.params.domain
         found, numerical = derivatives(chosen)
         if picked is None:
             comparison = compare_in_one_precision(own, found, rounding, options.tolerances, self._precision)
@@ -280,6 +285,7 @@ class InOnePrecision:
                 squares, count = squares + (one + other - own.flat) ** 2 / 3.0, count + 1
             for _ in range(MOVES):
                 move = rng.integers(-1, 2, len(theta)) * spacing
+                move[~self._beside.can_move(move)] = 0.0
                 above, below = (derivative_at(first, theta + sign * move).flat for sign in (1.0, -1.0))
                 squares, count = squares + (above + below - 2.0 * own.flat) ** 2 / 6.0, count + 1
                 moved += (PER_MOVE * (above - below)) ** 2 / MOVES

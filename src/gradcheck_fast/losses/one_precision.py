@@ -87,6 +87,13 @@ class Beside:
             found[part] = np.where(self.theta[part] == 0.0, 0.0, precision.spacing(self.theta[part]))
         return found
 
+    def can_move(self, move: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tells which parameters may be moved so far to both sides."""
+        if self.domain is None:
+            return np.ones(len(move), np.bool_)
+        low, high = self.domain.low, self.domain.high
+        return np.asarray((self.theta - np.abs(move) >= low) & (self.theta + np.abs(move) <= high))
+
     def at(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Gives all outputs at parameters that the precision holds; NaN if the function raises."""
         function = self._function
@@ -157,7 +164,8 @@ class Beside:
     ) -> Callable[[NDArray[np.intp], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Makes what gives the derivatives by entries along lines that move these entries; see `Slopes`.
 
-        `derivative_at` gives all derivatives at parameters that the precision holds.
+        `derivative_at` gives all derivatives at parameters that the precision holds. What lies outside the domain is
+        NaN.
         """
 
         def slopes(
@@ -169,7 +177,9 @@ class Beside:
                     moved = self.theta.copy()
                     moved[entry] += offset
                     moved = self.rounded(moved)
-                    true[k, j], found[k, j] = moved[entry] - self.theta[entry], derivative_at(moved)[entry]
+                    inside = self.domain is None or self.domain.holds(moved)
+                    true[k, j] = moved[entry] - self.theta[entry]
+                    found[k, j] = derivative_at(moved)[entry] if inside else np.nan
             return true, found
 
         return slopes

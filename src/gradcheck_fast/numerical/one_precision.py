@@ -76,11 +76,14 @@ class Given(NamedTuple):
         How far rounding may have moved it.
     wide : float
         An error bar that is more than this part of an entry, and of what is typical of its array, is too wide.
+    lost : float
+        A slope of this size may be missing from what differences show, as intermediate values are rounded.
     """
 
     numbers: NDArray[np.float64]
     rounding: NDArray[np.float64]
     wide: float
+    lost: float
 
 
 def first_steps(theta: NDArray[np.float64], size: float, unit_roundoff: float) -> NDArray[np.float64]:
@@ -130,7 +133,7 @@ def differentiate(
         samples = samples.with_more(some, more)
         found = _look(samples, given.numbers)
     if slopes is not None:
-        found = found.with_stairs(samples)
+        found = found.with_stairs(samples, given)
     some = np.flatnonzero(found.is_unsure(given))
     means = Means(np.full(len(steps), np.nan), np.full(len(steps), np.inf))
     if slopes is not None and len(some):
@@ -168,16 +171,18 @@ class _Look(NamedTuple):
     jump_bars: NDArray[np.float64]
     noise: float
 
-    def with_stairs(self, samples: Samples) -> _Look:
-        """Leaves it open whether there are kinks where the best steps change nothing at all, while larger ones do.
+    def with_stairs(self, samples: Samples, given: Given) -> _Look:
+        """Leaves it open whether there are kinks where a function may have stairs.
 
-        There a function is constant, or has stairs, as one that looks up a table or computes with fewer digits than it
-        gives. The slope of the stairs as a whole is then what a derivative should be, and small steps do not show it.
+        It has, or is constant, where the best steps change nothing at all while larger ones do: it looks up a table, or
+        computes with fewer digits than it gives. And so may 1 + z with a small z, as it is rounded; treads may slope
+        then. What a derivative should be is the slope of the stairs as a whole, which small steps do not show.
         """
         changes = np.isfinite(samples.odd) & ((samples.odd != 0.0) | (samples.even != 0.0))
         with np.errstate(invalid="ignore"):
             used = samples.h <= self.steps[:, None]
-        may_be = ~(changes & used).any(axis=1) & changes.any(axis=1)
+            may_be = ~(changes & used).any(axis=1) & changes.any(axis=1)
+            may_be |= np.abs(given.numbers - self.derivatives) <= given.lost
         return self._replace(jump_bars=np.where(may_be, np.inf, self.jump_bars))
 
     def size(self, least: float) -> NDArray[np.float64]:

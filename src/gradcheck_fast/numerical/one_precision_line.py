@@ -118,7 +118,10 @@ def _on_lines(
         measured = (weight * (off - errors[:, None]) ** 2).sum(axis=1) * 2.0 / freedom
         floor = noise * np.max(np.where(used, samples.floor, 0.0), axis=1)
         sigma = np.sqrt(np.maximum(measured, floor**2))
-        rule = np.abs((weight * (fine - coarse)).sum(axis=1) / total) + _roughness(given)
+        # on the same stair, rounding is the same: equal differences are one measurement
+        different = 1 + (np.diff(np.sort(np.where(used, samples.odd, np.inf), axis=1), axis=1) > 0.0).sum(axis=1)
+        total = total * np.minimum(different / np.maximum(used.sum(axis=1), 1), 1.0)
+        rule = np.abs((weight * (fine - coarse)).sum(axis=1) / weight.sum(axis=1)) + _roughness(given)
         bars = DEVIATIONS * sigma / np.sqrt(2.0 * total) + AVERAGED * rounding + rule
         from_length = rule + DEVIATIONS * (sigma - floor) / np.sqrt(2.0 * total)
     known = np.isfinite(errors) & np.isfinite(bars)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _ROUNDING = frozenset(("rint", "floor", "ceil", "trunc", "sign"))
 #: A gradient is that of an estimator if it differs from it by less than this part of the largest entry of its array.
 _SAME = 1e-4
-#: Rounded numbers are also looked at moved by this part of them, as they may lie right on the bound of a clamp: there, the
-#: gradient has two sides.
+#: Rounded numbers are also looked at moved by this part of them, as they may lie right on the bound of a clamp: there,
+#: the gradient has two sides.
 _MOVED = 1e-9
 
 
