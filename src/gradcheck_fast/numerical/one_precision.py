@@ -40,6 +40,11 @@ CLEAR = 0.3
 LINE, OTHER_LINE = 0.5, 0.37
 #: A number that is off by no more than this many tolerances is wrong only if means along a line say so, too.
 MARGINAL = 2.0
+#: Noise of more than this many roundings may be kinks within all steps: then smaller ones are taken, how many, and from
+#: which part to which of the smallest.
+NOISY, SMALLER_STEPS, SMALLER = 8.0, 6, (1.0 / 64.0, 0.5)
+#: If more than this share of the entries then seems wrong, it is no kinks, but the stairs of a table or the like.
+MOST_BEYOND = 0.25
 #: By which factor the range of steps is extended, where the best ones are at its end.
 WIDER = 16.0
 
@@ -123,8 +128,15 @@ def differentiate(
     slopes : callable, optional
         Gives the given derivatives at other places; see `one_precision_line`.
     """
-    samples = sample(np.arange(len(steps)), steps)
+    every = np.arange(len(steps))
+    samples = sample(every, steps)
     found = _look(samples, given.numbers)
+    if found.noise > NOISY:
+        smaller = steps[:, :1] * np.geomspace(*SMALLER, SMALLER_STEPS)
+        more = samples.with_more(every, sample(every, smaller))
+        closer = _look(more, given.numbers)
+        if closer.fits(given, found):
+            samples, found = more, closer
     for k in range(ROUNDS):
         some = np.flatnonzero(found.is_doubtful(given))
         if not len(some):
@@ -162,13 +174,18 @@ def differentiate(
 
 
 class _Look(NamedTuple):
-    """What is known of some entries; `jumps` are differences of slopes at kinks, with bars of their own."""
+    """What is known of some entries.
+
+    `jumps` are differences of slopes at kinks, with bars of their own; `stairs` tells where the best steps change
+    nothing.
+    """
 
     derivatives: NDArray[np.float64]
     bars: NDArray[np.float64]
     steps: NDArray[np.float64]
     jumps: NDArray[np.float64]
     jump_bars: NDArray[np.float64]
+    stairs: NDArray[np.bool_]
     noise: float
 
     def with_stairs(self, samples: Samples, given: Given) -> _Look:
@@ -181,9 +198,9 @@ class _Look(NamedTuple):
         changes = np.isfinite(samples.odd) & ((samples.odd != 0.0) | (samples.even != 0.0))
         with np.errstate(invalid="ignore"):
             used = samples.h <= self.steps[:, None]
-            may_be = ~(changes & used).any(axis=1) & changes.any(axis=1)
-            may_be |= np.abs(given.numbers - self.derivatives) <= given.lost
-        return self._replace(jump_bars=np.where(may_be, np.inf, self.jump_bars))
+            stairs = ~(changes & used).any(axis=1) & changes.any(axis=1)
+            may_be = stairs | (changes.any(axis=1) & (np.abs(given.numbers - self.derivatives) <= given.lost))
+        return self._replace(jump_bars=np.where(may_be, np.inf, self.jump_bars), stairs=stairs)
 
     def size(self, least: float) -> NDArray[np.float64]:
         """The size of each derivative, or a part of what is typical if that is larger."""
@@ -203,6 +220,12 @@ class _Look(NamedTuple):
             off = np.abs(given.numbers - self.derivatives)
             unsure = (off > self.bars + given.rounding) | ~(self.bars <= CLEAR * given.wide * self.size(SMALL))
         return np.asarray(unsure & np.isfinite(given.numbers) & (self.bars > 0.0))
+
+    def fits(self, given: Given, other: _Look) -> bool:
+        """Whether most numbers are where they should be, and no more are in doubt than in another look."""
+        with np.errstate(invalid="ignore"):
+            beyond = np.abs(given.numbers - self.derivatives) > self.bars + given.rounding
+        return bool(beyond.mean() <= MOST_BEYOND and self.is_unsure(given).sum() <= other.is_unsure(given).sum())
 
     def enough(self, given: Given) -> NDArray[np.float64]:
         """How narrow the bars of means are to be: an error of a small part, or what seems to be one, is to be seen."""
@@ -239,6 +262,9 @@ class _Look(NamedTuple):
         is_kink = np.abs(self.jumps) > self.jump_bars
         reach = np.where(kink | (may_be_kink & is_kink & np.isnan(means.errors)), np.fmax(off, half), np.inf)
         reach = np.where(may_be_kink & ~better & ~confirmed, reach, 0.0)
+        with np.errstate(invalid="ignore"):
+            is_lost = (np.abs(given.numbers) <= given.lost) & (np.abs(self.derivatives) <= given.lost) & beyond
+        reach = np.where(is_lost & np.isinf(self.jump_bars) & (self.stairs | np.isinf(reach)), given.lost, reach)
         return OnePrecision(derivatives, bars, -reach, reach, steepest)
 
 
@@ -252,7 +278,8 @@ def _look(samples: Samples, given: NDArray[np.float64]) -> _Look:
     if len(some):
         kinks = fit_kinks(samples.some(some), noise)
         jumps[some], jump_bars[some] = kinks.derivatives, kinks.bars
-    return _Look(fitted.derivatives, fitted.bars, fitted.steps, jumps, jump_bars, noise)
+    no_stairs = np.zeros(len(given), np.bool_)
+    return _Look(fitted.derivatives, fitted.bars, fitted.steps, jumps, jump_bars, no_stairs, noise)
 
 
 def _more_steps(known: NDArray[np.float64], best: NDArray[np.float64], number: int) -> NDArray[np.float64]:
