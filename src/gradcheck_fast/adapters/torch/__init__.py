@@ -20,6 +20,7 @@ from gradcheck_fast.adapters.torch.function import FunctionCall
 from gradcheck_fast.adapters.torch.function_report import function_report, reference_of
 from gradcheck_fast.adapters.torch.module import ModuleCase
 from gradcheck_fast.adapters.torch.one_direction import one_direction
+from gradcheck_fast.adapters.torch.refusal import refusals_explained
 from gradcheck_fast.adapters.torch.runs import notes_on, one_thread_for, rng_kept, with_gradients
 from gradcheck_fast.adapters.torch.second_order import second_order as double_backward
 from gradcheck_fast.checks.complex_gradients import of_known_convention
@@ -96,7 +97,8 @@ def gradcheck(
     Raises
     ------
     TypeError
-        If an argument does not fit, or cannot be copied.
+        If an argument does not fit, or cannot be copied; or if the module does not run in float64, as one with a kernel
+        of one precision.
     ValueError
         If no parameter requires a gradient, or the loss depends on none of them, or it depends on a parameter of the
         module itself besides those of the copy that is run. If the loss is another one in each call, or in float64, or
@@ -114,19 +116,22 @@ def gradcheck(
     if not params:
         raise ValueError("module: no parameter requires a gradient")
     _require_known_dtypes(params, _DTYPES)
+    is_double = all(tensor.dtype in (torch.float64, torch.complex128) for tensor in params.values())
     with with_gradients(), rng_kept():
         at = arrays_of(params)
         found = case.found(at)
         with one_thread_for(found.numbers):
             double = case.runner_in_double(found)
-            loss, way = choose_loss(
-                partial(double.described, loss_fn), double.loss, found.gradient, double.gradient_in_double, at,
-                settings.method, partial(case.traced, at, double, settings) if case.may_trace(settings) else None,
-            )  # fmt: skip
-            report = check_gradient(loss, found.gradient, at, settings)
-            if not report.ok:
-                case.require_same_loss(at, found, double)
-                report = replace(report, notes=(*report.notes, *case.notes_on_failure(report.method)))
+            explained = nullcontext() if is_double else refusals_explained(double, at)
+            with explained:
+                loss, way = choose_loss(
+                    partial(double.described, loss_fn), double.loss, found.gradient, double.gradient_in_double, at,
+                    settings.method, partial(case.traced, at, double, settings) if case.may_trace(settings) else None,
+                )  # fmt: skip
+                report = check_gradient(loss, found.gradient, at, settings)
+                if not report.ok:
+                    case.require_same_loss(at, found, double)
+                    report = replace(report, notes=(*report.notes, *case.notes_on_failure(report.method)))
     report = replace(report, notes=(*report.notes, *found.notes, *_hooks_not_run(params), way_of(report, loss, way)))
     names = tuple(name for name, tensor in params.items() if tensor.is_complex())
     return of_known_convention(report, names, PYTORCH) if names else report

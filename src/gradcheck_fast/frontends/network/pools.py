@@ -29,7 +29,7 @@ from gradcheck_fast.inputs.arguments import integer, number, true_or_false
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pooling(TensorLayer):
-    """The base class of the layers that pool windows of an array of shape (samples, channels, *spatial).
+    """The base class of the layers that pool windows of an array of shape ``(samples, channels, *spatial)``.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ class AdaptiveMaxPool3d(AdaptivePooling):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GlobalAvgPool(TensorLayer):
-    """The average over all spatial axes of an array of shape (samples, channels, *spatial).
+    """The average over all spatial axes of an array of shape ``(samples, channels, *spatial)``.
 
     Parameters
     ----------
