@@ -45,6 +45,19 @@ ONE_OF = {
     "test_a_hand_written_function_is_traced_and_certified": 2,
     "test_it_is_not_said_of_a_mistake_in_the_gradient_of_an_exact_problem": 3,
     "test_sums_in_another_order_each_time": 2,
+    "test_a_call_is_recorded_as_numpy_computes_it": 4,
+    "test_each_primitive_changes_as_the_twin_says": 4,
+    "test_every_slope_between_the_sides_of_a_kink_lies_within_the_spread": 4,
+    "test_the_difference_at_60_digits": 3,
+    "test_it_is_what_the_rule_reach_says": 4,
+    "test_the_difference_is_that_of_two_values": 2,
+    "test_differences_are_those_of_the_rule": 3,
+    "test_a_primitive_runs_like_its_twin": 2,
+    "test_what_goes_back_to_each_entry_is_its_central_difference": 2,
+    "test_the_spread_bounds_what_a_doubtful_sensitivity_changes": 2,
+    "test_a_wrong_derivative_of_a_normalisation_is_named_with_its_line": 2,
+    "test_a_wrong_derivative_of_softmax_is_named_with_its_line": 2,
+    "test_it_is_not_said_of_mistakes_in_functions_of_every_kind": 2,
 }
 
 

@@ -22,7 +22,7 @@ def one_thread():
 
 
 modest = settings(
-    derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], database=None
+    derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 SMOOTH_COSTS = tuple(name for name in COSTS if name not in ("absolute", "huber"))
 
