@@ -154,6 +154,31 @@ def test_a_loss_that_is_a_complex_number_with_a_zero_imaginary_part():
         assert any("whose imaginary part is zero: its real part is taken" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("how", [{}, {"trace": False}, {"method": "directional"}, {"vectorized": True}])
+def test_an_imaginary_part_of_rounding_is_left_out_and_noted(how):
+    axis = 1 if how.get("vectorized") else 0
+    for size, said in ((0.0, "zero"), (1e-15, "8.0e-15, which is rounding beside 8"), (1e-9, "8.0e-09, which is")):
+        cubes = lambda x, size=size: (x**3).sum(axis=axis) * (1.0 + 1j * size)
+        report = gf.gradcheck(cubes, np.full(8, 3.0), np.ones(8), **how)
+        assert report.ok, str(report)
+        assert any(f"a complex number, whose imaginary part is {said}" in note for note in report.notes), report.notes
+
+
+def test_the_real_part_of_a_complex_loss_is_what_is_traced():
+    power = lambda x: np.sum(np.fft.ifft(np.fft.fft(x) ** 2))  # (sum x)^2, and some rounding
+    x = np.array([0.1, 0.7, -0.4, 1.3])
+    report = gf.gradcheck(power, np.full(4, 2.0 * x.sum()), x)
+    assert report.ok and report.method == "chain", str(report)
+
+
+def test_an_imaginary_part_that_is_no_rounding_is_an_error_with_its_size():
+    for how, axis in (({}, 0), ({"vectorized": True}, 1)):
+        with pytest.raises(TypeError, match=r"imaginary part.* 8\.0e-06.*return loss\.real"):
+            gf.gradcheck(lambda x, axis=axis: (x**3).sum(axis=axis) * (1.0 + 1e-6j), np.ones(8), np.ones(8), **how)
+    with pytest.raises(ValueError, match="or has an imaginary part of its own; use 'direct'"):
+        gf.gradcheck(lambda x: (x**3).sum() * (1.0 + 1e-15j), np.full(8, 3.0), np.ones(8), method="complex")
+
+
 def test_what_does_not_fit_is_named():
     with pytest.raises(TypeError, match=r"one real number, got .*j\)?; is the real part meant\?"):
         gf.gradcheck(lambda w: (A @ w).sum(), P["W"], P["W"])

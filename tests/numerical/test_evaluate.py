@@ -188,7 +188,10 @@ def test_one_real_number_is_read_whatever_it_is_in(value):
     ("value", "said"),
     [
         (None, "got None; did it forget to return it?"),
-        (1j, "got 1j; is the real part meant?"),
+        (
+            1j,
+            "got 1j; is the real part meant? The imaginary part, 1.0e+00, is more than rounding: return loss.real",
+        ),
         ("2", "got '2'"),
         (True, "got True"),
         (np.zeros(3), "got array([0., 0., 0.])"),

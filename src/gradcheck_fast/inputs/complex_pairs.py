@@ -86,6 +86,17 @@ def is_complex(leaf: Any) -> bool:
     return isinstance(leaf, complex) or getattr(getattr(leaf, "dtype", None), "kind", "") == "c"
 
 
+def is_nearly_real(array: NDArray[Any]) -> bool:
+    """Whether the imaginary parts of complex numbers are rounding: at most √ε of the real parts, in their dtype.
+
+    A number that is not defined (NaN) is none, whatever its imaginary part.
+    """
+    if array.dtype.kind != "c":
+        return False
+    is_small = np.abs(array.imag) <= np.finfo(array.dtype).eps ** 0.5 * np.abs(array.real)
+    return bool((is_small | np.isnan(array.real)).all())
+
+
 def has_complex(tree: Tree) -> bool:
     """Whether a tree has a complex leaf."""
     return any(is_complex(leaf) for _, leaf in walk(tree))

@@ -138,7 +138,8 @@ def _require_analytic(point: Point, gradient: NDArray[np.float64]) -> None:
     if abs(slope - expected) > bar + LINE_AGREEMENT * size:
         raise ValueError(
             f"method: 'complex' gives {expected:.10g} for the slope of the loss along a line where differences give "
-            f"{slope:.10g}: the loss is not analytic (abs, a norm, a comparison, a real part?); use 'direct'"
+            f"{slope:.10g}: the loss is not analytic (abs, a norm, a comparison, a real part?), or has an "
+            "imaginary part of its own; use 'direct'"
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from gradcheck_fast.inputs.arrays import same_bits
-from gradcheck_fast.inputs.complex_pairs import is_complex
+from gradcheck_fast.inputs.complex_pairs import is_complex, is_nearly_real
 from gradcheck_fast.inputs.returned import describe, hint_at_value, note_on_rest, value_and_rest
 from gradcheck_fast.inputs.state import State
 from gradcheck_fast.inputs.trees import entry_name
@@ -119,11 +119,14 @@ class _TreeCosts:
         self._writes = False
         self._returns = ""
         self._dtype = ""
+        self._value = 0j
 
     @property
     def notes(self) -> tuple[str, ...]:
         coarse = f"{GIVES_LESS}{self._dtype}, though it was given float64: hardly any digits are left in differences"
-        real = "the loss returns a complex number, whose imaginary part is zero: its real part is taken"
+        size = f"{abs(self._value.imag):.1e}, which is rounding beside {self._value.real:.3g}"
+        part = f"whose imaginary part is {size if self._value.imag else 'zero'}"
+        real = f"the loss returns a complex number, {part}: its real part is taken"
         noticed = (
             *(writes("the loss"),) * self._writes,
             *(coarse,) * (self._dtype in _COARSE),
@@ -143,6 +146,8 @@ class _TreeCosts:
             self._returns = self._returns or note_on_rest(rest, self._shapes, self._paths)
         dtype = getattr(found, "dtype", np.complex128.__name__ if isinstance(found, complex) else "")
         self._dtype = str(dtype).removeprefix("torch.")
+        if self._dtype in _COMPLEX:
+            self._value = max(self._value, complex_number(found), key=lambda value: abs(value.imag))
 
 
 class PythonCosts(_TreeCosts):
@@ -335,7 +340,7 @@ def real_number(value: Any) -> float:
     """
     try:
         array = np.asarray(_first(value))
-        if array.size == 1 and array.dtype.kind == "c" and array.imag == 0.0:
+        if array.size == 1 and is_nearly_real(array):
             array = array.real
         if array.size != 1 or array.dtype.kind not in "iuf":
             raise TypeError
@@ -344,7 +349,9 @@ def real_number(value: Any) -> float:
         is_large = isinstance(value, np.ndarray) and value.size > _MOST_SHOWN
         got = describe(value) if is_large or len(repr(value)) > _LONGEST_SHOWN else repr(value)
         hint = "; did it forget to return it?" if value is None else hint_at_value(value)
-        hint = "; is the real part meant?" if is_complex(_first(value)) else hint
+        if is_complex(_first(value)) and np.size(_first(value)) == 1:
+            size = abs(complex_number(value).imag)
+            hint = f"; is the real part meant? The imaginary part, {size:.1e}, is more than rounding: return loss.real"
         raise TypeError(f"loss: expected it to return one real number, got {got}{hint}") from None
 
 
@@ -358,11 +365,15 @@ def _real_numbers(value: Any, count: int) -> NDArray[np.float64]:
     """Reads what a vectorised loss has returned for `count` trees; raises a TypeError if it is anything else."""
     try:
         array = np.asarray(value)
+        if is_nearly_real(array):
+            array = array.real
         if array.size != count or array.ndim < 1 or array.dtype.kind not in "iuf":
             raise TypeError
         return array.reshape(count).astype(np.float64)
     except Exception:
         shape: Sequence[int] | str = getattr(value, "shape", type(value).__name__)
+        if is_complex(value) and shape == (count,):
+            shape = f"complex ones, with an imaginary part of {np.abs(value.imag).max():.1e}; return loss.real"
         raise TypeError(
             f"loss: with vectorized=True, expected it to return {count} real numbers, one for each set of parameters "
             f"in the batch, shape ({count},); got {shape}"

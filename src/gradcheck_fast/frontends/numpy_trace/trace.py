@@ -15,6 +15,7 @@ from gradcheck_fast.frontends.numpy_trace.complex_array import TracedComplex
 from gradcheck_fast.frontends.numpy_trace.functions import KNOWN
 from gradcheck_fast.frontends.numpy_trace.recording import Leak, Recording, Untraceable
 from gradcheck_fast.frontends.numpy_trace.view_lines import ViewLines
+from gradcheck_fast.inputs.complex_pairs import is_nearly_real
 from gradcheck_fast.inputs.returned import value_and_rest
 from gradcheck_fast.inputs.users_files import is_users_file
 from gradcheck_fast.losses.tree_function import Around
@@ -183,7 +184,7 @@ def as_cost(recording: Recording, found: Any, *, may_round: bool = False) -> flo
     if beside is not None:
         found, _ = beside
     if type(found) is TracedComplex:
-        if found.plain().imag.any():
+        if not is_nearly_real(found.plain()):
             raise recording.untraceable("the function returns a complex number")
         found = found.real
     cost = recording.traced(found)
