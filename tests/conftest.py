@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 
@@ -11,6 +12,10 @@ import work
 from compiled import COMPILER, FLAGS, HERE
 
 from gradcheck_fast.running import checkpoint
+
+#: Where several tests run at a time (pytest-xdist), threads that wait for work leave the cores to the other tests. The
+#: workers inherit this; they read it when OpenMP is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 #: Of these tests with many parameters each n-th is run by default; the others are long tests.
 ONE_OF = {
