@@ -95,7 +95,7 @@ def test_the_guide_for_teachers_shows_what_is_printed_of_four_submissions(direct
     submissions = {
         "anna": net,
         "ben": net.replace("(1 - a1)", "(1 - a1**2)"),
-        "carl": "loss, gradient, params = None, None, None\nimport time\n\nwhile True:\n    time.sleep(0.01)\n",
+        "carl": "loss, gradient, params = None, None, None\nimport time\nwhile True:\n    time.sleep(0.01)\n",
         "dora": "loss = [\ngradient = params = None\n",
     }
     for name, text in submissions.items():
