@@ -282,6 +282,7 @@ def test_what_is_stopped_is_held_fixed(loss, params):
     assert (report.verdict, report.method) == ("PASS", "chain"), str(report)
     assert report.relative_error < 1e-12
     assert note.startswith("what jax.lax.stop_gradient returns is held fixed (")
+    assert note.endswith("; a straight-through estimator is checked as the function that jax.grad differentiates")
     assert gf.jax.gradcheck(loss, params, planted(gradient, 1e-6)[0]).wrong == 1
 
 

@@ -224,7 +224,9 @@ def program_or_plain(
     if not found.stopped:
         return found.loss, ()
     lines = ", ".join(str(source) for source in found.stopped if any(source))
-    return found.loss, (f"what jax.lax.stop_gradient returns is held fixed{f' ({lines})' if lines else ''}",)
+    said = f"what jax.lax.stop_gradient returns is held fixed{f' ({lines})' if lines else ''}"
+    estimator = "a straight-through estimator is checked as the function that jax.grad differentiates"
+    return found.loss, (f"{said}; {estimator}",)
 
 
 def as_scalar(value: Any) -> Any:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gradcheck_fast.inputs.returned import RETURNS_MORE, pack_gradient
+from gradcheck_fast.inputs.trees import parts
 from gradcheck_fast.losses.function_loss import FunctionLoss
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def beside_value(gradient: Gradient, problem: Problem) -> Tree | Packed | Callab
 def packer(gradient: Any, at: Packed, **options: Any) -> Callable[[Any], Packed]:
     """Makes the function that packs what `gradient` is, or has returned, as the gradient at these parameters."""
     is_beside = isinstance(gradient, BesideValue)
+    if at.domain is not None:
+        stays = at.domain.low == at.domain.high
+        options["fixed"] = [name for name, part, _ in parts(at.shapes) if stays[part].all()]
     return partial(pack_gradient, shapes=at.shapes, paths=at.paths, beside_value=is_beside, **options)
 
 

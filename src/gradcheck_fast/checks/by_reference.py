@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.checks.as_problem import traced_by
+from gradcheck_fast.checks.beside_value import packer
 from gradcheck_fast.checks.numerical_gradient import make_runner
 from gradcheck_fast.checks.one_precision import InOnePrecision
 from gradcheck_fast.comparison.aspects import Aspect
@@ -110,11 +111,12 @@ class ByReference(InOnePrecision):
 
     def product_report(self, gradient: Derivative, cotangent: NDArray[np.float64]) -> Report:
         function, at, theta = self._function, self._function.at, self._beside.theta
+        packed = packer(None, self._options.selected(at).params, finite=False)
 
         def gradient_at(v: NDArray[np.float64], theta: NDArray[np.float64]) -> Packed:
             first = cast(function.own.unpack(v), function.own_outputs)
             found = gradient(first, cast(at.unpack(theta), function.params))
-            return pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, gradient=True)
+            return packed(found)
 
         own = replace(gradient_at(cotangent, theta), computed_in=self._precision)
         loss = python_loss(Products(self._reference, cotangent).loss(""))

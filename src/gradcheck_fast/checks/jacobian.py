@@ -156,7 +156,7 @@ def jacobian_report(
 
         return diagnose_jacobian(read, found, comparison, blocks, what)
 
-    report = report_on(read, numerical, options, params, diagnose)
+    report = report_on(read, numerical, options, params, diagnose, what=what)
     pairs = {name_of(own, other): (own, other) for own in blocks.outputs for other in blocks.inputs}
     return report.replaced(seen_from=seen_from(report, pairs) if len(pairs) > 1 else {})
 

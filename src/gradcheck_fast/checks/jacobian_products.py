@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck_fast.checks.as_problem import traced_by
+from gradcheck_fast.checks.beside_value import packer
 from gradcheck_fast.checks.complex_products import complex_jvp_report, complex_vjp_report
 from gradcheck_fast.checks.forward_passes import form_with_cache, name_of
 from gradcheck_fast.checks.gradcheck import check_gradient
@@ -19,7 +20,7 @@ from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.inputs.arrays import DOUBLE
 from gradcheck_fast.inputs.complex_pairs import has_complex
 from gradcheck_fast.inputs.random_numbers import generator
-from gradcheck_fast.inputs.trees import Tree, cast, pack, pack_as, parts
+from gradcheck_fast.inputs.trees import Tree, cast, pack, parts
 from gradcheck_fast.losses.along import Along
 from gradcheck_fast.losses.complex_function import gives_complex
 from gradcheck_fast.losses.function_loss import python_loss
@@ -141,7 +142,7 @@ def vjp_report(
     """
     function = TreeFunction(f, inputs, names, called[0])
     require_callable(called[1], vjp)
-    at = function.at
+    packed = packer(None, options.selected(function.at).params, finite=False)
 
     one = _in_one_precision(function, options, called[0], grids or {}, computed_in, reference)
 
@@ -161,9 +162,8 @@ def vjp_report(
 
         def report_of(name: str) -> Report:
             found = gradient(cotangents[name], function.params)
-            own = pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, gradient=True)
-            own = replace(own, computed_in=computed_in)
-            in_double = lambda: gradient(function.own.unpack(vectors[name]), function.in_double)
+            own = replace(packed(found), computed_in=computed_in)
+            in_double = lambda: packed(gradient(function.own.unpack(vectors[name]), function.in_double))
             loss = losses(name) if losses else traced_by(options, python_loss(products.loss(name)), function.params)
             return check_gradient(RoundedGradient(loss, own, in_double), own, function.params, options)
 
@@ -269,7 +269,7 @@ def _jvp_report(
         exact = outputs if outputs and outputs.agree(at.flat, t) else None
         problem = RoundedGradient(Along(function, t, exact), own, in_double)
         report = check_gradient(problem, own, function.outputs.unpack(function.outputs.flat), settings)
-        return replace(report, step=report.step or PLAIN_STEP)
+        return replace(report, step=report.step or PLAIN_STEP, _what="product")
 
     return _first_failing(check, function, directions, settings.seed, one)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_fast.checks.beside_value import packer
 from gradcheck_fast.comparison.one_precision import SEEN_IN, compare_in_one_precision, wide
 from gradcheck_fast.comparison.sampling import chosen as those
 from gradcheck_fast.comparison.sampling import coverage, draw, whole
@@ -111,12 +112,13 @@ class InOnePrecision:
     def product_report(self, gradient: Derivative, cotangent: NDArray[np.float64]) -> Report:
         """Checks the gradient of a product with a cotangent, of two significant bits, by every entry of the inputs."""
         function, beside, at = self._function, self._beside, self._function.at
-        beside.domain = self._options.selected(at).params.domain
+        here = self._options.selected(at).params
+        beside.domain, packed = here.domain, packer(None, here, finite=False)
 
         def gradient_at(v: NDArray[np.float64], theta: NDArray[np.float64]) -> Packed:
             first = cast(function.own.unpack(v), function.own_outputs)
             found = gradient(first, cast(at.unpack(theta), function.params))
-            return pack_as(found, at.shapes, "gradient", paths=at.paths, finite=False, gradient=True)
+            return packed(found)
 
         own = replace(gradient_at(cotangent, beside.theta), computed_in=self._precision)
         rounding = self._rounding(gradient_at, own, cotangent)

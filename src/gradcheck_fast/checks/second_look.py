@@ -47,6 +47,7 @@ def one_step(options: Options) -> float | None:
 def report_on(
     analytic: Packed, numerical: Numerical, options: Options, params: Packed,
     diagnose: Callable[[Numerical, Comparison], tuple[Diagnosis, ...]], like: Packed | None = None,
+    what: str = "Jacobian",
 ) -> Report:  # fmt: skip
     """Compares derivatives with numerical ones, looks for the mistake if something is wrong, and makes the report.
 
@@ -62,6 +63,8 @@ def report_on(
         ``diagnose(numerical, comparison)`` gives the mistakes that explain what is wrong.
     like : Packed, optional
         Whose form the report gives to the derivatives; by default it is that of `analytic`.
+    what : str
+        What the report calls the derivatives.
     """
     if coarsest(params.precisions).is_coarse:
         analytic = replace(analytic, computed_in=coarsest((*params.precisions, analytic.computed_in)))
@@ -70,7 +73,8 @@ def report_on(
     is_wrong = any(array.wrong for array in comparison.arrays)
     diagnoses = diagnose(numerical, comparison) if is_wrong else ()
     return make_report(
-        comparison, analytic, numerical, like or analytic, notes=(*analytic.notes, *notes), diagnoses=diagnoses
+        comparison, analytic, numerical, like or analytic, notes=(*analytic.notes, *notes), diagnoses=diagnoses,
+        _what=what,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,7 +21,7 @@ _FLOAT64_BYTES = np.dtype(np.float64).itemsize
 _FEWEST_FLOAT32 = 4
 
 
-def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[Any]:
+def real_array(what: str, value: Any, *, allow_bool: bool = False, allow_none: bool = False) -> NDArray[Any]:
     """Reads `value` as an array of integers or floating-point numbers.
 
     Parameters
@@ -31,6 +31,8 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
     value : array_like
     allow_bool : bool
         Whether an array of booleans is accepted.
+    allow_none : bool
+        Whether None is accepted, as an array of one object.
 
     Returns
     -------
@@ -50,10 +52,24 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False) -> NDArray[An
         raise TypeError(f"{what}: cannot be read as an array ({error}){hint}") from None
     if array.dtype.kind in "iu" or (is_floating(array.dtype) and array.dtype.itemsize <= _FLOAT64_BYTES):
         return array
-    if allow_bool and array.dtype.kind == "b":
+    if (allow_bool and array.dtype.kind == "b") or (allow_none and value is None):
         return array
     hint = {"O": "; is it a ragged list, or None?", "c": "; is the real part meant?"}.get(array.dtype.kind, "")
     raise TypeError(f"{what}: expected real numbers (integers, or floats up to float64), got dtype {array.dtype}{hint}")
+
+
+def no_gradient(what: str, name: str, shape: tuple[int, ...], fixed: Collection[str]) -> NDArray[np.float64]:
+    """Returns the zeros that stand for a gradient that is None, if its array is `fixed`.
+
+    Raises
+    ------
+    TypeError
+        If it is not. The message says what to give.
+    """
+    if name in fixed:
+        return np.zeros(shape)
+    advice = f"if nothing depends on {name}, give zeros, or leave it out of the check by fixed={name!r}"
+    raise TypeError(f"{what}: {name}: expected an array of the shape {shape}, got None; {advice}")
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:

@@ -5,7 +5,7 @@ A tree is an array, a number, or a dict, list or tuple of trees. What packing re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import repeat
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from gradcheck_fast.inputs.arrays import DOUBLE, Precision, format_index, real_array, require_finite
+from gradcheck_fast.inputs.arrays import DOUBLE, Precision, format_index, no_gradient, real_array, require_finite
 from gradcheck_fast.inputs.gradient_names import partly_taken, taken
 from gradcheck_fast.inputs.mismatches import listed, name_differences, shape_hint, shape_notes, without_units
 
@@ -145,6 +145,7 @@ def pack(tree: Tree, what: str = "params", *, finite: bool = True) -> Packed:
 def pack_as(
     tree: Tree | Packed, shapes: Mapping[str, Shape], what: str = "params", *, paths: Sequence[str] = (),
     finite: bool = True, samples: int | None = None, gradient: bool = False, late: bool = False,
+    fixed: Collection[str] = (),
 ) -> Packed:  # fmt: skip
     """Packs a tree in the order of the named `shapes` that it is expected to have.
 
@@ -173,6 +174,8 @@ def pack_as(
     late : bool
         Whether the entries are copied only when `Packed.flat` is first needed, so that there are not more vectors at
         once than needed. Until then nobody may write into the tree, and that its entries are finite is not seen.
+    fixed : collection of str
+        Arrays whose gradient may be None: zeros are taken for it.
 
     Raises
     ------
@@ -194,10 +197,10 @@ def pack_as(
             places = list(found.places.values())
             packed = pack_as(
                 {place: named[place] for place in places}, shapes, what, paths=places, finite=finite, samples=samples,
-                gradient=True, late=late,
+                gradient=True, late=late, fixed=fixed,
             )  # fmt: skip
             return replace(packed, notes=(found.note, *packed.notes))
-    leaves = _read(tree, what)
+    leaves = _read(tree, what, gradient and not _is_leaf(tree))
     if set(leaves) == set(shapes):
         order = list(shapes)
     elif paths and set(leaves) == set(paths):
@@ -207,12 +210,15 @@ def pack_as(
         raise ValueError(partly or name_differences(what, list(leaves), list(shapes)))
     elif len(leaves) != len(shapes):
         counts = f"expected {len(shapes)} arrays ({listed(shapes)}), got {len(leaves)} ({listed(leaves)})"
-        hint = "; lists are trees of arrays, make a matrix of numbers by np.array" if _has_numbers(leaves) else ""
+        has_numbers = any(leaf.ndim == 0 for leaf in leaves.values())
+        hint = "; lists are trees of arrays, make a matrix of numbers by np.array" * has_numbers
         raise ValueError(f"{what}: {counts}{hint}")
     else:
         order = list(leaves)
     other = {}
     for name, own in zip(shapes, order, strict=True):
+        if leaves[own].dtype == object:
+            leaves[own] = no_gradient(what, name, shapes[name], fixed)
         got, expected = leaves[own].shape, shapes[name]
         if gradient and got != expected and without_units(got) == without_units(expected):
             other[name] = got
@@ -262,10 +268,6 @@ def cast(tree: Tree, like: Tree) -> Tree:
     return _rebuild(like, iter([np.asarray(leaf, np.asarray(other).dtype) for (_, leaf), (_, other) in pairs]))
 
 
-def _has_numbers(leaves: Mapping[str, NDArray[Any]]) -> bool:
-    return any(leaf.ndim == 0 for leaf in leaves.values())
-
-
 def _is_leaf(tree: Tree) -> bool:
     return isinstance(tree, np.ndarray) or not isinstance(tree, (dict, list, tuple, Mapping))
 
@@ -276,13 +278,14 @@ def _children(tree: Tree) -> list[tuple[str, Tree]]:
     return [(f"[{k}]", child) for k, child in enumerate(tree)]
 
 
-def _read(tree: Tree, what: str) -> dict[str, NDArray[Any]]:
+def _read(tree: Tree, what: str, gaps: bool = False) -> dict[str, NDArray[Any]]:
+    """Reads the leaves by their paths. With `gaps`, they may be None."""
     leaves: dict[str, NDArray[Any]] = {}
     for path, leaf in walk(tree):
         name = path or what
         if name in leaves:
             raise ValueError(f"{what}: two arrays are called {name}")
-        leaves[name] = real_array(f"{what}: {name}" if path else what, leaf)
+        leaves[name] = real_array(f"{what}: {name}" if path else what, leaf, allow_none=gaps)
     return leaves
 
 

@@ -57,6 +57,8 @@ class Findings:
     certificate: Certificate | None = None
     intermediates: tuple[IntermediateResult, ...] = ()
     aspects: tuple[Aspect, ...] = ()
+    #: What the derivatives are called.
+    _what: str = "gradient"
     #: What the arrays are derivatives of, or along, where a function has outputs: ``of output[1]``.
     _of_what: str = ""
     _find_lines: Callable[[], tuple[SourceLine, ...]] | None = field(default=None, repr=False)
@@ -246,7 +248,9 @@ class Findings:
             names = ", ".join(aspect.name for aspect in self.wrong_aspects)
             return f"wrong in {names}: {self.wrong_aspects[0].detail}"
         if not self.checked:
-            return "nothing was checked: there are no parameters"
+            empty = [array.name for array in self.arrays]
+            are = "is" if len(empty) == 1 else "are"
+            return f"nothing was checked: {f'{_few(empty)} {are} empty' if empty else 'there are no parameters'}"
         if self.ok:
             some = bool(self.coverage) or any(array.checked < array.size for array in self.arrays)
             who = "all that was compared agrees" if some else "every entry agrees"
@@ -265,7 +269,7 @@ class Findings:
             undecided = [a.name for a in self.arrays if a.status == "inconclusive"]
             if undecided:
                 return f"too little is known to decide: the error bars are too wide, in {_few(undecided)}"
-            return "there is nothing to check: the gradient is zero, or less than its error bars, everywhere"
+            return f"there is nothing to check: the {self._what} is zero, or less than its error bars, everywhere"
         broken = [a.name for a in self.arrays if a.wrong]
         about = "about " if any(a.estimated for a in self.arrays) else ""
         which = f", {self._of_what}" if self._of_what else ""

@@ -219,7 +219,7 @@ def _found(report: Findings) -> str:
 
 def _worst_table(report: Findings) -> str:
     worst = report.worst(min(MOST_WORST, report.wrong))
-    head = ["entry", "your gradient", "numerical"]
+    head = ["entry", f"your {report._what}", "numerical"]
     rows = [[escape(f"{e.array}{format_index(e.index)}"), f"{e.analytic:.12g}", f"{e.numerical:.12g}"] for e in worst]
     if report.bars is not None:
         head.append("error bar")

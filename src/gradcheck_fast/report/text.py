@@ -176,7 +176,7 @@ def _text(report: Findings, arrays: Sequence[ArrayResult]) -> str:
     if report.wrong:
         shown = [(f"{e.array}{format_index(e.index)}", f"{e.analytic:.12g}", f"{e.numerical:.12g}")
                  for e in report.worst(min(_MOST_WORST, report.wrong))]  # fmt: skip
-        lines += ["", *_table(("worst", "your gradient", "numerical"), shown)]
+        lines += ["", *_table(("worst", f"your {report._what}", "numerical"), shown)]
     if report.intermediates:
         lines += ["", *intermediates.in_text(report.intermediates)]
         first = intermediates.summary(report.intermediates)

@@ -29,6 +29,14 @@ def test_the_hessian_of_a_random_function_is_right_and_a_small_planted_error_is_
     assert report.worst()[0].index == place
 
 
+def test_a_hessian_that_is_zero_is_called_a_hessian():
+    slope = lambda x: x[0] + 2.0 * x[1]
+    report = gf.check_hessian(slope, np.zeros((2, 2)), np.array([0.3, 0.5]))
+    assert report.reason == "there is nothing to check: the Hessian is zero, or less than its error bars, everywhere"
+    wrong = gf.check_hessian(lambda x: (x**2).sum(), np.eye(2), np.array([0.3, 0.5]))
+    assert "your Hessian" in str(wrong) and "your gradient" not in str(wrong) and "your Hessian" in wrong._repr_html_()
+
+
 def rosenbrock(x):
     return (1.0 - x[0]) ** 2 + 100.0 * (x[1] - x[0] ** 2) ** 2
 

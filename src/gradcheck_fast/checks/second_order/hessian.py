@@ -98,7 +98,8 @@ def check_hessian(
             return found.refusal.replaced(seconds=perf_counter() - started)
         columns = found.columns(settings)
         if isinstance(read, Stored) and columns is not None:
-            report = check_stored(read, columns, blocks, settings).replaced(method=found.method)
+            report = check_stored(read, columns, blocks, settings)
+            report = report.replaced(method=found.method, _what="Hessian")
         else:
             if isinstance(read, Stored):
                 read = blocks.dense(read)

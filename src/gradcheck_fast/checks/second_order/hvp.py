@@ -98,7 +98,7 @@ def check_hvp(
             given = hvp(copy(params), copy(v)) if takes_params else hvp(copy(v))
             read = packer(None, at, finite=False)(given)
             numerical = _numerical(found, direction, settings)
-            report = report_on(read, numerical, settings, at, named_arrays(read, "product"), like=at)
+            report = report_on(read, numerical, settings, at, named_arrays(read, "product"), like=at, what="product")
             if not report.ok:
                 break
     return report.replaced(notes=(*report.notes, *found.notes), seconds=perf_counter() - started)

@@ -123,7 +123,7 @@ def check_objective(
         deviation = None if strict else _deviation(analytic, gradient, second, checked, given)
         numerical = checked.joined(gradient, second if deviation is None else deviation.of(second))
         sizes = {"the number of rows N": float(rows)} if rows > 1 else {}
-        report = report_on(analytic, numerical, settings, at, named_arrays(analytic, "result", sizes))
+        report = report_on(analytic, numerical, settings, at, named_arrays(analytic, "result", sizes), what="result")
     notes = []
     if deviation is not None:
         said = "it is taken to be right (strict=True compares with the second derivative itself)"
