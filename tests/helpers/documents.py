@@ -27,7 +27,7 @@ COMPILER = os.environ.get("CC", "cc")
 _BLOCK = re.compile(r"^(`{3,})([^`\n]*)\n(.*?)^\1[ ]*$", re.MULTILINE | re.DOTALL)
 #: What differs from machine to machine: errors of rounding, what is seen beside them, and times.
 _ROUNDING = re.compile(r"(?<![\w.])(?:0(?:\.0)?e\+00|\d+(?:\.\d+)?e-(?:0[7-9]|[1-9]\d))(?!\d)")
-_SEEN = re.compile(r"\babove [\d.]+ %")
+_SEEN = re.compile(r"\babove [\d.]+\s+%")
 _TIME = re.compile(r"(?<![\w.])[\d.,]+ (?:us|µs|ms|s)\b")
 _AGREEMENT = re.compile(r"\bto #|\bexactly\b")
 #: The worst entries: where errors are alike, their order differs.
