@@ -35,7 +35,7 @@ def on_a_terminal(*command: str, directory: str, then=None, seconds: float = 8.0
     )
     os.close(other)
     written, began = b"", time.monotonic()
-    while (left := began + seconds - time.monotonic()) > 0:
+    while time.monotonic() < began + seconds:
         if then and b"FAIL" in written:
             then()
             then, began = None, time.monotonic()
