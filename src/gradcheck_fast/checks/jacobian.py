@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -12,7 +13,8 @@ from gradcheck_fast.checks.as_problem import may_trace, traced_by
 from gradcheck_fast.checks.forward_passes import form_with_cache
 from gradcheck_fast.checks.forward_passes import name_of as name_of_function
 from gradcheck_fast.checks.options import Options
-from gradcheck_fast.checks.second_look import one_step, report_on, seen_from
+from gradcheck_fast.checks.row_scales import compared_by_rows
+from gradcheck_fast.checks.second_look import compared, one_step, report_on, seen_from
 from gradcheck_fast.checks.sparse_jacobian import check_stored
 from gradcheck_fast.inputs.jacobian_blocks import Blocks, Stored, is_sparse, name_of
 from gradcheck_fast.inputs.random_numbers import generator
@@ -76,9 +78,10 @@ def check_jacobian(
     -------
     Report
         The arrays are called ``output by inputs[0]`` and so on, and have the shape of the output followed by that of
-        the input. Those of a sparse `J` are vectors of the entries that are stored, or that should be. `Report.worst`
-        gives the indices in the Jacobian for both. `Report.seen_from` says how large, relatively, an error must be to
-        be seen, for each output and input.
+        the input. Those of a sparse `J` are vectors of the entries that are stored, or that should be. Of a dense `J`,
+        each row, which is of one entry of the outputs, is judged by its own scale. `Report.worst` gives the indices in
+        the Jacobian for both. `Report.seen_from` says how large, relatively, an error must be to be seen, for each
+        output and input.
 
     Raises
     ------
@@ -156,7 +159,8 @@ def jacobian_report(
 
         return diagnose_jacobian(read, found, comparison, blocks, what)
 
-    report = report_on(read, numerical, options, params, diagnose, what=what)
+    by_rows = partial(compared_by_rows, blocks=blocks) if what == "Jacobian" else compared
+    report = report_on(read, numerical, options, params, diagnose, what=what, compared=by_rows)
     pairs = {name_of(own, other): (own, other) for own in blocks.outputs for other in blocks.inputs}
     return report.replaced(seen_from=seen_from(report, pairs) if len(pairs) > 1 else {})
 

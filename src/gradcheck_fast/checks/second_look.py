@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.numerical.gradient import Numerical
 
+    #: What compares derivatives: it is called with those to be checked, numerical ones, and options.
+    Compared = Callable[[Packed, Numerical, Options], tuple[Numerical, Comparison]]
+
 #: Exact differences show errors of this relative size.
 EXACTLY_SEEN = 1e-12
 
@@ -47,7 +50,7 @@ def one_step(options: Options) -> float | None:
 def report_on(
     analytic: Packed, numerical: Numerical, options: Options, params: Packed,
     diagnose: Callable[[Numerical, Comparison], tuple[Diagnosis, ...]], like: Packed | None = None,
-    what: str = "Jacobian",
+    what: str = "Jacobian", compared: Compared = compared,
 ) -> Report:  # fmt: skip
     """Compares derivatives with numerical ones, looks for the mistake if something is wrong, and makes the report.
 
@@ -65,6 +68,8 @@ def report_on(
         Whose form the report gives to the derivatives; by default it is that of `analytic`.
     what : str
         What the report calls the derivatives.
+    compared : callable
+        ``compared(analytic, numerical, options)`` compares, and returns which numerical derivatives were compared with.
     """
     if coarsest(params.precisions).is_coarse:
         analytic = replace(analytic, computed_in=coarsest((*params.precisions, analytic.computed_in)))

@@ -185,6 +185,17 @@ class Along:
 
     def _noise(self) -> NDArray[np.float64]:
         """Measures the noise of each array of outputs, and gives each output that of its array."""
+        sizes = [part.stop - part.start for _, part, _ in parts(self._function.outputs.shapes)]
+        return self.noise_of(np.repeat(np.arange(len(sizes)), sizes))
+
+    def noise_of(self, groups: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Measures the noise of groups of outputs, and gives each output that of its group.
+
+        Parameters
+        ----------
+        groups : ndarray of int, shape (outputs,)
+            The number of the group that each output is in.
+        """
         function, signs = self._function, np.random.default_rng(0).choice((-1.0, 1.0), self._function.outputs.flat.size)
 
         @cache
@@ -192,7 +203,8 @@ class Along:
             return signs * self._at(function.at.flat + t * self._direction)
 
         noise = np.empty(len(signs))
-        for _, part, _ in parts(function.outputs.shapes):
+        for group in np.unique(groups):
+            part = np.flatnonzero(groups == group)
             # the noise of the sum is not divided among its terms: if they are rounded to multiples of a number, the
             # sum has no more noise than each of them
             noise[part] = noise_around(np.zeros(1), partial(_sum_of, values, part)).level
@@ -218,6 +230,6 @@ class Along:
             return np.full(self._function.outputs.flat.size, np.nan)
 
 
-def _sum_of(values: Callable[[float], NDArray[np.float64]], part: slice, t: NDArray[np.float64]) -> float:
+def _sum_of(values: Callable[[float], NDArray[np.float64]], part: NDArray[np.intp], t: NDArray[np.float64]) -> float:
     """Adds up a part of the values at t, a vector of one number."""
     return float(values(float(t[0]))[part].sum())

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 COTANGENT = "cotangent"
 #: The chained gradient of one output, with all that vouches for it, takes as long as this many exact changes.
 CHAIN_CHANGES = 20
+#: Outputs of one array have the same noise if they are in the same stretch of so many powers of two.
+ONE_SIZE = 16
 
 
 class Columns:
@@ -66,7 +68,7 @@ class Columns:
         if self._roundings is not None:
             return self._level(self._roundings)
         direction = generator(0).standard_normal(len(self.scales)) * self.scales
-        return Along(self.function, direction)._noise()
+        return Along(self.function, direction).noise_of(_of_one_size(self.function))
 
     def _level(self, roundings: Reals) -> Reals:
         """Estimates the rounding of each output: its own, that of its array, and what that of the inputs changes."""
@@ -93,6 +95,14 @@ class Columns:
     def plainly(self) -> Columns:
         """Returns the same by plain differences of the function itself."""
         return Columns(self.function, None, self._step)
+
+
+def _of_one_size(function: TreeFunction) -> NDArray[np.intp]:
+    """Returns a number for each output, which is that of the others in its array that are of about its size."""
+    outputs = function.outputs
+    powers = np.frexp(outputs.flat)[1] // ONE_SIZE
+    arrays = np.repeat(np.arange(len(outputs.shapes)), [p.stop - p.start for _, p, _ in parts(outputs.shapes)])
+    return np.unique(np.stack([arrays, powers]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def by_columns(columns: Columns, blocks: Blocks) -> Numerical:
