@@ -186,12 +186,38 @@ def test_what_does_not_fit_is_named():
         gf.gradcheck(loss, {**gradient(P), "scale": gradient(P)["scale"] + 1j}, P)
     with pytest.raises(TypeError, match=r"gradient: expected real .* complex128; is the real part meant"):
         gf.gradcheck(lambda w: np.abs(A @ w).sum(), A[0], P["W"].real)
-    with pytest.raises(ValueError, match="intermediates: they are compared for real parameters"):
+    with pytest.raises(ValueError, match=r"intermediates: .* real parameters only; leave them out, or pass"):
         gf.gradcheck(loss, gradient, P, intermediates={"db": gradient(P)["b"]})
     with pytest.raises(ValueError, match="method: 'complex' takes complex steps from real numbers"):
         gf.gradcheck(loss, gradient, P, method="complex")
     with pytest.raises(ValueError, match=r"W: expected the shape \(3,\), got \(4,\)"):
         gf.gradcheck(loss, {**gradient(P), "W": P["b"]}, P)
+
+
+def test_constraints_of_complex_arrays_are_those_of_both_parts_or_refused():
+    rng = np.random.default_rng(3)
+    z = rng.standard_normal((3, 3)) + 1j * rng.standard_normal((3, 3))
+    square = lambda w: np.sum(np.abs(A[:3, :3] @ w) ** 2)
+    slope = lambda w: 2.0 * A[:3, :3].conj().T @ A[:3, :3] @ w
+    halved = lambda w: 0.5 * (slope(w) + slope(w).T)
+    assert not gf.gradcheck(square, halved, z + z.T).ok
+    assert gf.gradcheck(square, halved, z + z.T, constraints={"params": "symmetric"}).ok
+    hermitian = {"params.real": "symmetric", "params.imag": "antisymmetric"}
+    of_hermitian = lambda w: 0.5 * (slope(w) + slope(w).conj().T)
+    assert gf.gradcheck(square, of_hermitian, z + z.conj().T, constraints=hermitian).ok
+    for kind in ("psd", "unit norm", "orthogonal", "simplex"):
+        with pytest.raises(ValueError, match=f"params is complex, .* not '{kind}'; a Hermitian .*params.imag"):
+            gf.gradcheck(square, halved, z + z.T, constraints={"params": kind})
+
+
+def test_a_trace_takes_the_parts_of_complex_arrays():
+    z = np.array([1.0 + 2.0j, -0.5j])
+    square = lambda z: np.sum(np.abs(z) ** 2)
+    with pytest.raises(TypeError, match="params: a trace has real parameters; pass the two parts of"):
+        gf.trace(square, z)
+    parts = {"re": z.real, "im": z.imag}
+    trace = gf.trace(lambda p: square(p["re"] + 1j * p["im"]), parts)
+    assert gf.gradcheck(trace, {"re": 2.0 * z.real, "im": 2.0 * z.imag}, parts).ok
 
 
 def test_a_loss_that_writes_into_its_argument_is_noted_and_changes_nothing():

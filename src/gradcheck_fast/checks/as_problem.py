@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_fast.inputs.arguments import true_or_false
+from gradcheck_fast.inputs.complex_pairs import has_complex
 from gradcheck_fast.inputs.trees import pack
 from gradcheck_fast.losses.compiled_loss import CallbackLoss
 from gradcheck_fast.losses.function_loss import FunctionLoss, python_loss
@@ -100,6 +101,8 @@ def trace(loss: Callable[[Any], Any], params: Tree) -> TracedLoss:
 
     Raises
     ------
+    TypeError
+        If the parameters are complex; the message says how to pass their parts.
     ValueError
         If the function cannot be traced, or does something else than its trace; the message names the line.
     Exception
@@ -107,6 +110,12 @@ def trace(loss: Callable[[Any], Any], params: Tree) -> TracedLoss:
     """
     if not callable(loss):
         raise TypeError(f"loss: expected a function of the parameters, got {loss!r}")
+    if has_complex(params):
+        raise TypeError(
+            "params: a trace has real parameters; pass the two parts of complex arrays, as in gf.trace(lambda p: "
+            "loss(p['re'] + 1j * p['im']), {'re': z.real, 'im': z.imag}). gf.gradcheck traces losses of complex "
+            "parameters by itself"
+        )
     # only those who trace wait for its import
     from gradcheck_fast.frontends.numpy_trace.traced_loss import traced
 

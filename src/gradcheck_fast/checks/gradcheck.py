@@ -173,7 +173,10 @@ def gradcheck(
     value = None if loss_value is None else number("loss_value", loss_value, signed=True)
     if has_complex(params) and is_python_function(loss):
         if intermediates is not None:
-            raise ValueError("intermediates: they are compared for real parameters only; leave them out")
+            raise ValueError(
+                "intermediates: they are compared for real parameters only; leave them out, or pass the real and the "
+                "imaginary parts as parameters of their own, of which the loss makes the complex ones"
+            )
         return check_complex_gradient(_in_its_precision, loss, gradient, params, options, value, vectorized)
     problem = as_traced_problem(loss, params, options, vectorized)
     if intermediates is not None:

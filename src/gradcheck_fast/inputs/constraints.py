@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: An array satisfies a constraint if it is off by no more than this many roundings of its largest entry and of 1.
 ROUNDINGS = 4096.0
+#: The constraints that a complex array satisfies if its real and its imaginary part do.
+OF_PARTS = ("symmetric", "antisymmetric", "lower", "upper")
 
 
 class Constraint(NamedTuple):

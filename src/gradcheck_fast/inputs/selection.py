@@ -11,7 +11,8 @@ import numpy as np
 
 from gradcheck_fast.inputs.arguments import choose
 from gradcheck_fast.inputs.arrays import first_index, format_index
-from gradcheck_fast.inputs.constraints import CONSTRAINTS, Constrained, satisfies
+from gradcheck_fast.inputs.complex_pairs import IMAG, REAL
+from gradcheck_fast.inputs.constraints import CONSTRAINTS, OF_PARTS, Constrained, satisfies
 from gradcheck_fast.inputs.domain import Domain
 from gradcheck_fast.inputs.trees import entry_name, parts
 
@@ -246,6 +247,7 @@ def _read_constraints(constraints: Any, params: Packed, free: NDArray[np.bool_])
     if constraints is None:
         return None
     own, found = _by_name("constraints", constraints, params.shapes), []
+    _require_of_parts(constraints, params.shapes)
     for name, part, shape in parts(params.shapes):
         if name not in own:
             continue
@@ -261,6 +263,17 @@ def _read_constraints(constraints: Any, params: Packed, free: NDArray[np.bool_])
         if free[part].any():
             found.append((part, shape, kind))
     return Constrained(params.flat, tuple(found)) if found else None
+
+
+def _require_of_parts(constraints: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
+    """Raises a ValueError if a complex array is to satisfy what is not the same as that its two parts satisfy it."""
+    for name, kind in constraints.items():
+        if kind not in OF_PARTS and {f"{name}.{REAL}", f"{name}.{IMAG}"} <= shapes.keys():
+            raise ValueError(
+                f"constraints: {name} is complex, so it can be {', '.join(OF_PARTS)}, of which both parts are, but not "
+                f"{kind!r}; a Hermitian array has {{'{name}.{REAL}': 'symmetric', '{name}.{IMAG}': 'antisymmetric'}}; "
+                "for another constraint, make the array inside of the loss, of parameters that are free"
+            )
 
 
 def _projected(constrained: Constrained | None, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
