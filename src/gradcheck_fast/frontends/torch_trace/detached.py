@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +24,11 @@ _LEAKS = {
     torch.Tensor.data_ptr: ".data_ptr()", torch.Tensor.__dlpack__: "dlpack",
 }  # fmt: skip
 #: The code that runs the forward and the backward of a `torch.autograd.Function`, inside which gradients are off.
-_OF_FUNCTIONS = frozenset(kind.apply.__code__ for kind in (Function, BackwardCFunction))
+_OF_FUNCTIONS = frozenset(
+    kind.apply.__code__ for kind in (Function, BackwardCFunction) if hasattr(kind.apply, "__code__")
+)
+#: Since PyTorch 2.14 that of the forward is in C, and no frame of it is seen.
+_FORWARD_IS_IN_C = not hasattr(Function.apply, "__code__")
 #: The place of `create_graph` among the arguments of `torch.autograd.grad`.
 _CREATE_GRAPH = 4
 #: A module of PyTorch's that detaches what it gives back to autograd later.
@@ -119,12 +124,24 @@ def _is_in_function() -> bool:
 
     The backward of a checkpoint runs its forward once more, with gradients, so that what that detaches counts.
     """
+    forwards = dict(_forwards(Function)) if _FORWARD_IS_IN_C else {}
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code in _OF_FUNCTIONS and getattr(frame.f_locals.get("cls"), "__module__", "") != _OWN_DETACHING:
+        of_function = forwards.get(frame.f_code, frame.f_locals.get("cls"))
+        is_one = frame.f_code in _OF_FUNCTIONS or frame.f_code in forwards
+        if is_one and getattr(of_function, "__module__", "") != _OWN_DETACHING:
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False
+
+
+def _forwards(kind: type[Function]) -> Iterator[tuple[CodeType, type[Function]]]:
+    """The code of the forward of each `torch.autograd.Function`, with its class."""
+    for derived in kind.__subclasses__():
+        code = getattr(derived.forward, "__code__", None)
+        if code is not None:
+            yield code, derived
+        yield from _forwards(derived)
 
 
 class Detachments(TorchFunctionMode):  # type: ignore[misc]
