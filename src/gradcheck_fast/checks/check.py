@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import Comparison, Drawn
     from gradcheck_fast.comparison.sampling import Sample
     from gradcheck_fast.diagnosis.diagnose import Diagnoses, Diagnosis
+    from gradcheck_fast.diagnosis.graph.astray import Astray
     from gradcheck_fast.inputs.constraints import Constrained
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Problem
@@ -62,14 +63,19 @@ class Check(NamedTuple):
         numerical, comparison = self._compared(self.analytic, self._differences())
         notes = numerical.finish()
         diagnoses: tuple[Diagnosis, ...] = ()
+        astray: Astray | None = None
         if any(array.wrong for array in comparison.arrays):
             from gradcheck_fast.diagnosis.diagnose import diagnose  # only wrong gradients wait for its import
 
-            diagnoses, said = diagnose(self.problem, self.params, self.analytic, numerical, comparison, self.gradient)
+            diagnoses, said, astray = diagnose(
+                self.problem, self.params, self.analytic, numerical, comparison, self.gradient
+            )
             notes = (*notes, *said)
         if any(array.at_kink for array in comparison.arrays):
             notes = (*notes, *self._conventions(numerical, comparison))
-        return make_report(comparison, self.analytic, numerical, self.params, notes=notes, diagnoses=diagnoses)
+        return make_report(
+            comparison, self.analytic, numerical, self.params, notes=notes, diagnoses=diagnoses, _astray=astray
+        )
 
     def _conventions(self, numerical: Numerical, comparison: Comparison) -> tuple[str, ...]:
         """Says whose slopes the gradient has at kinks."""
@@ -88,15 +94,17 @@ class Check(NamedTuple):
         numerical, comparison = self._compared(given, self._differences(picked.entries))
         every, notes = whole(comparison, analytic, picked, self._free), numerical.finish()
         diagnoses: tuple[Diagnosis, ...] = ()
+        astray: Astray | None = None
         if any(array.wrong for array in comparison.arrays):
             if self.options.sample is None:
-                diagnoses, said = self._of_chosen(numerical, every, picked.entries)
+                diagnoses, said, astray = self._of_chosen(numerical, every, picked.entries)
                 notes = (*notes, *said)
             if not diagnoses:
                 diagnoses = self._explain(drawn_of(comparison, own, given, at.shapes), every)
         return make_report(
-            every, analytic, numerical, at, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=notes
-        )
+            every, analytic, numerical, at, coverage=coverage(at.shapes, picked), diagnoses=diagnoses, notes=notes,
+            _astray=astray,
+        )  # fmt: skip
 
     @property
     def _free(self) -> NDArray[np.bool_] | None:

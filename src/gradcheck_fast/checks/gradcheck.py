@@ -256,8 +256,9 @@ def check_gradient(
     if loss_value is not None:
         notes += compare_costs(loss_value, problem.cost(at, at.flat))
     finite = is_finite_here(problem, at) if report.blind else None
-    if isinstance(own, FunctionLoss):
-        report = report.replaced(_find_lines=own.line_finder(at))
+    traced = own.problem if isinstance(own, RoundedGradient) else own
+    if isinstance(traced, FunctionLoss):
+        report = report.replaced(_find_lines=traced.line_finder(at))
     if between is not None:
         found, said = _compared_between(own, at, between, report)
         report, notes = report.replaced(intermediates=found), (*notes, *said)

@@ -12,22 +12,21 @@ of the loss may show that the gradient is that of an exact problem (`approximate
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradcheck_fast.comparison.results import ArrayResult, Drawn
-from gradcheck_fast.diagnosis import approximate, constrained, patterns, recurrence, slopes, weights
+from gradcheck_fast.diagnosis import approximate, patterns
 from gradcheck_fast.diagnosis.backward_pass.lines import PartingSearch, parting_line
-from gradcheck_fast.diagnosis.graph.families import GENERAL, NAMED
+from gradcheck_fast.diagnosis.graph.astray import astray_by
+from gradcheck_fast.diagnosis.graph.backward import Change
 from gradcheck_fast.diagnosis.graph.search import SECONDS
-from gradcheck_fast.diagnosis.hypotheses import ENTRIES, FITS, FITS_PLAIN, Case, Hypothesis, make_case
-from gradcheck_fast.diagnosis.view import Mutant, View, merged
+from gradcheck_fast.diagnosis.hypotheses import FITS, FITS_PLAIN, Case, Hypothesis, make_case
+from gradcheck_fast.diagnosis.stages import by_patterns, stages
 from gradcheck_fast.inputs.arrays import is_float32
-from gradcheck_fast.inputs.trees import split
 from gradcheck_fast.losses.columns import Columns
 from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.losses.problem import samples_of
@@ -36,18 +35,13 @@ from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 
 if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import Comparison
+    from gradcheck_fast.diagnosis.graph.astray import Astray
     from gradcheck_fast.diagnosis.graph.backward import Backward
-    from gradcheck_fast.diagnosis.graph.search import Found, Search
-    from gradcheck_fast.diagnosis.hypotheses import Arrays
-    from gradcheck_fast.diagnosis.patterns import Pattern
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.numerical.gradient import Numerical
 
 
-#: At most this many mistakes that explain the first wrong layer on the way back, but not the layers below, are tried
-#: together with a second mistake.
-_BEGINNINGS = 2
 #: What is noted if the search for a mistake was ended.
 TOO_LONG = (
     f"the search for the mistake was ended after {SECONDS:.0f} seconds; smaller sizes show the same mistakes sooner"
@@ -86,13 +80,18 @@ class _Explanation(NamedTuple):
     evidence: str
     misfits: dict[str, float]
     lines: tuple[tuple[str, int], ...]
+    mistakes: tuple[Change, ...]
 
 
 class Diagnoses(NamedTuple):
-    """The mistakes that explain a wrong gradient, the one that explains most arrays first, and notes on the search."""
+    """The mistakes that explain a wrong gradient, the one that explains most arrays first, and notes on the search.
+
+    `astray` says where the way back through a program goes wrong, if a mistake on it was found.
+    """
 
     found: tuple[Diagnosis, ...]
     notes: tuple[str, ...] = ()
+    astray: Astray | None = None
 
 
 def diagnose(
@@ -129,14 +128,17 @@ def _all_diagnoses(
     gradient: Callable[[Any], Any] | None,
 ) -> Diagnoses:  # fmt: skip
     case = make_case(problem, params, analytic, numerical, comparison)
-    said = _diagnose_columns(problem, case, params, analytic, numerical, comparison) or _diagnose(case, analytic)
-    notes = _on_search(case, problem, analytic, numerical)
+    mistakes: dict[str, tuple[Change, ...]] = {}
+    by_columns = _diagnose_columns(problem, case, params, analytic, numerical, comparison)
+    said = by_columns or _diagnose(case, analytic, mistakes)
+    notes, astray = _on_search(case, problem, analytic, numerical), _astray(case, mistakes)
     if case.search is not None and gradient is not None:
         try:
             is_known = set(case.wrong) <= {name for found in said for name in found.arrays}
-            partings, is_over_time = _in_backward_pass(
+            partings, is_over_time, parted = _in_backward_pass(
                 problem, gradient, params, case, case.search.backward, is_cause_known=is_known
             )
+            astray = astray or parted
             for parting in partings:
                 lines = ((parting.file, parting.line),)
                 said = (*said, Diagnosis(parting.cause, parting.evidence, parting.arrays, lines))
@@ -144,7 +146,15 @@ def _all_diagnoses(
         except Exception as error:  # what was found before stands
             notes = (*notes, _failed(error)) if case.search.failure is None else notes
     exact = None if said else approximate.of_exact_problem(problem, params, analytic, comparison)
-    return Diagnoses((Diagnosis(*exact),) if exact else said, notes)
+    return Diagnoses((Diagnosis(*exact),) if exact else said, notes, astray)
+
+
+def _astray(case: Case, mistakes: Mapping[str, tuple[Change, ...]]) -> Astray | None:
+    """Returns where the way back goes wrong by the mistakes that explain each array; None if none is known."""
+    if case.search is None or not mistakes:
+        return None
+    changes = {id(change): change for some in mistakes.values() for change in some}
+    return astray_by(case.search.backward, changes.values(), is_whole=set(case.wrong) <= mistakes.keys())
 
 
 def _failed(error: Exception) -> str:
@@ -202,7 +212,7 @@ def diagnose_drawn(
     )
     with np.errstate(all="ignore"):
         rounding = _rounding(case, analytic)
-        said = [rounding] if rounding else _cover(case, _holding(case, _by_patterns(case, patterns.FACTORS)))
+        said = [rounding] if rounding else _cover(case, _holding(case, by_patterns(case, patterns.FACTORS)))
         return tuple(
             found._replace(
                 evidence=found.evidence if rounding else found.evidence.replace(" entries", " entries differenced"),
@@ -239,13 +249,16 @@ def _diagnose_columns(
         return ()
     rows = replace(make_case(*problem.in_rows(params, analytic, numerical, comparison)), turned=True)
     for own, chosen in ((rows, (patterns.gates_in_another_order,)), (case, patterns.REORDERED)):
-        found = _holding(own, _by_patterns(own, chosen))
+        found = _holding(own, by_patterns(own, chosen))
         if any(set(case.wrong) <= set(explanation.misfits) for explanation in found):
             return tuple(_cover(own, found))
     return _diagnose(rows, analytic)
 
 
-def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
+def _diagnose(
+    case: Case, analytic: Packed, mistakes: dict[str, tuple[Change, ...]] | None = None
+) -> tuple[Diagnosis, ...]:
+    """Explains a wrong gradient. The mistakes on the way back that explain each array are added to `mistakes`."""
     rounding = _rounding(case, analytic)
     if rounding:
         return (rounding,)
@@ -253,105 +266,32 @@ def _diagnose(case: Case, analytic: Packed) -> tuple[Diagnosis, ...]:
     if not case.wrong:
         return ()
     found: list[_Explanation] = []
-    for hypotheses in _stages(case):
+    for hypotheses in stages(case):
         found += _holding(case, hypotheses)
         explained = [set(explanation.misfits) for explanation in found]
         together = set[str]().union(*explained) if case.search is not None else set[str]()
         if any(set(case.wrong) <= arrays for arrays in (*explained, together)):
             break
-    return (*_cover(case, found), *_entrance(case))
-
-
-def _stages(case: Case) -> Iterator[Iterator[Hypothesis]]:
-    """Yields the hypotheses in stages; the next is for what the last has not explained.
-
-    A line of the user's says more than a factor of an array, so the search of a program comes before that.
-    """
-    if case.turned:
-        yield from (_by_patterns(case, patterns.OF_TRANSPOSES), _by_mutants(case))
-        return
-    if case.search is None:
-        yield from (_by_patterns(case, (*constrained.EXACT, *patterns.SPECIFIC)), _by_mutants(case))
-    else:
-        yield from _by_search(case, case.search)
-    yield _by_patterns(case, constrained.PATTERNS)
-    yield _by_patterns(case, patterns.VAGUE)
-
-
-def _by_search(case: Case, search: Search) -> Iterator[Iterator[Hypothesis]]:
-    """Yields the stages for a program: mistakes on the way back through it, and patterns where these say more."""
-
-    def as_arrays(changes: Arrays) -> Arrays:
-        return {name: case.base[name] + change for name, change in changes.items()}
-
-    def holds(changes: Arrays) -> Collection[str]:
-        found = case.explained(as_arrays(changes))
-        # a few entries may fit by chance
-        is_little = sum(case.numerical[name].size for name in found) < ENTRIES and not set(case.wrong) <= set(found)
-        return {} if is_little else found
-
-    def hypotheses(find: Callable[[], Iterable[Found]]) -> Iterator[Hypothesis]:
-        for found in find():
-            cause = found.cause.replace("{", "{{").replace("}", "}}")
-            yield Hypothesis(cause, as_arrays(found.changes), lines=found.lines)
-
-    yield _by_patterns(case, (*patterns.REORDERED, *constrained.EXACT))
-    yield hypotheses(lambda: search.of_families(holds, NAMED))
-    yield _by_patterns(replace(case, sizes={}), [patterns.everything_scaled])
-    yield hypotheses(lambda: search.of_families(holds, GENERAL))
-    yield hypotheses(lambda: search.pairs(holds))
-    yield _by_patterns(case, [pattern for pattern in patterns.SPECIFIC if pattern not in patterns.REORDERED])
-
-
-def _by_patterns(case: Case, chosen: Iterable[Pattern]) -> Iterator[Hypothesis]:
-    for pattern in chosen:
-        yield from pattern(case)
-
-
-def _by_mutants(case: Case) -> Iterator[Hypothesis]:
-    """Yields the hypotheses that are mistakes on the way back through the network's steps."""
-    tape = case.tape
-    if tape is None:
-        return
-    shapes = tape.network.shapes
-    right = dict(split(tape.gradient(), shapes))
-    if any(case.is_changed(name, right[name]) for name in case.numerical):
-        return  # for instance on a kink, where nothing that is found in this way is evidence
-    view = View(tape)
-    entry = max(case.layers[name] for name in case.wrong)
-    first_wrong = [name for name in case.wrong if case.layers[name] == entry]
-    beginnings = []
-    for mutant in chain(_mutants(view), weights.updated_weights(view, case), weights.weighted_samples(view, case)):
-        arrays = dict(split(tape.gradient(mutant.change), shapes))
-        yield Hypothesis(mutant.cause, arrays)
-        misfits = ((name, case.misfit(name, arrays[name], case.analytic[name])) for name in first_wrong)
-        begins = all(misfit <= case.tolerance(name) for name, misfit in misfits)
-        if begins and not case.explained(arrays):
-            beginnings.append(mutant)
-    for cause, gradient in recurrence.truncated(view):
-        yield Hypothesis(cause, dict(split(gradient, shapes)))
-    for above in beginnings[:_BEGINNINGS]:  # these explain the first wrong layer; a mistake below may explain the rest
-        for below in _mutants(view):
-            arrays = dict(split(tape.gradient(merged([above.change, below.change])), shapes))
-            yield Hypothesis(f"{above.cause}; and {below.cause}", arrays)
-
-
-def _mutants(view: View) -> Iterator[Mutant]:
-    for family in (*slopes.FAMILIES, *weights.FAMILIES, *recurrence.FAMILIES):
-        yield from family(view)
+    return (*_cover(case, found, mistakes), *_entrance(case))
 
 
 def _holding(case: Case, hypotheses: Iterable[Hypothesis]) -> list[_Explanation]:
     """Returns the hypotheses that hold, in their order, and merges those with the same words into one."""
     found: dict[tuple[str, str], _Explanation] = {}
-    for cause, arrays, evidence, lines in hypotheses:
+    for cause, arrays, evidence, lines, mistakes in hypotheses:
         misfits = case.explained(arrays)
         if misfits:
-            found.setdefault((cause, evidence), _Explanation(cause, evidence, {}, lines)).misfits.update(misfits)
+            same = found.get((cause, evidence), _Explanation(cause, evidence, {}, lines, ()))
+            if not misfits.keys() <= same.misfits.keys():
+                same = same._replace(mistakes=(*same.mistakes, *mistakes))
+            same.misfits.update(misfits)
+            found[cause, evidence] = same
     return [explanation for explanation in found.values() if case.are_evidence(explanation.misfits)]
 
 
-def _cover(case: Case, found: list[_Explanation]) -> Iterator[Diagnosis]:
+def _cover(
+    case: Case, found: list[_Explanation], mistakes: dict[str, tuple[Change, ...]] | None = None
+) -> Iterator[Diagnosis]:
     """Yields the explanation of most wrong arrays, then that of most of the rest, as long as there are any."""
     left, chosen = set(case.wrong), list[_Explanation]()
     while left:
@@ -359,6 +299,8 @@ def _cover(case: Case, found: list[_Explanation]) -> Iterator[Diagnosis]:
         if best is None or not left & set(best.misfits):
             break
         chosen.append(best)
+        if mistakes is not None and best.mistakes:
+            mistakes.update(dict.fromkeys(left & set(best.misfits), best.mistakes))
         left -= set(best.misfits)
     for best in chosen:
         same = [e.cause for e in found if e.misfits.keys() == best.misfits.keys() and e is not best]

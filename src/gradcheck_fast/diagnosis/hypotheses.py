@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.comparison.results import Comparison
+    from gradcheck_fast.diagnosis.graph.backward import Change
     from gradcheck_fast.diagnosis.graph.search import Search
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
@@ -66,13 +67,15 @@ class Hypothesis(NamedTuple):
     """A mistake, and the gradients that it would give to some arrays.
 
     ``{arrays}`` in `cause` and `evidence` stands for the names of the arrays that it explains. Hypotheses with the same
-    words become one diagnosis. `evidence` may be empty. `lines` are those of the user's files that it is about.
+    words become one diagnosis. `evidence` may be empty. `lines` are those of the user's files that it is about, and
+    `mistakes` are what it changes on the way back through a program, if that is known.
     """
 
     cause: str
     arrays: Arrays
     evidence: str = ""
     lines: tuple[tuple[str, int], ...] = ()
+    mistakes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -75,8 +75,11 @@ class FunctionLoss:
     def pack(self, params: Tree) -> Packed:
         return pack(params)
 
-    def line_finder(self, params: Packed) -> Callable[[], tuple[Any, ...]] | None:
-        """Returns a function that finds the lines of the loss, for `Report.lines`; None: they are not known."""
+    def line_finder(self, params: Packed) -> Callable[[Any], tuple[Any, ...]] | None:
+        """Returns a function that finds the lines of the loss, for `Report.lines`; None: they are not known.
+
+        It is given a function of the program, which says what is known of the sensitivities of its steps.
+        """
         return None
 
     def call(self, params: Packed, tree: Tree) -> None:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.diagnosis.graph.astray import Astray
     from gradcheck_fast.diagnosis.intermediates.results import IntermediateResult
-    from gradcheck_fast.frontends.numpy_trace.lines import SourceLine
+    from gradcheck_fast.frontends.numpy_trace.lines import SourceLine, StepVerdicts
     from gradcheck_fast.numerical.certificate import Certificate
+    from gradcheck_fast.program.program import Program
 
 #: The relative error from which on a report says "opposite sign" in place of the number. For a = -c n it is (1 + c) /
 #: |1 − c|, so c is then 1 but for two parts in a thousand, and the number tells nothing else. Other mistakes do not
@@ -61,7 +63,9 @@ class Findings:
     _what: str = "gradient"
     #: What the arrays are derivatives of, or along, where a function has outputs: ``of output[1]``.
     _of_what: str = ""
-    _find_lines: Callable[[], tuple[SourceLine, ...]] | None = field(default=None, repr=False)
+    _find_lines: Callable[[StepVerdicts], tuple[SourceLine, ...]] | None = field(default=None, repr=False)
+    #: Where the way back through a program goes wrong, if that was found.
+    _astray: Astray | None = field(default=None, repr=False)
     #: The indices of the entries of arrays, such as sparse ones, that hold some entries of a larger one.
     _indices: Mapping[str, NDArray[np.intp]] = field(default_factory=dict, repr=False)
 
@@ -112,7 +116,14 @@ class Findings:
     @cached_property
     def lines(self) -> tuple[SourceLine, ...]:
         """The lines of a traced loss, with the size of what they are the derivatives by; none of any other loss."""
-        return () if self._find_lines is None else self._find_lines()
+        return () if self._find_lines is None else self._find_lines(self._step_verdicts)
+
+    def _step_verdicts(self, program: Program) -> dict[int, str]:
+        """Says of the steps of a traced loss whether their sensitivities are right on the user's way back."""
+        from gradcheck_fast.diagnosis.graph.astray import step_verdicts  # only who looks at lines waits for its import
+
+        between = [(found.step, found.status) for found in self.intermediates if found.step >= 0]
+        return step_verdicts(program, [array.status for array in self.arrays], self._astray, between)
 
     @property
     def _along_directions(self) -> bool:

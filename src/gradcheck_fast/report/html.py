@@ -30,11 +30,12 @@ from gradcheck_fast.report.text import (
     sentence,
     wrong_of,
 )
+from gradcheck_fast.report.way_back import STYLE as WAY_BACK_STYLE
+from gradcheck_fast.report.way_back import way_back
 from gradcheck_fast.running.config import show_config
 
 if TYPE_CHECKING:
     from gradcheck_fast.comparison.results import ArrayResult
-    from gradcheck_fast.frontends.numpy_trace.lines import SourceLine
     from gradcheck_fast.report.findings import Findings
 
 #: How many of the worst entries are listed, at most.
@@ -85,7 +86,8 @@ _STYLE = """
 .gradcheck-fast svg.strip{height:1.4rem}
 .gradcheck-fast .key{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.4rem 0 .8rem}
 .gradcheck-fast .key svg{display:inline-block;width:1em;height:1em;vertical-align:-.1em}
-""" + "\n".join(f".gradcheck-fast .e{k}{{fill:{colour}}}" for k, colour in enumerate(_COLOURS))
+"""
+_STYLE += WAY_BACK_STYLE + "\n".join(f".gradcheck-fast .e{k}{{fill:{colour}}}" for k, colour in enumerate(_COLOURS))
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -116,13 +118,13 @@ def fragment(report: Findings) -> str:
         *(f'<p class="box note"><b>Note:</b> {escape(note)}</p>' for note in report.notes),
         _diagnoses(report),
         _array_table(report),
+        way_back(report),
         _intermediates(report),
         _table("What would have been seen", list(SEEN_FROM), seen) if seen else "",
         _aspects(report),
         _found(report),
         _heat_maps(report),
         _worst_table(report),
-        _source(report),
         _footer(),
     ]
     return f'<div class="gradcheck-fast"><style>{_STYLE}</style>\n' + "\n".join(filter(None, parts)) + "\n</div>"
@@ -166,27 +168,6 @@ def _intermediates(report: Findings) -> str:
         cells[4] = _badge("inconclusive" if row[4] == "unknown" else row[4], row[4])
         rows.append(cells)
     return said + _table("Your intermediates", list(intermediates.TITLES), rows)
-
-
-def _source(report: Findings) -> str:
-    """Shows the source of a traced loss, with the size of the sensitivity beside each line; open if it is wrong."""
-    said = []
-    for file, rows in source.listing(report.lines):
-        lines = "\n".join(
-            f"<span{' class=marked' * row.is_marked}><i>{_size(line):>8} {row.number:>4}</i> {escape(row.text)}</span>"
-            for row, line in rows
-        )
-        said.append(f'<p class="quiet">{escape(source.short_path(file))}</p>\n<pre>{lines}</pre>')
-    if not said:
-        return ""
-    return (
-        f"<details{' open' * bool(report.wrong)}><summary>The loss by lines: the largest |dE/dvalue| of what each "
-        f"computes</summary>\n{''.join(said)}</details>"
-    )
-
-
-def _size(line: SourceLine | None) -> str:
-    return "" if line is None or isnan(line.sensitivity) else f"{line.sensitivity:.1e}"
 
 
 def _array_table(report: Findings) -> str:

@@ -73,8 +73,10 @@ class Report(Findings):
         What was looked at beside the numbers, such as forward mode: its ``name``, its ``status`` ("right", "wrong" or
         "not checked"), and the ``detail``. A wrong one makes the report fail.
     lines : tuple of SourceLine
-        The lines of a traced loss, in the order in which they run first: their steps, and the largest derivative of the
-        loss by what they compute. They are found when they are asked for. Empty for any other loss.
+        The lines of a traced loss, in the order in which they run first: their steps, the largest derivative of the
+        loss by what they compute, and whether the user's own way back is right there (``verdict``: ``"right"``,
+        ``"wrong"``, ``"wrong from here on"`` or ``"unknown"``). They are found when they are asked for. Empty for any
+        other loss.
     finite_here : bool or None
         Whether the loss is finite at the parameters. It is None unless the report is `blind`, as it is looked at only
         then.

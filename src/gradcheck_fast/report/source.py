@@ -96,14 +96,22 @@ def in_text(excerpt: Excerpt) -> list[str]:
 def listing(lines: Sequence[SourceLine]) -> list[tuple[str, list[tuple[Row, SourceLine | None]]]]:
     """Returns the source of a traced loss by file: each line, and what it computes, or None if that is nothing.
 
-    Lines between those that compute something are shown, unless they are many.
+    Lines between those that compute something are shown, unless they are many. Of a file that cannot be read the lines
+    show their steps in place of the text. What has no line, such as the nodes of a graph, comes last, by its name.
     """
     by_file: dict[str, dict[int, SourceLine]] = {}
+    others: list[tuple[Row, SourceLine | None]] = []
     for line in lines:
-        if line.line and linecache.getline(line.file, line.line):
+        if line.line:
             by_file.setdefault(line.file, {})[line.line] = line
-    found = []
+        else:
+            others.append((Row(0, line.text or line.operations, True), line))
+    found: list[tuple[str, list[tuple[Row, SourceLine | None]]]] = []
     for file, computing in by_file.items():
+        if not any(linecache.getline(file, number) for number in computing):
+            unread = ((Row(number, f"({line.operations})", True), line) for number, line in sorted(computing.items()))
+            found.append((file, list(unread)))
+            continue
         shown: list[int] = []
         for number in sorted(computing):
             if shown and number - shown[-1] <= _BETWEEN:
@@ -112,7 +120,7 @@ def listing(lines: Sequence[SourceLine]) -> list[tuple[str, list[tuple[Row, Sour
         texts = _dedented([linecache.getline(file, number) for number in shown])
         rows = (Row(number, text, number in computing) for number, text in zip(shown, texts, strict=True))
         found.append((file, [(row, computing.get(row.number)) for row in rows]))
-    return found
+    return [*found, *([("", others)] if others else [])]
 
 
 def short_path(file: str) -> str:

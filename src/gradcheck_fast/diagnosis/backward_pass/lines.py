@@ -16,6 +16,7 @@ from gradcheck_fast.diagnosis.backward_pass.pairs import first_pair
 from gradcheck_fast.diagnosis.backward_pass.places import is_sensitivity_of
 from gradcheck_fast.diagnosis.backward_pass.recognised import Recognised
 from gradcheck_fast.diagnosis.backward_pass.search import FirstWrong, FirstWrongSearch
+from gradcheck_fast.diagnosis.graph.astray import astray_from
 from gradcheck_fast.diagnosis.lookup import are_same, factor_of
 from gradcheck_fast.frontends.numpy_trace.traced_gradient import MOST_STEPS, recorded_gradient
 from gradcheck_fast.frontends.numpy_trace.variables import variables
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.diagnosis.backward_pass.known_arrays import KnownArray
+    from gradcheck_fast.diagnosis.graph.astray import Astray
     from gradcheck_fast.diagnosis.graph.backward import Backward
     from gradcheck_fast.frontends.numpy_trace.statements import StatementLines
     from gradcheck_fast.frontends.numpy_trace.traced_gradient import RecordedGradient
@@ -73,10 +75,13 @@ class PartingSearch(NamedTuple):
         One; two, if two lines are wrong side by side; or none.
     is_over_time : bool
         Whether the search was ended before its end.
+    astray : Astray, optional
+        Where the way back through the loss goes wrong at these lines.
     """
 
     partings: tuple[Parting, ...] = ()
     is_over_time: bool = False
+    astray: Astray | None = None
 
 
 def parting_line(
@@ -142,11 +147,29 @@ def first_parting(
     with np.errstate(all="ignore"):
         at = Recognised(recorded, backward, wrong, names)
         search = FirstWrongSearch(at, is_cause_known=is_cause_known)
-        found = certain(search, search.first())
-        partings = [_Words(at, found).parting()] if found is not None else []
-        if found is None and not is_cause_known:
-            partings = [_Words(at, each).parting() for each in first_pair(search) or ()]
-        return PartingSearch(tuple(partings), search.is_over_time)
+        alone = certain(search, search.first())
+        found: tuple[FirstWrong, ...] = () if alone is None else (alone,)
+        if not found and not is_cause_known:
+            found = first_pair(search) or ()
+        partings = tuple(_Words(at, each).parting() for each in found)
+        return PartingSearch(partings, search.is_over_time, _astray(at, found, wrong) if found else None)
+
+
+def _astray(at: Recognised, found: Sequence[FirstWrong], wrong: Sequence[str]) -> Astray:
+    """Returns where the way back through the loss goes wrong at lines that were found."""
+    turning, first = set[int](), set[int]()
+    for each in found:
+        known = each.wanted.known
+        turning.update(number for number, _ in known.edges)
+        if known.kind in ("bar", "flow"):
+            first.add(known.step)
+            readers = at.backward.readers.get(known.step, ())
+            turning.update(number for number, _ in readers if len(readers) == 1)
+        elif known.kind == "slope":
+            first.update(at.backward.steps[number].inputs[k] for number, k in known.edges)
+    right = [number for name, number in at.parameter.items() if name not in wrong and number in at.backward.learned]
+    is_whole = set(wrong) <= {name for each in found for name in each.repaired}
+    return astray_from(at.backward, turning, first, right, is_whole=is_whole)
 
 
 class _Words:

@@ -91,12 +91,15 @@ class Found(NamedTuple):
         By how much what goes back is multiplied where the mutant leaves it out; 0 if it leaves it out.
     changes : mapping of str to ndarray
         By how much it changes the gradient of each array.
+    above : tuple of Change
+        What was wrong before, if it is the second of a pair.
     """
 
     cause: str
     mutant: Mutant
     factor: float
     changes: Mapping[str, Reals]
+    above: tuple[Change, ...] = ()
 
     @property
     def lines(self) -> tuple[tuple[str, int], ...]:
@@ -226,7 +229,8 @@ class Search:
             rest = self._after(begun)
             for second in rest.of_families(partial(_holds_with, holds, begun.changes), (*NAMED, *GENERAL)):
                 changes = _sum(begun.changes, second.changes)
-                kept.append(second._replace(cause=f"{begun.cause}; and {second.cause}", changes=changes))
+                cause = f"{begun.cause}; and {second.cause}"
+                kept.append(second._replace(cause=cause, changes=changes, above=(first.change,)))
             self.is_over_time |= rest.is_over_time
             self.failure = self.failure or rest.failure
         return kept

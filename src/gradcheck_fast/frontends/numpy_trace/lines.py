@@ -7,23 +7,61 @@ from __future__ import annotations
 
 import linecache
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from gradcheck_fast.frontends.numpy_trace.variables import variables
 from gradcheck_fast.inputs.users_files import cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.engine.rules import RulesEngine
-    from gradcheck_fast.program.program import Source, Step
+    from gradcheck_fast.program.program import Program, Source, Step
 
+    #: Says of the steps of a program, by their numbers, what is known of their sensitivities on the user's way back.
+    StepVerdicts: TypeAlias = Callable[[Program], Mapping[int, str]]
+
+#: What is known of a sensitivity on the user's way back. At a turning point it is right itself, but what is made of it
+#: is not. What is unknown lies between something right and something wrong.
+RIGHT, TURNING, WRONG, UNKNOWN = "right", "wrong from here on", "wrong", "unknown"
+#: The steps that compute nothing.
+_LEAVES = ("parameter", "constant")
 #: A table shows this many lines at most.
 _MOST_LINES = 200
 #: So many characters of a line of source are shown, at most.
 _MOST_SHOWN = 60
+
+
+class StepRow(NamedTuple):
+    """A step of a traced function.
+
+    Attributes
+    ----------
+    number : int
+    operation : str
+        The primitive: "matmul".
+    name : str
+        The variable that its value is assigned to; "" if there is none.
+    shape : tuple of int
+    inputs : tuple of str
+        What it reads: variables, or the numbers of steps, as "#3".
+    sensitivity : float
+        The largest derivative of the cost, in size, by an entry of it; NaN if the cost does not depend on it.
+    verdict : str
+        Whether the user's own way back has the right sensitivity: ``"right"``, ``"wrong"``, ``"wrong from here on"``
+        if it is right, but not what is made of it, ``"unknown"``, or "" for what is not on the way back.
+    """
+
+    number: int
+    operation: str
+    name: str
+    shape: tuple[int, ...]
+    inputs: tuple[str, ...]
+    sensitivity: float
+    verdict: str
 
 
 class SourceLine(NamedTuple):
@@ -44,6 +82,8 @@ class SourceLine(NamedTuple):
     sensitivity : float
         The largest derivative of the cost, in size, by an entry of what it computes; NaN if the cost does not depend on
         that, or if it was not asked for.
+    rows : tuple of StepRow
+        The steps, if sensitivities were asked for.
     """
 
     file: str
@@ -53,9 +93,24 @@ class SourceLine(NamedTuple):
     steps: int
     shape: tuple[int, ...]
     sensitivity: float
+    rows: tuple[StepRow, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """What is known of the user's way back at this line, from the verdicts on its steps.
+
+        A line at which something right becomes something wrong is ``"wrong from here on"``.
+        """
+        kinds = {row.verdict for row in self.rows}
+        if TURNING in kinds or {RIGHT, WRONG} <= kinds:
+            return TURNING
+        return next((kind for kind in (WRONG, UNKNOWN, RIGHT) if kind in kinds), "")
 
 
-def source_lines(engine: RulesEngine, theta: NDArray[np.float64]) -> tuple[SourceLine, ...]:
+def source_lines(
+    engine: RulesEngine, theta: NDArray[np.float64], names: Sequence[str] = (),
+    verdicts: StepVerdicts = lambda program: {},
+) -> tuple[SourceLine, ...]:  # fmt: skip
     """Returns the lines of a traced function, in the order in which they run first, with their sensitivities.
 
     Parameters
@@ -64,31 +119,61 @@ def source_lines(engine: RulesEngine, theta: NDArray[np.float64]) -> tuple[Sourc
         That of the function's program.
     theta : ndarray, shape (size,)
         The parameters.
+    names : sequence of str, optional
+        Their arrays.
+    verdicts : callable, optional
+        ``verdicts(program)`` says what is known of the sensitivities of its steps.
     """
-    steps = engine.program.steps
+    program = engine.program
     with engine.at(theta, 1) as point:
-        return lines_of(steps, point.sensitivities())
+        bars = point.sensitivities()
+    called = dict(zip(program.parameters, names, strict=False))  # a loss may be looked at without its own arrays
+    numbered = {row.number: row for row in _rows(program.steps, bars, verdicts(program), called)}
+    found = []
+    for numbers, line in _by_line(program.steps, bars):
+        found.append(line._replace(rows=tuple(numbered[number] for number in numbers)))
+    return tuple(found)
 
 
 def lines_of(steps: Sequence[Step], bars: Mapping[int, NDArray[np.float64]] | None = None) -> tuple[SourceLine, ...]:
     """Returns the lines of the steps of a traced function; with the sensitivities of the steps, if these are given."""
+    return tuple(line for _, line in _by_line(steps, bars))
+
+
+def _by_line(
+    steps: Sequence[Step], bars: Mapping[int, NDArray[np.float64]] | None
+) -> Iterator[tuple[list[int], SourceLine]]:
+    """Yields the lines, each with the numbers of its steps."""
     rows: dict[tuple[str, int, str], list[int]] = {}
     for number, step in enumerate(steps):
-        if step.name not in ("parameter", "constant"):
+        if step.name not in _LEAVES:
             rows.setdefault(_place(step.source), []).append(number)
     read = _read_elsewhere(steps)
-    found = []
     for (file, line, name), numbers in rows.items():
         names = Counter(steps[number].name for number in numbers)
         said = ", ".join(name if count == 1 else f"{name} ×{count}" for name, count in names.items())
         sizes = [float(np.abs(bars[k]).max(initial=0.0)) for k in numbers if bars and k in bars and k in read]
-        found.append(
-            SourceLine(
-                file, line, linecache.getline(file, line).rstrip() if line else name, said, len(numbers),
-                steps[numbers[-1]].shape, max(sizes, default=np.nan),
-            )
-        )  # fmt: skip
-    return tuple(found)
+        text = linecache.getline(file, line).rstrip() if line else name
+        size = max(sizes, default=np.nan)
+        yield numbers, SourceLine(file, line, text, said, len(numbers), steps[numbers[-1]].shape, size)
+
+
+def _rows(
+    steps: Sequence[Step], bars: Mapping[int, NDArray[np.float64]], verdicts: Mapping[int, str],
+    parameters: Mapping[int, str],
+) -> Iterator[StepRow]:  # fmt: skip
+    """Yields the steps as they are shown."""
+    names = {number: found[-1].name for number, found in variables(steps).items()} | dict(parameters)
+    for number, step in enumerate(steps):
+        if step.name not in _LEAVES:
+            size = float(np.abs(bars[number]).max(initial=0.0)) if number in bars else np.nan
+            inputs = tuple(names.get(k) or _words(steps[k], k) for k in step.inputs)
+            yield StepRow(number, step.name, names.get(number, ""), step.shape, inputs, size, verdicts.get(number, ""))
+
+
+def _words(step: Step, number: int) -> str:
+    """Returns what a step without a variable is called where another reads it."""
+    return f"#{number}" if step.name not in _LEAVES else step.source.name or step.name
 
 
 def table(lines: Iterable[SourceLine]) -> str:

@@ -28,6 +28,7 @@ from gradcheck_fast.program.program import Source
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gradcheck_fast.frontends.numpy_trace.lines import StepVerdicts
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.numerical.evaluate import Costs
     from gradcheck_fast.numerical.gradient import Numerical
@@ -147,9 +148,9 @@ class TracedLoss(ProgramLoss):
         """
         return source_lines(self.engine, self.pack(params).flat)
 
-    def line_finder(self, params: Packed) -> Callable[[], tuple[SourceLine, ...]]:
+    def line_finder(self, params: Packed) -> Callable[[StepVerdicts], tuple[SourceLine, ...]]:
         """Returns a function that finds what `lines` does. It keeps the program, and not the user's function."""
-        return partial(source_lines, self.engine, params.flat)
+        return partial(source_lines, self.engine, params.flat, tuple(params.shapes))
 
     def table(self, params: Tree) -> str:
         """Writes the table that `print` shows, with the size of each line's sensitivity at these parameters.
