@@ -20,7 +20,14 @@ from gradcheck_fast.frontends.network.layers import activations
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")))
 #: Pages that take longer than a test of the default suite may.
-LONG = {"docs/examples.md", "docs/guides/jax.md", "docs/guides/many-parameters.md", "docs/guides/scikit-learn.md"}
+LONG = {
+    "README.md",
+    "docs/examples.md",
+    "docs/guides/c-and-embedded.md",
+    "docs/guides/jax.md",
+    "docs/guides/many-parameters.md",
+    "docs/guides/scikit-learn.md",
+}
 #: What the prose of a page asks the reader to change in `net.py` before the k-th block of a console.
 EDITS = {"docs/start.md": {2: ("(1 - a1)", "(1 - a1**2)")}}
 #: Pages that show what other files print: a test below is about each of these.
@@ -60,6 +67,13 @@ def test_a_page_runs_and_prints_what_it_says(page, directory):
     reader = documents.read(ROOT / page, directory, EDITS.get(page), compares=page not in SHOWN_ELSEWHERE)
     if reader.missing:
         pytest.skip(f"all but what needs {', '.join(sorted(reader.missing))} ran: that is not installed")
+
+
+def test_readme_begins_with_what_is_printed_of_its_first_file(directory):
+    first, second = documents.blocks(ROOT / "README.md")[:2]
+    assert (first.language, second.language) == ("python", "console")
+    assert "FAIL" in second.text and "line 14" not in first.text and "> 14 |" in second.text
+    documents.read(ROOT / "README.md", directory, first=2)
 
 
 def shown_in(page, language="text"):
@@ -108,7 +122,7 @@ def test_the_guide_for_teachers_shows_what_is_printed_of_four_submissions(direct
 
 
 def test_every_block_says_what_it_is():
-    known = {"", "c", "console", "python", "sh", "text"}
+    known = {"", "c", "console", "diff", "python", "sh", "text"}
     found = {(page, block.line, block.language) for page in PAGES for block in documents.blocks(ROOT / page)}
     assert [place for place in sorted(found) if place[2] not in known] == []
 

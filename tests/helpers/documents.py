@@ -180,9 +180,14 @@ class Reader:
 
 
 def read(
-    page: Path, directory: Path, edits: Mapping[int, tuple[str, str]] | None = None, *, compares: bool = True
+    page: Path,
+    directory: Path,
+    edits: Mapping[int, tuple[str, str]] | None = None,
+    *,
+    compares: bool = True,
+    first: int | None = None,
 ) -> Reader:
-    """Reads a page from its beginning to its end, and asserts that it is right.
+    """Reads a page from its beginning, and asserts that it is right.
 
     Parameters
     ----------
@@ -191,10 +196,12 @@ def read(
         What the prose asks the reader to change in ``net.py`` before the k-th block of a console: from what, to what.
     compares : bool, optional
         Whether blocks of text show what the page's own code prints.
+    first : int, optional
+        Of how many blocks; None for all.
     """
     reader, consoles, runs = Reader(directory), 0, True
     content = page.read_text(encoding="utf-8")
-    for block in blocks(page):
+    for block in blocks(page)[:first]:
         if block.language == "python":
             runs = reader.python(block.text)
         elif block.language == "c":
