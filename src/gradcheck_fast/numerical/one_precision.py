@@ -138,7 +138,8 @@ def differentiate(
         if closer.fits(given, found):
             samples, found = more, closer
     for k in range(ROUNDS):
-        some = np.flatnonzero(found.is_doubtful(given))
+        farther = found.is_unsure(given) & found.is_at_top(samples)
+        some = np.flatnonzero(found.is_doubtful(given) | farther)
         if not len(some):
             break
         more = sample(some, _more_steps(samples.h[some], found.steps[some], k))
@@ -150,8 +151,8 @@ def differentiate(
     means = Means(np.full(len(steps), np.nan), np.full(len(steps), np.inf))
     if slopes is not None and len(some):
         line = Line(lambda which, h: sample(some[which], h), lambda which, offsets: slopes(some[which], offsets))
-        enough = found.enough(given)
-        own = compare_means(line, found.noise, given.rounding[some], LINE * steps[some, -1], enough[some])
+        enough, longest = found.enough(given), np.fmax(steps[:, -1], found.steps)
+        own = compare_means(line, found.noise, given.rounding[some], LINE * longest[some], enough[some])
         seem_wrong = np.flatnonzero(np.abs(own.errors) > own.bars)
         if len(seem_wrong):  # other steps have other roundings
             again = Line(
@@ -159,9 +160,7 @@ def differentiate(
                 lambda which, offsets: slopes(some[seem_wrong[which]], offsets),
             )
             which = some[seem_wrong]
-            other = compare_means(
-                again, found.noise, given.rounding[which], OTHER_LINE * steps[which, -1], enough[which]
-            )
+            other = compare_means(again, found.noise, given.rounding[which], OTHER_LINE * longest[which], enough[which])
             less = ~(np.abs(other.errors) / other.bars > np.abs(own.errors[seem_wrong]) / own.bars[seem_wrong])
             less &= np.isfinite(other.errors)
             for array, new in zip(own, other, strict=True):
@@ -213,6 +212,10 @@ class _Look(NamedTuple):
             off = np.abs(given.numbers - self.derivatives)
             doubtful = (off > DOUBT * self.bars + given.rounding) | ~(self.bars <= given.wide * self.size(1.0))
         return np.asarray(doubtful & np.isfinite(given.numbers) & (self.bars > 0.0))
+
+    def is_at_top(self, samples: Samples) -> NDArray[np.bool_]:
+        """Whether the largest step gave the best derivative: still larger ones have less noise, and may be no worse."""
+        return np.asarray(self.steps >= np.nanmax(np.where(np.isnan(samples.h), 0.0, samples.h), axis=1))
 
     def is_unsure(self, given: Given) -> NDArray[np.bool_]:
         """Whether a number is not where it should be, or an error of a small part of it would not be seen."""

@@ -26,8 +26,10 @@ ROUGH = 5
 STEPS, DOWN_TO = 12, 0.25
 #: The means over the nodes have this part of the rounding of a single derivative.
 AVERAGED = 0.6
-#: By which factor the line is made shorter if its bar is too wide, and how often, at most.
-SHORTER, TIMES = 2.0, 10
+#: By which factor the line is made shorter, or longer, if its bar is too wide, and how often, at most.
+SHORTER, TIMES, TIMES_LONGER = 2.0, 10, 5
+#: A longer line is worth while if it has at most this part of the bar of the one before.
+WORTH = 0.8
 #: A shorter line is no better if no more than this part of the bar is there because the line is long.
 ACCURATE = 0.3
 
@@ -76,22 +78,39 @@ def compare_means(
     rounding : ndarray of float64, shape (entries,)
         How far rounding may have moved a given derivative.
     most : ndarray of float64, shape (entries,)
-        Half of the length of the first, longest lines.
+        Half of the length of the first lines. They are made longer while what is seen is noise alone, else shorter.
     enough : ndarray of float64, shape (entries,)
         Bars of this size need not be narrower.
     """
     found = Means(np.full(len(most), np.nan), np.full(len(most), np.inf))
-    some, length = np.arange(len(most)), most
-    for _ in range(TIMES + 1):
-        errors, bars, from_length = _on_lines(line, some, length[some], noise, rounding[some])
-        better = bars < found.bars[some]
+
+    def improve(some: NDArray[np.intp], length: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tries lines. Returns which of the entries may do better with longer ones, and which with shorter ones."""
+        errors, bars, from_length = _on_lines(line, some, length, noise, rounding[some])
+        better, much_better = bars < found.bars[some], bars < WORTH * found.bars[some]
         found.errors[some[better]], found.bars[some[better]] = errors[better], bars[better]
-        length = length / SHORTER
-        known = np.isfinite(bars)
-        open_ends = np.where(known, better | ~(from_length <= ACCURATE * bars), np.isinf(found.bars[some]))
-        some = some[(found.bars[some] > enough[some]) & open_ends]
+        known, is_wide = np.isfinite(bars), found.bars[some] > enough[some]
+        accurate = from_length <= ACCURATE * bars
+        shorter = np.where(known, better | ~accurate, np.isinf(found.bars[some]))
+        return is_wide & known & much_better & accurate, is_wide & shorter
+
+    every = np.arange(len(most))
+    longer, shorter = improve(every, most)
+    shorter &= ~longer
+    some, length = every[longer], most
+    for _ in range(TIMES_LONGER):
         if not len(some):
             break
+        length = length * SHORTER
+        longer, _ = improve(some, length[some])
+        some = some[longer]
+    some, length = every[shorter], most
+    for _ in range(TIMES):
+        if not len(some):
+            break
+        length = length / SHORTER
+        _, shorter = improve(some, length[some])
+        some = some[shorter]
     return found
 
 
