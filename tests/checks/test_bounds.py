@@ -119,10 +119,48 @@ def test_steps_by_name():
     assert max(abs(a - 1.0) for a, _ in used) < 1e-4
 
 
+@pytest.mark.parametrize("trace", [True, False])
+def test_directions_stay_within_bounds_and_say_which_entries_have_no_room(trace):
+    rng = np.random.default_rng(0)
+    params = {"x": rng.uniform(0.5, 1.5, 40), "y": rng.uniform(0.5, 1.5, 30)}
+    params["y"][[3, 7]] = 2.0, 0.0
+
+    outside = []
+
+    def loss(p):
+        outside.extend(own for own in (*p["x"], *p["y"]) if own < 0.0)
+        outside.extend(own for own in p["y"] if own > 2.0)
+        return np.sqrt(p["x"]).sum() + (p["y"] ** 3).sum()
+
+    right = {"x": 0.5 / np.sqrt(params["x"]), "y": 3.0 * params["y"] ** 2}
+    check = lambda gradient: gf.gradcheck(
+        loss, gradient, params, method="directional", bounds={"x": (0.0, None), "y": (0, 2)}, trace=trace
+    )
+    report = check(right)
+    assert report.ok and [array.checked for array in report.arrays] == [40, 28], str(report)
+    assert report.notes[0].startswith("y: 2 entries are at a bound, where directions cannot move to both sides")
+    wrong = {**right, "x": right["x"] * np.where(np.arange(40) == 4, 1.5, 1.0)}
+    assert check(wrong).arrays[0].entries == ((4,),)
+    assert not outside
+
+
+def test_directions_take_the_step_of_each_array():
+    params = {"a": np.linspace(0.5, 1.5, 20), "b": np.linspace(1.0, 2.0, 20)}
+    moves = {"a": set(), "b": set()}
+
+    def loss(p):
+        for name, own in p.items():
+            moves[name].add(float(np.abs(own - params[name]).max()))
+        return np.sin(p["a"]).sum() + np.cos(p["b"]).sum()
+
+    gradient = {"a": np.cos(params["a"]), "b": -np.sin(params["b"])}
+    assert gf.gradcheck(loss, gradient, params, method="directional", step={"a": 1e-3}).ok
+    assert max(moves["a"]) > 1e-3 > 1e-4 > max(moves["b"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bounds": (0, 2), "method": "directional"}, "bounds: method 'directional' moves all entries"),
         ({"step": {"y": 1e-3}}, "step: no array is called 'y'"),
         ({"step": {"x": 0.0}}, "step: x: expected a positive number"),
         ({"step": {"x": 1e-3}, "method": "chain"}, "method: 'chain' needs"),

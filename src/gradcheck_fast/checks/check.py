@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck_fast.comparison.compare import compare
 from gradcheck_fast.comparison.directional import Change, compare_along_directions
 from gradcheck_fast.comparison.sampling import chosen, coverage, drawn_of, whole
+from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.trees import parts
 from gradcheck_fast.losses.function_loss import FunctionLoss, finish
 from gradcheck_fast.losses.problem import knows_changes
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.running.runner import Runner
+
+#: Directions move entries that have at least this part of their size, or of what is typical of their array, as room to
+#: both sides.
+ROOM = 2.0**-12
 
 
 class Check(NamedTuple):
@@ -140,6 +145,43 @@ class Check(NamedTuple):
             numerical._replace(gradient=known, kinks=kinks), comparison._replace(numerical=known), self.gradient,
         )  # fmt: skip
 
+    def _one_step_of(self, part: slice) -> float | None:
+        """The step of an array along directions; None if it is chosen."""
+        domain = self.params.domain
+        steps = None if domain is None or domain.steps is None else domain.steps[part]
+        given = steps is not None and len(steps) > 0 and not np.isnan(steps[0])
+        return float(steps[0]) if steps is not None and given else self.options.one_step
+
+    @property
+    def _movable(self) -> NDArray[np.bool_] | None:
+        """A mask of the entries that directions move: those that are not fixed and have room to both sides."""
+        domain, theta, free = self.params.domain, self.params.flat, self._free
+        if domain is None or not (np.isfinite(domain.low) | np.isfinite(domain.high)).any():
+            return free
+        room = np.ones(len(theta), np.bool_)
+        for _, part, _ in parts(self.params.shapes):
+            reach = ROOM * np.maximum(np.abs(theta[part]), root_mean_square(theta[part]) or 1.0)
+            room[part] = domain.of(np.arange(part.start, part.stop)).has_room(theta[part], reach)
+        return room if free is None else free & room
+
+    @property
+    def _at_bounds(self) -> tuple[str, ...]:
+        """Says how many entries are not fixed, but too near to their bounds for directions to move them."""
+        free, movable = self._free, self._movable
+        if movable is None:
+            return ()
+        whole = np.ones(len(movable), np.bool_) if free is None else free
+        said = []
+        for name, part, _ in parts(self.params.shapes):
+            count = int(np.count_nonzero(whole[part] & ~movable[part]))
+            if count:
+                are = "entry is" if count == 1 else "entries are"
+                said.append(
+                    f"{name}: {count:,} {are} at a bound, where directions cannot move to both sides: not checked; "
+                    "method='direct', with sample= or only= if there are many parameters, checks single entries"
+                )
+        return tuple(said)
+
     def along_directions(self) -> Report:
         """Compares all entries of each array at once, along random directions."""
         problem, threads, noticed = self.problem, self.runner.n_threads, list[str]()
@@ -148,11 +190,12 @@ class Check(NamedTuple):
         if change is not None and self._constrained is not None:
             change = partial(_on_tangent_space, change, self._constrained)
         found = compare_along_directions(
-            costs.cost, self.params, self.analytic, self.options.tolerances, step=self.options.one_step,
+            costs.cost, self.params, self.analytic, self.options.tolerances, step=self._one_step_of,
             seed=self.options.seed, runner=self.runner, change=change, is_wrong=partial(self._are_wrong, noticed),
-            free=self._free,
+            free=self._movable,
         )  # fmt: skip
         own = problem.notes if isinstance(problem, (FunctionLoss, RoundedGradient)) else ()
+        own = (*self._at_bounds, *own)
         notes = tuple(dict.fromkeys((*finish(costs, self.params.flat, found.base), *noticed, *own)))
         diagnoses = self._explain(found.drawn, found.comparison)
         return make_report(

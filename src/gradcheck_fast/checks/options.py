@@ -155,12 +155,6 @@ class Options:
         if options.is_directional:
             if options.sample is not None:
                 raise ValueError("sample: method 'directional' compares every entry; leave one of the two out")
-            if options.bounds is not None or isinstance(options.step, Mapping):
-                what = "bounds" if options.bounds is not None else "step by names"
-                raise ValueError(
-                    f"{what}: method 'directional' moves all entries of an array together, by random numbers; use "
-                    "another method, with sample= if there are many parameters"
-                )
             if options.error_bars:
                 raise ValueError("error_bars: random directions find none for single entries; leave it out")
         return options

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck_fast.checks.as_problem import as_problem
+from gradcheck_fast.checks.as_problem import as_problem, is_python_function
 from gradcheck_fast.checks.beside_value import BesideValue, beside_value, packer
+from gradcheck_fast.checks.complex_gradients import known
 from gradcheck_fast.checks.second_order.hvp import takes_params_too
 from gradcheck_fast.comparison.compare import NEGLIGIBLE
 from gradcheck_fast.inputs import _norms
 from gradcheck_fast.inputs.arguments import integer, number
+from gradcheck_fast.inputs.complex_pairs import CONVENTIONS, PYTORCH, ComplexLoss, ComplexPairs, has_complex
 from gradcheck_fast.inputs.random_numbers import generator
-from gradcheck_fast.inputs.trees import copy, pack_as, parts
+from gradcheck_fast.inputs.selection import select
+from gradcheck_fast.inputs.trees import copy, entry_name, pack_as, parts
 from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.numerical.evaluate import cost_beside
-from gradcheck_fast.numerical.taylor import remainders
+from gradcheck_fast.numerical.taylor import FIRST, remainders
 from gradcheck_fast.report.taylor import TaylorReport
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradcheck_fast.checks.beside_value import Gradient
+    from gradcheck_fast.checks.options import Bounds
+    from gradcheck_fast.inputs.complex_pairs import Convention
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.problem import Loss, Problem
     from gradcheck_fast.numerical.evaluate import Evaluation
@@ -45,6 +52,7 @@ def taylor_test(
     steps: Sequence[float] | None = None,
     hessian: Callable[..., Tree] | NDArray[np.float64] | None = None,
     seed: int = 0,
+    bounds: Bounds | None = None,
 ) -> TaylorReport:
     """Tests a gradient along a direction by the rates at which Taylor remainders fall, as adjoint codes are tested.
 
@@ -63,7 +71,8 @@ def taylor_test(
     gradient : tree of arrays, callable, or True
         As for `gradcheck`.
     params : tree of arrays
-        m. Not modified.
+        m. Not modified. Arrays may be complex: each is then two real ones, as for `gradcheck`, and a note says whose
+        convention the gradient has.
     direction : tree of arrays, optional
         dm, a tree like `params`, or one flat vector. By default random normal numbers, times the root mean square of
         their array where that is not zero.
@@ -75,6 +84,10 @@ def taylor_test(
         (size, size).
     seed : int
         The seed of the random direction.
+    bounds : dict of str to (low, high), or (low, high); optional
+        Where the loss is defined, as for `gradcheck`: it is never evaluated outside. Entries of the random direction
+        that lead outside are turned, and made shorter where there is too little room; entries without room stay as they
+        are. A direction of yours must stay inside.
 
     Returns
     -------
@@ -100,15 +113,20 @@ def taylor_test(
     >>> report.ok, report.wrong
     (False, ('source',))
     """
+    if has_complex(params) and is_python_function(loss):
+        if hessian is not None:
+            raise ValueError("hessian: it is compared for real parameters only; leave it out")
+        return _of_complex(loss, gradient, params, direction, steps=steps, seed=seed, bounds=bounds)
     started = perf_counter()
     chosen = None if steps is None else _read_steps(steps)
     problem = as_problem(loss)
-    at = problem.pack(params)
+    at = select(problem.pack(params), bounds=bounds).params
     if not at.flat.size:
         raise ValueError("params: there are no entries to move")
     given = beside_value(gradient, problem)
     g = packer(given, at, finite=True)(_called(given, problem, at, params)).flat
-    dm = _random(at, integer("seed", seed)) if direction is None else _read_direction(direction, at)
+    farthest = FIRST if chosen is None else chosen[0]
+    dm = _random(at, integer("seed", seed), farthest) if direction is None else _read_direction(direction, at, farthest)
     line = _Line(problem.costs_at(at, 1), at.flat)
     base = line.costs.cost(at.flat)
 
@@ -164,17 +182,52 @@ def _read_steps(steps: Sequence[float]) -> list[float]:
     return found
 
 
-def _random(at: Packed, seed: int) -> NDArray[np.float64]:
+def _of_complex(
+    loss: Callable[[Tree], Any], gradient: Gradient, params: Tree, direction: Tree | None, **options: Any
+) -> TaylorReport:
+    """Tests a gradient by complex arrays, as that by their real and imaginary parts, by the convention that holds."""
+    pairs, is_beside = ComplexPairs(params), gradient is True
+    find: Any = loss if is_beside else gradient
+
+    def report_by(convention: Convention) -> TaylorReport:
+        derivatives = partial(pairs.derivatives, convention=convention, beside_value=is_beside)
+        of_parts = lambda tree: derivatives(find(pairs.join(tree)))[0]
+        return taylor_test(
+            ComplexLoss(loss, pairs), of_parts if callable(find) else derivatives(find)[0], pairs.split(params),
+            direction=None if direction is None else pairs.split(direction), **options,
+        )  # fmt: skip
+
+    first = report_by(PYTORCH)
+    if first.ok:
+        return replace(first, notes=(*first.notes, known(PYTORCH)))
+    for convention in CONVENTIONS[1:]:
+        report = report_by(convention)
+        if report.ok:
+            said = f"the gradient is {convention.formula}, as {convention.name} has it; PyTorch has {PYTORCH.formula}"
+            return replace(report, notes=(*report.notes, said))
+    said = f"complex gradients are compared as {PYTORCH.formula}, which is that of PyTorch; no other convention fits"
+    return replace(first, notes=(*first.notes, said))
+
+
+def _random(at: Packed, seed: int, farthest: float) -> NDArray[np.float64]:
+    """Returns a random direction that can be gone `farthest` times."""
     direction = generator(seed).standard_normal(at.flat.size)
     for _, part, _ in parts(at.shapes):
         direction[part] *= _norms.root_mean_square(at.flat[part]) or 1.0
-    return direction
+    return direction if at.domain is None else at.domain.along(at.flat, direction, farthest)
 
 
-def _read_direction(direction: Tree, at: Packed) -> NDArray[np.float64]:
+def _read_direction(direction: Tree, at: Packed, farthest: float) -> NDArray[np.float64]:
     dm = pack_as(direction, at.shapes, "direction", paths=at.paths).flat
     if not dm.any():
         raise ValueError("direction: all of it is zero, so nothing is moved")
+    moved = at.flat + farthest * dm
+    if at.domain is not None and not at.domain.holds(moved):
+        first = int(np.argmax((moved < at.domain.low) | (moved > at.domain.high)))
+        raise ValueError(
+            f"direction: it leads {entry_name(at.shapes, first)} out of its bounds at the step {farthest:g}; turn it, "
+            "or give smaller steps="
+        )
     return dm
 
 

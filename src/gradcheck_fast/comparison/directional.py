@@ -61,7 +61,7 @@ class Directional(NamedTuple):
     comparison : Comparison
         What was found. The numerical gradient is NaN except where entries were differenced one by one.
     step : float or None
-        h; None if it was chosen for each array.
+        h; None if it was chosen, or is not the same for all arrays.
     evaluations : int
         How often the cost was evaluated along directions.
     coverage : str
@@ -108,7 +108,7 @@ class _Found(NamedTuple):
 
 def compare_along_directions(
     cost: Callable[[NDArray[np.float64]], float], params: Packed, analytic: Packed, tolerances: Tolerances, *,
-    step: float | None, seed: int, runner: Runner, change: Change | None,
+    step: Callable[[slice], float | None], seed: int, runner: Runner, change: Change | None,
     is_wrong: Callable[[NDArray[np.intp]], NDArray[np.bool_]], free: NDArray[np.bool_] | None = None,
 ) -> Directional:  # fmt: skip
     """Compares array by array. `lines` explains the mathematics, `localise` how wrong entries are found.
@@ -122,8 +122,9 @@ def compare_along_directions(
     tolerances : Tolerances
         They are those of the root mean square of an array's errors. By default as much is allowed as rounding in the
         dtype of the analytic array may do.
-    step : float or None
-        h, the standard deviation of how far each parameter is moved; None if it is to be chosen for each array.
+    step : callable
+        ``step(part)`` gives h, the standard deviation of how far each parameter of an array is moved, for the part of
+        the flat vector that the array is; None if it is to be chosen.
     seed : int
         The seed of the random directions.
     change : callable, optional
@@ -141,10 +142,10 @@ def compare_along_directions(
     arrays, typical = [], _norms.root_mean_square(analytic.flat)
     for name, part, shape in parts(analytic.shapes):
         own = Tolerance.of_precision(SINGLE if single else analytic.precision(name), change is not None, typical)
-        arrays.append(_Array(name, shape, part, given if tolerances.are_given else own))
+        arrays.append(_Array(name, shape, part, given if tolerances.are_given else own, step(part)))
     base = float(cost(params.flat))
     given_there = analytic.flat if free is None else np.where(free, analytic.flat, 0.0)
-    along = _DirectionalCheck(cost, change, base, params.flat, given_there, tuple(arrays), step, seed, free)
+    along = _DirectionalCheck(cost, change, base, params.flat, given_there, tuple(arrays), seed, free)
     answers = all_answers(
         along.check, len(arrays), runner, what="arrays along directions", expected=along.expected,
         seconds=max(_STRETCH_SECONDS, _SECONDS_PER_PARAMETER * params.flat.size),
@@ -154,7 +155,9 @@ def compare_along_directions(
         if array.last is not None and not isfinite(array.last.bar):
             along.raise_again(number)
     found = _confirmed(checked, is_wrong, _CANCELLED * typical if change else 0.0)
-    return _summary(found, analytic, along.base, 1 + sum(map(len, answers)), step, given)
+    steps = {array.step for array in arrays}
+    one = steps.pop() if len(steps) == 1 else None
+    return _summary(found, analytic, along.base, 1 + sum(map(len, answers)), one, given)
 
 
 def _confirmed(
@@ -178,12 +181,13 @@ def _confirmed(
 
 
 class _Array(NamedTuple):
-    """One array, where it lies in the flat vectors, and what is right of it."""
+    """One array, where it lies in the flat vectors, what is right of it, and its step, or None."""
 
     name: str
     shape: Shape
     part: slice
     tolerance: Tolerance
+    step: float | None
 
 
 class _DirectionalCheck(NamedTuple):
@@ -198,13 +202,12 @@ class _DirectionalCheck(NamedTuple):
     theta: NDArray[np.float64]
     gradient: NDArray[np.float64]
     arrays: tuple[_Array, ...]
-    step: float | None
     seed: int
     free: NDArray[np.bool_] | None = None
 
     def check(self, number: int, answers: Answers) -> _Found:
         """Checks the array with this number."""
-        _, shape, part, tolerance = self.arrays[number]
+        _, shape, part, tolerance, step = self.arrays[number]
         table = Table(shape, part.start, self.theta, self.gradient, (self.seed, number))
         if self.free is not None and not self.free[part].all():
             table.fix(~self.free[part].reshape(table.shape))
@@ -212,11 +215,11 @@ class _DirectionalCheck(NamedTuple):
             probe = Probe(partial(cost_beside, self.cost), self.theta, self.base, answers)
         else:
             probe = ExactProbe(partial(self.change, self.theta), len(self.theta), self.base, answers)
-        return _check_array(probe, table, tolerance, self.step)
+        return _check_array(probe, table, tolerance, step)
 
     def raise_again(self, number: int) -> None:
         """Moves one of the arrays a little, so that the exception that the loss raises there gets through."""
-        name, _, part, _ = self.arrays[number]
+        name, _, part, *_ = self.arrays[number]
         moved = self.theta.copy()
         moved[part] += (
             (1.0 if self.free is None else self.free[part])
