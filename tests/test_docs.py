@@ -6,6 +6,7 @@ import importlib
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -119,6 +120,16 @@ def test_the_guide_for_teachers_shows_what_is_printed_of_four_submissions(direct
     alike = lambda text: re.sub(r"\d+ s\b|# s|\b\d+\.\d\d\b", "#", documents.plain(text))
     (shown, *_) = shown_in("docs/guides/teacher.md")
     assert alike(shown) == alike(capsys.readouterr().out)
+
+
+@pytest.mark.long
+def test_long_runs_are_as_the_page_says_where_a_file_is_run(directory):
+    """Processes import the file, so that its blocks must run as one."""
+    code = "".join(block.text for block in documents.blocks(ROOT / "docs/running.md") if block.language == "python")
+    Path("run.py").write_text(code, encoding="utf-8")
+    ran = subprocess.run([sys.executable, "run.py"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert Path("run.npz").exists()
 
 
 def test_every_block_says_what_it_is():
