@@ -223,7 +223,7 @@ def check_function(
             with one_thread_for(call.numbers) if found is None else nullcontext():
                 if found is None:
                     found = function_report(call, settings, directions, right)
-                aspects = () if found.wrong else look_at(call, skipped, seed)
+                aspects = () if found.wrong else look_at(call, skipped, settings)
                 if twice and not found.wrong:
                     aspects += (double_backward(call, settings, seed),)
     ok = found.ok and not any(aspect.status == "wrong" for aspect in aspects)

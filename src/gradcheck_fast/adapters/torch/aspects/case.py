@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from gradcheck_fast.adapters.torch.copies import precision_of
+from gradcheck_fast.adapters.torch.copies import arrays_of, precision_of
 from gradcheck_fast.adapters.torch.runs import Frozen, with_gradients
 from gradcheck_fast.inputs.arrays import format_index
-from gradcheck_fast.inputs.trees import walk
+from gradcheck_fast.inputs.complex_pairs import PYTORCH, gradient_by_name
+from gradcheck_fast.inputs.trees import pack, walk
 
 if TYPE_CHECKING:
     from gradcheck_fast.adapters.torch.function import FunctionCall
+    from gradcheck_fast.checks.options import Options
 
 #: Gradients are the same if they differ by no more roundings of the largest entry of their array than this, and by no
 #: more than so many times what roundings of the inputs and of the cotangent change in them; the second pair is for
@@ -68,8 +70,8 @@ class Case:
     ----------
     call : FunctionCall
         Which has looked at the function.
-    seed : int
-        The seed of the cotangents.
+    options : Options
+        Their seed is that of cotangents and tangents; their constraints say along what inputs may be moved.
 
     Attributes
     ----------
@@ -90,11 +92,11 @@ class Case:
         If the gradient cannot be found in this way, or has too few digits.
     """
 
-    def __init__(self, call: FunctionCall, seed: int) -> None:
-        self.call = call
+    def __init__(self, call: FunctionCall, options: Options) -> None:
+        self.call, self._options = call, options
         self.inputs, self.outputs = list(call.checked), [_name("output", path) for path in call.outputs]
         self.values = call.values
-        self._generator, self.may_repeat = torch.Generator().manual_seed(seed), True
+        self._generator, self.may_repeat = torch.Generator().manual_seed(options.seed), True
         try:
             self._recorded = self.record(self.values)
             self._cotangents = [self.random_like(output) for output in self._recorded.outputs]
@@ -127,6 +129,22 @@ class Case:
         """Gives a tensor of random numbers, of the shape, dtype and device of another."""
         dtype = torch.complex128 if tensor.is_complex() else torch.float64
         return torch.randn(tensor.shape, generator=self._generator, dtype=dtype).to(tensor.device, tensor.dtype)
+
+    def tangents(self) -> list[torch.Tensor]:
+        """Gives a random tangent for each input, along which it keeps to its constraint."""
+        found = [self.random_like(value) for value in self.values]
+        if self._options.constraints is None:
+            return found
+        values, own = (
+            pack(arrays_of(dict(zip(self.inputs, tensors, strict=True)))) for tensors in (self.values, found)
+        )
+        domain = self._options.selected(values).params.domain
+        assert domain is not None
+        if domain.constrained is not None:
+            projected = dict(own.arrays(domain.constrained.project(own.flat)))
+            arrays = gradient_by_name(projected, self.inputs, PYTORCH)
+            found = [torch.from_numpy(arrays[name]).to(x) for name, x in zip(self.inputs, found, strict=True)]
+        return found
 
     def record(
         self,

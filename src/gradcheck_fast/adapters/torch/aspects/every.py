@@ -23,6 +23,7 @@ from gradcheck_fast.comparison.aspects import Aspect
 
 if TYPE_CHECKING:
     from gradcheck_fast.adapters.torch.function import FunctionCall
+    from gradcheck_fast.checks.options import Options
 
 #: These are looked at first. If backward changes tensors, nothing else can be compared.
 UNCHANGED, TWICE = "unchanged tensors", "backward twice"
@@ -45,21 +46,21 @@ LOOKS: dict[str, Callable[[Case], Found]] = {
 }
 
 
-def look_at(call: FunctionCall, skip: Collection[str], seed: int) -> tuple[Aspect, ...]:
+def look_at(call: FunctionCall, skip: Collection[str], options: Options) -> tuple[Aspect, ...]:
     """Looks at all aspects of a function whose gradient is right, but for those that are to be skipped.
 
     Parameters
     ----------
     call : FunctionCall
     skip : collection of str
-    seed : int
-        The seed of cotangents and tangents.
+    options : Options
+        The seed of cotangents and tangents, and the constraints of inputs.
     """
     names = [name for name in LOOKS if name not in skip]
     if not names:
         return ()
     try:
-        case = Case(call, seed)
+        case = Case(call, options)
     except NotChecked as why:
         return tuple(Aspect(name, "not checked", str(why)) for name in names)
     case.may_repeat, found = TWICE in names, []

@@ -28,7 +28,7 @@ def forward_mode(case: Case) -> Found:
 
     For a tangent t of an input and a cotangent v of an output, <v, J t> = <Jᵀ v, t>, and Jᵀ v is the gradient.
     """
-    tangents = [case.random_like(value) for value in case.values]
+    tangents = case.tangents()
     alone = [
         case.gradients(case.recorded, [c if k == j else torch.zeros_like(c) for j, c in enumerate(case.cotangents)])
         for k in range(min(len(case.cotangents), MOST))
