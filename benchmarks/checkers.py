@@ -189,6 +189,11 @@ they were not run there ("too long"), and such rows are not counted.
 |---|---|---|
 {counts}
 
+```{{eval-rst}}
+.. plot:: pictures/checkers.py
+   :alt: Of 40 mistakes and 40 right gradients, how many each checker judges wrongly: the numbers of the table above.
+```
+
 What is undecided here: the gradient of a function that is flat everywhere is zero, and so is that of a loss which has
 lost its parameters; where three numbers are equal, every slope between two of opposite signs is right. In either case
 there is nothing to check, and no verdict.
