@@ -84,7 +84,7 @@ def main() -> None:
         file.write_text(source, encoding="utf-8")
         subprocess.run(["gradcheck-fast", "check", "net.py", "--save", "report.html"], cwd=directory, check=False)
         subprocess.run(
-            ["chromium", "--headless=new", "--no-sandbox", "--hide-scrollbars", "--window-size=1000,1150",
+            ["chromium", "--headless=new", "--no-sandbox", "--hide-scrollbars", "--window-size=1000,1270",
              f"--screenshot={DOCS / 'report.png'}", f"file://{directory}/report.html"],
             check=True, capture_output=True,
         )  # fmt: skip
