@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import re
 import warnings
 
 import numpy as np
@@ -53,24 +53,84 @@ def test_work_that_was_not_reported_before_it_was_done_writes_no_line(clock, cap
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_shows_one_line_with_the_time_left(clock, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    report(clock, Meter(True), [0.2, 0.4, 0.6, 0.8, 1.0])
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert [line.strip("\033[K") for line in err.split("\r")] == [
-        "",
-        "gradcheck_fast:  40%, about 4.5 s left",
-        "gradcheck_fast:  60%, about 3 s left",
-        "gradcheck_fast:  80%, about 1.5 s left",
-        "gradcheck_fast: 100%\033[K\n",
+@pytest.fixture
+def terminal(capsys, monkeypatch):
+    """A terminal, and a function that returns what it has shown: for each drawing of the bar the title and the rest."""
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+
+    def drawn():
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+        found = re.findall(r"(gradcheck_fast[^━╸╺\r\n]*?) [━╸╺ ]+ +(\d+%) *([^\r\n]*)", text)
+        return [(title, percent, rest.strip()) for title, percent, rest in found]
+
+    return drawn
+
+
+def test_a_terminal_shows_one_bar_with_the_time_left(clock, terminal):
+    with Meter(True) as meter:
+        report(clock, meter, [0.2, 0.4, 0.6, 0.8, 1.0])
+    assert list(dict.fromkeys(terminal())) == [
+        ("gradcheck_fast", "40%", "about 4.5 s left"),
+        ("gradcheck_fast", "60%", "about 3 s left"),
+        ("gradcheck_fast", "80%", "about 1.5 s left"),
+        ("gradcheck_fast", "100%", ""),
     ]
 
 
-def test_a_terminal_is_not_written_to_more_than_ten_times_a_second(clock, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    report(clock, Meter(True), np.linspace(0.0, 1.0, 4001), seconds=1e-3)
-    assert 20 <= capsys.readouterr().err.count("\r") <= 31
+def test_a_bar_ends_and_gives_the_cursor_back(clock, terminal, capsys):
+    with Meter(True) as meter:
+        report(clock, meter, [0.2, 0.4])
+    err = capsys.readouterr().err
+    assert err.count("\x1b[?25l") == err.count("\x1b[?25h") == 1
+    assert err.rstrip("\x1b[?25h").endswith("\n")
+    report(clock, meter, [0.5, 0.6])
+    assert terminal() == [], "what comes after the end is not shown"
+
+
+def test_a_bar_that_is_interrupted_stays_where_it_was(clock, terminal):
+    def work():
+        with Meter(True) as meter:
+            report(clock, meter, [0.2, 0.4])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert {percent for _, percent, _ in terminal()} == {"40%"}
+
+
+def test_a_second_run_is_shown_by_the_same_bar(clock, terminal, capsys):
+    with Meter(True) as meter:
+        report(clock, meter, [0.2, 0.4, 1.0])
+        report(clock, meter.aside("error bars"), [0.2, 0.4])
+    found = terminal()
+    assert ("gradcheck_fast: error bars", "40%", "about 4.5 s left") in found
+    assert found[-1] == ("gradcheck_fast", "100%", "")
+
+
+def test_a_check_draws_one_bar_that_ends(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
+    w = np.ones(300)
+    gf.gradcheck(lambda x: np.sum(np.sin(x)), np.cos(w), w, trace=False, progress=True, error_bars=True)
+    err = capsys.readouterr().err
+    assert err.count("\x1b[?25l") == err.count("\x1b[?25h") == 1
+    assert "100%" in err
+
+
+def test_parts_make_up_the_whole():
+    heard = []
+    meter = Meter(heard.append)
+    for number in range(2):
+        part = Meter(meter.part(number, 2))
+        part(0.5)
+        part(1.0)
+    assert heard == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_terminal_is_not_written_to_more_than_ten_times_a_second(clock, terminal):
+    with Meter(True) as meter:
+        report(clock, meter, np.linspace(0.0, 1.0, 4001), seconds=1e-3)
+    assert 20 <= len(terminal()) <= 40
 
 
 def test_a_log_gets_a_line_for_every_tenth(clock, capsys):

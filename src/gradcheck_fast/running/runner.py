@@ -69,6 +69,7 @@ class Runner:
     ) -> None:
         if self._pool:
             self._pool.close(wait=error is None)
+        self._meter.close(is_done=error is None)
         # after an error the last save stands: a piece may have been done in part since then
         if self._checkpoint and error is None:
             self._checkpoint.save()
@@ -133,7 +134,7 @@ class Runner:
         return self._telling(say)
 
     def quietly(self, name: str = "second run") -> Runner:
-        """Returns a runner for a second run: a line on stderr shows its name, a function is told nothing of it."""
+        """Returns a runner for a second run: the bar shows its name, a function is told nothing of it."""
         meter = self._meter.aside(name)
         other = self._telling(meter)
         other._meter = meter
