@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gradcheck_fast.comparison.compare import compare
+from gradcheck_fast.checks.second_look import compared
 from gradcheck_fast.comparison.directional import Change, compare_along_directions
 from gradcheck_fast.comparison.sampling import chosen, coverage, drawn_of, whole
 from gradcheck_fast.inputs._norms import root_mean_square
@@ -65,7 +65,7 @@ class Check(NamedTuple):
 
     def of_all(self) -> Report:
         """Compares every entry."""
-        numerical, comparison = self._compared(self.analytic, self._differences())
+        numerical, comparison = compared(self.analytic, self._differences(), self.options, self.runner.n_threads)
         notes = numerical.finish()
         diagnoses: tuple[Diagnosis, ...] = ()
         astray: Astray | None = None
@@ -96,7 +96,8 @@ class Check(NamedTuple):
         """Compares some entries of each array: those that are not fixed, or a sample of them."""
         at, analytic = self.params, self.analytic
         own, given = picked.of(at), picked.of(analytic)
-        numerical, comparison = self._compared(given, self._differences(picked.entries))
+        found = self._differences(picked.entries)
+        numerical, comparison = compared(given, found, self.options, self.runner.n_threads)
         every, notes = whole(comparison, analytic, picked, self._free), numerical.finish()
         diagnoses: tuple[Diagnosis, ...] = ()
         astray: Astray | None = None
@@ -211,16 +212,6 @@ class Check(NamedTuple):
 
         return diagnose_drawn(self.problem, self.analytic, drawn, comparison.arrays)
 
-    def _compared(self, analytic: Packed, numerical: Numerical) -> tuple[Numerical, Comparison]:
-        """Compares a gradient with a numerical one, or with another if that one does not stand up to a second look."""
-        tolerances, bars = self.options.tolerances, self.options.error_bars
-        comparison = compare(analytic, numerical, tolerances, with_bars=bars, n_threads=self.runner.n_threads)
-        if numerical.doubted is None or not any(array.wrong for array in comparison.arrays):
-            return numerical, comparison
-        seems_wrong = (comparison.excess > 1.0) & np.isfinite(analytic.flat)
-        other = numerical.doubted(np.where(seems_wrong, analytic.flat - numerical.gradient, 0.0))
-        return (numerical, comparison) if other is None else self._compared(analytic, other)
-
     def _differences(self, entries: NDArray[np.intp] | None = None) -> Numerical:
         """The numerical gradient by the method that was asked for: all of it, or some entries."""
         return self._found_by(self.options.method, self.options.one_step, self.runner, entries)
@@ -249,7 +240,7 @@ class Check(NamedTuple):
         """
         numerical = self._found_by("auto", None, self.runner.quietly(), entries)
         given = chosen(self.params.shapes, entries).of(self.analytic)
-        numerical, comparison = self._compared(given, numerical)
+        numerical, comparison = compared(given, numerical, self.options, self.runner.n_threads)
         noticed += numerical.finish()
         return comparison.excess > 1.0
 

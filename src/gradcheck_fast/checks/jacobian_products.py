@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from gradcheck_fast.checks.complex_products import complex_jvp_report, complex_v
 from gradcheck_fast.checks.forward_passes import form_with_cache, name_of
 from gradcheck_fast.checks.gradcheck import check_gradient
 from gradcheck_fast.checks.options import CommonKeywords, Options, WorkKeywords
+from gradcheck_fast.checks.second_look import power_of
 from gradcheck_fast.comparison.aspects import of_status
 from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.inputs.arrays import DOUBLE
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from gradcheck_fast.checks.one_precision import InOnePrecision
-    from gradcheck_fast.comparison.results import ArrayResult
     from gradcheck_fast.inputs.arrays import Precision
     from gradcheck_fast.inputs.trees import Packed
     from gradcheck_fast.losses.problem import Problem
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 
     #: ``losses_of(at, products, names)`` returns what gives the loss of the product with the array of a name.
     LossesOf = Callable[[Packed, Products, Sequence[str]], Callable[[str], Problem]]
-
-#: Exact differences along a tangent show errors of this relative size.
-EXACTLY_SEEN = 1e-12
 
 
 def check_vjp(
@@ -352,7 +348,7 @@ def _one_after_another(
     undecided, word = None, "of" if what == "cotangent" else "along"
     for name in filter(None, names):
         report = report_of(name)
-        seen |= {pair(name, array.name): _power(report, array) for array in report.arrays}
+        seen |= {pair(name, array.name): power_of(report, array) for array in report.arrays}
         said = (f"this is of {name} alone: the {what} is zero in all others",) * (len(names) > 1)
         if report.wrong or len(names) == 1:
             return replace(report, notes=(*said, *report.notes), seen_from=seen, _of_what=f"{word} {name}")
@@ -364,14 +360,3 @@ def _one_after_another(
         together = f"{word} {'outputs' if word == 'of' else 'inputs'} together"
         return replace(report, notes=(*said, *report.notes), seen_from=seen, _of_what=together)
     return replace(undecided or report, seen_from=seen)
-
-
-def _power(report: Report, array: ArrayResult) -> float:
-    """The relative size from which on an error in the array is seen: infinite if unknown, NaN if nothing is there."""
-    if array.status in ("nothing to check", "not checked"):
-        return nan
-    if array.power is None and report.certificate:
-        return report.certificate.power
-    if array.power is None and array.status == "right":
-        return EXACTLY_SEEN
-    return inf if array.power is None else array.power

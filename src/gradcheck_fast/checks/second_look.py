@@ -28,16 +28,20 @@ if TYPE_CHECKING:
 EXACTLY_SEEN = 1e-12
 
 
-def compared(analytic: Packed, numerical: Numerical, options: Options) -> tuple[Numerical, Comparison]:
-    """Compares with numerical derivatives, or with others if these do not stand up to a second look."""
-    comparison = compare(
-        analytic, numerical, options.tolerances, with_bars=options.error_bars, n_threads=resolve(options.n_threads)
-    )
+def compared(
+    analytic: Packed, numerical: Numerical, options: Options, n_threads: int | None = None
+) -> tuple[Numerical, Comparison]:
+    """Compares with numerical derivatives, or with others if these do not stand up to a second look.
+
+    By default as many threads are used as the options say.
+    """
+    threads = resolve(options.n_threads) if n_threads is None else n_threads
+    comparison = compare(analytic, numerical, options.tolerances, with_bars=options.error_bars, n_threads=threads)
     if numerical.doubted is None or not any(array.wrong for array in comparison.arrays):
         return numerical, comparison
     seems_wrong = (comparison.excess > 1.0) & np.isfinite(analytic.flat)
     other = numerical.doubted(np.where(seems_wrong, analytic.flat - numerical.gradient, 0.0))
-    return (numerical, comparison) if other is None else compared(analytic, other, options)
+    return (numerical, comparison) if other is None else compared(analytic, other, options, n_threads)
 
 
 def one_step(options: Options) -> float | None:
@@ -96,15 +100,17 @@ def named_arrays(
     return diagnose
 
 
-def power_of(array: ArrayResult) -> float:
+def power_of(report: Report, array: ArrayResult) -> float:
     """The relative size from which on an error in an array is seen: infinite if unknown, NaN if nothing is there."""
     if array.status in ("nothing to check", "not checked"):
         return nan
-    if array.power is None:
-        return inf if array.status == "inconclusive" else EXACTLY_SEEN
-    return array.power
+    if array.power is not None:
+        return array.power
+    if report.certificate:
+        return report.certificate.power
+    return inf if array.status == "inconclusive" else EXACTLY_SEEN
 
 
 def seen_from(report: Report, pairs: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], Any]:
     """Returns from which relative size on errors are seen, by output and input, for arrays of these pairs by name."""
-    return {pairs[array.name]: power_of(array) for array in report.arrays}
+    return {pairs[array.name]: power_of(report, array) for array in report.arrays}
