@@ -30,6 +30,7 @@ from gradcheck_fast.frontends.numpy_trace.array import TracedArray  # noqa: E402
 from gradcheck_fast.frontends.numpy_trace.calls import Calls  # noqa: E402
 from gradcheck_fast.frontends.numpy_trace.functions import FUNCTIONS, KNOWN, SCIPY  # noqa: E402
 from gradcheck_fast.frontends.numpy_trace.recording import Recording  # noqa: E402
+from gradcheck_fast.frontends.numpy_trace.registry import implements  # noqa: E402
 from gradcheck_fast.inputs.users_files import is_users_file  # noqa: E402
 
 FILE = DOCS / "traced-functions.md"
@@ -115,14 +116,13 @@ def _is_plain_call(name: str, ufunc: Any, method: str, inputs: Any, kwargs: Any)
 
 
 @contextlib.contextmanager
-def replaced(table: dict[Any, Any], key: Any, value: Any) -> Iterator[None]:
-    """Puts something else into a table for a while."""
-    before = table[key]
-    table[key] = value
+def replaced(register: Callable[[Any], Any], before: Any, value: Any) -> Iterator[None]:
+    """Registers something else in the place of what was registered before, for a while."""
+    register(value)
     try:
         yield
     finally:
-        table[key] = before
+        register(before)
 
 
 def name_of(function: Any) -> str:
@@ -138,7 +138,8 @@ def rows() -> list[tuple[str, str]]:
     for function, calls in numpy_calls.FUNCTIONS.items():
         if function in FUNCTIONS:
             watch = Watch()
-            with replaced(FUNCTIONS, function, watch.around(FUNCTIONS[function], lambda *_: True)):
+            before = FUNCTIONS[function]
+            with replaced(implements(function), before, watch.around(before, lambda *_: True)):
                 run(calls, KNOWN.ufunc)
             found.append((name_of(function), str(watch)))
     for prefix, table in (("np", elementwise.UFUNCS), ("scipy.special", scipy_special.SCIPY)):
@@ -146,7 +147,8 @@ def rows() -> list[tuple[str, str]]:
             name = key if isinstance(key, str) else key.__name__
             watch = Watch()
             if name in SCIPY:
-                with replaced(SCIPY, name, watch.around(SCIPY[name], lambda *_: True)):
+                before = SCIPY[name]
+                with replaced(implements(scipy=name), before, watch.around(before, lambda *_: True)):
                     run(calls, KNOWN.ufunc)
             else:
                 run(calls, watch.around(ufuncs.apply, partial(_is_plain_call, name)))

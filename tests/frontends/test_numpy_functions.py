@@ -12,7 +12,7 @@ import pytest
 from numpy_calls import elementwise, methods, operators, python, scipy_special
 from numpy_calls.observed import check
 
-from gradcheck_fast.frontends.numpy_trace import ufuncs
+from gradcheck_fast.frontends.numpy_trace import complex_functions, ufuncs
 from gradcheck_fast.frontends.numpy_trace.array import TracedArray
 from gradcheck_fast.frontends.numpy_trace.functions import FUNCTIONS, SCIPY
 
@@ -114,3 +114,9 @@ def test_at_least_150_functions_of_numpy_are_known():
 def test_the_table_in_the_documentation_is_up_to_date():
     tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "traced_functions.py"))
     assert tool["FILE"].read_text() == tool["text"](), "run tools/traced_functions.py"
+
+
+@pytest.mark.parametrize("known", [FUNCTIONS, SCIPY, complex_functions.FUNCTIONS])
+def test_what_is_known_of_functions_can_only_be_read(known):
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        known[np.sort] = None

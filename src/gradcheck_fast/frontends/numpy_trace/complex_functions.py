@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -243,23 +244,25 @@ def _like(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 #: What functions do, by the function.
-FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    **_FOURIER,
-    np.real: _real,
-    np.imag: _imag,
-    np.angle: _angle,
-    np.vdot: _vdot,
-    np.linalg.norm: _norm,
-    np.where: _where,
-    np.linalg.solve: _solve,
-    np.linalg.inv: _inv,
-    np.iscomplexobj: lambda recording, x: True,
-    np.array: _array,
-    np.asarray: _array,
-    np.zeros_like: _like(np.zeros),
-    np.empty_like: _like(np.zeros),
-    np.ones_like: _like(np.ones),
-    np.shape: lambda recording, a: a.shape,
-    np.ndim: lambda recording, a: a.ndim,
-    np.size: lambda recording, a: a.size,
-}
+FUNCTIONS: Mapping[Any, Callable[..., Any]] = MappingProxyType(
+    {
+        **_FOURIER,
+        np.real: _real,
+        np.imag: _imag,
+        np.angle: _angle,
+        np.vdot: _vdot,
+        np.linalg.norm: _norm,
+        np.where: _where,
+        np.linalg.solve: _solve,
+        np.linalg.inv: _inv,
+        np.iscomplexobj: lambda recording, x: True,
+        np.array: _array,
+        np.asarray: _array,
+        np.zeros_like: _like(np.zeros),
+        np.empty_like: _like(np.zeros),
+        np.ones_like: _like(np.ones),
+        np.shape: lambda recording, a: a.shape,
+        np.ndim: lambda recording, a: a.ndim,
+        np.size: lambda recording, a: a.size,
+    }
+)

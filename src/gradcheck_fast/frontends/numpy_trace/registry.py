@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+_functions: dict[Any, Callable[..., Any]] = {}
+_scipy: dict[str, Callable[..., Any]] = {}
 #: What a function of NumPy's, or another that is called in a trace, does with traced arrays. It is called with the
-#: recording and then with the arguments of the call.
-FUNCTIONS: dict[Any, Callable[..., Any]] = {}
-#: Functions of SciPy's, by name: SciPy is not imported for them.
-SCIPY: dict[str, Callable[..., Any]] = {}
+#: recording and then with the arguments of the call. It can only be read: `implements` fills it, while the families are
+#: imported.
+FUNCTIONS: Mapping[Any, Callable[..., Any]] = MappingProxyType(_functions)
+#: Functions of SciPy's, by name: SciPy is not imported for them. It can only be read, too.
+SCIPY: Mapping[str, Callable[..., Any]] = MappingProxyType(_scipy)
 
 
 def implements(*functions: Any, scipy: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -18,9 +22,9 @@ def implements(*functions: Any, scipy: str = "") -> Callable[[Callable[..., Any]
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
             if function is not None:
-                FUNCTIONS[function] = implementation
+                _functions[function] = implementation
         if scipy:
-            SCIPY[scipy] = implementation
+            _scipy[scipy] = implementation
         return implementation
 
     return register
