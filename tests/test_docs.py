@@ -133,9 +133,11 @@ def test_long_runs_are_as_the_page_says_where_a_file_is_run(directory):
 
 
 def test_every_block_says_what_it_is():
+    """``py`` is what a page asks to write into the sources of this library, which no test does."""
     known = {"", "c", "console", "diff", "python", "sh", "text"}
-    found = {(page, block.line, block.language) for page in PAGES for block in documents.blocks(ROOT / page)}
-    assert [place for place in sorted(found) if place[2] not in known] == []
+    found = [(page, block) for page in PAGES for block in documents.blocks(ROOT / page)]
+    unknown = [(page, block.line, block.language) for page, block in found if block.language not in known]
+    assert [place for place in unknown if place[::2] != ("docs/adding.md", "py")] == []
 
 
 def test_commands_have_options_that_exist():
