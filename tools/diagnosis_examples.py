@@ -219,7 +219,7 @@ def sections(found: list[tuple[Planted, str]]) -> Iterator[str]:
         yield f"### {title}"
         for mistake, cause in found:
             if mistake.file.stem == file:
-                said = textwrap.wrap(cause, 88, break_long_words=False)
+                said = textwrap.wrap(cause, 78, initial_indent="→ ", subsequent_indent="  ", break_long_words=False)
                 yield "\n".join(["```diff", *changed(mistake), *said, "```"])
 
 
