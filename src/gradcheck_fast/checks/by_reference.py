@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck_fast.checks.as_problem import traced_by
 from gradcheck_fast.checks.beside_value import packer
 from gradcheck_fast.checks.numerical_gradient import make_runner
-from gradcheck_fast.checks.one_precision import InOnePrecision
+from gradcheck_fast.checks.one_precision import InOnePrecision, eps_of
 from gradcheck_fast.comparison.aspects import Aspect
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.inputs.random_numbers import generator
@@ -36,11 +36,16 @@ if TYPE_CHECKING:
 #: A forward may differ from the reference by this many roundings of an output and of what is typical of its array, or
 #: by this part of them where it computes in float64: another order of sums makes less.
 ROUNDINGS, LEAST = 4.0, 1e-10
-#: A derivative may differ by this many roundings of the largest of its array.
-SATURATED = 3.0
+#: A small derivative may differ by this many roundings of the largest of its array; it is small if it, and what is
+#: right, are no more than this part of the largest.
+SATURATED, SMALL = 3.0, 0.04
 #: And by this many times what the reference changes by if all arguments are moved by about one rounding; how often they
 #: are moved.
 CHANGES, MOVES = 4.0, 4
+#: How often a derivative is found at arguments that are farther away, by up to this part of the square root of a
+#: rounding: what is rounded on the way is rounded differently there, and the second difference is no more than that. How
+#: many standard deviations of it are allowed, and in how many of the moves there may be kinks.
+FAR_MOVES, FAR, DEVIATIONS, AT_KINKS = 7, 0.5, 6.0, 2
 
 
 class ByReference(InOnePrecision):
@@ -119,9 +124,10 @@ class ByReference(InOnePrecision):
             return packed(found)
 
         own = replace(gradient_at(cotangent, theta), computed_in=self._precision)
+        rounding = self._rounding(gradient_at, own, cotangent) + self._on_the_way(gradient_at, own, cotangent)
         loss = python_loss(Products(self._reference, cotangent).loss(""))
         problem = traced_by(self._options, loss, self._reference.params)
-        return self._judged(own, self._rounding(gradient_at, own, cotangent), problem, self._reference.at, at)
+        return self._judged(own, rounding, problem, self._reference.at, at)
 
     def tangent_report(self, product: Derivative, tangent: NDArray[np.float64]) -> Report:
         function, theta = self._function, self._beside.theta
@@ -132,8 +138,33 @@ class ByReference(InOnePrecision):
             return pack_as(found, function.own.shapes, "jvp", finite=False)
 
         own = replace(product_at(tangent, theta), computed_in=self._precision)
-        rounding = self._rounding(product_at, own, tangent)
+        rounding = self._rounding(product_at, own, tangent) + self._on_the_way(product_at, own, tangent)
         return self._judged(own, rounding, Along(self._reference, tangent), self._reference.outputs, function.own)
+
+    def _on_the_way(
+        self, derivative_at: Callable[[NDArray[np.float64], NDArray[np.float64]], Packed], own: Packed,
+        first: NDArray[np.float64],
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """Measures what the roundings of the forward do to a derivative: ``1 - y²`` has those of y.
+
+        Moves by single roundings do not show them all, as y may stay the same. Where it takes few values even so, as it
+        is near 1, the least difference of two derivatives is that of a rounding.
+        """
+        rng, theta, beside = generator(1), self._beside.theta, self._beside
+        size, values = FAR * np.sqrt(self._precision.eps) * np.abs(theta), [own.flat]
+        with np.errstate(invalid="ignore", over="ignore"):
+            for _ in range(FAR_MOVES):
+                move = beside.rounded(theta + size * rng.uniform(-1.0, 1.0, len(theta))) - theta
+                move[~beside.can_move(move)] = 0.0
+                values += [derivative_at(first, beside.rounded(theta + sign * move)).flat for sign in (1.0, -1.0)]
+            found = np.stack(values)
+            squares = np.sort((found[1::2] + found[2::2] - 2.0 * own.flat) ** 2 / 6.0, axis=0)
+            deviation = np.sqrt(squares[:-AT_KINKS].mean(axis=0))
+            gaps = np.diff(np.sort(found, axis=0), axis=0)
+            least = np.where(gaps > 0.0, gaps, np.inf).min(axis=0)
+        same = SATURATED * eps_of(own) * np.abs(own.flat)
+        grid = np.where(np.isfinite(least), least, same)
+        return np.where(np.isfinite(deviation), DEVIATIONS * deviation + grid, np.inf)
 
     def _judged(self, own: Packed, rounding: NDArray[np.float64], problem: Problem, at: Packed, like: Packed) -> Report:
         """Compares with the derivatives of a problem that computes in float64.
@@ -141,10 +172,14 @@ class ByReference(InOnePrecision):
         A value that is rounded to 1, as of a saturated unit, has a slope of 0 where the reference has a small one: that
         is a rounding of the largest slopes. And the roundings of the forward are in no error bar here.
         """
-        options = self._options
-        for name, part, _ in parts(own.shapes):
-            largest = np.abs(own.flat[part][np.isfinite(own.flat[part])]).max(initial=0.0)
-            rounding[part] = 2.0 * rounding[part] + SATURATED * own.precision(name).eps * largest
+        options, largest = self._options, np.zeros(own.flat.size)
+        for _, part, _ in parts(own.shapes):
+            largest[part] = np.abs(own.flat[part][np.isfinite(own.flat[part])]).max(initial=0.0)
+
+        def may_be_lost(right: NDArray[np.float64]) -> NDArray[np.float64]:
+            with np.errstate(invalid="ignore"):
+                is_small = np.fmax(np.abs(own.flat), np.abs(right)) <= SMALL * largest
+            return np.where(is_small, SATURATED * eps_of(own) * largest, 0.0)
 
         def derivatives(chosen: NDArray[np.intp]) -> tuple[OnePrecision, Numerical | None]:
             with make_runner(problem, at, options, None, {}) as runner:
@@ -155,6 +190,7 @@ class ByReference(InOnePrecision):
                 derivative = OnePrecision(found.gradient, found.bars, *np.zeros((3, len(found.bars))))
                 if numerical.kinks is not None:
                     derivative = derivative._replace(low=numerical.kinks.low, high=numerical.kinks.high)
+                rounding[:] += may_be_lost(derivative.derivatives)
                 errors = np.abs(own.flat - derivative.derivatives)
                 seems_wrong = np.where(errors > derivative.bars + rounding, own.flat - derivative.derivatives, 0.0)
                 other = numerical.doubted(seems_wrong) if numerical.doubted and seems_wrong.any() else None

@@ -142,7 +142,7 @@ class InOnePrecision:
         beside.domain = self._options.selected(self._function.at).params.domain
         if gradient_at is None:
             own = replace(own, computed_in=self._precision)
-            rounding = ROUNDINGS * _eps_of(own) * np.maximum(np.abs(own.flat), _typical(own))
+            rounding = ROUNDINGS * eps_of(own) * np.maximum(np.abs(own.flat), _typical(own))
         else:
             find = gradient_at
             found_at = lambda _, theta: find(theta)
@@ -291,7 +291,7 @@ class InOnePrecision:
                 above, below = (derivative_at(first, theta + sign * move).flat for sign in (1.0, -1.0))
                 squares, count = squares + (above + below - 2.0 * own.flat) ** 2 / 6.0, count + 1
                 moved += (PER_MOVE * (above - below)) ** 2 / MOVES
-            deviation, eps = np.sqrt(squares / count + moved), _eps_of(own)
+            deviation, eps = np.sqrt(squares / count + moved), eps_of(own)
             least, size = np.zeros(len(eps)), np.maximum(np.abs(own.flat), _typical(own))
             for name, part, _ in parts(own.shapes):
                 least[part] = own.precision(name).smallest_subnormal
@@ -341,7 +341,7 @@ def _quietly(
     return found
 
 
-def _eps_of(packed: Packed) -> NDArray[np.float64]:
+def eps_of(packed: Packed) -> NDArray[np.float64]:
     """The eps of the precision of each entry."""
     found = np.empty(packed.flat.size)
     for name, part, _ in parts(packed.shapes):
