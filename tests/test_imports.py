@@ -19,6 +19,7 @@ WAIT = {
     ("checks/jacobian_products.py", "gradcheck_fast.checks.by_reference"),
     ("checks/second_look.py", "gradcheck_fast.diagnosis.jacobians"),
     ("checks/second_order/hessian.py", "gradcheck_fast.diagnosis.gauss_newton"),
+    ("checks/second_order/objective.py", "gradcheck_fast.diagnosis.diagnose"),
     ("checks/sparse_jacobian.py", "gradcheck_fast.diagnosis.diagnose"),
     ("checks/check.py", "gradcheck_fast.diagnosis.diagnose"),
     ("checks/check.py", "gradcheck_fast.diagnosis.kinks.slopes_taken"),

@@ -182,6 +182,57 @@ def test_a_data_set_of_the_users_own():
     assert gf.check_objective(objective, logistic_loss, case.predictions, Data()).ok
 
 
+class Weighted:
+    """A data set that has labels and weights in float32, as those of LightGBM and XGBoost do."""
+
+    def __init__(self, labels, weights):
+        self.labels, self.weights = np.float32(labels), np.float32(weights)
+
+    def get_label(self):
+        return self.labels
+
+    def get_weight(self):
+        return self.weights
+
+
+WEIGHTS = np.random.default_rng(5).uniform(0.5, 2.0, ROWS)
+
+
+def weighted(preds, dtrain):
+    return tuple(dtrain.get_weight() * part for part in logistic(dtrain.get_label(), preds))
+
+
+def test_the_weights_of_a_data_set_may_be_given_once_more():
+    case = CASES["logistic"]
+    data = Weighted(case.targets, WEIGHTS)
+    assert gf.check_objective(weighted, logistic_loss, case.predictions, data, weights=WEIGHTS).ok
+    with pytest.raises(ValueError, match=r"weights: the data set in targets= has others"):
+        gf.check_objective(weighted, logistic_loss, case.predictions, data, weights=2.0 * WEIGHTS)
+
+
+def test_weights_that_are_left_out_are_named():
+    case = CASES["logistic"]
+    forgetful = lambda preds, dtrain: logistic(dtrain.get_label(), preds)
+    report = gf.check_objective(forgetful, logistic_loss, case.predictions, Weighted(case.targets, WEIGHTS))
+    assert report.diagnoses[0].cause.startswith("the weights of the rows are left out"), str(report)
+    wrong = lambda preds, dtrain: tuple(1.01 * part for part in forgetful(preds, dtrain))
+    report = gf.check_objective(wrong, logistic_loss, case.predictions, Weighted(case.targets, WEIGHTS))
+    assert not any("weights" in one.cause for one in report.diagnoses)
+
+
+def test_a_data_set_that_is_not_built_yet_is_refused_with_what_to_call():
+    class Lazy(Weighted):
+        def construct(self):
+            """Reads the data."""
+
+        def get_weight(self):
+            raise RuntimeError("Cannot get weight before construct Dataset")
+
+    case = CASES["logistic"]
+    with pytest.raises(ValueError, match=r"targets: Cannot get weight .*; call targets\.construct\(\) first"):
+        gf.check_objective(weighted, logistic_loss, case.predictions, Lazy(case.targets, WEIGHTS))
+
+
 def test_float32_results_are_as_accurate_as_they_can_be():
     single = lambda y_true, y_pred: tuple(part.astype(np.float32) for part in logistic(y_true, y_pred))
     assert check("logistic", single).ok

@@ -15,7 +15,7 @@ from gradcheck_fast.checks.second_look import compared, named_arrays, one_step, 
 from gradcheck_fast.checks.second_order.deviations import Deviation, deviations
 from gradcheck_fast.checks.second_order.objective_calls import Given, call_of, read_pair
 from gradcheck_fast.inputs.arguments import true_or_false
-from gradcheck_fast.inputs.arrays import real_array
+from gradcheck_fast.inputs.arrays import SINGLE, real_array
 from gradcheck_fast.inputs.trees import Packed, pack
 from gradcheck_fast.losses.gradient_function import as_function, exact_gradient
 from gradcheck_fast.losses.jacobian import Columns
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from gradcheck_fast.diagnosis.diagnose import Diagnosis
     from gradcheck_fast.losses.problem import Problem
     from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.report.report import Report
@@ -124,6 +125,7 @@ def check_objective(
         numerical = checked.joined(gradient, second if deviation is None else deviation.of(second))
         sizes = {"the number of rows N": float(rows)} if rows > 1 else {}
         report = report_on(analytic, numerical, settings, at, named_arrays(analytic, "result", sizes), what="result")
+    report = report.replaced(diagnoses=_on_weights(given, report) or report.diagnoses)
     notes = []
     if deviation is not None:
         said = "it is taken to be right (strict=True compares with the second derivative itself)"
@@ -135,6 +137,8 @@ def check_objective(
 
 #: What is changed on purpose is told by all entries but one of so many.
 FEW = 4
+#: Results that are right but for weights differ by less than this part of the largest.
+SAME = 1e-6
 
 
 class _Objective:
@@ -241,10 +245,41 @@ def _in_order(
 
 
 def _weights(weights: Any, targets: Any) -> Any:
-    """Returns the weights of the rows as they are given, or as a data set has them; None if there are none."""
-    if weights is None and hasattr(targets, "get_weight"):
-        weights = targets.get_weight()
-    return None if weights is None or not np.size(weights) else _array(weights)
+    """Returns the weights of the rows as a data set has them, which may be in float32, or as they are given.
+
+    Raises
+    ------
+    ValueError
+        If a data set is not built yet, or has other weights than those that are given.
+    """
+    own = None
+    if hasattr(targets, "get_weight"):
+        try:
+            own = targets.get_weight()
+        except Exception as error:
+            advice = "; call targets.construct() first" if hasattr(targets, "construct") else ""
+            raise ValueError(f"targets: {str(error).rstrip('.')}{advice}") from error
+    own = None if own is None or not np.size(own) else own
+    if weights is None or not np.size(weights):
+        return own
+    if own is not None and not np.allclose(own, weights, rtol=SINGLE.eps, atol=0.0):
+        raise ValueError("weights: the data set in targets= has others; leave them out, or give the labels alone")
+    return _array(weights) if own is None else own
+
+
+def _on_weights(given: Given, report: Report) -> tuple[Diagnosis, ...]:
+    """Says that the results are not multiplied by the weights of the rows, if they would be right then."""
+    if not report.wrong or given.weights is None:
+        return ()
+    rows = len(given.weights)
+    own, right = (flat.reshape(2, rows, -1) for flat in (report.flat_analytic, report.flat_numerical))
+    apart = np.abs(own * np.reshape(given.weights, (rows, 1)) - right)
+    if not (apart <= SAME * np.abs(right).max()).all():
+        return ()
+    from gradcheck_fast.diagnosis.diagnose import Diagnosis  # only wrong ones wait for its import
+
+    cause = "the weights of the rows are left out: grad and hess must be multiplied by them"
+    return (Diagnosis(cause, "times the weights, every entry is right", ("grad", "hess")),)
 
 
 def _array(value: Any) -> Any:
