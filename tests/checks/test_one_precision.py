@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from helpers.one_precision_operators import dtype_of
@@ -87,6 +89,24 @@ def test_only_the_methods_that_need_no_float64():
     f, vjp, _, inputs = layer("float32")
     with pytest.raises(ValueError, match=r"method: f computes in float32 only.*by 'direct'; got 'chain'"):
         gf.check_vjp(f, vjp, inputs, method="chain")
+
+
+def test_an_executor_is_refused_by_name():
+    f, vjp, _, inputs = layer("float32")
+    with pytest.raises(ValueError, match=r"executor: f computes in float32 only.*leave the executor out"):
+        gf.check_vjp(f, vjp, inputs, executor=ThreadPoolExecutor)
+    assert gf.check_vjp(f, vjp, inputs, reference=reference, seed=4).ok
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_a_gradient_of_float8_that_is_twice_too_large_does_not_pass(name, factor):
+    dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name))
+    p = {"w": np.random.default_rng(0).normal(size=(3, 4)).astype(dtype)}
+    factors = np.where(np.arange(12).reshape(3, 4) == 6, factor, 1.0)
+    loss = lambda p: (np.asarray(p["w"], np.float64) ** 2).sum()
+    report = gf.gradcheck(loss, lambda p: {"w": (2.0 * np.asarray(p["w"], np.float64) * factors).astype(dtype)}, p)
+    assert (report.verdict == "PASS") == (factor == 1.0)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

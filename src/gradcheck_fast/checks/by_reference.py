@@ -43,8 +43,8 @@ SATURATED, SMALL = 3.0, 0.04
 #: are moved.
 CHANGES, MOVES = 4.0, 4
 #: How often a derivative is found at arguments that are farther away, by up to this part of the square root of a
-#: rounding: what is rounded on the way is rounded differently there, and the second difference is no more than that. How
-#: many standard deviations of it are allowed, and in how many of the moves there may be kinks.
+#: rounding: what is rounded on the way is rounded differently there, and the second difference is no more than that.
+#: How many standard deviations of it are allowed, and in how many of the moves there may be kinks.
 FAR_MOVES, FAR, DEVIATIONS, AT_KINKS = 7, 0.5, 6.0, 2
 
 

@@ -74,7 +74,7 @@ class InOnePrecision:
     Raises
     ------
     ValueError
-        If the options ask for a method that needs float64.
+        If the options ask for a method that needs float64, or for an executor.
     """
 
     def __init__(
@@ -93,6 +93,11 @@ class InOnePrecision:
         if options.constraints is not None or isinstance(options.step, Mapping):
             what = "step" if options.constraints is None else "constraints"
             raise ValueError(f"{what}: {called} computes in one precision only, where that cannot be given by names")
+        if options.executor is not None:
+            raise ValueError(
+                f"executor: {called} computes in {function.computes_in.name} only ({function.refusal}); that is "
+                "checked in this process alone, so leave the executor out"
+            )
         if options.method not in METHODS:
             raise ValueError(
                 f"method: {called} computes in {function.computes_in.name} only ({function.refusal}), so it is "

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 #: An entry that agrees to this many roundings of its size and of the root mean square of its array, in the dtype of the
 #: analytic gradient, is right without any error bar: two independent ways have led to the same number.
 SURE_ROUNDINGS = 8.0
-#: The same in float64, where sums over hundreds of units and samples make tens of roundings, and where an entry that
-#: is so far off is still right to 14 digits of what is typical of its array.
+#: But a part of this size must not be missing, though it is no more than a few roundings in float8.
+MOST_SURE = 0.25
+#: As `SURE_ROUNDINGS` in float64, where sums over hundreds of units and samples make tens of roundings, and where an
+#: entry that is so far off is still right to 14 digits of what is typical of its array.
 SURE_ROUNDINGS_OF_DOUBLES = 40.0
 #: Sums of squares beside which nothing has been lost to underflow.
 _SAFE_SQUARES = 1e-200
@@ -34,7 +36,8 @@ _SAFE_SQUARES = 1e-200
 
 def sure_roundings(precision: Precision) -> float:
     """Returns to how many roundings an entry must agree to be right without an error bar, times eps."""
-    return (SURE_ROUNDINGS if precision.is_coarse else SURE_ROUNDINGS_OF_DOUBLES) * precision.eps
+    roundings = SURE_ROUNDINGS if precision.is_coarse else SURE_ROUNDINGS_OF_DOUBLES
+    return min(roundings * precision.eps, MOST_SURE)
 
 
 def agreement(analytic: Packed, numerical: Numerical, n_threads: int) -> Comparison | None:

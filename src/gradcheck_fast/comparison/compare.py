@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from gradcheck_fast.comparison._judge import judge
-from gradcheck_fast.comparison.agreement import SURE_ROUNDINGS, agreement, sure_roundings
+from gradcheck_fast.comparison.agreement import MOST_SURE, SURE_ROUNDINGS, agreement, sure_roundings
 from gradcheck_fast.comparison.coarse import settled
 from gradcheck_fast.comparison.results import ArrayResult, Comparison, known
 from gradcheck_fast.comparison.tolerances import BY_DEFAULT, Tolerances
@@ -282,7 +282,7 @@ def _first_glance(
         precision = analytic.precision(name)
         least = _norms.root_mean_square(n[part]) if precision.is_coarse else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
-            rounding = SURE_ROUNDINGS * precision.eps * np.maximum(size, least)
+            rounding = min(SURE_ROUNDINGS * precision.eps, MOST_SURE) * np.maximum(size, least)
             agree = (np.abs(a[part] - n[part]) <= close[part] + rounding) & np.isfinite(n[part])
             clear = close[part] <= _CLEAR * size + rounding
         unsure[part] = ~(agree & clear | ~np.isfinite(a[part]))
