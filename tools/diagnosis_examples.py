@@ -203,6 +203,13 @@ def first(report: Report) -> str:
     return without_places(report.diagnoses[0].cause)
 
 
+def wrapped(cause: str) -> list[str]:
+    """A cause in lines that no reader takes for one that begins with + or -."""
+    return textwrap.wrap(
+        cause, 78, initial_indent="→ ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def of_planted() -> Iterator[tuple[Planted, str]]:
     """The mistakes of `tests/helpers/planted`, and what is printed."""
     for mistake in planted.MISTAKES:
@@ -219,8 +226,7 @@ def sections(found: list[tuple[Planted, str]]) -> Iterator[str]:
         yield f"### {title}"
         for mistake, cause in found:
             if mistake.file.stem == file:
-                said = textwrap.wrap(cause, 78, initial_indent="→ ", subsequent_indent="  ", break_long_words=False)
-                yield "\n".join(["```diff", *changed(mistake), *said, "```"])
+                yield "\n".join(["```diff", *changed(mistake), *wrapped(cause), "```"])
 
 
 def described() -> Iterator[tuple[str, str]]:
