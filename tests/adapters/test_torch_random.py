@@ -15,6 +15,20 @@ pytestmark = pytest.mark.usefixtures("one_thread_of_torch", "seed_of_torch")
 FROZEN = "random numbers were frozen: those of the run that gave the gradient"
 
 
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_numbers_drawn_around_others_give_these_no_gradient(is_trained):
+    """`torch.normal` is taken as PyTorch has it; the note says so, unless nothing was to be trained through it."""
+
+    def draw(h):
+        with torch.set_grad_enabled(is_trained):
+            drawn = torch.normal(h, 0.5)
+        return drawn * h
+
+    report = gf.torch.gradcheck(Drawing(draw), squares, torch.randn(5, 4))
+    assert report.ok
+    assert any("torch.normal has no derivative by its mean" in note for note in report.notes) is is_trained
+
+
 class Drawing(nn.Module):
     """A layer, and what is done to what it gives."""
 

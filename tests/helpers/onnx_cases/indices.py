@@ -61,7 +61,7 @@ def scatter_nd(rng: Random, opset: int) -> Any:
 
 @calls("GridSample")
 def grid_sample(rng: Random, opset: int) -> Any:
-    mode = pick(rng, None, "nearest", "bilinear") if opset < 20 else pick(rng, None, "nearest", "linear")
+    mode = pick(rng, None, "nearest", "bilinear", "bicubic") if opset < 20 else pick(rng, None, "nearest", "cubic")
     options = {"padding_mode": pick(rng, None, "border", "reflection"), "align_corners": pick(rng, 0, 1), "mode": mode}
     return [draw(rng, 2, 2, 4, 5), draw(rng, 2, 3, 3, 2) * 0.75], options, 1
 
@@ -96,5 +96,5 @@ def resize(rng: Random, opset: int) -> Any:
     if pick(rng, True, False):
         sizes = np.array([1, 2, *pick(rng, (8, 12), (2, 3), (8, 3), (6, 4))])
         return [*x, sizes], options, 1
-    scales = np.array([1.0, 1.0, *pick(rng, (2.0, 2.0), (0.5, 0.5), (1.5, 2.0), (2.0, 1.0))])
+    scales = np.array([1.0, 1.0, *pick(rng, (2.0, 2.0), (0.5, 0.5), (1.5, 2.0), (2.0, 1.0), (0.6, 0.7))])
     return [*x[:2], scales], options, 1

@@ -227,7 +227,7 @@ def check_function(
                 if twice and not found.wrong:
                     aspects += (double_backward(call, settings, seed),)
     ok = found.ok and not any(aspect.status == "wrong" for aspect in aspects)
-    notes = (*found.notes, *notes_on(call.draws, call.computed_in))
+    notes = (*found.notes, *notes_on(call.draws, call.around, call.computed_in))
     return found.replaced(ok=ok, notes=notes, aspects=(*found.aspects, *aspects), seconds=perf_counter() - started)
 
 

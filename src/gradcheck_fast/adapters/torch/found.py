@@ -25,6 +25,8 @@ class Found(NamedTuple):
         The random numbers that were drawn.
     copies : Copies
         What was run.
+    around : str
+        The operation that drew them around numbers that require a gradient, if there was one.
     numbers : int
         How many numbers all of its operations have given.
     """
@@ -33,9 +35,10 @@ class Found(NamedTuple):
     value: float
     draws: list[torch.Tensor]
     copies: Copies
+    around: str
     numbers: int
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the report: on frozen random numbers and on coarse numbers."""
-        return notes_on(self.draws, self.gradient.computed_in)
+        """Notes for the report: on random numbers and on coarse numbers."""
+        return notes_on(self.draws, self.around, self.gradient.computed_in)

@@ -85,6 +85,7 @@ class FunctionCall:
         self._paths = [[path for path, leaf in walk(part) if _requires_grad(leaf)] for part in arguments]
         self.arrays = self._by_argument([array_of(values_of(tensor)) for tensor in self.checked.values()])
         self.draws: list[torch.Tensor] = []
+        self.around = ""
         self.computed_in = DOUBLE
         self.numbers = 0
         self.outputs: list[str] = []
@@ -106,7 +107,8 @@ class FunctionCall:
                 f"function: it draws random numbers in {seen.unfrozen}, which cannot be frozen; without what is random "
                 "in it, it can be checked"
             )
-        self.draws, self.computed_in, self.numbers = seen.draws, seen.computed_in, seen.numbers
+        self.draws, self.around = seen.draws, seen.around
+        self.computed_in, self.numbers = seen.computed_in, seen.numbers
 
     def look_without_observing(self) -> bool:
         """Does what `look` does, but for random numbers; returns whether none are drawn, so that this is enough.

@@ -54,6 +54,9 @@ class Observer(Mode):
     computed_in : Precision
         The precision of the coarsest numbers that were computed from others, if these have no more than 16 bits; that
         of float32, if PyTorch rounds a slope to that whatever the dtype; else that of float64.
+    around : str
+        The last operation that drew random numbers around others that require a gradient, to which it gives none; empty
+        if there was none.
     leaves : dict of tensor
         The leaves that require a gradient, by id.
     numbers : int
@@ -64,7 +67,7 @@ class Observer(Mode):
         super().__init__()
         self.numbers = 0
         self.draws: list[torch.Tensor] = []
-        self.unfrozen = ""
+        self.unfrozen = self.around = ""
         self.computed_in: Precision = DOUBLE
         self.leaves: dict[int, torch.Tensor] = {}
 
@@ -81,6 +84,8 @@ class Observer(Mode):
             self.computed_in = coarsest((self.computed_in, precision_of(torch.float32)))
         if drawn:
             self.draws.append(drawn(found).detach().clone())
+            if name_of(func) == "normal" and torch.is_grad_enabled() and any(x.requires_grad for x in given):
+                self.around = f"torch.{name_of(func)}"
         elif before is not None and any(map(_differ, before, random_states(given))):
             self.unfrozen = str(func)
         if any(tensor.is_floating_point() for tensor in given):
@@ -182,11 +187,15 @@ def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
     return not torch.equal(a, b)
 
 
-def notes_on(draws: Sequence[torch.Tensor], computed_in: Precision) -> tuple[str, ...]:
-    """Makes the notes that random numbers were frozen, and that the run computed in coarse numbers."""
+def notes_on(draws: Sequence[torch.Tensor], around: str, computed_in: Precision) -> tuple[str, ...]:
+    """Makes the notes on random numbers that were frozen, drawn around others, and on coarse numbers."""
     frozen = f"random numbers were frozen: those of the run that gave the gradient ({len(draws)} draws) are used in all"
+    held = (
+        f"{around} has no derivative by its mean and standard deviation, in PyTorch as here: what these depend on is "
+        "not trained through it. mean + std * torch.randn_like(mean) draws such numbers, too, and has one"
+    )
     coarse = f"the gradient was computed in {computed_in.name} in part, and is taken to be as accurate as that"
-    return (*[frozen] * bool(draws), *[coarse] * computed_in.is_coarse)
+    return (*[frozen] * bool(draws), *[held] * bool(around), *[coarse] * computed_in.is_coarse)
 
 
 def notes_on_differences(written: Sequence[str], cuts_off: bool) -> tuple[str, ...]:

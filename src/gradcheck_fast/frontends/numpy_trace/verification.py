@@ -268,7 +268,9 @@ class Verification:
                 return f"beside the parameters {said}", change
             traced, change = self._other_cost(moved, found), abs(found - base)
             if traced is not None:
-                changes = f"the cost changes by {found - base:.6g}, and the trace says {traced - base:.6g}"
+                here, there = found - base, traced - base
+                digits = 6 if f"{here:.6g}" != f"{there:.6g}" else 17
+                changes = f"the cost changes by {here:.{digits}g}, and the trace says {there:.{digits}g}"
                 return f"beside the parameters {changes}", change
         return "", change
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_fast.frontends.onnx.arrays import writable
-from gradcheck_fast.frontends.onnx.registry import Node, Unsupported, operator, plain
+from gradcheck_fast.frontends.onnx.registry import Node, operator, plain
 from gradcheck_fast.frontends.operators.resampling import grid_sample
 
 _UFUNCS: dict[str, Any] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
@@ -98,9 +98,7 @@ def _turns(numbers: Any) -> Any:
 
 @operator("GridSample", since=16)
 def _grid_samples(node: Node, x: Any, grid: Any) -> Any:
-    mode = {"linear": "bilinear"}.get(node.get("mode"), node.get("mode"))
-    if mode not in ("bilinear", "nearest"):
-        raise Unsupported(f"the mode {mode}")
+    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(node.get("mode"), node.get("mode"))
     return grid_sample(x, grid, mode, node.get("padding_mode"), bool(node.get("align_corners")))
 
 

@@ -61,8 +61,7 @@ def _places(node: Node, size: int, count: int, factor: float, region: tuple[floa
     if mode == "asymmetric":
         return x / factor
     if mode == "align_corners":
-        exact = count if factor == count / size else factor * size
-        return x * (size - 1) / (exact - 1) if count > 1 else np.zeros(count)
+        return x * (size - 1) / (count - 1) if count > 1 else np.zeros(count)
     if mode == "tf_crop_and_resize":
         begin, end = region
         if count > 1:

@@ -161,7 +161,7 @@ def grid_sample(
     x : ndarray or TracedArray, shape (samples, channels, *spatial)
     grid : ndarray or TracedArray, shape (samples, *places, number of spatial axes)
         The places, from -1 to 1 along each axis; the last axis of the image comes first.
-    mode : {"bilinear", "nearest"}
+    mode : {"bilinear", "nearest", "bicubic"}
     padding_mode : {"zeros", "border", "reflection"}
         What lies beyond the image.
     align_corners : bool
@@ -176,18 +176,21 @@ def grid_sample(
     ValueError
         If a mode has another name.
     """
-    if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border", "reflection"):
+    if mode not in ("bilinear", "nearest", "bicubic") or padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(f"grid_sample with mode={mode!r} and padding_mode={padding_mode!r} is not known")
     size, axes = x.shape[2:], x.ndim - 2
     corners: list[tuple[Any, Any]] = [(0, 1.0)]  # for each corner, the number of the entry, and its weight
     for axis, length in enumerate(size):
         place = grid[..., axes - 1 - axis]
         place = (place + 1.0) * (0.5 * (length - 1)) if align_corners else ((place + 1.0) * length - 1.0) * 0.5
-        place = _inside(place, length, padding_mode, align_corners)
+        if mode == "bicubic":  # its entries are moved, not its places
+            taps = [(_plain(_inside(at, length, padding_mode, align_corners)), more) for at, more in _four(place)]
+        else:
+            taps = _neighbours(_inside(place, length, padding_mode, align_corners), mode)
         corners = [
             (number * length + np.clip(at, 0, length - 1), weight * more * ((at >= 0) & (at < length)))
             for number, weight in corners
-            for at, more in _neighbours(place, mode)
+            for at, more in taps
         ]
     flat = reshaped(x, (*x.shape[:2], math.prod(size)))
     samples = np.arange(x.shape[0]).reshape(-1, *(1,) * axes)
@@ -211,6 +214,24 @@ def _neighbours(place: Any, mode: str) -> list[tuple[Any, Any]]:
         return [(nearest + k, relu(1.0 - np.abs(place - (nearest + k)))) for k in (-1, 0, 1)]
     below = np.floor(place)
     return [(_plain(below), 1.0 - (place - below)), (_plain(below) + 1, place - below)]
+
+
+def _four(place: Any) -> list[tuple[Any, Any]]:
+    """Returns the entries around places along one axis, before and after which there may be none, and their weights.
+
+    Those of cubic convolution are polynomials for distances up to 1 and up to 2. Where places depend on parameters,
+    they are said of five entries, so that they hold until a place has moved by half an entry: at the distance d, with
+    u = max(0, 2 - d) and v = max(0, 1 - d), a weight is a (1 - u) u² + (3 + 4 a - 2 v) v².
+    """
+    if not is_traced(place):
+        below = np.floor(place)
+        return [(below + k, _cubic(np.abs(place - (below + k)), CUBIC)) for k in range(-1, 3)]
+    nearest, found = np.rint(values_of(place)), []
+    for k in range(-2, 3):
+        distance = np.abs(place - (nearest + k))
+        u, v = relu(2.0 - distance), relu(1.0 - distance)
+        found.append((nearest + k, CUBIC * (1.0 - u) * u * u + (3.0 + 4.0 * CUBIC - 2.0 * v) * v * v))
+    return found
 
 
 def _plain(x: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck_fast.frontends.operators import resampling
-from gradcheck_fast.frontends.torch_trace.operators.registry import Call, Unsupported, aten
+from gradcheck_fast.frontends.torch_trace.operators.registry import Call, aten
 
 #: PyTorch's numbers for modes of `grid_sampler`.
 _MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
@@ -57,8 +57,6 @@ aten("upsample_bicubic2d")(_interpolated("bicubic"))
 @aten("grid_sampler_2d", "grid_sampler_3d")
 def grid_sampler(call: Call, x: Any, grid: Any, mode: int, padding: int, align_corners: bool) -> Any:
     """``grid_sample``."""
-    if _MODES[mode] == "bicubic":
-        raise Unsupported
     return resampling.grid_sample(x, grid, _MODES[mode], _PADDINGS[padding], align_corners)
 
 
