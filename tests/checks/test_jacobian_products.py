@@ -290,7 +290,7 @@ def test_options_that_have_no_effect_are_refused(tmp_path):
     vjp, jvp = lambda v, x: np.cos(x) * v, lambda t, x: np.cos(x) * t
     with pytest.raises(TypeError, match="check_vjp: it has no option 'checkpoint'; its options are method, step"):
         gf.check_vjp(np.sin, vjp, x, checkpoint=tmp_path / "c.npz")
-    for option in ("checkpoint", "executor", "progress", "n_threads"):
+    for option in ("checkpoint", "executor", "n_threads"):
         with pytest.raises(TypeError, match=f"check_jvp: it has no option '{option}'"):
             gf.check_jvp(np.sin, jvp, x, **{option: None})
     with ThreadPoolExecutor(2) as executor:

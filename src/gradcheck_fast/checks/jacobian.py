@@ -22,6 +22,7 @@ from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.jacobian import Columns, by_columns, by_rows, rows_are_less
 from gradcheck_fast.losses.tree_function import TreeFunction
 from gradcheck_fast.numerical.evaluate import writes
+from gradcheck_fast.running.progress import Meter
 from gradcheck_fast.running.runner import Runner
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.losses.along import ExactChanges
     from gradcheck_fast.numerical.gradient import Numerical
     from gradcheck_fast.report.report import Report
+    from gradcheck_fast.running.progress import Progress
 
 
 class JacobianKeywords(TypedDict, total=False):
@@ -43,6 +45,7 @@ class JacobianKeywords(TypedDict, total=False):
     atol: float | None
     error_bars: bool
     trace: bool
+    progress: Progress
 
 
 def check_jacobian(
@@ -67,10 +70,10 @@ def check_jacobian(
     seed : int
         The seed of the random directions that are taken if `J` is sparse.
     **options
-        As for `gradcheck`: step, rtol, atol, error_bars, trace. A function that can be traced is differenced exactly:
-        every input is moved by itself, or the gradient of every output is chained, whichever is less work. Any other
-        takes four calls for each input, and some tens where the step must be chosen. If `J` is sparse, inputs that
-        reach no output in common are moved together (Curtis, Powell and Reid, On the estimation of sparse Jacobian
+        As for `gradcheck`: step, rtol, atol, error_bars, trace, progress. A function that can be traced is differenced
+        exactly: every input is moved by itself, or the gradient of every output is chained, whichever is less work. Any
+        other takes four calls for each input, and some tens where the step must be chosen. If `J` is sparse, inputs
+        that reach no output in common are moved together (Curtis, Powell and Reid, On the estimation of sparse Jacobian
         matrices, J. Inst. Maths Applics 13, 1974); and all of them along random directions, which show what is not
         stored.
 
@@ -169,11 +172,12 @@ def numerical_jacobian(function: TreeFunction, blocks: Blocks, options: Options)
     """Finds the numerical Jacobian of a function, exactly where the function can be traced."""
     if may_trace(options) and rows_are_less(function):
         trace = lambda loss, params: traced_by(options, python_loss(loss), params)
-        with Runner(options.n_threads) as runner:
+        with Runner(options.n_threads, Meter(options.progress)) as runner:
             found = by_rows(trace, function, blocks, runner)
         if found is not None:
             return found
-    return by_columns(Columns(function, exactly(function, options), one_step(options)), blocks)
+    with Runner(options.n_threads, Meter(options.progress)) as runner:
+        return by_columns(Columns(function, exactly(function, options), one_step(options)), blocks, runner)
 
 
 def exactly(function: TreeFunction, options: Options) -> ExactChanges | None:

@@ -28,6 +28,7 @@ from gradcheck_fast.losses.rounded_gradient import RoundedGradient
 from gradcheck_fast.losses.tree_function import Products, TreeFunction, Trees, require_callable
 from gradcheck_fast.numerical.evaluate import writes
 from gradcheck_fast.numerical.gradient import PLAIN_STEP
+from gradcheck_fast.running.progress import Meter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,6 +139,7 @@ def vjp_report(
     """
     function = TreeFunction(f, inputs, names, called[0])
     require_callable(called[1], vjp)
+    meter, options = _in_parts(options, directions, function.own)
     packed = packer(None, options.selected(function.at).params, finite=False)
 
     one = _in_one_precision(function, options, called[0], grids or {}, computed_in, reference)
@@ -165,7 +167,8 @@ def vjp_report(
 
         return _one_after_another(list(cotangents), report_of, "cotangent", lambda output, array: (output, array))
 
-    return _first_failing(check, function, directions, options.seed, one)
+    with meter:
+        return _first_failing(check, function, directions, options.seed, one)
 
 
 def check_jvp(
@@ -187,8 +190,8 @@ def check_jvp(
     f, inputs, directions, seed, reference
         As for `check_vjp`.
     **options
-        As for `gradcheck`: method, step, rtol, atol, error_bars, sample. The check takes a few calls of `f`. It takes
-        some tens if the step along the tangent must be chosen, or the noise of `f` must be measured.
+        As for `gradcheck`: method, step, rtol, atol, error_bars, sample, trace, progress. The check takes a few calls
+        of `f`. It takes some tens if the step along the tangent must be chosen, or the noise of `f` must be measured.
     jvp : callable
         ``jvp(tangents, *inputs)`` gives an array, or a tree of arrays, of the form of ``f(*inputs)``. `tangents` is a
         tuple with a tangent for each input; the tangent of an input that is no tree of floating-point arrays is None.
@@ -235,6 +238,7 @@ def _jvp_report(
 ) -> Report:  # fmt: skip
     function, outputs = TreeFunction(f, inputs), None
     require_callable("jvp", jvp)
+    meter, settings = _in_parts(settings, directions, function.at)
     one = _in_one_precision(function, settings, "f", {}, DOUBLE, reference)
     if not one and settings.trace and settings.method == "auto" and settings.step is None:
         # only those who trace wait for its import
@@ -265,9 +269,20 @@ def _jvp_report(
         exact = outputs if outputs and outputs.agree(at.flat, t) else None
         problem = RoundedGradient(Along(function, t, exact), own, in_double)
         report = check_gradient(problem, own, function.outputs.unpack(function.outputs.flat), settings)
+        if callable(settings.progress):
+            settings.progress(1.0)
         return replace(report, step=report.step or PLAIN_STEP, _what="product")
 
-    return _first_failing(check, function, directions, settings.seed, one)
+    with meter:
+        return _first_failing(check, function, directions, settings.seed, one)
+
+
+def _in_parts(options: Options, directions: int, packed: Packed) -> tuple[Meter, Options]:
+    """Returns who is told how far all directions are, and options by which each check tells it."""
+    meter = Meter(options.progress)
+    arrays = sum(part.stop > part.start for _, part, _ in parts(packed.shapes))
+    count = integer("directions", directions, positive=True) * (arrays + (arrays > 1))
+    return meter, replace(options, progress=meter.parts(max(count, 1))) if options.progress else options
 
 
 def _in_one_precision(

@@ -84,7 +84,7 @@ def numerical_gradient(
         number of threads in each worker, by default 1; it then holds also for the threads of PyTorch and, where
         threadpoolctl is installed, of BLAS. The result does not depend on it.
     progress : bool or callable, optional
-        If it is True, a line on stderr shows how much is done. A function is called with the fraction that is done. In
+        If it is True, a bar shows how much is done. A function is called with the fraction that is done. In
         any case a `LongRunWarning` is given if the work will take more than a minute.
     error_bars : bool
         Whether to find, by more runs, by how much each entry may differ from the derivative.

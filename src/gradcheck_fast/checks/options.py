@@ -46,13 +46,13 @@ class CommonKeywords(TypedDict, total=False):
     error_bars: bool
     sample: int | float | None
     trace: bool
+    progress: Progress
 
 
 class WorkKeywords(CommonKeywords, total=False):
     """The keywords of a check that evaluates a loss so often that threads or processes may share the work."""
 
     n_threads: int | None
-    progress: Progress
     executor: Executor | Callable[[], Executor] | None
     only: Chosen | None
     fixed: Chosen | None

@@ -25,6 +25,7 @@ from gradcheck_fast.losses.function_loss import FunctionLoss
 from gradcheck_fast.numerical.evaluate import cost_beside
 from gradcheck_fast.numerical.taylor import FIRST, remainders
 from gradcheck_fast.report.taylor import TaylorReport
+from gradcheck_fast.running.progress import Meter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gradcheck_fast.losses.problem import Loss, Problem
     from gradcheck_fast.numerical.evaluate import Evaluation
     from gradcheck_fast.numerical.taylor import Remainders
+    from gradcheck_fast.running.progress import Progress
 
 #: If there are no more arrays than this, each is moved alone even if nothing looks wrong.
 MOST_ALONE = 8
@@ -53,6 +55,7 @@ def taylor_test(
     hessian: Callable[..., Tree] | NDArray[np.float64] | None = None,
     seed: int = 0,
     bounds: Bounds | None = None,
+    progress: Progress = None,
 ) -> TaylorReport:
     """Tests a gradient along a direction by the rates at which Taylor remainders fall, as adjoint codes are tested.
 
@@ -88,6 +91,8 @@ def taylor_test(
         Where the loss is defined, as for `gradcheck`: it is never evaluated outside. Entries of the random direction
         that lead outside are turned, and made shorter where there is too little room; entries without room stay as they
         are. A direction of yours must stay inside.
+    progress : bool or callable, optional
+        As for `numerical_gradient`; what is told is how many of the directions are done.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def taylor_test(
     if has_complex(params) and is_python_function(loss):
         if hessian is not None:
             raise ValueError("hessian: it is compared for real parameters only; leave it out")
-        return _of_complex(loss, gradient, params, direction, steps=steps, seed=seed, bounds=bounds)
+        return _of_complex(loss, gradient, params, direction, steps=steps, seed=seed, bounds=bounds, progress=progress)
     started = perf_counter()
     chosen = None if steps is None else _read_steps(steps)
     problem = as_problem(loss)
@@ -137,16 +142,19 @@ def taylor_test(
             rounding=float(np.linalg.norm(g * at.flat)),
         )  # fmt: skip
 
-    together = along("", dm)
     names = [name for name, part, _ in parts(at.shapes) if dm[part].any()]
     alone: list[Remainders] = []
-    if len(names) > 1 and (together.status != "right" or len(names) <= MOST_ALONE):
-        least = NEGLIGIBLE * abs(together.slope)
-        for name in names:
-            one = along(name, np.where(_mask(at, name), dm, 0.0))
-            if one.status == "nothing to check" and one.bar > least:
-                one = one._replace(status="inconclusive", says="the loss changes by no more than its rounding")
-            alone.append(one)
+    with Meter(progress) as meter:
+        together = along("", dm)
+        if len(names) > 1 and (together.status != "right" or len(names) <= MOST_ALONE):
+            least = NEGLIGIBLE * abs(together.slope)
+            for done, name in enumerate(names, start=1):
+                meter(done / (len(names) + 1))
+                one = along(name, np.where(_mask(at, name), dm, 0.0))
+                if one.status == "nothing to check" and one.bar > least:
+                    one = one._replace(status="inconclusive", says="the loss changes by no more than its rounding")
+                alone.append(one)
+        meter(1.0)
     line.costs.cost(at.flat)  # leaves the loss at the parameters
     return TaylorReport(
         together=together, arrays=tuple(alone), evaluations=line.count, seconds=perf_counter() - started,

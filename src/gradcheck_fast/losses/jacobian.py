@@ -105,7 +105,7 @@ def _of_one_size(function: TreeFunction) -> NDArray[np.intp]:
     return np.unique(np.stack([arrays, powers]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def by_columns(columns: Columns, blocks: Blocks) -> Numerical:
+def by_columns(columns: Columns, blocks: Blocks, runner: Runner | None = None) -> Numerical:
     """Finds the Jacobian by moving every input by itself.
 
     Parameters
@@ -113,9 +113,15 @@ def by_columns(columns: Columns, blocks: Blocks) -> Numerical:
     columns : Columns
     blocks : Blocks
         Where its entries lie.
+    runner : Runner, optional
+        Is told how many inputs have been moved.
     """
     (height, width), rows = blocks.extent, np.arange(blocks.extent[0])
-    numericals = [columns.column(number) for number in range(width)]
+    numericals = []
+    for number in range(width):
+        numericals.append(columns.column(number))
+        if runner is not None:
+            runner.tell((number + 1) / width)
     places = [blocks.column(number) for number in range(width)]
 
     def doubted(errors: Reals) -> Numerical | None:
@@ -200,6 +206,7 @@ def by_rows(
         if found.method != "chain" or not found.exact or not np.isfinite(found.gradient).all():
             return None
         numericals.append(found.of(np.arange(width)))
+        runner.tell((number + 1) / height)
     places = [blocks.row(number) for number in range(height)]
 
     def doubted(errors: Reals) -> Numerical | None:

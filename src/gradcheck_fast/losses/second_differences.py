@@ -93,13 +93,15 @@ class SecondDifferences:
         is_confirmed = errors[best] <= rounding + CONFIRMED * np.abs(values[best]).max()
         return float(steps[best]) if is_confirmed else np.nan
 
-    def along(self, first: Reals, second: Reals) -> Numerical:
+    def along(self, first: Reals, second: Reals, tell: Callable[[float], object] | None = None) -> Numerical:
         """Finds the second derivative of all values along pairs of directions.
 
         Parameters
         ----------
         first, second : ndarray of float64, shape (pairs, size)
             The directions, in units of each parameter; where they are both zero, nothing is moved.
+        tell : callable, optional
+            Is called with the fraction of the pairs that are done.
 
         Returns
         -------
@@ -109,12 +111,16 @@ class SecondDifferences:
         scales = np.stack([self._lengths(first), self._lengths(second)])
         pairs = [*zip(first, second, *scales, strict=True)]
 
-        def found(theta: Reals, times: float) -> Reals:
-            rows = [self._along(a, b, times * one, times * other, theta) for a, b, one, other in pairs]
+        def found(theta: Reals, times: float, tell: Callable[[float], object] | None = None) -> Reals:
+            rows = []
+            for a, b, one, other in pairs:
+                rows.append(self._along(a, b, times * one, times * other, theta))
+                if tell is not None:
+                    tell(len(rows) / len(pairs))
             return np.concatenate(rows) if rows else np.empty(0)
 
         noise = np.repeat(ROUNDINGS * self.noise / EPSILON / (scales[0] * scales[1]), len(self.here))
-        gradient = found(self.theta, 1.0)
+        gradient = found(self.theta, 1.0, tell)
 
         def closer(some: NDArray[np.intp], _: Reals) -> Closer:
             low, high = np.zeros(len(some)), np.zeros(len(some))

@@ -107,6 +107,18 @@ class Meter:
         """Returns what is told the fractions of one of `count` parts of the work; it can be another's ``progress=``."""
         return lambda fraction: self((number + fraction) / count)
 
+    def parts(self, count: int) -> Callable[[float], None]:
+        """Returns what is told the fractions of `count` parts of the work, one after another; see `part`."""
+        number, last = 0, 0.0
+
+        def tell(fraction: float) -> None:
+            nonlocal number, last
+            number += last >= 1.0 and number < count - 1
+            last = fraction
+            self((number + fraction) / count)
+
+        return tell
+
     def close(self, *, is_done: bool = True) -> None:
         """Ends the bar: full, if all is done."""
         if self._display:

@@ -112,15 +112,19 @@ class Runner:
         if record and begin == count:
             self._report(1.0)
         for number in range(begin, count):
-            yield number, self if count == 1 else self._part(number, count)
+            yield number, self if count == 1 else self.part(number, count)
             if self._checkpoint and record:
                 self._checkpoint.forget_since(record)
                 record.mark(number, number + 1)
 
-    def _part(self, number: int, count: int) -> Runner:
+    def part(self, number: int, count: int) -> Runner:
         """Returns a runner for one of `count` parts of the work: the fractions that it tells are those of the whole."""
         report = self._report
         return self._telling(lambda fraction: report((number + fraction) / count))
+
+    def tell(self, fraction: float) -> None:
+        """Tells how far work is that is not done by jobs."""
+        self._report(fraction)
 
     def saying(self, fraction: Callable[[], float | None]) -> Runner:
         """Returns a runner that tells `fraction()` in place of how far a job is; it tells nothing if that is None."""

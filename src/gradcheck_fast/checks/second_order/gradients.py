@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ def second_derivatives(
     if gradient is not None:
         if not callable(gradient):
             raise TypeError(f"gradient: expected a function of the parameters, got {gradient!r}")
-        report = check_gradient(problem, gradient, params, options)
+        report = check_gradient(problem, gradient, params, replace(options, progress=None))
         if report.wrong:
             note = "this is of the gradient, which is wrong: second derivatives were not compared"
             return SecondDerivatives(None, None, report.replaced(notes=(note, *report.notes)))

@@ -18,6 +18,7 @@ from gradcheck_fast.inputs.trees import copy, entry_name
 from gradcheck_fast.losses.jacobian import by_columns
 from gradcheck_fast.losses.program_loss import ProgramLoss
 from gradcheck_fast.numerical.joined import Piece, joined
+from gradcheck_fast.running.progress import Meter
 from gradcheck_fast.running.runner import Runner
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ def check_hessian(
     gradient : callable, optional
         ``gradient(params)``, of a loss that cannot be traced. It is checked first, and then differenced.
     **options
-        As for `gradcheck`: step, rtol, atol, error_bars, trace. If the loss can be traced, or is a network's, its exact
-        gradient is differenced, two times for each parameter. Other losses take second differences, about eight calls
-        for each pair of parameters; error bars are then wide, as the rounding of the loss is divided by h².
+        As for `gradcheck`: step, rtol, atol, error_bars, trace, progress. If the loss can be traced, or is a network's,
+        its exact gradient is differenced, two times for each parameter. Other losses take second differences, about
+        eight calls for each pair of parameters; error bars are then wide, as the rounding of the loss is divided by h².
 
     Returns
     -------
@@ -92,7 +93,7 @@ def check_hessian(
     blocks = Blocks(at.shapes, at.shapes, *[_paths(at)] * 2)
     given = hessian(copy(params)) if callable(hessian) and not is_sparse(hessian) else hessian
     read = blocks.read(given, "hessian")
-    with Runner(settings.n_threads) as runner:
+    with Runner(settings.n_threads, Meter(settings.progress)) as runner:
         found = second_derivatives(problem, gradient, params, settings, runner)
         if found.refusal is not None:
             return found.refusal.replaced(seconds=perf_counter() - started)
@@ -103,7 +104,7 @@ def check_hessian(
         else:
             if isinstance(read, Stored):
                 read = blocks.dense(read)
-            report = jacobian_report(read, _numerical(found, blocks, settings), blocks, settings, at, "Hessian")
+            report = jacobian_report(read, _numerical(found, blocks, settings, runner), blocks, settings, at, "Hessian")
             if report.wrong:
                 report = report.replaced(notes=(*_on_symmetry(read, blocks, at), *report.notes))
             if report.wrong and not report.diagnoses and isinstance(problem, ProgramLoss):
@@ -118,20 +119,20 @@ def _paths(params: Packed) -> tuple[str, ...]:
     return params.paths or tuple(params.shapes)
 
 
-def _numerical(found: SecondDerivatives, blocks: Blocks, options: Options) -> Numerical:
+def _numerical(found: SecondDerivatives, blocks: Blocks, options: Options, runner: Runner) -> Numerical:
     columns = found.columns(options)
     if columns is not None:
-        return by_columns(columns, blocks)._replace(method=found.method)
+        return by_columns(columns, blocks, runner)._replace(method=found.method)
     assert found.differences is not None
-    return _by_pairs(found.differences, blocks)
+    return _by_pairs(found.differences, blocks, runner)
 
 
-def _by_pairs(differences: SecondDifferences, blocks: Blocks) -> Numerical:
+def _by_pairs(differences: SecondDifferences, blocks: Blocks, runner: Runner) -> Numerical:
     """Finds a Hessian by second differences of the loss, one for each pair of parameters."""
     size = blocks.extent[0]
     units = np.eye(size)
     rows, columns = np.triu_indices(size)
-    numerical = differences.along(units[rows], units[columns])
+    numerical = differences.along(units[rows], units[columns], runner.tell)
     pairs = np.arange(len(rows))
     below = rows != columns
     pieces = [

@@ -19,6 +19,7 @@ from gradcheck_fast.inputs.arguments import integer
 from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import copy
 from gradcheck_fast.losses.tree_function import require_callable
+from gradcheck_fast.running.progress import Meter
 from gradcheck_fast.running.runner import Runner
 
 if TYPE_CHECKING:
@@ -88,17 +89,19 @@ def check_hvp(
     problem = as_traced_problem(loss, params, settings)
     at = problem.pack(params)
     takes_params, rng = takes_params_too(hvp), generator(settings.seed)
-    with Runner(settings.n_threads) as runner:
+    with Runner(settings.n_threads, Meter(settings.progress)) as runner:
         found = second_derivatives(problem, gradient, params, settings, runner)
         if found.refusal is not None:
             return found.refusal.replaced(seconds=perf_counter() - started)
-        for _ in range(integer("directions", directions, positive=True)):
+        count = integer("directions", directions, positive=True)
+        for number in range(count):
             direction = rng.standard_normal(at.flat.size) * np.maximum(1.0, np.abs(at.flat))
             v = at.unpack(direction)
             given = hvp(copy(params), copy(v)) if takes_params else hvp(copy(v))
             read = packer(None, at, finite=False)(given)
             numerical = _numerical(found, direction, settings)
             report = report_on(read, numerical, settings, at, named_arrays(read, "product"), like=at, what="product")
+            runner.tell((number + 1) / count if report.ok else 1.0)
             if not report.ok:
                 break
     return report.replaced(notes=(*report.notes, *found.notes), seconds=perf_counter() - started)

@@ -22,6 +22,7 @@ from gradcheck_fast.losses.jacobian import Columns
 from gradcheck_fast.losses.row_losses import Total, own_second_derivatives, second_differences_of_rows
 from gradcheck_fast.losses.tree_function import require_callable
 from gradcheck_fast.numerical.joined import Piece, joined
+from gradcheck_fast.running.progress import Meter
 from gradcheck_fast.running.runner import Runner
 
 if TYPE_CHECKING:
@@ -114,13 +115,14 @@ def check_objective(
     row_weights = None if given.weights is None or losses.takes_weights else np.asarray(given.weights, np.float64)
     total = Total(lambda p, function: losses(p, function), loss, row_weights)
     found = read_pair(call(np.array(scores)))
-    with Runner(settings.n_threads) as runner:
+    with Runner(settings.n_threads, Meter(settings.progress)) as runner:
         checked = _Objective(total, at, scores.shape, rows, settings, runner)
         gradient = checked.gradient()
         grad, order = _in_order("grad", found[0], scores.shape, gradient.gradient)
         hess, _ = _in_order("hess", found[1], scores.shape, gradient.gradient, order)
         analytic = pack({"grad": grad, "hess": hess}, finite=False)
         second = checked.second_derivatives()
+        runner.tell(1.0)
         deviation = None if strict else _deviation(analytic, gradient, second, checked, given)
         numerical = checked.joined(gradient, second if deviation is None else deviation.of(second))
         sizes = {"the number of rows N": float(rows)} if rows > 1 else {}
@@ -160,7 +162,7 @@ class _Objective:
     def gradient(self) -> Numerical:
         """Finds the gradient by the predictions."""
         return self.problem.central_differences(
-            self.packed, method="auto", step=one_step(self.options), runner=self.runner.quietly(), kinks=True
+            self.packed, method="auto", step=one_step(self.options), runner=self.runner.part(0, 2), kinks=True
         )
 
     def second_derivatives(self) -> Numerical:
