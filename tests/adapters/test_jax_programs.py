@@ -298,6 +298,7 @@ def test_numbers_that_are_rounded_on_the_way_are_said():
     report = gf.jax.gradcheck(rounded, {"W": draw(3, 3)})
     assert report.verdict == "PASS"
     assert any("a cast to bfloat16 is left out" in note for note in report.notes)
+    assert any("errors below the digits that are kept there are not seen" in note for note in report.notes)
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -180,10 +180,8 @@ def _reduce_precision(op: Equation, x: Any) -> Any:
 
 
 def _note_rounding(op: Equation, eps: float, what: str) -> None:
-    recording = op.recording
     if eps > np.finfo(np.float64).eps:
-        recording.note(f"{what} is left out: it is a plateau at every number, and has no slope")
-        recording.rounding = max(recording.rounding, eps)
+        op.recording.note_rounding(eps, f"{what} is left out: it is a plateau at every number, and has no slope")
 
 
 @rule("copy", "optimization_barrier", "name", plain=True, counts=True, parts="each")

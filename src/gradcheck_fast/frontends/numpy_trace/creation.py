@@ -33,7 +33,8 @@ def make(recording: Recording, function: Any, args: Sequence[Any], kwargs: dict[
     if not isinstance(made, np.ndarray) or any(made is given for given in args):
         return made
     if made.dtype == np.float32 or made.dtype == np.float16:
-        recording.note_rounding(made.dtype, f"arrays of {made.dtype} that the function makes are kept in float64")
+        said = f"arrays of {made.dtype} that the function makes are kept in float64"
+        recording.note_rounding(float(np.finfo(made.dtype).eps), said)
         made = made.astype(np.float64)
     return _boxed(recording.buffer(made))
 

@@ -304,7 +304,7 @@ class Recording:
         if dtype.kind == "f":
             if dtype.itemsize < 8:
                 said = f"a cast to {dtype} is left out: it is a plateau at every number, and has no slope"
-                self.note_rounding(dtype, said)
+                self.note_rounding(float(np.finfo(dtype).eps), said)
             return array.copy() if array._view.dtype == np.float64 else self.as_numbers(array)
         if dtype.kind == "b":
             return array.copy() if array._view.dtype == np.bool_ else self.mask(array)
@@ -359,10 +359,10 @@ class Recording:
         """Notes what the report should say about this trace."""
         self.notes.setdefault(text, self.source())
 
-    def note_rounding(self, dtype: np.dtype[Any], text: str) -> None:
-        """Notes that the function rounds to a coarser dtype than float64, which the trace does not do."""
-        self.note(text)
-        self.rounding = max(self.rounding, float(np.finfo(dtype).eps))
+    def note_rounding(self, eps: float, text: str) -> None:
+        """Notes that the function rounds to fewer digits than float64 has, which the trace does not do."""
+        self.note(f"{text}; errors below the digits that are kept there are not seen, whatever the certificate says")
+        self.rounding = max(self.rounding, eps)
 
     def leak(self, construct: str, advice: str = "") -> None:
         """Notes that a plain number was made of a traced one. If it matters, the trace is wrong: this line is named."""
