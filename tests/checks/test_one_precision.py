@@ -259,3 +259,16 @@ def test_bounds_are_kept():
     assert max(seen) <= 0.995
     wrong = lambda v, x: 1.01 * vjp(v, x)
     assert gf.check_vjp(of_float32(f), wrong, x, bounds={"inputs": (-0.995, 0.995)}).wrong == 3
+
+
+def test_slopes_too_small_to_change_any_output_are_undecided_and_no_mistake():
+    one, x = np.float16(1), np.full(4, 1e-7, np.float16)
+
+    def f(x):
+        if x.dtype != np.float16:
+            raise TypeError("of float16")
+        return (one + x) * np.float16(8)
+
+    assert gf.check_vjp(f, lambda v, x: 8 * v, x).verdict == "INCONCLUSIVE"
+    relu = lambda x: np.maximum(f(x) - np.float16(9), 0)
+    assert gf.check_vjp(relu, lambda v, x: 8 * v, np.float16([-2, -1, 1, 2])).wrong == 2

@@ -131,7 +131,8 @@ class InOnePrecision:
         def sample(entries: NDArray[np.intp], h: NDArray[np.float64]) -> Samples:
             return beside.of_product(cotangent, entries, h)
 
-        return self._of_entries(own, rounding, sample, at, lines=beside.lines(_quietly(gradient_at, cotangent, own)))
+        lines, hidden = beside.lines(_quietly(gradient_at, cotangent, own)), beside.rounding_of_product(cotangent)
+        return self._of_entries(own, rounding, sample, at, lines=lines, hidden=DEVIATIONS * hidden)
 
     def gradient_report(self, own: Packed, gradient_at: Callable[[NDArray[np.float64]], Packed] | None) -> Report:
         """Checks the gradient of a function of one number.
@@ -155,7 +156,8 @@ class InOnePrecision:
             rounding = self._rounding(found_at, own, np.empty(0))
             lines = beside.lines(_quietly(found_at, one, own))
         sample = lambda entries, h: beside.of_product(one, entries, h)
-        return self._of_entries(own, rounding, sample, self._function.at, lines=lines)
+        hidden = DEVIATIONS * beside.rounding_of_product(one)
+        return self._of_entries(own, rounding, sample, self._function.at, lines=lines, hidden=hidden)
 
     def tangent_report(self, product: Derivative, tangent: NDArray[np.float64]) -> Report:
         """Checks the product of a Jacobian with a tangent, of two significant bits, for every entry of the outputs."""
@@ -202,7 +204,7 @@ class InOnePrecision:
 
     def _of_entries(
         self, own: Packed, rounding: NDArray[np.float64],
-        sample: Sample, at: Packed, *, lines: Slopes | None, along: bool = False,
+        sample: Sample, at: Packed, *, lines: Slopes | None, along: bool = False, hidden: float = 0.0,
     ) -> Report:  # fmt: skip
         """Makes the report of the entries of `own`, which `sample` differences."""
 
@@ -215,7 +217,7 @@ class InOnePrecision:
                     continue
                 finite = own.flat[part][np.isfinite(own.flat[part])]
                 lost = LOST * self._precision.eps * float(np.abs(finite).max(initial=0.0))
-                given = Given(own.flat[some], rounding[some], wide(own.precision(name)), lost)
+                given = Given(own.flat[some], rounding[some], wide(own.precision(name)), lost, hidden)
                 steps = self._steps(some, part, along=along)
                 own_sample = partial(_of_some, sample, some)
                 slopes = None if lines is None else partial(_of_some, lines, some)

@@ -83,12 +83,15 @@ class Given(NamedTuple):
         An error bar that is more than this part of an entry, and of what is typical of its array, is too wide.
     lost : float
         A slope of this size may be missing from what differences show, as intermediate values are rounded.
+    hidden : float
+        A change of the function by no more than this may not show at all, as all outputs are rounded.
     """
 
     numbers: NDArray[np.float64]
     rounding: NDArray[np.float64]
     wide: float
     lost: float
+    hidden: float = 0.0
 
 
 def first_steps(theta: NDArray[np.float64], size: float, unit_roundoff: float) -> NDArray[np.float64]:
@@ -169,7 +172,19 @@ def differentiate(
             whole[some] = part
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean_slopes = np.abs(0.5 * samples.odd / samples.h)
-    return found.judged(given, means, np.max(np.where(np.isfinite(mean_slopes), mean_slopes, 0.0), axis=1, initial=0.0))
+    steepest = np.max(np.where(np.isfinite(mean_slopes), mean_slopes, 0.0), axis=1, initial=0.0)
+    judged = found.judged(given, means, steepest)
+    return judged._replace(bars=np.where(_is_hidden(samples, given), np.inf, judged.bars))
+
+
+def _is_hidden(samples: Samples, given: Given) -> NDArray[np.bool_]:
+    """Whether nothing changes with any step, and what is given would change no more than rounding hides."""
+    known = np.isfinite(samples.odd)
+    flat = ~(known & ((samples.odd != 0.0) | (samples.even != 0.0))).any(axis=1)
+    farthest = np.where(known, samples.h, 0.0).max(axis=1, initial=0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = 2.0 * farthest * np.abs(given.numbers)
+    return np.asarray(flat & (change > 0.0) & (change <= given.hidden))
 
 
 class _Look(NamedTuple):
