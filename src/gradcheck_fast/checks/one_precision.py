@@ -44,6 +44,8 @@ PARTS, MOVES = 4, 4
 PER_MOVE = 0.18
 #: How many standard deviations of rounding are allowed.
 DEVIATIONS = 5.0
+#: How many roundings of the entry itself are allowed beside: they may be the same wherever they are measured.
+OWN = 3.0
 #: How many roundings of an entry, or of what is typical of its array, are taken for one standard deviation, at most.
 MOST_ROUNDINGS = 64.0
 #: A slope of as many roundings of the largest of its array may be lost in roundings on the way.
@@ -304,7 +306,7 @@ class InOnePrecision:
                 least[part] = own.precision(name).smallest_subnormal
             deviation = np.where(np.isfinite(deviation), deviation, inf)
             return np.asarray(
-                DEVIATIONS * np.minimum(deviation, MOST_ROUNDINGS * eps * size) + eps * np.abs(own.flat) + least
+                DEVIATIONS * np.minimum(deviation, MOST_ROUNDINGS * eps * size) + OWN * eps * np.abs(own.flat) + least
             )
 
     def _seen(self, report: Report) -> tuple[str, ...]:
