@@ -164,8 +164,8 @@ class ModuleCase(NamedTuple):
                 f"the loss is {value:.10g} at first and {again:.10g} the next time, with PyTorch's random numbers as "
                 f"they were: other random numbers, or those of compiled code, cannot be frozen; {hint}"
             )
-        packed = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
-        own = replace(packed, computed_in=seen.computed_in)
+        own = pack_as(gradient, {name: array.shape for name, array in at.items()}, finite=False)
+        own = replace(own, computed_in=seen.computed_in)
         return Found(own, value, seen.draws, copies, seen.around, seen.numbers)
 
     def require_same_loss(self, at: Arrays, found: Found, double: Runner) -> None:
@@ -338,11 +338,8 @@ class Runner:
     def _mode(self) -> Iterator[None]:
         runs_eagerly = self.in_double and "torch._dynamo" in sys.modules
         eagerly = torch.compiler.set_stance("force_eager") if runs_eagerly else nullcontext()
-        with (
-            eagerly,
-            Widened() if self._widens else nullcontext(),
-            Frozen(self._draws) if self._draws else nullcontext(),
-        ):
+        widened = Widened() if self._widens else nullcontext()
+        with eagerly, widened, Frozen(self._draws) if self._draws else nullcontext():
             yield
 
     def _choose(self, params: Arrays) -> torch.Tensor | None:
