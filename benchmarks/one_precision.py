@@ -9,7 +9,7 @@ to 256 in one operator of ten; their numbers are normally distributed, times a s
 saturate have units of that scale, but one of ten has not, and may be saturated.
 
 The right backward of each is checked. Then one entry of the gradient is made wrong by 1 % (float32), 3 % (float16) or
-10 % (bfloat16), up or down: one of ordinary size, at least a tenth of the root mean square of its array. Nothing is
+10 % (bfloat16), up or down: one of ordinary size, at least half the root mean square of its array. Nothing is
 planted in what may be saturated, nor where outputs or gradients are so small that they have fewer digits.
 INCONCLUSIVE counts as not found.
 

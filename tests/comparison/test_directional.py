@@ -284,7 +284,7 @@ class Large:
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::gradcheck_fast.LongRunWarning")  # it may take more than a minute
-@pytest.mark.parametrize(("activation", "counts"), [("tanh", (1, 3, 10)), ("relu", (10,))])
+@pytest.mark.parametrize(("activation", "counts"), [("tanh", (1, 3)), ("relu", (2,))])
 def test_ten_million_parameters(activation, counts):
     net = Large(activation)
     gradient = net.gradient

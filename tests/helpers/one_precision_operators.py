@@ -13,7 +13,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 #: The relative error that is to be found in each precision.
 PLANTED = {"float32": 0.01, "float16": 0.03, "bfloat16": 0.1}
 #: Entries of at least this part of the root mean square of their array are of ordinary size.
-ORDINARY = 0.1
+ORDINARY = 0.5
 #: Where typical numbers are less than this many times the least normal one, a precision holds them with fewer digits.
 NORMAL = 64.0
 #: A cotangent of this size must not make a gradient overflow.

@@ -38,12 +38,14 @@ if TYPE_CHECKING:
 
 #: How often a derivative is found once more to measure its rounding: with its cotangent in two parts, and with its
 #: arguments moved by one rounding.
-PARTS, MOVES = 4, 4
+PARTS, MOVES = 8, 8
 #: What arguments that are rounded to the nearest do to a derivative, over what it changes by if each of them is moved,
 #: by the distance to the next number, up, down or not at all, and then back to the other side: √(1/12) / √(8/3).
 PER_MOVE = 0.18
 #: How many standard deviations of rounding are allowed.
-DEVIATIONS = 5.0
+DEVIATIONS = 6.0
+#: A standard deviation from so few is not less than this part of what is typical of the array.
+POOLED = 0.5
 #: How many roundings of the entry itself are allowed beside: they may be the same wherever they are measured.
 OWN = 3.0
 #: How many roundings of an entry, or of what is typical of its array, are taken for one standard deviation, at most.
@@ -304,7 +306,9 @@ class InOnePrecision:
             least, size = np.zeros(len(eps)), np.maximum(np.abs(own.flat), _typical(own))
             for name, part, _ in parts(own.shapes):
                 least[part] = own.precision(name).smallest_subnormal
-            deviation = np.where(np.isfinite(deviation), deviation, inf)
+                measured = deviation[part]
+                typical = root_mean_square(measured[np.isfinite(measured)])
+                deviation[part] = np.where(np.isfinite(measured), np.maximum(measured, POOLED * typical), inf)
             return np.asarray(
                 DEVIATIONS * np.minimum(deviation, MOST_ROUNDINGS * eps * size) + OWN * eps * np.abs(own.flat) + least
             )
