@@ -27,6 +27,7 @@ WAIT = {
     ("checks/gradcheck.py", "gradcheck_fast.checks.intermediates"),
     ("checks/step_sweep.py", "gradcheck_fast.report.plots"),
     ("frontends/network/network.py", "gradcheck_fast.frontends.network.tensor_network"),
+    ("report/findings.py", "gradcheck_fast.diagnosis.graph.astray"),
     ("report/report.py", "gradcheck_fast.report.html"),
     ("report/report.py", "gradcheck_fast.report.plots"),
     ("report/taylor.py", "gradcheck_fast.report.taylor_plot"),
