@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -16,6 +17,10 @@ from gradcheck_fast.running import checkpoint
 #: Where several tests run at a time (pytest-xdist), threads that wait for work leave the cores to the other tests. The
 #: workers inherit this; they read it when OpenMP is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# What a shell runs in the background ignores Ctrl-C, and so would the processes that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Of these tests with many parameters each n-th is run by default; the others are long tests.
 ONE_OF = {

@@ -59,7 +59,7 @@ FUNCTIONS = {
     "gammaln": Function(mp.loggamma, low=0.0, high=1e13, roundings=8.0),
     "digamma": Function(mp.digamma, low=0.0, high=1e12, roundings=6.0),
     "trigamma": Function(lambda z: mp.psi(1, z), low=0.0, high=1e12, roundings=6.0),
-    "erfinv": Function(mp.erfinv, -1.0, 1.0, roundings=32.0),
+    "erfinv": Function(mp.erfinv, -1.0, 1.0, roundings=48.0),
 }
 SPECIAL = ("erf", "erfc", "gammaln", "digamma", "trigamma", "erfinv")
 #: The largest relative errors of slopes; next to -1 and 1 the inverse of erf is rounded by what counts in its slope.

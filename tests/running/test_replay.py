@@ -8,6 +8,7 @@ from work import Stopped
 
 from gradcheck_fast.running import replay
 from gradcheck_fast.running.checkpoint import Checkpoint
+from gradcheck_fast.running.progress import Meter
 from gradcheck_fast.running.replay import Answers, Paused, all_answers
 from gradcheck_fast.running.runner import Runner
 
@@ -110,7 +111,7 @@ def test_fractions_rise_while_one_procedure_goes_on(monkeypatch):
     monkeypatch.setattr(replay, "FIRST_ANSWERS", 10)
     monkeypatch.setattr(replay, "MORE_ANSWERS", 1)
     fractions = []
-    answers_of(Collatz(), meter=fractions.append)
+    answers_of(Collatz(), meter=Meter(fractions.append))
     assert fractions == sorted(fractions)
     assert len(set(fractions)) > 10
     assert fractions[-1] == 1.0

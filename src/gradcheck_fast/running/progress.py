@@ -135,7 +135,8 @@ class _Display:
 
     def show(self, name: str, fraction: float, left: float, now: float) -> None:
         is_done = fraction >= 1.0
-        if self._is_closed or (is_done and self._fraction < 0.0):  # nothing was said before it was done
+        # of what is done at once nothing is said, and that something is done is said once
+        if self._is_closed or (is_done and not 0.0 <= self._fraction < 1.0):
             return
         console = _console()
         is_soon = now < self._due if console else abs(fraction - self._fraction) < LINE_FRACTION

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradcheck_fast as gf
-from gradcheck_fast.diagnosis import diagnose
+from gradcheck_fast.diagnosis import stages
 from gradcheck_fast.diagnosis.graph.mutants import Change, Mutant
 
 X = np.random.default_rng(0).normal(size=(6, 3))
@@ -40,7 +40,7 @@ def raises_later(view):
 
 @pytest.mark.parametrize("family", [raises_at_once, raises_later])
 def test_the_other_families_go_on(family, monkeypatch):
-    monkeypatch.setattr(diagnose, "NAMED", (family, *diagnose.NAMED))
+    monkeypatch.setattr(stages, "NAMED", (family, *stages.NAMED))
     params = {"w": np.random.default_rng(1).normal(size=(3, 4))}
     report = gf.gradcheck(loss, gradient, params)
     assert "the derivative of tanh is left out" in report.diagnoses[0].cause
