@@ -10,6 +10,8 @@ torch = pytest.importorskip("torch")
 
 #: Operators whose mistakes are found; `benchmarks/one_precision.py` draws many more.
 SEEDS = range(200, 212)
+#: The least share of the mistakes that is to be found: of the others too little is known to decide.
+FOUND = {"float32": 0.99, "float16": 0.9, "bfloat16": 0.9}
 
 
 @pytest.fixture(autouse=True)
@@ -47,4 +49,5 @@ def test_some_operators(precision):
     assert not any(right == "FAIL" for right, _ in found)
     planted = [wrong for _, wrong in found if wrong is not None]
     assert len(planted) >= len(SEEDS) / 2
-    assert planted.count("FAIL") >= 0.99 * len(planted)
+    assert "PASS" not in planted
+    assert planted.count("FAIL") >= FOUND[precision] * len(planted)

@@ -43,7 +43,8 @@ def forward_mode(case: Case) -> Found:
                 return "wrong", f"{case.outputs[k]} has a tangent of shape {tuple(product.shape)}"
             (own, terms), (right, others) = _inner(cotangent, product), _inner(gradients[j], tangent)
             relative = max(_ROUNDINGS * case.tolerances[j], _SAME)
-            allowed = relative * max(terms, others) + _ROUNDINGS * case.least(j) * float(tangent.abs().sum())
+            weights = float(tangent.abs().sum()) + float(cotangent.abs().sum())
+            allowed = relative * max(terms, others) + _ROUNDINGS * case.least(j) * weights
             if abs(own - right) > allowed and not _lies_between(case, j, tangent, k, own):
                 said = f"moved along a tangent of {case.inputs[j]}, {case.outputs[k]} changes"
                 return "wrong", f"{said} by {own:.6g} along its cotangent, and the gradient says {right:.6g}"
