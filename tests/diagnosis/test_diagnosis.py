@@ -114,11 +114,11 @@ def test_nothing_is_said_of_a_right_gradient(network):
 
 @pytest.mark.long
 @pytest.mark.parametrize("mistake", PLANTED)
-def test_a_mistake_is_named_in_38_of_40_networks(mistake):
-    planted = [PLANTED[mistake](np.random.default_rng([1, seed])) for seed in range(40)]
+def test_a_mistake_is_named_in_19_of_20_networks(mistake):
+    planted = [PLANTED[mistake](np.random.default_rng([1, seed])) for seed in range(20)]
     reports = [check(case, case.wrong) for case in planted]
     visible = [(report, case) for report, case in zip(reports, planted, strict=True) if not report.ok]
-    assert len(visible) >= 36
+    assert len(visible) >= 18
     assert sum(is_named(*pair) for pair in visible) >= 0.95 * len(visible)
     for case in planted:
         assert check(case, case.right, rtol=0, atol=0).diagnoses == ()
