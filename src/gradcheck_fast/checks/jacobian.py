@@ -162,8 +162,8 @@ def jacobian_report(
 
         return diagnose_jacobian(read, found, comparison, blocks, what)
 
-    by_rows = partial(compared_by_rows, blocks=blocks) if what == "Jacobian" else compared
-    report = report_on(read, numerical, options, params, diagnose, what=what, compared=by_rows)
+    compare = partial(compared_by_rows, blocks=blocks) if what == "Jacobian" else compared
+    report = report_on(read, numerical, options, params, diagnose, what=what, compared=compare)
     pairs = {name_of(own, other): (own, other) for own in blocks.outputs for other in blocks.inputs}
     return report.replaced(seen_from=seen_from(report, pairs) if len(pairs) > 1 else {})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcheck_fast.checks.second_look import compared
+from gradcheck_fast.checks.second_look import compared, seen_again
 from gradcheck_fast.comparison.compare import compare
 from gradcheck_fast.inputs.arrays import coarsest
 from gradcheck_fast.numerical.gradient import JITTER
@@ -49,11 +49,9 @@ def compared_by_rows(
         replace(analytic, join=lambda: analytic.flat * factors), _scaled(numerical, factors, blocks),
         with_bars=options.error_bars,
     )  # fmt: skip
-    if numerical.doubted is not None and any(array.wrong for array in by_rows.arrays):
-        seems_wrong = (by_rows.excess > 1.0) & np.isfinite(analytic.flat)
-        other = numerical.doubted(np.where(seems_wrong, analytic.flat - numerical.gradient, 0.0))
-        if other is not None:
-            return compared_by_rows(analytic, other, options, blocks)
+    other = seen_again(analytic, numerical, by_rows)
+    if other is not None:
+        return compared_by_rows(analytic, other, options, blocks)
     arrays = tuple(
         replace(array, wrong=own.wrong, at_kink=own.at_kink, inconclusive=own.inconclusive, empty=own.empty)
         for array, own in zip(whole.arrays, by_rows.arrays, strict=True)

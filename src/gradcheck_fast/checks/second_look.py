@@ -37,11 +37,16 @@ def compared(
     """
     threads = resolve(options.n_threads) if n_threads is None else n_threads
     comparison = compare(analytic, numerical, options.tolerances, with_bars=options.error_bars, n_threads=threads)
-    if numerical.doubted is None or not any(array.wrong for array in comparison.arrays):
-        return numerical, comparison
-    seems_wrong = (comparison.excess > 1.0) & np.isfinite(analytic.flat)
-    other = numerical.doubted(np.where(seems_wrong, analytic.flat - numerical.gradient, 0.0))
+    other = seen_again(analytic, numerical, comparison)
     return (numerical, comparison) if other is None else compared(analytic, other, options, n_threads)
+
+
+def seen_again(analytic: Packed, numerical: Numerical, comparison: Comparison) -> Numerical | None:
+    """Looks once more at numerical derivatives where others seem wrong; None if there is nothing else to be seen."""
+    if numerical.doubted is None or not any(array.wrong for array in comparison.arrays):
+        return None
+    seems_wrong = (comparison.excess > 1.0) & np.isfinite(analytic.flat)
+    return numerical.doubted(np.where(seems_wrong, analytic.flat - numerical.gradient, 0.0))
 
 
 def one_step(options: Options) -> float | None:

@@ -85,7 +85,7 @@ class Observer(Mode):
         if drawn:
             self.draws.append(drawn(found).detach().clone())
             if name_of(func) == "normal" and torch.is_grad_enabled() and any(x.requires_grad for x in given):
-                self.around = f"torch.{name_of(func)}"
+                self.around = "torch.normal"
         elif before is not None and any(map(_differ, before, random_states(given))):
             self.unfrozen = str(func)
         if any(tensor.is_floating_point() for tensor in given):

@@ -184,7 +184,8 @@ def grid_sample(
         place = grid[..., axes - 1 - axis]
         place = (place + 1.0) * (0.5 * (length - 1)) if align_corners else ((place + 1.0) * length - 1.0) * 0.5
         if mode == "bicubic":  # its entries are moved, not its places
-            taps = [(_plain(_inside(at, length, padding_mode, align_corners)), more) for at, more in _four(place)]
+            around = _cubic_neighbours(place)
+            taps = [(_plain(_inside(at, length, padding_mode, align_corners)), more) for at, more in around]
         else:
             taps = _neighbours(_inside(place, length, padding_mode, align_corners), mode)
         corners = [
@@ -216,7 +217,7 @@ def _neighbours(place: Any, mode: str) -> list[tuple[Any, Any]]:
     return [(_plain(below), 1.0 - (place - below)), (_plain(below) + 1, place - below)]
 
 
-def _four(place: Any) -> list[tuple[Any, Any]]:
+def _cubic_neighbours(place: Any) -> list[tuple[Any, Any]]:
     """Returns the entries around places along one axis, before and after which there may be none, and their weights.
 
     Those of cubic convolution are polynomials for distances up to 1 and up to 2. Where places depend on parameters,
