@@ -175,7 +175,9 @@ class Reader:
         command = _COMPILATION.search(page)
         assert command, "the page does not say how its C is compiled"
         (self.directory / command[2]).write_text(block.text, encoding="utf-8")
-        subprocess.run(f"{COMPILER} {command[1]}", shell=True, cwd=self.directory, check=True)
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # for its python
+        compilation = f"{COMPILER} {command[1]}"
+        subprocess.run(compilation, shell=True, cwd=self.directory, check=True, env={**os.environ, "PATH": path})
         return True
 
 
