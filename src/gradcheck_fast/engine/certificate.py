@@ -25,6 +25,9 @@ ALLOWED = 2e-13
 LARGEST_SCALE = 2.0**10
 #: Along a direction the cost may change by this part of itself: truncation is then below rounding.
 SMALL_CHANGE = 2.0**-30
+#: Exact differences to one side are taken with a step that is smaller by this, so that their truncation, which is of the
+#: order of the step and not of its square, is below rounding even where the slope is a small part of the curvature.
+ONE_SIDED = 2.0**-60
 #: If the differences are not finite, because what passes is multiplied by huge factors, the step is so much smaller.
 SMALLER = (1.0, 2.0**-200, 2.0**-700)
 #: An array whose gradient is no larger than this part of the largest has nothing in it but rounding.
@@ -67,7 +70,8 @@ def certify(
     """Compares a gradient with differences of the whole cost along random directions, and with one large step.
 
     An array moves in inverse proportion to the norm of its gradient, within limits, so that an error in any array shows
-    alike. The steps are so small that truncation is below rounding, however far an array moves.
+    alike. The steps are so small that truncation is below rounding, however far an array moves; where no costs are
+    subtracted they can be so small that one side will do.
 
     Parameters
     ----------
@@ -88,9 +92,9 @@ def certify(
     # far moved, an array without a gradient, such as a bias before a normalisation, adds nothing but roundings
     scales = np.where(sizes > NOTHING_BUT_ROUNDING * largest, scales, 1.0)
     typical = math.hypot(*(scales * sizes))  # the standard deviation of g·r
-    h, cost = step / float(scales.max(initial=1.0)), abs(point.cost())
+    h, cost, exact = step / float(scales.max(initial=1.0)), abs(point.cost()), step <= EXACT_STEP
     # parameters may be far smaller than the step
-    if step <= EXACT_STEP and 0.0 < SMALL_CHANGE * cost < h * typical < math.inf:
+    if exact and 0.0 < SMALL_CHANGE * cost < h * typical < math.inf:
         h = SMALL_CHANGE * cost / typical
     direction = point.vector()
 
@@ -102,9 +106,7 @@ def certify(
         for number in range(directions):
             chained[number] = draw(seed, number, ends, scales, of, direction, at.engine.isa, at.n_threads)
             for smaller in SMALLER:
-                width = times * smaller * h
-                plus, minus = at.along(direction, (width, -width)).tolist()
-                differenced[number] = (plus - minus) / (2.0 * width)
+                differenced[number] = _slope(at, direction, times * smaller * h, exact)
                 if math.isfinite(differenced[number]):
                     break
         return chained, differenced
@@ -132,6 +134,15 @@ def certify(
         # every step's difference of the large step is that of its rule: it is the costs that are rounded so much
         return found._replace(large_allowed=large)
     return found._replace(fault=fault)
+
+
+def _slope(point: AtPoint, direction: NDArray[np.float64], h: float, exact: bool) -> float:
+    """Returns the derivative of the cost along a direction: of an exact change to one side, or of costs to both."""
+    if exact:
+        (change,) = point.along(direction, (ONE_SIDED * h,)).tolist()
+        return float(change) / (ONE_SIDED * h)
+    plus, minus = point.along(direction, (h, -h)).tolist()
+    return float(plus - minus) / (2.0 * h)
 
 
 def aside(engine: Executor, theta: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]:
