@@ -14,6 +14,8 @@ planted in what may be saturated, nor where outputs or gradients are so small th
 INCONCLUSIVE counts as not found.
 
     python benchmarks/one_precision.py --operators 2000 --planted 500
+
+``--first`` begins with another seed, so that several processes can share them.
 """
 
 import sys
@@ -31,10 +33,10 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).par
 from helpers.one_precision_operators import PLANTED, random_operator  # noqa: E402
 
 
-def row(precision, operators, planted):
+def row(precision, first, operators, planted):
     """Checks random operators of a precision, and plants a mistake in as many of the first as are asked for."""
     false_alarms, undecided, found, seconds = [], 0, [], process_time()
-    for seed in range(operators):
+    for seed in range(first, first + operators):
         operator = random_operator(precision, seed)
         options = {} if "NumPy" in operator.name else {"skip": gf.torch.ASPECTS}
         right = operator.check(**options)
@@ -61,13 +63,14 @@ def row(precision, operators, planted):
 def main():
     options = parser(__doc__)
     options.add_argument("--operators", type=int, default=200, help="of each precision")
+    options.add_argument("--first", type=int, default=0, help="the seed of the first operator")
     options.add_argument("--planted", type=int, default=100, help="mistakes, in the first operators")
     options.add_argument("--precision", choices=PLANTED, help="one alone")
     given = parse(options)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     precisions = [given.precision] if given.precision else list(PLANTED)
-    rows = [row(precision, given.operators, given.planted) for precision in precisions]
+    rows = [row(precision, given.first, given.operators, given.planted) for precision in precisions]
     report("Kernels of one precision", rows, given)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 import work
@@ -71,8 +72,32 @@ ONE_OF = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--not-in", metavar="FILE", help="leave out what has passed according to a file that --junit-xml has written"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items, config):
+    mark_long_tests(items)
+    if file := config.getoption("--not-in"):
+        passed = {
+            f"{case.get('classname')}.{case.get('name')}"
+            for case in ElementTree.parse(file).iter("testcase")
+            if not len(case)  # a failure, an error and why it was skipped are children
+        }
+        items[:] = [item for item in items if dotted(item.nodeid) not in passed]
+
+
+def dotted(nodeid):
+    """The name of a test as --junit-xml writes it."""
+    path, _, names = nodeid.partition("::")
+    name, bracket, parameters = names.partition("[")
+    return f"{path.removesuffix('.py')}/{name}".replace("/", ".").replace("::", ".") + bracket + parameters
+
+
+def mark_long_tests(items):
     met = dict.fromkeys(ONE_OF, 0)
     for item in items:
         name = getattr(item, "originalname", item.name)

@@ -201,7 +201,7 @@ def test_200_correct_networks_pass(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "networks"), [("chain", 50), *(pytest.param(m, 200, marks=pytest.mark.long) for m in METHODS)]
+    ("method", "networks"), [("chain", 50), *(pytest.param(m, 80, marks=pytest.mark.long) for m in METHODS)]
 )
 def test_networks_with_one_wrong_entry_fail(method, networks):
     rng = np.random.default_rng(2025)

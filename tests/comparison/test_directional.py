@@ -56,7 +56,7 @@ def test_no_false_alarm_over_hundreds_of_networks(networks):
     assert evaluations <= 10 * arrays
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [12, pytest.param(50, marks=pytest.mark.long)])
 @pytest.mark.parametrize("loss_in", [np.float64, np.float32])
 def test_no_false_alarm_in_float32(loss_in, count):
     """A gradient in float32, of a cost in float64 or in float32."""
@@ -284,8 +284,8 @@ class Large:
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::gradcheck_fast.LongRunWarning")  # it may take more than a minute
-@pytest.mark.parametrize(("activation", "counts"), [("tanh", (1, 3)), ("relu", (2,))])
-def test_ten_million_parameters(activation, counts):
+@pytest.mark.parametrize(("activation", "count", "block"), [("tanh", 3, True), ("relu", 2, False)])
+def test_ten_million_parameters(activation, count, block):
     net = Large(activation)
     gradient = net.gradient
     size = sum(array.size for array in gradient.values())
@@ -294,17 +294,18 @@ def test_ten_million_parameters(activation, counts):
     assert report.ok
     assert report.evaluations <= 10 * len(report.arrays)
     typical = np.sqrt(np.mean(gradient["W2"] ** 2))
-    for k in counts:
-        rng = np.random.default_rng(k)
-        places = sorted({(int(rng.integers(3000)), int(rng.integers(2540))) for _ in range(k)})
-        for place in places:
-            gradient["W2"][place] += typical
-        report = check(net.loss, gradient, net.params)
-        assert list(report.arrays[2].entries) == places
-        assert report.wrong == k
-        assert report.evaluations <= 60 * k * np.log2(size)
-        for place in places:
-            gradient["W2"][place] -= typical
+    rng = np.random.default_rng(count)
+    places = sorted({(int(rng.integers(3000)), int(rng.integers(2540))) for _ in range(count)})
+    for place in places:
+        gradient["W2"][place] += typical
+    report = check(net.loss, gradient, net.params)
+    assert list(report.arrays[2].entries) == places
+    assert report.wrong == count
+    assert report.evaluations <= 60 * count * np.log2(size)
+    if not block:
+        return
+    for place in places:
+        gradient["W2"][place] -= typical
     gradient["W2"][100:164, 200:232] += typical
     report = check(net.loss, gradient, net.params)
     assert [block.label for block in report.arrays[2].blocks] == ["rows 100-163 x columns 200-231"]

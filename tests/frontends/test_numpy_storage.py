@@ -150,7 +150,7 @@ def test_writes_through_views_are_seen_in_all_others(plan):
 
 @pytest.mark.long
 @given(plans(most=20))
-@settings(max_examples=1500, **SETTINGS)
+@settings(max_examples=600, **SETTINGS)
 def test_writes_through_long_chains_of_views_are_seen_in_all_others(plan):
     check(lambda a, z: _run(plan, a, z))
 

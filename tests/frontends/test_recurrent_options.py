@@ -85,7 +85,7 @@ def test_all_combinations_of_options_lower_and_agree_between_methods():
 
 
 @pytest.mark.parametrize("method", ["units", "incremental", "chain"])
-@pytest.mark.parametrize("hidden", [5, 20, pytest.param(70, marks=pytest.mark.long)])
+@pytest.mark.parametrize("hidden", [5, 20, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("layer", [gf.GRU, gf.LSTM])
 def test_states_that_are_data_in_a_layer_of_another_width(layer, hidden, method):
     """The state, an input without a difference, meets what the first layer still has one of."""

@@ -132,9 +132,9 @@ def test_rectifier_networks_take_hardly_more_than_two_calls_per_entry():
 
 
 @pytest.mark.long
-def test_a_hundred_rectifier_networks():
+def test_many_rectifier_networks():
     per_entry, planted = [], 0
-    for seed in range(100):
+    for seed in range(30):
         loss, gradient, params = rectifier_network(100 + seed)
         calls = Counted(loss)
         report = gf.gradcheck(calls, gradient, params, trace=False)
@@ -145,4 +145,4 @@ def test_a_hundred_rectifier_networks():
         wrong["W1"][where] *= 1 + 1e-5
         planted += gf.gradcheck(loss, wrong, params, trace=False).verdict == "FAIL" or not wrong["W1"][where]
     assert np.median(per_entry) <= 2.2
-    assert planted == 100
+    assert planted == 30

@@ -65,10 +65,10 @@ def test_deep_networks_with_biases_of_zero_pass(seed):
 
 
 @pytest.mark.long
-def test_two_hundred_deep_networks():
-    verdicts = [gf.gradcheck(*deep(100 + seed), trace=False).verdict for seed in range(200)]
+def test_sixty_deep_networks():
+    verdicts = [gf.gradcheck(*deep(100 + seed), trace=False).verdict for seed in range(60)]
     assert "FAIL" not in verdicts
-    assert verdicts.count("PASS") >= 198
+    assert verdicts.count("PASS") >= 59
 
 
 def test_error_bars_are_those_of_the_closer_look():

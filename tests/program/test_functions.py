@@ -138,8 +138,8 @@ def test_a_slope_near_and_far_from_singularities(name):
 @each
 @pytest.mark.long
 def test_many_differences_and_slopes(name):
-    assert worst_difference(name, 1000) <= FUNCTIONS[name].roundings
-    assert worst_slope(name, 500) <= SLOPES[name]
+    assert worst_difference(name, 400) <= FUNCTIONS[name].roundings
+    assert worst_slope(name, 200) <= SLOPES[name]
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *JUMPS])

@@ -56,10 +56,10 @@ def run(arguments, seconds=None):
     [
         pytest.param("function", 500, 2, marks=pytest.mark.long),
         ("incremental", 150, 2),
-        pytest.param("function", 2000, 10, marks=pytest.mark.long),
-        pytest.param("direct", 80, 10, marks=pytest.mark.long),
-        pytest.param("incremental", 300, 10, marks=pytest.mark.long),
-        pytest.param("units", 1200, 10, marks=pytest.mark.long),
+        pytest.param("function", 1000, 5, marks=pytest.mark.long),
+        pytest.param("direct", 60, 5, marks=pytest.mark.long),
+        pytest.param("incremental", 220, 5, marks=pytest.mark.long),
+        pytest.param("units", 900, 5, marks=pytest.mark.long),
     ],
 )
 def test_killed_again_and_again_it_ends_with_the_same_result(what, size, kills, tmp_path):
