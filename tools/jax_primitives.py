@@ -32,6 +32,34 @@ from gradcheck_fast.inputs.trees import pack  # noqa: E402
 
 FILE = DOCS / "jax-primitives.md"
 
+#: An example, which `tests/test_docs.py` runs.
+EXAMPLE = """What the lines of a loss have become is in a report:
+
+```python
+import jax
+import jax.numpy as jnp
+
+import gradcheck_fast as gf
+
+x = jnp.array([[1.0, -2.0], [0.5, 3.0]])
+
+
+def loss(params):
+    hidden = jax.nn.silu(x @ params["W"] + params["b"])
+    return jnp.sum(jnp.sin(hidden) ** 2)
+
+
+report = gf.jax.gradcheck(loss, {"W": jnp.ones((2, 3)), "b": jnp.zeros(3)})
+for line in report.lines:
+    print(line.text.strip(), "->", line.operations)
+```
+
+```text
+hidden = jax.nn.silu(x @ params["W"] + params["b"]) -> matmul, reshape, add, sigmoid, multiply
+return jnp.sum(jnp.sin(hidden) ** 2) -> sin, square, sum
+```
+"""
+
 TEXT = """# The primitives of JAX that are known
 
 `gf.jax.gradcheck` writes the jaxpr of a loss down, equation by equation. What a primitive becomes is one of the
@@ -49,6 +77,7 @@ following. Each step has an exact difference, so that all but the last two are e
 
 What is complex is a pair of real arrays; this column says for which primitives.
 
+{example}
 `python tools/jax_primitives.py` writes this file, with the names that JAX {version} has.
 
 {count} primitives are known.
@@ -134,7 +163,7 @@ def text() -> str:
         warnings.simplefilter("ignore")
         table = rows()
     lines = "\n".join(f"| {name} | {how} | {known} |".replace("|  |", "| |") for name, how, known in table)
-    return TEXT.format(version=jax.__version__, count=len(table), rows=lines)
+    return TEXT.format(example=EXAMPLE, version=jax.__version__, count=len(table), rows=lines)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,34 @@ SEEDS = 8
 AGREES, ROUNDS, DIFFERS = "agrees", "float32", "differs"
 #: How long the attributes of an example may be.
 LONGEST = 100
+#: An example, which `tests/test_docs.py` runs.
+EXAMPLE = '''What the nodes of a model have become is in a report:
+
+```python
+import numpy as np
+import onnx.parser
+
+import gradcheck_fast as gf
+
+model = onnx.parser.parse_model("""
+    <ir_version: 9, opset_import: ["" : 20]>
+    net (float[4, 2] x) => (float[4, 2] y) <float[2, 2] W = {0.5, -1.0, 0.25, 2.0}>
+    { z = MatMul (x, W)  h = Gelu (z)  y = LogSoftmax (h) }
+""")
+X = np.linspace(-1.0, 1.0, 8).reshape(4, 2)
+report = gf.onnx.gradcheck(model, {"W": np.zeros((2, 2))}, X, np.array([0, 1, 1, 0]), loss=gf.CrossEntropy())
+for line in report.lines:
+    print(line.text, "->", line.operations)
+```
+
+```text
+node 0, MatMul -> matmul
+node 1, Gelu -> gelu
+node 2, LogSoftmax -> logsumexp, subtract
+CrossEntropy -> gather, select, logsumexp, subtract, softplus, sum, divide
+```
+'''
+
 TEXT = """# ONNX operators
 
 `gf.onnx` computes these operators by its own table, in NumPy and float64, on plain arrays and on those that record what
@@ -53,6 +81,7 @@ these did in {calls:,} calls at random attributes and inputs (onnx {onnx}, onnxr
 - —: it does not know the operator, or not these attributes.
 - not compared: it draws random numbers, or takes graphs or sequences, which have tests of their own.
 
+{example}
 `python tools/onnx_operators.py` writes this file.
 
 | operator | opsets | onnxruntime | onnx.reference |
@@ -164,6 +193,7 @@ def text() -> str:
     known = {(domain, name) for domain, name, _ in entries()}
     functions = sorted(name for domain, name in onnx_cases.CALLS if (domain, name) not in known)
     return TEXT.format(
+        example=EXAMPLE,
         rows=table, probes=single, functions="\n".join(wrapped(functions)),
         calls=sum(1 for _ in onnx_cases.all_calls(SEEDS)), onnx=onnx.__version__, runtime=onnxruntime.__version__,
     )  # fmt: skip

@@ -35,6 +35,28 @@ FILE = DOCS / "torch-operators.md"
 
 MOVES = {"gather", "strided", "reshape", "scatter_add"}
 LEAVES = {"parameter", "constant"}
+#: An example, which `tests/test_docs.py` runs.
+EXAMPLE = """What the lines of a loss have become is in a report:
+
+```python
+import torch
+
+import gradcheck_fast as gf
+
+model = torch.nn.Sequential(torch.nn.Conv1d(2, 4, 3), torch.nn.GELU(), torch.nn.Flatten(), torch.nn.Linear(24, 2))
+report = gf.torch.gradcheck(model, torch.nn.CrossEntropyLoss(), torch.randn(5, 2, 8), torch.arange(5) % 2)
+for line in report.lines:
+    print(line.text, "->", line.operations)
+```
+
+```text
+0 (Conv1d) -> reshape ×2, matmul, add, strided
+1 (GELU) -> gelu
+3 (Linear) -> reshape, strided, matmul, add
+CrossEntropyLoss -> logsumexp, subtract, reshape ×2, gather, negative, multiply, sum, divide
+```
+"""
+
 TEXT = """# What a trace knows of PyTorch
 
 A module and its loss are run once, and each operator that reads a value which depends on a parameter is written down as
@@ -58,6 +80,7 @@ A complex tensor is a pair of real arrays, and the third column says which opera
 transforms of up to {largest} numbers are products with a matrix, and longer ones are the step `fourier`. Parts of
 complex tensors (`x.real`, `torch.view_as_real`, `x.conj()`) are views of the same memory.
 
+{example}
 `python tools/torch_operators.py` writes this file.
 
 {count} operators are known.
@@ -132,7 +155,7 @@ def text() -> str:
         f"The results of these depend on no parameter, whatever they are given; random numbers are frozen: {names}.",
         120,
     )
-    return TEXT.format(count=len(found), rows=rows, constant=constant, largest=LARGEST_MATRIX)
+    return TEXT.format(example=EXAMPLE, count=len(found), rows=rows, constant=constant, largest=LARGEST_MATRIX)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,30 @@ FILE = DOCS / "traced-functions.md"
 
 MOVES = {"gather", "strided", "reshape", "scatter_add"}
 LEAVES = {"parameter", "constant"}
+#: An example, which `tests/test_docs.py` runs.
+EXAMPLE = """What the lines of a function have become:
+
+```python
+import numpy as np
+
+import gradcheck_fast as gf
+
+
+def loss(w):
+    gaps = np.diff(np.sort(w))
+    return np.sum(np.log1p(gaps))
+
+
+print(gf.trace(loss, np.array([0.3, 2.0, 1.1])))
+```
+
+```text
+  line   steps  shape             operations                    source
+     7       8  (2,)              gather ×6, greater, subtract  gaps = np.diff(np.sort(w))
+     8       2  ()                log1p, sum                    return np.sum(np.log1p(gaps))
+```
+"""
+
 TEXT = """# What a trace knows of NumPy and SciPy
 
 A function is written down as one of the following. Each step has an exact difference, so that all but the last two are
@@ -49,6 +73,7 @@ exact to rounding.
 - opaque: the function is called, and differenced by itself. The report names it. Functions that are not in this table
   are opaque, too, if they return arrays or numbers.
 
+{example}
 `python tools/traced_functions.py` writes this file.
 
 {counts}
@@ -164,7 +189,7 @@ def text() -> str:
         table = rows()
     of_numpy = sum(name.startswith("np.") for name, _ in table)
     counts = f"{of_numpy} of NumPy's functions and {len(table) - of_numpy} of SciPy's are known."
-    return TEXT.format(counts=counts, rows="\n".join(f"| `{name}` | {how} |" for name, how in table))
+    return TEXT.format(example=EXAMPLE, counts=counts, rows="\n".join(f"| `{name}` | {how} |" for name, how in table))
 
 
 if __name__ == "__main__":
