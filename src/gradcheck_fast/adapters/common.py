@@ -47,6 +47,8 @@ _ROUNDINGS = 4.0
 
 #: What the note says of a loss whose operations were traced. In parentheses follows why it is no `Network`.
 TRACED = "differenced by the compiled engine, operation by operation as they ran"
+#: What the note says of a loss that a `Network` describes, and that was traced for its lines.
+BY_LINES = f"{TRACED} (and not as a network, in which a mistake has no line)"
 #: The loss of a network that does what a model of another library does.
 Compiled: TypeAlias = "NetworkLoss | Transposed"
 
@@ -108,6 +110,19 @@ def choose_loss(
     if isinstance(gradient, Packed) and gradient.computed_in.is_coarse:  # hardly anything is known of its rounding
         return RoundedGradient(described, gradient, lambda: in_double(params)), way
     return described, way
+
+
+def loss_by_lines(
+    trace: Callable[[], GraphLoss], gradient: Arrays | Packed, in_double: Callable[[], Arrays]
+) -> RoundedGradient | None:
+    """Gives a loss with the lines in which a mistake can be looked for, or None if it cannot be traced.
+
+    The layers of a `Network` have none.
+    """
+    try:
+        return RoundedGradient(trace(), gradient, in_double)
+    except Exception:  # whatever it is, there is the network
+        return None
 
 
 def way_of(report: Report, loss: Compiled | RoundedGradient, way: str) -> str:

@@ -25,8 +25,8 @@ ALLOWED = 2e-13
 LARGEST_SCALE = 2.0**10
 #: Along a direction the cost may change by this part of itself: truncation is then below rounding.
 SMALL_CHANGE = 2.0**-30
-#: Exact differences to one side are taken with a step that is smaller by this, so that their truncation, which is of the
-#: order of the step and not of its square, is below rounding even where the slope is a small part of the curvature.
+#: Exact differences to one side are taken with a step that is smaller by this: their truncation is of the order of the
+#: step and not of its square, and is then below rounding even where the slope is a small part of the curvature.
 ONE_SIDED = 2.0**-60
 #: If the differences are not finite, because what passes is multiplied by huge factors, the step is so much smaller.
 SMALLER = (1.0, 2.0**-200, 2.0**-700)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from gradcheck_fast.adapters.common import choose_loss, way_of
+from gradcheck_fast.adapters.common import BY_LINES, choose_loss, loss_by_lines, way_of
 from gradcheck_fast.adapters.torch.aspects.every import LOOKS, look_at
 from gradcheck_fast.adapters.torch.copies import FLOAT8, arrays_of
 from gradcheck_fast.adapters.torch.function import FunctionCall
@@ -29,6 +29,7 @@ from gradcheck_fast.checks.options import AllKeywords, Options, WorkKeywords
 from gradcheck_fast.comparison.aspects import read_skip
 from gradcheck_fast.inputs.arguments import true_or_false
 from gradcheck_fast.inputs.complex_pairs import PYTORCH
+from gradcheck_fast.losses.transposed import Transposed
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -124,11 +125,17 @@ def gradcheck(
             double = case.runner_in_double(found)
             explained = nullcontext() if is_double else refusals_explained(double, at)
             with explained:
+                traced = partial(case.traced, at, double, settings) if case.may_trace(settings) else None
                 loss, way = choose_loss(
                     partial(double.described, loss_fn), double.loss, found.gradient, double.gradient_in_double, at,
-                    settings.method, partial(case.traced, at, double, settings) if case.may_trace(settings) else None,
+                    settings.method, traced,
                 )  # fmt: skip
                 report = check_gradient(loss, found.gradient, at, settings)
+                if report.wrong and isinstance(loss, Transposed) and traced and settings.method in ("auto", "chain"):
+                    by_lines = loss_by_lines(traced, found.gradient, partial(double.gradient_in_double, at))
+                    if by_lines is not None:
+                        loss, way = by_lines, BY_LINES
+                        report = check_gradient(loss, found.gradient, at, settings)
                 if not report.ok:
                     case.require_same_loss(at, found, double)
                     report = replace(report, notes=(*report.notes, *case.notes_on_failure(report.method)))
