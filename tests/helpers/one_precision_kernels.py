@@ -269,7 +269,7 @@ KERNELS = {
     "log": _entrywise(np.log, lambda x: 1 / x, _positive),
     "square": Kernel(lambda x: x * x, lambda v, x: (2 * x * v,), _one, True),
     "product": Kernel(lambda x, y: x * y, lambda v, x, y: (v * y, v * x), _two, True),
-    "ratio": Kernel(lambda x, y: x / y, lambda v, x, y: (v / y, -v * x / (y * y)), _draw_ratio, True),
+    "ratio": Kernel(lambda x, y: x / y, lambda v, x, y: (v / y, -v * (x / y) / y), _draw_ratio, True),
     "softmax": Kernel(_softmax, _softmax_back, lambda rng, n: (_rows(rng, n),)),
     "log softmax": Kernel(
         _log_softmax, lambda v, x: (v - _softmax(x) * v.sum(-1, keepdims=True),), lambda rng, n: (_rows(rng, n),)

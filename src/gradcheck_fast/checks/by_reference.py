@@ -187,21 +187,22 @@ class ByReference(InOnePrecision):
                     at, method=options.method, step=options.one_step, runner=runner, kinks=True
                 )
                 found = error_bars(numerical, at.shapes)
-                derivative = OnePrecision(found.gradient, found.bars, *np.zeros((3, len(found.bars))))
+                none = np.zeros_like(found.bars)
+                allowed = rounding + may_be_lost(found.gradient)
+                derivative = OnePrecision(found.gradient, found.bars, none, none, none, allowed)
                 if numerical.kinks is not None:
                     derivative = derivative._replace(low=numerical.kinks.low, high=numerical.kinks.high)
-                rounding[:] += may_be_lost(derivative.derivatives)
-                errors = np.abs(own.flat - derivative.derivatives)
-                seems_wrong = np.where(errors > derivative.bars + rounding, own.flat - derivative.derivatives, 0.0)
+                errors = own.flat - found.gradient
+                seems_wrong = np.where(np.abs(errors) > found.bars + allowed, errors, 0.0)
                 other = numerical.doubted(seems_wrong) if numerical.doubted and seems_wrong.any() else None
                 if other is not None:
                     numerical, found = other, error_bars(other, at.shapes)
-                    derivative = OnePrecision(found.gradient, found.bars, *np.zeros((3, len(found.bars))))
-                    if other.kinks is not None:
-                        derivative = derivative._replace(low=other.kinks.low, high=other.kinks.high)
+                    derivative = derivative._replace(derivatives=found.gradient, bars=found.bars)
+                    kinks = (none, none) if other.kinks is None else (other.kinks.low, other.kinks.high)
+                    derivative = derivative._replace(low=kinks[0], high=kinks[1])
                 return derivative, numerical
 
-        return self._compared(own, rounding, derivatives, like)
+        return self._compared(own, derivatives, like)
 
     def _said(self) -> str:
         precision = self._precision.name

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 #: How often a derivative is found once more to measure its rounding: with its cotangent in two parts, and with its
 #: arguments moved by one rounding.
-PARTS, MOVES = 8, 8
+PARTS, MOVES = 24, 24
 #: What arguments that are rounded to the nearest do to a derivative, over what it changes by if each of them is moved,
 #: by the distance to the next number, up, down or not at all, and then back to the other side: √(1/12) / √(8/3).
 PER_MOVE = 0.18
 #: How many standard deviations of rounding are allowed.
-DEVIATIONS = 6.0
+DEVIATIONS = 5.0
 #: A standard deviation from so few is not less than this part of what is typical of the array.
 POOLED = 0.5
 #: How many roundings of the entry itself are allowed beside: they may be the same wherever they are measured.
@@ -214,14 +214,15 @@ class InOnePrecision:
 
         def derivatives(chosen: NDArray[np.intp]) -> tuple[OnePrecision, Numerical | None]:
             size = own.flat.size
-            found = OnePrecision(*(np.full(size, fill) for fill in (np.nan, inf, 0.0, 0.0, 0.0)))
+            found = OnePrecision(*(np.full(size, fill) for fill in (np.nan, inf, 0.0, 0.0, 0.0, 0.0)))
             for name, part, _ in parts(at.shapes):
                 some = chosen[(part.start <= chosen) & (chosen < part.stop)]
                 if not len(some):
                     continue
                 finite = own.flat[part][np.isfinite(own.flat[part])]
                 lost = LOST * self._precision.eps * float(np.abs(finite).max(initial=0.0))
-                given = Given(own.flat[some], rounding[some], wide(own.precision(name)), lost, hidden)
+                steady = np.minimum(_same_everywhere(own)[some], rounding[some])
+                given = Given(own.flat[some], rounding[some], steady, wide(own.precision(name)), lost, hidden)
                 steps = self._steps(some, part, along=along)
                 own_sample = partial(_of_some, sample, some)
                 slopes = None if lines is None else partial(_of_some, lines, some)
@@ -229,11 +230,10 @@ class InOnePrecision:
                     array[some] = new
             return found, None
 
-        return self._compared(own, rounding, derivatives, at)
+        return self._compared(own, derivatives, at)
 
     def _compared(
-        self, own: Packed, rounding: NDArray[np.float64],
-        derivatives: Callable[[NDArray[np.intp]], tuple[OnePrecision, Numerical | None]], at: Packed,
+        self, own: Packed, derivatives: Callable[[NDArray[np.intp]], tuple[OnePrecision, Numerical | None]], at: Packed,
     ) -> Report:  # fmt: skip
         """Compares a derivative of the user's with others, which `derivatives` finds for some entries."""
         started, options, size = perf_counter(), self._options, own.flat.size
@@ -244,14 +244,12 @@ class InOnePrecision:
         chosen = np.arange(size) if picked is None else picked.entries
         found, numerical = derivatives(chosen)
         if picked is None:
-            comparison = compare_in_one_precision(own, found, rounding, options.tolerances, self._precision)
+            comparison = compare_in_one_precision(own, found, options.tolerances, self._precision)
             more: dict[str, Any] = {}
         else:
             given_part = replace(picked.of(own), computed_in=self._precision)
             of_part = OnePrecision(*(array[chosen] for array in found))
-            compared = compare_in_one_precision(
-                given_part, of_part, rounding[chosen], options.tolerances, self._precision
-            )
+            compared = compare_in_one_precision(given_part, of_part, options.tolerances, self._precision)
             free = None
             if selection.entries is not None:
                 free = np.zeros(size, np.bool_)
@@ -303,15 +301,12 @@ class InOnePrecision:
                 squares, count = squares + (above + below - 2.0 * own.flat) ** 2 / 6.0, count + 1
                 moved += (PER_MOVE * (above - below)) ** 2 / MOVES
             deviation, eps = np.sqrt(squares / count + moved), eps_of(own)
-            least, size = np.zeros(len(eps)), np.maximum(np.abs(own.flat), _typical(own))
-            for name, part, _ in parts(own.shapes):
-                least[part] = own.precision(name).smallest_subnormal
+            size = np.maximum(np.abs(own.flat), _typical(own))
+            for _, part, _ in parts(own.shapes):
                 measured = deviation[part]
                 typical = root_mean_square(measured[np.isfinite(measured)])
                 deviation[part] = np.where(np.isfinite(measured), np.maximum(measured, POOLED * typical), inf)
-            return np.asarray(
-                DEVIATIONS * np.minimum(deviation, MOST_ROUNDINGS * eps * size) + OWN * eps * np.abs(own.flat) + least
-            )
+            return np.asarray(DEVIATIONS * np.minimum(deviation, MOST_ROUNDINGS * eps * size) + _same_everywhere(own))
 
     def _seen(self, report: Report) -> tuple[str, ...]:
         """Says in which precision the function computes, and what could be seen."""
@@ -330,6 +325,14 @@ class InOnePrecision:
 
     def _said(self) -> str:
         return f"{self._called} computes in {self._precision.name} only ({self._function.refusal})"
+
+
+def _same_everywhere(own: Packed) -> NDArray[np.float64]:
+    """Gives the part of the rounding of each entry that may be the same wherever it is found."""
+    least = np.zeros(own.flat.size)
+    for name, part, _ in parts(own.shapes):
+        least[part] = own.precision(name).smallest_subnormal
+    return np.asarray(OWN * eps_of(own) * np.abs(own.flat) + least)
 
 
 def _of_some(function: Callable[..., Any], some: NDArray[np.intp], which: NDArray[np.intp], *more: Any) -> Any:

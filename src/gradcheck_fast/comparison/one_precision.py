@@ -38,7 +38,7 @@ def wide(precision: Precision) -> float:
 
 
 def compare_in_one_precision(
-    analytic: Packed, found: OnePrecision, rounding: NDArray[np.float64], tolerances: Tolerances, precision: Precision
+    analytic: Packed, found: OnePrecision, tolerances: Tolerances, precision: Precision
 ) -> Comparison:
     """Compares a gradient with derivatives that have error bars.
 
@@ -46,15 +46,13 @@ def compare_in_one_precision(
     ----------
     analytic : Packed
     found : OnePrecision
-    rounding : ndarray of float64, shape (size,)
-        How far rounding may have moved each entry of the analytic gradient.
     tolerances : Tolerances
         Of the user. If `atol` is given, error bars and rounding are not added.
     precision : Precision
         What the function computes in.
     """
     a, n, too_wide = analytic.flat, found.derivatives, wide(precision)
-    allowance = found.bars + rounding if tolerances.rtol is None else found.bars
+    allowance = found.bars + found.rounding if tolerances.rtol is None else found.bars
     if tolerances.atol is not None:
         allowance = np.zeros_like(n)
     rtol, atol = tolerances.rtol or 0.0, tolerances.atol or 0.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.numerical.one_precision_fit import Samples, fit, fit_kinks, typical_noise
-from gradcheck_fast.numerical.one_precision_line import Line, Means, Sample, compare_means
+from gradcheck_fast.numerical.one_precision_line import Line, Means, Roundings, Sample, Wanted, compare_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,9 @@ DOUBT = 0.4
 #: An error bar of this part of what is too wide is narrow enough for means along a line not to be needed, for an entry,
 #: or for the least that is looked for, a small part of what is typical.
 CLEAR = 0.3
+#: A bar of the first part of what is too wide is to be made narrower if it can be made narrower than the second, for
+#: entries of at least this part of what is typical.
+NEEDED, NARROW, ORDINARY = 0.6, 0.85, 0.5
 #: Half of the length of a line, in the largest of the first steps; and that of another one, which is tried where
 #: something seems wrong on the first.
 LINE, OTHER_LINE = 0.5, 0.37
@@ -61,6 +64,8 @@ class OnePrecision(NamedTuple):
         are infinite where it cannot be told whether there is one.
     steepest : ndarray of float64
         The largest size of a mean slope that was seen between two points.
+    rounding : ndarray of float64
+        How far rounding may have moved the number that is compared, besides; 0 where the bar has that already.
     """
 
     derivatives: NDArray[np.float64]
@@ -68,6 +73,7 @@ class OnePrecision(NamedTuple):
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     steepest: NDArray[np.float64]
+    rounding: NDArray[np.float64]
 
 
 class Given(NamedTuple):
@@ -79,6 +85,8 @@ class Given(NamedTuple):
         The gradient that is checked.
     rounding : ndarray of float64
         How far rounding may have moved it.
+    steady : ndarray of float64
+        The part of that which is the same wherever it is found.
     wide : float
         An error bar that is more than this part of an entry, and of what is typical of its array, is too wide.
     lost : float
@@ -89,6 +97,7 @@ class Given(NamedTuple):
 
     numbers: NDArray[np.float64]
     rounding: NDArray[np.float64]
+    steady: NDArray[np.float64]
     wide: float
     lost: float
     hidden: float = 0.0
@@ -154,8 +163,9 @@ def differentiate(
     means = Means(np.full(len(steps), np.nan), np.full(len(steps), np.inf))
     if slopes is not None and len(some):
         line = Line(lambda which, h: sample(some[which], h), lambda which, offsets: slopes(some[which], offsets))
-        enough, longest = found.enough(given), np.fmax(steps[:, -1], found.steps)
-        own = compare_means(line, found.noise, given.rounding[some], LINE * longest[some], enough[some])
+        wanted, longest = found.wanted(given), np.fmax(steps[:, -1], found.steps)
+        roundings = Roundings(found.noise, given.rounding, given.steady, _stair(samples))
+        own = compare_means(line, roundings.of(some), LINE * longest[some], wanted.of(some))
         seem_wrong = np.flatnonzero(np.abs(own.errors) > own.bars)
         if len(seem_wrong):  # other steps have other roundings
             again = Line(
@@ -163,7 +173,7 @@ def differentiate(
                 lambda which, offsets: slopes(some[seem_wrong[which]], offsets),
             )
             which = some[seem_wrong]
-            other = compare_means(again, found.noise, given.rounding[which], OTHER_LINE * longest[which], enough[which])
+            other = compare_means(again, roundings.of(which), OTHER_LINE * longest[which], wanted.of(which))
             less = ~(np.abs(other.errors) / other.bars > np.abs(own.errors[seem_wrong]) / own.bars[seem_wrong])
             less &= np.isfinite(other.errors)
             for array, new in zip(own, other, strict=True):
@@ -175,6 +185,14 @@ def differentiate(
     steepest = np.max(np.where(np.isfinite(mean_slopes), mean_slopes, 0.0), axis=1, initial=0.0)
     judged = found.judged(given, means, steepest)
     return judged._replace(bars=np.where(_is_hidden(samples, given), np.inf, judged.bars))
+
+
+def _stair(samples: Samples) -> NDArray[np.float64]:
+    """Gives the least change to one side of each entry, that is not zero; 0 if there is none."""
+    to_each_side = samples.even + samples.odd, samples.even - samples.odd
+    changes = 0.5 * np.abs(np.concatenate(to_each_side, axis=1))
+    least = np.where(changes > 0.0, changes, np.inf).min(axis=1)
+    return np.asarray(np.where(np.isfinite(least), least, 0.0))
 
 
 def _is_hidden(samples: Samples, given: Given) -> NDArray[np.bool_]:
@@ -237,6 +255,7 @@ class _Look(NamedTuple):
         with np.errstate(invalid="ignore"):
             off = np.abs(given.numbers - self.derivatives)
             unsure = (off > self.bars + given.rounding) | ~(self.bars <= CLEAR * given.wide * self.size(SMALL))
+            unsure |= ~(self.bars + given.rounding <= NEEDED * given.wide * self.size(ORDINARY))
         return np.asarray(unsure & np.isfinite(given.numbers) & (self.bars > 0.0))
 
     def fits(self, given: Given, other: _Look) -> bool:
@@ -245,11 +264,13 @@ class _Look(NamedTuple):
             beyond = np.abs(given.numbers - self.derivatives) > self.bars + given.rounding
         return bool(beyond.mean() <= MOST_BEYOND and self.is_unsure(given).sum() <= other.is_unsure(given).sum())
 
-    def enough(self, given: Given) -> NDArray[np.float64]:
+    def wanted(self, given: Given) -> Wanted:
         """How narrow the bars of means are to be: an error of a small part, or what seems to be one, is to be seen."""
         off = np.abs(given.numbers - self.derivatives)
         enough = CLEAR * given.wide * self.size(SMALL)
-        return np.asarray(np.where(off > self.bars + given.rounding, np.fmin(enough, CLEAR * off), enough))
+        enough = np.where(off > self.bars + given.rounding, np.fmin(enough, CLEAR * off), enough)
+        seen = given.wide * self.size(ORDINARY)
+        return Wanted(enough, NEEDED * seen, NARROW * seen)
 
     def judged(self, given: Given, means: Means, steepest: NDArray[np.float64]) -> OnePrecision:
         """Decides what is known of each entry, from the fit of its differences and from the means on its line.
@@ -274,7 +295,7 @@ class _Look(NamedTuple):
         marginal = beyond & (off <= MARGINAL * tolerance)
         better |= marginal & agrees & (means.bars <= CLEAR * given.wide * self.size(1.0))
         derivatives[better] = (given.numbers - means.errors)[better]
-        bars[better] = np.maximum(means.bars - given.rounding, 0.0)[better]
+        bars[better], rounding = means.bars[better], np.where(better, 0.0, given.rounding)
         confirmed = may_be_kink & ~agrees & (means.errors * errors > 0.0) & (np.abs(means.errors) > 0.5 * off)
         kink = may_be_kink & agrees & clear
         is_kink = np.abs(self.jumps) > self.jump_bars
@@ -283,7 +304,7 @@ class _Look(NamedTuple):
         with np.errstate(invalid="ignore"):
             is_lost = (np.abs(given.numbers) <= given.lost) & (np.abs(self.derivatives) <= given.lost) & beyond
         reach = np.where(is_lost & np.isinf(self.jump_bars) & (self.stairs | np.isinf(reach)), given.lost, reach)
-        return OnePrecision(derivatives, bars, -reach, reach, steepest)
+        return OnePrecision(derivatives, bars, -reach, reach, steepest, rounding)
 
 
 def _look(samples: Samples, given: NDArray[np.float64]) -> _Look:
