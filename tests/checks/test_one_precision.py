@@ -261,6 +261,22 @@ def test_bounds_are_kept():
     assert gf.check_vjp(of_float32(f), wrong, x, bounds={"inputs": (-0.995, 0.995)}).wrong == 3
 
 
+@pytest.mark.parametrize("entries", [1, 3])
+@pytest.mark.parametrize("slope", [0.003, 0.01, 0.02, 0.03, 0.05])
+def test_steps_on_one_stair_say_nothing(slope, entries):
+    """Each value is rounded to 1/128 on the way, and the result is not."""
+    slope, x = np.float16(slope), np.linspace(0.5, 1.5, entries).astype(np.float16)
+
+    def f(x):
+        if x.dtype != np.float16:
+            raise TypeError("of float16")
+        return (np.float16(8) + slope * x) - np.float16(8) + np.float16(0.001)
+
+    assert gf.check_vjp(f, lambda v, x: slope * v, x).verdict != "FAIL"
+    if entries > 1 and slope >= 0.03:
+        assert gf.check_vjp(f, lambda v, x: 2 * slope * v, x).verdict == "FAIL"
+
+
 def test_slopes_too_small_to_change_any_output_are_undecided_and_no_mistake():
     one, x = np.float16(1), np.full(4, 1e-7, np.float16)
 
