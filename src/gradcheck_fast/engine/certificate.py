@@ -59,13 +59,13 @@ def certified(
         return certify(point, gradient, step=step, directions=directions)
     theta = aside(engine, point.theta, n_threads) if kinks else point.theta
     with engine.at(theta, n_threads) as near:
-        found = certify(near, near.gradient(small), step=small, directions=directions)
+        found = certify(near, near.gradient(small), step=small, directions=directions, one_sided=not kinks)
         return found._replace(beside_kinks=kinks > 0)
 
 
 def certify(
     point: AtPoint, gradient: NDArray[np.float64], *, step: float = CHAIN_STEPS[0], directions: int = DIRECTIONS,
-    seed: int = 0,
+    seed: int = 0, one_sided: bool = True,
 ) -> Certificate:  # fmt: skip
     """Compares a gradient with differences of the whole cost along random directions, and with one large step.
 
@@ -84,6 +84,9 @@ def certify(
     directions : int
     seed : int
         Of the random numbers.
+    one_sided : bool
+        Whether differences to one side are taken if no costs are subtracted. Close to kinks, where the slopes of single
+        steps are means of both sides, that is not the same.
     """
     ends, sizes = _ends(point.engine), _norms(point.engine, gradient, point.n_threads)
     largest = float(sizes.max(initial=0.0))
@@ -92,9 +95,9 @@ def certify(
     # far moved, an array without a gradient, such as a bias before a normalisation, adds nothing but roundings
     scales = np.where(sizes > NOTHING_BUT_ROUNDING * largest, scales, 1.0)
     typical = math.hypot(*(scales * sizes))  # the standard deviation of g·r
-    h, cost, exact = step / float(scales.max(initial=1.0)), abs(point.cost()), step <= EXACT_STEP
+    h, cost, one_sided = step / float(scales.max(initial=1.0)), abs(point.cost()), one_sided and step <= EXACT_STEP
     # parameters may be far smaller than the step
-    if exact and 0.0 < SMALL_CHANGE * cost < h * typical < math.inf:
+    if step <= EXACT_STEP and 0.0 < SMALL_CHANGE * cost < h * typical < math.inf:
         h = SMALL_CHANGE * cost / typical
     direction = point.vector()
 
@@ -106,7 +109,7 @@ def certify(
         for number in range(directions):
             chained[number] = draw(seed, number, ends, scales, of, direction, at.engine.isa, at.n_threads)
             for smaller in SMALLER:
-                differenced[number] = _slope(at, direction, times * smaller * h, exact)
+                differenced[number] = _slope(at, direction, times * smaller * h, one_sided)
                 if math.isfinite(differenced[number]):
                     break
         return chained, differenced
@@ -136,9 +139,9 @@ def certify(
     return found._replace(fault=fault)
 
 
-def _slope(point: AtPoint, direction: NDArray[np.float64], h: float, exact: bool) -> float:
-    """Returns the derivative of the cost along a direction: of an exact change to one side, or of costs to both."""
-    if exact:
+def _slope(point: AtPoint, direction: NDArray[np.float64], h: float, one_sided: bool) -> float:
+    """Returns the difference quotient of the cost along a direction, to one side or to both."""
+    if one_sided:
         (change,) = point.along(direction, (ONE_SIDED * h,)).tolist()
         return float(change) / (ONE_SIDED * h)
     plus, minus = point.along(direction, (h, -h)).tolist()
