@@ -131,7 +131,7 @@ CALLS = {
     "units": DEEP + "gf.numerical_gradient(L, P, method='units', progress=True, n_threads=1)",
     "incremental": DATA + "gf.numerical_gradient(L, P, method='incremental', progress=True, n_threads=1)",
     "network, direct": DATA + "gf.numerical_gradient(L, P, method='direct', progress=True, n_threads=1)",
-    "incremental, traced": "gf.gradcheck(lambda p: np.sum(np.tanh(p.reshape(40, 100) @ np.ones((100, 3000)))**2), "
+    "incremental, traced": "gf.gradcheck(lambda p: np.sum(np.tanh(p.reshape(40, 100) @ np.ones((100, 20000)))**2), "
     "np.ones(4000), W, method='incremental', progress=True)",
 }  # fmt: skip
 
