@@ -187,19 +187,15 @@ class ByReference(InOnePrecision):
                     at, method=options.method, step=options.one_step, runner=runner, kinks=True
                 )
                 found = error_bars(numerical, at.shapes)
-                none = np.zeros_like(found.bars)
                 allowed = rounding + may_be_lost(found.gradient)
-                derivative = OnePrecision(found.gradient, found.bars, none, none, none, allowed)
-                if numerical.kinks is not None:
-                    derivative = derivative._replace(low=numerical.kinks.low, high=numerical.kinks.high)
                 errors = own.flat - found.gradient
                 seems_wrong = np.where(np.abs(errors) > found.bars + allowed, errors, 0.0)
                 other = numerical.doubted(seems_wrong) if numerical.doubted and seems_wrong.any() else None
                 if other is not None:
                     numerical, found = other, error_bars(other, at.shapes)
-                    derivative = derivative._replace(derivatives=found.gradient, bars=found.bars)
-                    kinks = (none, none) if other.kinks is None else (other.kinks.low, other.kinks.high)
-                    derivative = derivative._replace(low=kinks[0], high=kinks[1])
+                none, kinks = np.zeros_like(found.bars), numerical.kinks
+                low, high = (none, none) if kinks is None else (kinks.low, kinks.high)
+                derivative = OnePrecision(found.gradient, found.bars, low, high, none, allowed)
                 return derivative, numerical
 
         return self._compared(own, derivatives, like)
