@@ -101,7 +101,7 @@ class FunctionCall:
         ValueError
             If none of its outputs has a gradient, or its random numbers cannot be frozen.
         """
-        self.found, seen = gradients(self._differentiated, Observer)
+        self.found, seen = gradients(lambda: self._differentiated(generator(0)), Observer)
         if seen.unfrozen:
             raise ValueError(
                 f"function: it draws random numbers in {seen.unfrozen}, which cannot be frozen; without what is random "
@@ -110,28 +110,28 @@ class FunctionCall:
         self.draws, self.around = seen.draws, seen.around
         self.computed_in, self.numbers = seen.computed_in, seen.numbers
 
-    def look_without_observing(self) -> bool:
+    def look_without_observing(self, rng: np.random.Generator) -> bool:
         """Does what `look` does, but for random numbers; returns whether none are drawn, so that this is enough.
 
-        To observe each operation takes longer than the operations of a small function do.
+        To observe each operation takes longer than the operations of a small function do. Cotangents are drawn from
+        `rng`.
         """
         given = list(self.checked.values())
         before = random_states(given)
-        run = self._differentiated()
+        run = self._differentiated(rng)
         self.found = list(torch.autograd.grad(run.outputs, run.leaves, run.cotangents, allow_unused=True))
         if all(map(torch.equal, before, random_states(given))):
             return True
         torch.set_rng_state(before[0])  # `look` is to draw the same
         return False
 
-    def _differentiated(self) -> Run:
+    def _differentiated(self, rng: np.random.Generator) -> Run:
         """Calls the function, and makes a random cotangent for each output."""
         leaves, outputs = self._run(self.arrays)
         self.outputs = list(outputs)
         self.forms = [(output.shape, output.dtype, output.device) for output in outputs.values()]
         if not outputs:
             raise ValueError("function: none of its outputs has a gradient")
-        rng = generator(0)
         self.cotangents = [_random(rng, *form) for form in self.forms]
         return Run(list(outputs.values()), leaves, [cotangent.clone() for cotangent in self.cotangents])
 
