@@ -297,6 +297,11 @@ def test_options_that_have_no_effect_are_refused(tmp_path):
         assert gf.check_vjp(np.sin, vjp, x, executor=executor)
 
 
+def test_directions_are_no_method_of_check_jvp():
+    with pytest.raises(ValueError, match=r"^method: check_jvp compares along directions in any case"):
+        gf.check_jvp(layer, layer_jvp, layer_inputs(), method="directional")
+
+
 def test_the_step_of_a_jacobian_vector_product_is_one():
     jvp = lambda t, x: np.cos(x) * t
     assert gf.check_jvp(np.sin, jvp, np.ones(3), trace=False).step == pytest.approx(6.06e-6, rel=1e-2)

@@ -175,7 +175,9 @@ def test_a_loss_of_float32(factor, verdict):
 def test_outputs_that_do_not_change_add_no_noise():
     f = lambda x: np.concatenate([np.sin(np.float32(x)), np.full(1000, 1e6, np.float32)])
     function = TreeFunction(f, np.array([0.5, 1.0]))
-    samples = Beside(function, {}, function.computes_in).of_product(np.ones(1002), np.array([0]), np.full((1, 1), 0.1))
+    samples = Beside(function, {}, function.computes_in).of_product(
+        np.ones(1002), np.array([0]), np.full((1, 1), 0.1), np.zeros(1)
+    )
     assert samples.odd[0, 0] == pytest.approx(np.sin(0.6) - np.sin(0.4), abs=1e-6)
     assert samples.floor[0, 0] < 1e-7
 
@@ -259,6 +261,43 @@ def test_bounds_are_kept():
     assert max(seen) <= 0.995
     wrong = lambda v, x: 1.01 * vjp(v, x)
     assert gf.check_vjp(of_float32(f), wrong, x, bounds={"inputs": (-0.995, 0.995)}).wrong == 3
+
+
+@pytest.mark.parametrize("factor", [1.03, 0.97])
+@pytest.mark.parametrize("first", [2.95, 2.97, 2.98])
+def test_a_kink_close_by_hides_no_error(first, factor):
+    half = np.float16
+    x = half([first, 1.3, -0.7])
+
+    def hardswish(x):
+        if x.dtype != np.float16:
+            raise TypeError("of float16")
+        return x * np.clip(x + half(3), half(0), half(6)) / half(6)
+
+    slopes = lambda x: np.where(np.abs(x) < 3.0, (2.0 * x + 3.0) / 6.0, x > 0.0)
+    right = lambda v, x: (v * slopes(x.astype(np.float64))).astype(np.float16)
+    wrong = lambda v, x: right(v, x) * half([factor, 1.0, 1.0])
+    assert gf.check_vjp(hardswish, right, x).wrong == 0
+    report = gf.check_vjp(hardswish, wrong, x)
+    assert (report.verdict, report.wrong, report.worst()[0].index) == ("FAIL", 1, (0,))
+
+
+@pytest.mark.parametrize("seed", [12, 18])
+def test_roundings_that_all_steps_have_in_common_are_no_mistake(seed):
+    """Outputs are rounded to stairs of a size that the logarithm is rounded to, too: they all move by whole stairs."""
+
+    def log_softmax(x):
+        if x.dtype != np.float16:
+            raise TypeError("of float16")
+        shifted = x - x.max(axis=1, keepdims=True)
+        return shifted - np.log(np.exp(shifted, dtype=np.float32).sum(axis=1, keepdims=True)).astype(np.float16)
+
+    def vjp(v, x):
+        p = np.exp(x.astype(np.float64))
+        return (v - p / p.sum(axis=1, keepdims=True) * v.sum(axis=1, keepdims=True, dtype=np.float64)).astype(x.dtype)
+
+    x = (np.random.default_rng(seed).standard_normal((3, 14)) * 0.00123).astype(np.float16)
+    assert gf.check_vjp(log_softmax, vjp, x, seed=seed).wrong == 0
 
 
 @pytest.mark.parametrize("entries", [1, 3])

@@ -17,7 +17,7 @@ def samples(f, x, precision, h):
     plus, minus, here = rounded(x + h), rounded(x - h), rounded(x)
     true = 0.5 * (precision.rounded(x + h) - precision.rounded(x - h))
     floor = precision.unit_roundoff * np.hypot(plus, minus) / 6.0**0.5
-    return Samples(true, plus - minus, plus + minus - 2.0 * here, floor)
+    return Samples(true, plus - minus, plus + minus - 2.0 * here, floor, np.full_like(floor, h.shape[-1]))
 
 
 @pytest.mark.parametrize("precision", [SINGLE, HALF])

@@ -211,6 +211,8 @@ def check_jvp(
         As for `check_vjp`.
     """
     settings = Options.from_keywords("check_jvp", options, CommonKeywords, seed=seed)
+    if settings.is_directional:
+        raise ValueError("method: check_jvp compares along directions in any case; leave 'directional' out")
 
     def report_of(f: Any, jvp: Any, inputs: Any, reference: Any = reference) -> Report:
         return _jvp_report(f, jvp, inputs, settings, directions, reference)

@@ -47,7 +47,7 @@ DEVIATIONS = 5.0
 #: A standard deviation from so few is not less than this part of what is typical of the array.
 POOLED = 0.5
 #: How many roundings of the entry itself are allowed beside: they may be the same wherever they are measured.
-OWN = 3.0
+OWN = 2.0
 #: How many roundings of an entry, or of what is typical of its array, are taken for one standard deviation, at most.
 MOST_ROUNDINGS = 64.0
 #: A slope of as many roundings of the largest of its array may be lost in roundings on the way.
@@ -132,9 +132,7 @@ class InOnePrecision:
         own = replace(gradient_at(cotangent, beside.theta), computed_in=self._precision)
         rounding = self._rounding(gradient_at, own, cotangent)
 
-        def sample(entries: NDArray[np.intp], h: NDArray[np.float64]) -> Samples:
-            return beside.of_product(cotangent, entries, h)
-
+        sample = partial(beside.of_product, cotangent)
         lines, hidden = beside.lines(_quietly(gradient_at, cotangent, own)), beside.rounding_of_product(cotangent)
         return self._of_entries(own, rounding, sample, at, lines=lines, hidden=DEVIATIONS * hidden)
 
@@ -159,7 +157,7 @@ class InOnePrecision:
             own = replace(find(beside.theta), computed_in=self._precision)
             rounding = self._rounding(found_at, own, np.empty(0))
             lines = beside.lines(_quietly(found_at, one, own))
-        sample = lambda entries, h: beside.of_product(one, entries, h)
+        sample = partial(beside.of_product, one)
         hidden = DEVIATIONS * beside.rounding_of_product(one)
         return self._of_entries(own, rounding, sample, self._function.at, lines=lines, hidden=hidden)
 
@@ -175,13 +173,15 @@ class InOnePrecision:
 
         own = replace(product_at(tangent, beside.theta), computed_in=self._precision)
         rounding = self._rounding(product_at, own, tangent)
-        known: dict[bytes, Samples] = {}
+        known: dict[tuple[bytes, float], Samples] = {}
 
-        def sample(entries: NDArray[np.intp], h: NDArray[np.float64]) -> Samples:
-            steps = np.sort(np.median(h, axis=0))  # a call gives all outputs, so all have the same steps
-            if steps.tobytes() not in known:
-                known[steps.tobytes()] = beside.along(tangent, steps)
-            return known[steps.tobytes()].some(entries)
+        def sample(entries: NDArray[np.intp], h: NDArray[np.float64], centre: NDArray[np.float64]) -> Samples:
+            # a call gives all outputs, so all have the same steps
+            steps, place = np.sort(np.median(h, axis=0)), float(np.median(centre))
+            key = steps.tobytes(), place
+            if key not in known:
+                known[key] = beside.along(tangent, steps, place)
+            return known[key].some(entries)
 
         derivative_at = _quietly(product_at, tangent, own)
 

@@ -111,7 +111,9 @@ class Beside:
         except Exception:
             return np.full(function.own.flat.size, np.nan)
 
-    def of_product(self, v: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64]) -> Samples:
+    def of_product(
+        self, v: NDArray[np.float64], entries: NDArray[np.intp], h: NDArray[np.float64], centre: NDArray[np.float64]
+    ) -> Samples:
         """Differences the product of a cotangent with the outputs by some entries.
 
         Parameters
@@ -121,26 +123,36 @@ class Beside:
         entries : ndarray of int, shape (entries,)
         h : ndarray of float64, shape (entries, steps)
             The steps that are wanted. They are rounded so that the precision holds the points.
+        centre : ndarray of float64, shape (entries,)
+            How far from the parameters the middle of the points is. The precision must hold it.
         """
-        found = Samples(*np.full((4, *h.shape), np.nan))
+        found = Samples(*np.full((len(Samples._fields), *h.shape), np.nan))
         seen = np.flatnonzero(v)
         if self._seen is None or not np.array_equal(self._seen, seen):
             self._seen, self._reached = seen, {}
         grid_of = np.concatenate([np.full(part.stop - part.start, k) for k, (part, _) in enumerate(self._grids)])
         for k, entry in enumerate(entries.tolist()):
-            points = _points(float(self.theta[entry]), h[k], self._grids[grid_of[entry]][1])
+            middle = float(self.theta[entry] + centre[k])
+            points = _points(middle, h[k], self._grids[grid_of[entry]][1])
             if self.domain is not None:
                 low, high = self.domain.low[entry], self.domain.high[entry]
                 points[:, (points[0] > high) | (points[1] < low)] = np.nan
+            here = self.here[seen]
+            if centre[k] and np.isfinite(points).any():
+                here = self._beside(entry, middle)[seen]
             values = np.full((2, h.shape[1], len(seen)), np.nan)
             for j, pair in enumerate(points.T.tolist()):
                 for side, point in enumerate(pair):
                     if np.isfinite(point):
-                        moved = self.theta.copy()
-                        moved[entry] = point
-                        values[side, j] = self.at(moved)[seen]
-            self._fill(found, k, points, values, v[seen], entry)
+                        values[side, j] = self._beside(entry, point)[seen]
+            self._fill(found, k, points, here, values, v[seen], entry)
         return found
+
+    def _beside(self, entry: int, point: float) -> NDArray[np.float64]:
+        """Gives all outputs with another number in place of one parameter."""
+        moved = self.theta.copy()
+        moved[entry] = point
+        return self.at(moved)
 
     def _reach(self, entry: int) -> NDArray[np.bool_]:
         """Which of the outputs that are seen change if an entry is moved far.
@@ -154,12 +166,10 @@ class Beside:
             far = FAR * max(root_mean_square(self.theta[part]), abs(float(self.theta[entry]))) or FAR
             moves = np.zeros(len(self._seen), np.bool_)
             for sign in (1.0, -1.0):
-                moved = self.theta.copy()
-                to = moved[entry] + sign * far
+                to = self.theta[entry] + sign * far
                 if self.domain is not None:
                     to = np.clip(to, self.domain.low[entry], self.domain.high[entry])
-                moved[entry] = precision.rounded(np.array(to))
-                values = self.at(moved)
+                values = self._beside(entry, float(precision.rounded(np.array(to))))
                 if not np.isnan(values).all():
                     moves |= values[self._seen] != self.here[self._seen]
             self._reached[entry] = np.packbits(moves)
@@ -191,13 +201,12 @@ class Beside:
         return slopes
 
     def _fill(
-        self, found: Samples, k: int, points: NDArray[np.float64], values: NDArray[np.float64],
-        v: NDArray[np.float64], entry: int,
+        self, found: Samples, k: int, points: NDArray[np.float64], here: NDArray[np.float64],
+        values: NDArray[np.float64], v: NDArray[np.float64], entry: int,
     ) -> None:  # fmt: skip
         """Puts the differences of one entry into its row."""
         assert self._seen is not None
         seen = self._seen
-        here = self.here[seen]
         with np.errstate(invalid="ignore", over="ignore"):
             plus, minus = values
             found.h[k] = 0.5 * (points[0] - points[1])
@@ -205,12 +214,15 @@ class Beside:
             found.even[k] = ((plus - here) + (minus - here)) @ v
             changed = self._reach(entry) | ((plus != here) | (minus != here)).any(axis=0)
             size = np.maximum(self._roundoff[seen] * np.hypot(plus, minus) / np.sqrt(2.0), 0.5 * self._least[seen])
-            found.floor[k] = UNIFORM * np.sqrt((size * size) @ (changed * v * v))
+            squares = size * size * (changed * v * v)
+            found.floor[k] = UNIFORM * np.sqrt(squares.sum(axis=1))
+            whole = np.nan_to_num(squares, posinf=0.0).sum(axis=0)
+            found.independent[k] = whole.sum() / (whole @ _shares(plus, minus)) if whole.any() else len(plus)
             lost = ~(np.isfinite(found.odd[k]) & np.isfinite(found.even[k]))
         for array in found:
             array[k, lost] = np.nan
 
-    def along(self, direction: NDArray[np.float64], h: NDArray[np.float64]) -> Samples:
+    def along(self, direction: NDArray[np.float64], h: NDArray[np.float64], centre: float) -> Samples:
         """Differences all outputs along a direction of the parameters, with some steps.
 
         The points are rounded to what the precisions hold. That is noise, too, which shows in the differences.
@@ -219,20 +231,48 @@ class Beside:
         ----------
         direction : ndarray of float64, shape (size,)
         h : ndarray of float64, shape (steps,)
+        centre : float
+            Where on the line the middle of the points is.
 
         Returns
         -------
         Samples
             The entries are the outputs.
         """
-        points = [[self.rounded(self.theta + sign * step * direction) for step in h] for sign in (1.0, -1.0)]
-        plus, minus = (np.stack([self.at(point) for point in side]) for side in points)
+
+        def at(place: float) -> NDArray[np.float64]:
+            return self.at(self.rounded(self.theta + place * direction))
+
+        plus, minus = (np.stack([at(centre + sign * step) for step in h.tolist()]) for sign in (1.0, -1.0))
+        here = at(centre) if centre else self.here
         with np.errstate(invalid="ignore", over="ignore"):
             size = np.maximum(self._roundoff * np.hypot(plus, minus) / np.sqrt(2.0), 0.5 * self._least)
-            arrays = plus - minus, (plus - self.here) + (minus - self.here), UNIFORM * size
-        known = np.isfinite(arrays[0]) & np.isfinite(arrays[1])
+            odd, even = plus - minus, (plus - here) + (minus - here)
+        arrays = odd, even, UNIFORM * size, np.broadcast_to(1.0 / _shares(plus, minus), odd.shape)
+        known = np.isfinite(odd) & np.isfinite(even)
         steps = np.broadcast_to(h[:, None], known.shape)
         return Samples(*(np.where(known, array, np.nan).T for array in (steps, *arrays)))
+
+
+def _shares(plus: NDArray[np.float64], minus: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gives the part of the variance of one rounding that is left in the mean over all steps, for each output.
+
+    Over whole stairs roundings cancel. So over S of them, the last of which may not be whole, the S-th part of one
+    rounding is left; or, if that is more, what is left of as many independent ones as there are steps.
+
+    Parameters
+    ----------
+    plus, minus : ndarray of float64, shape (steps, outputs)
+        The outputs at the points to each side, in order; NaN where they are not known.
+
+    Returns
+    -------
+    ndarray of float64, shape (outputs,)
+    """
+    with np.errstate(invalid="ignore"):
+        steps = np.maximum(np.isfinite(plus + minus).sum(axis=0), 1)
+        stairs = [1.0 + np.count_nonzero(np.nan_to_num(np.diff(side, axis=0)), axis=0) for side in (plus, minus)]
+    return np.asarray(0.5 * sum(np.maximum(count**-2.0, 1.0 / steps) for count in stairs))
 
 
 def _points(theta: float, h: NDArray[np.float64], precision: Precision) -> NDArray[np.float64]:

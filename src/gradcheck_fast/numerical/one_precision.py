@@ -13,7 +13,8 @@ import numpy as np
 
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.numerical.one_precision_fit import Samples, fit, fit_kinks, typical_noise
-from gradcheck_fast.numerical.one_precision_line import Line, Means, Roundings, Sample, Wanted, compare_means
+from gradcheck_fast.numerical.one_precision_line import Line, Means, Roundings, Sample
+from gradcheck_fast.numerical.one_precision_search import Wanted, compare_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,9 +39,6 @@ CLEAR = 0.3
 #: A bar of the first part of what is too wide is to be made narrower if it can be made narrower than the second, for
 #: entries of at least this part of what is typical.
 NEEDED, NARROW, ORDINARY = 0.6, 0.85, 0.5
-#: Half of the length of a line, in the largest of the first steps; and that of another one, which is tried where
-#: something seems wrong on the first.
-LINE, OTHER_LINE = 0.5, 0.37
 #: A number that is off by no more than this many tolerances is wrong only if means along a line say so, too.
 MARGINAL = 2.0
 #: Noise of more than this many roundings may be kinks within all steps: then smaller ones are taken, how many, and from
@@ -140,12 +138,12 @@ def differentiate(
     slopes : callable, optional
         Gives the given derivatives at other places; see `one_precision_line`.
     """
-    every = np.arange(len(steps))
-    samples = sample(every, steps)
+    every, here = np.arange(len(steps)), np.zeros(len(steps))
+    samples = sample(every, steps, here)
     found = _look(samples, given.numbers)
     if found.noise > NOISY:
         smaller = steps[:, :1] * np.geomspace(*SMALLER, SMALLER_STEPS)
-        more = samples.with_more(every, sample(every, smaller))
+        more = samples.with_more(every, sample(every, smaller, here))
         closer = _look(more, given.numbers)
         if closer.fits(given, found):
             samples, found = more, closer
@@ -154,7 +152,7 @@ def differentiate(
         some = np.flatnonzero(found.is_doubtful(given) | farther)
         if not len(some):
             break
-        more = sample(some, _more_steps(samples.h[some], found.steps[some], k))
+        more = sample(some, _more_steps(samples.h[some], found.steps[some], k), here[some])
         samples = samples.with_more(some, more)
         found = _look(samples, given.numbers)
     if slopes is not None:
@@ -162,24 +160,10 @@ def differentiate(
     some = np.flatnonzero(found.is_unsure(given))
     means = Means(np.full(len(steps), np.nan), np.full(len(steps), np.inf))
     if slopes is not None and len(some):
-        line = Line(lambda which, h: sample(some[which], h), lambda which, offsets: slopes(some[which], offsets))
-        wanted, longest = found.wanted(given), np.fmax(steps[:, -1], found.steps)
-        roundings = Roundings(found.noise, given.rounding, given.steady, _stair(samples))
-        own = compare_means(line, roundings.of(some), LINE * longest[some], wanted.of(some))
-        seem_wrong = np.flatnonzero(np.abs(own.errors) > own.bars)
-        if len(seem_wrong):  # other steps have other roundings
-            again = Line(
-                lambda which, h: sample(some[seem_wrong[which]], h),
-                lambda which, offsets: slopes(some[seem_wrong[which]], offsets),
-            )
-            which = some[seem_wrong]
-            other = compare_means(again, roundings.of(which), OTHER_LINE * longest[which], wanted.of(which))
-            less = ~(np.abs(other.errors) / other.bars > np.abs(own.errors[seem_wrong]) / own.bars[seem_wrong])
-            less &= np.isfinite(other.errors)
-            for array, new in zip(own, other, strict=True):
-                array[seem_wrong[less]] = new[less]
-        for whole, part in zip(means, own, strict=True):
-            whole[some] = part
+        longest = np.fmax(steps[:, -1], found.steps)[some]
+        roundings = Roundings(found.noise, given.rounding, given.steady, _stair(samples)).of(some)
+        seen = compare_means(Line(sample, slopes).of(some), roundings, longest, found.wanted(given).of(some))
+        means.take(some, seen, np.ones(len(some), np.bool_))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean_slopes = np.abs(0.5 * samples.odd / samples.h)
     steepest = np.max(np.where(np.isfinite(mean_slopes), mean_slopes, 0.0), axis=1, initial=0.0)
@@ -288,22 +272,23 @@ class _Look(NamedTuple):
             may_be_kink = beyond & ((off <= tolerance + half) | (off <= MARGINAL * tolerance) | ~np.isfinite(off))
             agrees = np.abs(means.errors) <= means.bars
             clear = means.bars <= 0.5 * off
-            same = (np.abs(means.errors - errors) <= tolerance + means.bars) & (means.errors * errors > 0.0)
+            same_sign = means.errors * errors > 0.0
+            same = (np.abs(means.errors - errors) <= tolerance + means.bars) & same_sign
         derivatives, bars = self.derivatives.copy(), self.bars.copy()
-        better = np.isfinite(means.errors) & np.where(beyond, may_be_kink & ~agrees & same, (agrees | same))
+        better = np.isfinite(means.errors) & np.where(beyond, may_be_kink & ~agrees, agrees | same)
         better &= means.bars < tolerance
         marginal = beyond & (off <= MARGINAL * tolerance)
         better |= marginal & agrees & (means.bars <= CLEAR * given.wide * self.size(1.0))
         derivatives[better] = (given.numbers - means.errors)[better]
         bars[better], rounding = means.bars[better], np.where(better, 0.0, given.rounding)
-        confirmed = may_be_kink & ~agrees & (means.errors * errors > 0.0) & (np.abs(means.errors) > 0.5 * off)
+        confirmed = may_be_kink & ~agrees & same_sign & (np.abs(means.errors) > 0.5 * off)
         kink = may_be_kink & agrees & clear
         is_kink = np.abs(self.jumps) > self.jump_bars
         reach = np.where(kink | (may_be_kink & is_kink & np.isnan(means.errors)), np.fmax(off, half), np.inf)
         reach = np.where(may_be_kink & ~better & ~confirmed, reach, 0.0)
         with np.errstate(invalid="ignore"):
             is_lost = (np.abs(given.numbers) <= given.lost) & (np.abs(self.derivatives) <= given.lost) & beyond
-        reach = np.where(is_lost & np.isinf(self.jump_bars) & (self.stairs | np.isinf(reach)), given.lost, reach)
+        reach = np.where(is_lost & np.isinf(self.jump_bars), given.lost, reach)
         return OnePrecision(derivatives, bars, -reach, reach, steepest, rounding)
 
 

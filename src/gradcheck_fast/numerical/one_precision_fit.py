@@ -50,12 +50,16 @@ class Samples(NamedTuple):
         f(x + h) + f(x - h) - 2 f(x).
     floor : ndarray of float64
         The standard deviation that rounding to the nearest gives each of the values, at least.
+    independent : ndarray of float64
+        How many of the steps that were taken together have roundings of their own. It is less than their number where
+        outputs stay on one stair, for there they keep theirs.
     """
 
     h: NDArray[np.float64]
     odd: NDArray[np.float64]
     even: NDArray[np.float64]
     floor: NDArray[np.float64]
+    independent: NDArray[np.float64]
 
     def some(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Samples:
         """Picks some entries."""

@@ -4,6 +4,9 @@
 truncation. So the steps may be large, and noise small. The mean is that of a polynomial through the given derivatives
 at the nodes of Clenshaw and Curtis (Numerische Mathematik 2, 1960), each of which is a call of the user's code. How
 accurate it is, every other node by itself tells.
+
+The lines may also lie to one side of an entry. Then points are x + side L + h and x + side L - h, with half of the
+length of the line, L.
 """
 
 from __future__ import annotations
@@ -28,15 +31,16 @@ STEPS, DOWN_TO = 12, 0.25
 AVERAGED = 0.6
 #: If that is not enough, this many differences are compared.
 MORE_STEPS = 96
-#: By which factor the line is made shorter, or longer, if its bar is too wide, and how often, at most.
-SHORTER, TIMES, TIMES_LONGER = 2.0, 10, 5
-#: A longer line is worth while if it has at most this part of the bar of the one before.
-WORTH = 0.8
-#: A shorter line is no better if no more than this part of the bar is there because the line is long.
+#: They help if at least this part of the steps has roundings of its own.
+FRESH = 0.7
+#: A line is not too long if no more than this part of the bar is there because it is long.
 ACCURATE = 0.3
+#: Derivatives at an entry and beside it are alike if neither is more than so many times the other.
+ALIKE = 8.0
 
-#: ``sample(entries, h)`` gives the differences of some entries with their steps; h has the shape (entries, steps).
-Sample: TypeAlias = Callable[["NDArray[np.intp]", "NDArray[np.float64]"], Samples]
+#: ``sample(entries, h, centre)`` gives the differences of some entries with their steps; h has the shape (entries,
+#: steps). Points lie around those that are as far from the entries as `centre` says, of shape (entries,).
+Sample: TypeAlias = Callable[["NDArray[np.intp]", "NDArray[np.float64]", "NDArray[np.float64]"], Samples]
 
 #: ``slopes(entries, offsets)`` gives the offsets that the precision has in place of those that are wanted, and the
 #: given derivative of each entry there; all of the shape (entries, nodes).
@@ -58,6 +62,11 @@ class Means(NamedTuple):
 
     errors: NDArray[np.float64]
     bars: NDArray[np.float64]
+
+    def take(self, some: NDArray[np.intp], other: Means, which: NDArray[np.bool_]) -> None:
+        """Takes over what others say of some entries, where that is wanted."""
+        for array, new in zip(self, other, strict=True):
+            array[some[which]] = new[which]
 
 
 class Roundings(NamedTuple):
@@ -85,136 +94,144 @@ class Roundings(NamedTuple):
         return Roundings(self.noise, self.given[some], self.steady[some], self.stair[some])
 
 
-class Wanted(NamedTuple):
-    """How narrow bars are to be; arrays of shape (entries,).
-
-    Attributes
-    ----------
-    enough : ndarray of float64
-        Bars of this size need not be narrower.
-    needed : ndarray of float64
-        Bars that are wider say too little, and are made narrower if that makes them narrow enough.
-    narrow : ndarray of float64
-        Bars that are narrow enough to say something.
-    """
-
-    enough: NDArray[np.float64]
-    needed: NDArray[np.float64]
-    narrow: NDArray[np.float64]
-
-    def of(self, some: NDArray[np.intp]) -> Wanted:
-        """Gives those of some entries."""
-        return Wanted(self.enough[some], self.needed[some], self.narrow[some])
-
-
-class _OnLines(NamedTuple):
-    """What is seen on lines: errors, their bars, and the parts of these that noise and the length of a line make."""
-
-    errors: NDArray[np.float64]
-    bars: NDArray[np.float64]
-    from_noise: NDArray[np.float64]
-    from_length: NDArray[np.float64]
-
-    @property
-    def bars_with_more_steps(self) -> NDArray[np.float64]:
-        """What bars can be expected with `MORE_STEPS`."""
-        less = np.where(np.isfinite(self.bars), self.from_noise, 0.0)
-        return np.asarray(self.bars - (1.0 - np.sqrt(STEPS / MORE_STEPS)) * less)
-
-
 class Line(NamedTuple):
     """How a function and the given derivatives of it are evaluated on lines; see `Sample` and `Slopes`."""
 
     sample: Sample
     slopes: Slopes
 
+    def of(self, some: NDArray[np.intp]) -> Line:
+        """Gives those of some entries."""
+        return Line(
+            lambda which, h, centre: self.sample(some[which], h, centre),
+            lambda which, offsets: self.slopes(some[which], offsets),
+        )
 
-def compare_means(line: Line, roundings: Roundings, most: NDArray[np.float64], wanted: Wanted) -> Means:
-    """Compares the differences of some entries with means of the given derivatives.
+
+class OnLines(NamedTuple):
+    """What is seen on lines; arrays of shape (entries,).
+
+    Attributes
+    ----------
+    errors : ndarray of float64
+        As in `Means`.
+    noise, least_noise, noise_with_more_steps : ndarray of float64
+        How far noise may have moved them: as measured, what rounding makes at least, and what can be expected with
+        `MORE_STEPS`.
+    rounding : ndarray of float64
+        How far they may have been moved by what is rounded differently at each node. That and noise are independent.
+    steady : ndarray of float64
+        The same, by rounding that is the same at all nodes.
+    rule : ndarray of float64
+        How far the rule may be off.
+    """
+
+    errors: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    least_noise: NDArray[np.float64]
+    noise_with_more_steps: NDArray[np.float64]
+    rounding: NDArray[np.float64]
+    steady: NDArray[np.float64]
+    rule: NDArray[np.float64]
+
+    @property
+    def bars(self) -> NDArray[np.float64]:
+        """How far errors may have been moved; infinite where they are not known."""
+        return self._bars(self.noise, self.rule)
+
+    @property
+    def bars_with_more_steps(self) -> NDArray[np.float64]:
+        """What bars can be expected with `MORE_STEPS`."""
+        return self._bars(self.noise_with_more_steps, self.rule)
+
+    @property
+    def bars_if_smooth(self) -> NDArray[np.float64]:
+        """What bars would be if nothing were there because lines are long."""
+        return self._bars(self.least_noise, 0.0 * self.rule)
+
+    @property
+    def are_accurate(self) -> NDArray[np.bool_]:
+        """Whether no more than a part of the bars is there because lines are long."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.rule + self.noise - self.least_noise <= ACCURATE * self.bars)
+
+    def at_end(self, given: NDArray[np.float64], side: int) -> OnLines:
+        """Says what that is at the entries, which lie at the end of lines to one side.
+
+        What is wrong by a part of a derivative is taken to be wrong by the same part all along a line.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = given[:, -1 if side > 0 else 0] / _mean(given)
+        part = np.where((part >= 1.0 / ALIKE) & (part <= ALIKE), part, np.nan)
+        in_part = ("errors", "noise", "least_noise", "noise_with_more_steps", "rule")
+        return self._replace(**{name: part * getattr(self, name) for name in in_part})
+
+    def _bars(self, noise: NDArray[np.float64], rule: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):
+            bars = np.hypot(noise, self.rounding) + self.steady + rule
+        return np.asarray(np.where(np.isfinite(self.errors) & np.isfinite(bars), bars, np.inf))
+
+
+def on_lines(
+    line: Line, entries: NDArray[np.intp], length: NDArray[np.float64], roundings: Roundings, side: int, steps: int
+) -> OnLines:
+    """Compares on lines of some lengths around or beside the entries.
 
     Parameters
     ----------
     line : Line
+    entries : ndarray of int, shape (entries,)
+    length : ndarray of float64, shape (entries,)
+        Half of the length of each line.
     roundings : Roundings
-    most : ndarray of float64, shape (entries,)
-        Half of the length of the first lines. They are made longer while what is seen is noise alone, else shorter.
-    wanted : Wanted
+    side : int
+        0 for lines around the entries, 1 and -1 for those to one side.
+    steps : int
+        How many differences are compared: `STEPS` or `MORE_STEPS`.
     """
-    expected, lengths = np.full(len(most), np.inf), most.copy()
-    found = Means(np.full(len(most), np.nan), np.full(len(most), np.inf))
-
-    def improve(some: NDArray[np.intp], length: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Tries lines. Returns which of the entries may do better with longer ones, and which with shorter ones."""
-        seen = _on_lines(line, some, length, roundings.of(some))
-        bars, from_length = seen.bars, seen.from_length
-        better, much_better = bars < found.bars[some], bars < WORTH * found.bars[some]
-        found.errors[some[better]], found.bars[some[better]] = seen.errors[better], bars[better]
-        bars_with_more = seen.bars_with_more_steps
-        best = bars_with_more < expected[some]
-        expected[some[best]], lengths[some[best]] = bars_with_more[best], length[best]
-        known, is_wide = np.isfinite(bars), found.bars[some] > wanted.enough[some]
-        accurate = from_length <= ACCURATE * bars
-        shorter = np.where(known, better | ~accurate, np.isinf(found.bars[some]))
-        return is_wide & known & much_better & accurate, is_wide & shorter
-
-    every = np.arange(len(most))
-    longer, shorter = improve(every, most)
-    shorter &= ~longer
-    some, length = every[longer], most
-    for _ in range(TIMES_LONGER):
-        if not len(some):
-            break
-        length = length * SHORTER
-        longer, _ = improve(some, length[some])
-        some = some[longer]
-    some, length = every[shorter], most
-    for _ in range(TIMES):
-        if not len(some):
-            break
-        length = length / SHORTER
-        _, shorter = improve(some, length[some])
-        some = some[shorter]
-    some = np.flatnonzero((found.bars > wanted.needed) & (expected <= wanted.narrow))
-    if len(some):
-        seen = _on_lines(line, some, lengths[some], roundings.of(some), MORE_STEPS)
-        better = seen.bars < found.bars[some]
-        found.errors[some[better]], found.bars[some[better]] = seen.errors[better], seen.bars[better]
-    return found
-
-
-def _on_lines(
-    line: Line, entries: NDArray[np.intp], length: NDArray[np.float64], roundings: Roundings, steps: int = STEPS
-) -> _OnLines:
-    """Compares on lines of some lengths, with so many differences."""
-    samples = line.sample(entries, length[:, None] * np.linspace(DOWN_TO, 1.0, steps))
     nodes = np.cos(np.pi * np.arange(NODES) / (NODES - 1))
-    offsets, given = line.slopes(entries, length[:, None] * nodes)
+    offsets, given = line.slopes(entries, length[:, None] * (side + nodes))
+    centre = offsets[:, NODES // 2]
+    samples = line.sample(entries, length[:, None] * np.linspace(DOWN_TO, 1.0, steps), centre)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         used = np.isfinite(samples.h) & np.isfinite(samples.odd)
         part = np.where(used, samples.h / length[:, None], 0.0)
-        places = offsets / length[:, None]
+        places = (offsets - centre[:, None]) / length[:, None]
         fine, coarse = (_means(places[:, ::k], given[:, ::k], part) for k in (1, 2))
         weight = np.where(used, samples.h**2, 0.0)
         off = np.where(used, fine - 0.5 * samples.odd / samples.h, 0.0)
         total = weight.sum(axis=1)
         errors = (weight * off).sum(axis=1) / total
-        freedom = np.maximum(used.sum(axis=1) - 1, 1)
-        measured = (weight * (off - errors[:, None]) ** 2).sum(axis=1) * 2.0 / freedom
+        count = np.maximum(used.sum(axis=1), 1)
+        measured = (weight * (off - errors[:, None]) ** 2).sum(axis=1) * 2.0 / np.maximum(count - 1, 1)
         floor = roundings.noise * np.max(np.where(used, samples.floor, 0.0), axis=1)
         # where nothing changes, all of the line may lie on one stair
         changes = (used & ((samples.odd != 0.0) | (samples.even != 0.0))).any(axis=1)
         floor = np.where(changes, floor, np.maximum(floor, roundings.stair))
-        sigma = np.sqrt(np.maximum(measured, floor**2))
-        # on the same stair, rounding is the same: equal differences are one measurement
-        different = 1 + (np.diff(np.sort(np.where(used, samples.odd, np.inf), axis=1), axis=1) > 0.0).sum(axis=1)
-        total = total * np.minimum(different / np.maximum(used.sum(axis=1), 1), 1.0)
-        rule = np.abs((weight * (fine - coarse)).sum(axis=1) / weight.sum(axis=1)) + _roughness(given)
-        from_noise = DEVIATIONS * sigma / np.sqrt(2.0 * total)
-        bars = from_noise + AVERAGED * (roundings.given - roundings.steady) + roundings.steady + rule
-        from_length = rule + DEVIATIONS * (sigma - floor) / np.sqrt(2.0 * total)
-    known = np.isfinite(errors) & np.isfinite(bars)
-    unknown = (np.where(known, array, np.inf) for array in (bars, from_noise, from_length))
-    return _OnLines(np.where(known, errors, np.nan), *unknown)
+        independent = np.max(np.where(used, samples.independent, 1.0), axis=1)
+        scale = DEVIATIONS / np.sqrt(2.0 * total * np.fmin(independent / count, 1.0))
+        noise, least_noise = scale * np.sqrt(np.maximum(measured, floor**2)), scale * floor
+        with_more_steps = noise * np.where(independent > FRESH * count, np.sqrt(STEPS / MORE_STEPS), 1.0)
+        rule = np.abs((weight * (fine - coarse)).sum(axis=1) / total) + _roughness(given)
+        rule = rule + _in_common(np.where(used, samples.h, 0.0), off, errors)
+    rounding = AVERAGED * (roundings.given - roundings.steady)
+    seen = OnLines(errors, noise, least_noise, with_more_steps, rounding, roundings.steady, rule)
+    return seen.at_end(given, side) if side else seen
+
+
+def _in_common(h: NDArray[np.float64], off: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gives what errors change by if a constant is fitted, too: a rounding that all differences have in common.
+
+    Steps are 0 where they are missing.
+    """
+    around = np.where(h > 0.0, h - (h.sum(axis=1) / (h > 0.0).sum(axis=1))[:, None], 0.0)
+    return np.asarray(np.abs((around * off * h).sum(axis=1) / (around * h).sum(axis=1) - errors))
+
+
+def _mean(given: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gives the means of the given numbers, from all nodes."""
+    nodes = np.cos(np.pi * np.arange(NODES) / (NODES - 1))[None, :]
+    return _means(np.broadcast_to(nodes, given.shape), given, np.ones((len(given), 1)))[:, 0]
 
 
 def _roughness(given: NDArray[np.float64]) -> NDArray[np.float64]:
