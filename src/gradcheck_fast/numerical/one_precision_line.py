@@ -118,6 +118,8 @@ class OnLines(NamedTuple):
     noise, least_noise, noise_with_more_steps : ndarray of float64
         How far noise may have moved them: as measured, what rounding makes at least, and what can be expected with
         `MORE_STEPS`.
+    in_common : ndarray of float64
+        How far a rounding that all differences have in common may have moved them.
     rounding : ndarray of float64
         How far they may have been moved by what is rounded differently at each node. That and noise are independent.
     steady : ndarray of float64
@@ -130,6 +132,7 @@ class OnLines(NamedTuple):
     noise: NDArray[np.float64]
     least_noise: NDArray[np.float64]
     noise_with_more_steps: NDArray[np.float64]
+    in_common: NDArray[np.float64]
     rounding: NDArray[np.float64]
     steady: NDArray[np.float64]
     rule: NDArray[np.float64]
@@ -137,23 +140,29 @@ class OnLines(NamedTuple):
     @property
     def bars(self) -> NDArray[np.float64]:
         """How far errors may have been moved; infinite where they are not known."""
-        return self._bars(self.noise, self.rule)
+        return self._bars(self.noise, self.in_common + self.rule)
 
     @property
     def bars_with_more_steps(self) -> NDArray[np.float64]:
         """What bars can be expected with `MORE_STEPS`."""
-        return self._bars(self.noise_with_more_steps, self.rule)
+        return self._bars(self.noise_with_more_steps, self.in_common + self.rule)
 
     @property
     def bars_if_smooth(self) -> NDArray[np.float64]:
-        """What bars would be if nothing were there because lines are long."""
+        """What bars would be if there were nothing but noise and roundings of the given derivatives."""
         return self._bars(self.least_noise, 0.0 * self.rule)
 
     @property
-    def are_accurate(self) -> NDArray[np.bool_]:
+    def are_smooth(self) -> NDArray[np.bool_]:
         """Whether no more than a part of the bars is there because lines are long."""
         with np.errstate(invalid="ignore"):
             return np.asarray(self.rule + self.noise - self.least_noise <= ACCURATE * self.bars)
+
+    @property
+    def are_accurate(self) -> NDArray[np.bool_]:
+        """Whether no more than that is there because lines are long, or differences have something in common."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.rule + self.noise - self.least_noise + self.in_common <= ACCURATE * self.bars)
 
     def at_end(self, given: NDArray[np.float64], side: int) -> OnLines:
         """Says what that is at the entries, which lie at the end of lines to one side.
@@ -163,12 +172,12 @@ class OnLines(NamedTuple):
         with np.errstate(invalid="ignore", divide="ignore"):
             part = given[:, -1 if side > 0 else 0] / _mean(given)
         part = np.where((part >= 1.0 / ALIKE) & (part <= ALIKE), part, np.nan)
-        in_part = ("errors", "noise", "least_noise", "noise_with_more_steps", "rule")
+        in_part = ("errors", "noise", "least_noise", "noise_with_more_steps", "in_common", "rule")
         return self._replace(**{name: part * getattr(self, name) for name in in_part})
 
-    def _bars(self, noise: NDArray[np.float64], rule: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _bars(self, noise: NDArray[np.float64], more: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):
-            bars = np.hypot(noise, self.rounding) + self.steady + rule
+            bars = np.hypot(noise, self.rounding) + self.steady + more
         return np.asarray(np.where(np.isfinite(self.errors) & np.isfinite(bars), bars, np.inf))
 
 
@@ -213,9 +222,9 @@ def on_lines(
         noise, least_noise = scale * np.sqrt(np.maximum(measured, floor**2)), scale * floor
         with_more_steps = noise * np.where(independent > FRESH * count, np.sqrt(STEPS / MORE_STEPS), 1.0)
         rule = np.abs((weight * (fine - coarse)).sum(axis=1) / total) + _roughness(given)
-        rule = rule + _in_common(np.where(used, samples.h, 0.0), off, errors)
+        in_common = _in_common(np.where(used, samples.h, 0.0), off, errors)
     rounding = AVERAGED * (roundings.given - roundings.steady)
-    seen = OnLines(errors, noise, least_noise, with_more_steps, rounding, roundings.steady, rule)
+    seen = OnLines(errors, noise, least_noise, with_more_steps, in_common, rounding, roundings.steady, rule)
     return seen.at_end(given, side) if side else seen
 
 

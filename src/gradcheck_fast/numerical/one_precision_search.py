@@ -43,6 +43,10 @@ class Wanted(NamedTuple):
         """Gives those of some entries."""
         return Wanted(self.enough[some], self.needed[some], self.narrow[some])
 
+    def to_see(self, errors: NDArray[np.float64]) -> Wanted:
+        """Gives the same, but that bars are narrow enough to say something if they are less than some errors."""
+        return self._replace(narrow=np.fmax(self.narrow, np.abs(errors)))
+
 
 def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64], wanted: Wanted) -> Means:
     """Compares the differences of some entries with means of the given derivatives.
@@ -61,8 +65,10 @@ def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64]
     own = _compare_once(line, roundings, LINE * longest, wanted)
     wrong = np.flatnonzero(np.abs(own.errors) > own.bars)
     if len(wrong):
-        other = _compare_once(line.of(wrong), roundings.of(wrong), OTHER_LINE * longest[wrong], wanted.of(wrong))
         errors, bars = own.errors[wrong], own.bars[wrong]
+        other = _compare_once(
+            line.of(wrong), roundings.of(wrong), OTHER_LINE * longest[wrong], wanted.of(wrong).to_see(errors)
+        )
         agree = other.errors * np.sign(errors) > np.fmin(bars, other.bars)
         own.take(wrong, other, np.isfinite(other.errors) & ~agree)
     return own
@@ -121,7 +127,6 @@ class _Search:
         """Compares on lines of which half is as long as `most`, on longer and shorter ones, and with more steps."""
         every = np.arange(len(most))
         longer, shorter = self._improve(every, most)
-        shorter &= ~longer
         some, length = every[longer], most
         for _ in range(TIMES_LONGER):
             if not len(some):
@@ -147,7 +152,7 @@ class _Search:
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Tries lines. Returns which of the entries may do better with longer ones, and which with shorter ones."""
         seen, found = self._on_lines(some, length, STEPS), self.found
-        bars, accurate = seen.bars, seen.are_accurate
+        bars = seen.bars
         better, much_better = bars < found.bars[some], bars < WORTH * found.bars[some]
         found.take(some, Means(seen.errors, bars), better)
         self.smooth[some] = np.fmin(self.smooth[some], seen.bars_if_smooth)
@@ -156,8 +161,9 @@ class _Search:
         for array, new in (self._expected, expected), (self._lengths, length), (self._errors, seen.errors):
             array[some[best]] = new[best]
         known, is_wide = np.isfinite(bars), found.bars[some] > self._wanted.enough[some]
-        shorter = np.where(known, better | ~accurate, np.isinf(found.bars[some]))
-        return is_wide & known & much_better & accurate, is_wide & shorter
+        longer = is_wide & known & much_better & seen.are_smooth
+        shorter = np.where(known, ~seen.are_accurate | (better & ~longer), np.isinf(found.bars[some]))
+        return longer, is_wide & shorter
 
     def _on_lines(self, some: NDArray[np.intp], length: NDArray[np.float64], steps: int) -> OnLines:
         return on_lines(self._line, some, length, self._roundings.of(some), self._side, steps)
