@@ -110,20 +110,27 @@ def _outputs(at: _Case) -> Found:
 
 
 def _forward_mode(at: _Case) -> Found:
-    """For a tangent t of an input and a cotangent v of an output, <v, J t> = <Jᵀ v, t>, and Jᵀ v is the gradient."""
+    """For tangents t of inputs and a cotangent v of an output, <v, J t> = <Jᵀ v, t>, and Jᵀ v is the gradient.
+
+    Inputs are moved one by one, and then together.
+    """
     case, names = at.case, list(at.case.leaves.params)
     tangents = [at.like(x) for x in at.primals]
     gradients = [at.pull(_alone(at.cotangents, k)) for k in range(min(len(at.cotangents), MOST))]
-    for j, tangent in enumerate(tangents[:MOST]):
+    moves = [(name, _alone(tangents, j)) for j, name in enumerate(names[:MOST])]
+    for name, moved in [*moves, *([("all inputs", tangents)] if len(tangents) > 1 else [])]:
         try:
-            _, products = jax.jvp(case.parts, at.primals, _alone(tangents, j))
+            _, products = jax.jvp(case.parts, at.primals, moved)
         except Exception as error:
             return "not checked", _first_line(error)
         for k, by_inputs in enumerate(gradients):
-            (own, terms), (right, others) = _inner(at.cotangents[k], products[k]), _inner(by_inputs[j], tangent)
-            if abs(own - right) > at.eps**0.5 * max(terms, others):
+            own, size = _inner(at.cotangents[k], products[k])
+            pairs = [_inner(gradient, tangent) for gradient, tangent in zip(by_inputs, moved, strict=True)]
+            right = sum(number for number, _ in pairs)
+            sizes = (size, abs(own), abs(right), *(terms for _, terms in pairs))
+            if abs(own - right) > at.eps**0.5 * max(sizes):
                 return "wrong", (
-                    f"moved along a tangent of {names[j]}, {_output(case, k)} changes by {own:.6g} along its "
+                    f"moved along a tangent of {name}, {_output(case, k)} changes by {own:.6g} along its "
                     f"cotangent, and the gradient says {right:.6g}"
                 )
     return "right", ""
@@ -198,10 +205,10 @@ def _other(at: _Case, outputs: Sequence[Any], gradients: Sequence[Any], right: t
 
 
 def _inner(one: Any, other: Any) -> tuple[float, float]:
-    """Returns the inner product of two arrays, and the sum of the sizes of its terms."""
+    """Returns the inner product of two arrays, and the norm of its terms: they are rounded independently."""
     terms = np.asarray(one, np.float64) * np.asarray(other, np.float64)
     terms = terms[np.isfinite(terms)]
-    return float(terms.sum()), float(np.abs(terms).sum())
+    return float(terms.sum()), float(np.linalg.norm(terms))
 
 
 def _output(case: FunctionCase, k: int) -> str:

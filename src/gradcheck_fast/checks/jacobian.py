@@ -16,8 +16,10 @@ from gradcheck_fast.checks.options import Options
 from gradcheck_fast.checks.row_scales import compared_by_rows
 from gradcheck_fast.checks.second_look import compared, one_step, report_on, seen_from
 from gradcheck_fast.checks.sparse_jacobian import check_stored
+from gradcheck_fast.inputs.complex_pairs import is_complex
 from gradcheck_fast.inputs.jacobian_blocks import Blocks, Stored, is_sparse, name_of
 from gradcheck_fast.inputs.random_numbers import generator
+from gradcheck_fast.inputs.trees import walk
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.jacobian import Columns, by_columns, by_rows, rows_are_less
 from gradcheck_fast.losses.tree_function import TreeFunction
@@ -129,6 +131,12 @@ def check_jacobian(
 
 def _function(f: Callable[..., Tree], inputs: Any) -> TreeFunction:
     """Reads a function with its arguments; if it returns a cache beside its outputs, the error says what to pass."""
+    for path, leaf in walk(inputs):
+        if is_complex(leaf):
+            raise TypeError(
+                f"inputs{path if not path or path.startswith('[') else '.' + path}: expected real numbers, got "
+                f"{np.asarray(leaf).dtype}; pass real and imaginary parts as two inputs, with a block of J for each"
+            )
     try:
         return TreeFunction(f, inputs)
     except Exception as error:

@@ -75,6 +75,7 @@ def check_vjp(
         that `f` gives, may be complex: each is checked as two real ones. Cotangents of complex outputs and gradients by
         complex arrays follow one convention, which is found out and noted: with PyTorch's a cotangent v stands for
         Re(conj(v) f) and the gradient by z = x + iy is dL/dx + i dL/dy; with JAX's they are Re(v f) and the conjugate.
+        Unless all inputs and outputs are complex, it may be half of one of these, a Wirtinger derivative.
     directions : int
         How many cotangents are tried, one after another. The first that fails is the last.
     seed : int

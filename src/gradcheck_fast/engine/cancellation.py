@@ -31,6 +31,9 @@ PRODUCTS = frozenset(("affine", "matmul", "solve", "inv", "det", "logdet", "chol
 #: A function is saturated if its slope is less than this part of its value, or of 1 if that is less. Its slope may then
 #: have been computed, as in a (1 - a), with the roundings of the value.
 SATURATED = 2.0**-7
+#: But not if the number that it is a function of, times the slope, is at least this part: then the slope is small
+#: because the number is large, as in x / 1e20 or log(x).
+BY_UNITS = 0.1
 #: A sum of more terms than this may lose more digits, added up one after the other: equal terms lose N/20 roundings.
 LONG_SUM = 200.0
 #: The size of what cancels is at most this many times that of the terms of a single step: in a long iteration sizes
@@ -65,9 +68,9 @@ def roundings(point: RulesPoint) -> Reals:
                 terms_of_one[source] = terms_of_one[source] + size if source in terms_of_one else size
             link = functions.pop(number, None) or _Function(np.ones_like(own), own, values[number])
             if _is_function(point, step, targets):
-                ((_, source),) = targets
+                ((k, source),) = targets
                 link, near = _through(step, x, targets, link, values[number])
-                found = [link.slope * link.size + np.maximum(near, link.rounded())]
+                found = [link.slope * link.size + np.maximum(near, link.rounded(x[k]))]
                 if readers[source] == 1:
                     functions[source] = link
             else:
@@ -104,11 +107,15 @@ class _Function(NamedTuple):
     size: Reals
     value: Reals
 
-    def rounded(self) -> Reals:
-        """The size of what is rounded if the slope is small beside the value; a slope of exactly 0 has no rounding."""
+    def rounded(self, at: Reals) -> Reals:
+        """The size of what is rounded if the slope is small beside the value; a slope of exactly 0 has no rounding.
+
+        `at` is the number that this is a function of.
+        """
         value = np.abs(self.value)
-        saturated = (self.slope > 0.0) & (self.slope < SATURATED * np.minimum(1.0, value))
-        return np.where(saturated, value * self.size, 0.0)
+        least = np.minimum(1.0, value)
+        flat = (self.slope < SATURATED * least) & (self.slope * np.abs(at) < BY_UNITS * least)
+        return np.where((self.slope > 0.0) & flat, value * self.size, 0.0)
 
 
 def _through(
@@ -117,7 +124,7 @@ def _through(
     """Puts a step before a function, and returns it with what is rounded in the slope of the step alone."""
     (slope,) = spread_of_all(step, x, targets, np.zeros_like(value), np.ones_like(value), SLOPE_STEP)
     near = _Function(slope, after.slope * after.size, value)
-    return after._replace(slope=slope * after.slope), near.rounded()
+    return after._replace(slope=slope * after.slope), near.rounded(x[targets[0][0]])
 
 
 def _is_function(point: RulesPoint, step: Step, targets: list[tuple[int, int]]) -> bool:

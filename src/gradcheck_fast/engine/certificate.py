@@ -28,6 +28,8 @@ SMALL_CHANGE = 2.0**-30
 #: Exact differences to one side are taken with a step that is smaller by this: their truncation is of the order of the
 #: step and not of its square, and is then below rounding even where the slope is a small part of the curvature.
 ONE_SIDED = 2.0**-60
+#: But no step is smaller than the least number that has all digits.
+_LEAST_STEP = float(np.finfo(np.float64).tiny)
 #: If the differences are not finite, because what passes is multiplied by huge factors, the step is so much smaller.
 SMALLER = (1.0, 2.0**-200, 2.0**-700)
 #: An array whose gradient is no larger than this part of the largest has nothing in it but rounding.
@@ -142,8 +144,9 @@ def certify(
 def _slope(point: AtPoint, direction: NDArray[np.float64], h: float, one_sided: bool) -> float:
     """Returns the difference quotient of the cost along a direction, to one side or to both."""
     if one_sided:
-        (change,) = point.along(direction, (ONE_SIDED * h,)).tolist()
-        return float(change) / (ONE_SIDED * h)
+        step = ONE_SIDED * h if ONE_SIDED * h >= _LEAST_STEP else h
+        (change,) = point.along(direction, (step,)).tolist()
+        return float(change) / step
     plus, minus = point.along(direction, (h, -h)).tolist()
     return float(plus - minus) / (2.0 * h)
 

@@ -105,8 +105,8 @@ class Case:
             dtypes = [tensor.dtype for tensor in (*self.values, *self._recorded.outputs)]
             self._eps = max(call.computed_in.eps, *(precision_of(dtype.to_real()).eps for dtype in dtypes))
             self._times = ROUNDINGS if self._eps < COARSE else COARSE_ROUNDINGS
-            self._floors = self._least()
             self.tolerances = self._tolerances()
+            self._floors = self._least()
         except Raised as error:
             raise NotChecked(str(error)) from None
 
@@ -270,17 +270,22 @@ class Case:
         return self.tolerances[k] * max(size, self._sizes[k]) + self._floors[k]
 
     def least(self, k: int) -> float:
-        """The size up to which an entry of the gradient by input k may be nothing but rounding."""
+        """The size up to which an entry of the gradient by input k may be nothing but rounding, where all are zero."""
         return self._floors[k]
 
     def _least(self) -> list[float]:
-        """Finds what a gradient consists of where the outputs do not depend on an input but for their roundings.
+        """Finds what a gradient may consist of where no output depends on an input, but for roundings, and it is zero.
 
-        The product with the outputs, and the gradient by another input times that, are what is rounded.
+        The product with the outputs, and the gradient by another input times that, are what is rounded. A gradient that
+        is not zero has a tolerance by which it is told from rounding.
         """
         pairs = (zip(self._recorded.outputs, self._cotangents, strict=True), zip(self.values, self.right, strict=True))
-        terms = max(sum(_sum_of_sizes(a.detach() * b) for a, b in part) for part in pairs)
-        return [self._times * self._eps * terms / (_largest(value) or 1.0) for value in self.values]
+        terms = max(sum(_norm(a.detach() * b) for a, b in part) for part in pairs)
+        least = self._times * self._eps * terms
+        return [
+            0.0 if size else least / (_largest(value) or 1.0)
+            for value, size in zip(self.values, self._sizes, strict=True)
+        ]
 
     def _tolerances(self) -> list[float]:
         """Finds by what part of its size the gradient by each input may differ; infinity where roundings hide it.
@@ -309,9 +314,9 @@ def _largest(tensor: torch.Tensor) -> float:
     return float(sizes.max()) if sizes.numel() else 0.0
 
 
-def _sum_of_sizes(tensor: torch.Tensor) -> float:
+def _norm(tensor: torch.Tensor) -> float:
     sizes = tensor.abs().double()
-    return float(sizes[torch.isfinite(sizes)].sum())
+    return float(sizes[torch.isfinite(sizes)].norm())
 
 
 def _dense(grad: torch.Tensor | None, leaf: torch.Tensor, lead: Sequence[int]) -> torch.Tensor:

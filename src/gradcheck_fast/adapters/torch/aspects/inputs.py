@@ -43,7 +43,7 @@ def input_without_gradient(case: Case) -> Found:
                 said = str(error)
             if said:
                 return "wrong", f"where {who} requires no gradient, {said}"
-    return "right", ""
+    return "right", f"by the first {MOST} of {count} inputs" if count > MOST else ""
 
 
 def same_tensor_twice(case: Case) -> Found:
@@ -52,11 +52,20 @@ def same_tensor_twice(case: Case) -> Found:
         (tuple(v.shape), v.dtype, v.device, t.layout)
         for v, t in zip(case.values, case.call.checked.values(), strict=True)
     ]
-    pair = next(((j, k) for k in range(len(like)) for j in range(k) if like[j] == like[k]), None)
-    if pair is None:
+    pairs = [(j, k) for k in range(len(like)) for j in range(k) if like[j] == like[k]]
+    if not pairs:
         raise NotChecked("no two inputs have one shape and dtype")
     if written(case):
         raise NotChecked("an input is written into")
+    for pair in pairs[:MOST]:
+        said = _given_twice(case, pair)
+        if said:
+            return "wrong", said
+    return "right", f"for {MOST} of {len(pairs)} pairs of inputs" if len(pairs) > MOST else ""
+
+
+def _given_twice(case: Case, pair: tuple[int, int]) -> str:
+    """Says what is wrong if one tensor is given for two inputs; "" if nothing is."""
     j, k = pair
     values = [case.values[j] if place == k else value for place, value in enumerate(case.values)]
     try:
@@ -70,5 +79,4 @@ def same_tensor_twice(case: Case) -> Found:
         said = case.difference(case.gradients(case.record(values, twins=pair), case.cotangents), right)
     except Raised as error:
         said = str(error)
-    what = f"where one tensor is given for {case.inputs[j]} and {case.inputs[k]}"
-    return ("wrong", f"{what}, {said}") if said else ("right", "")
+    return f"where one tensor is given for {case.inputs[j]} and {case.inputs[k]}, {said}" if said else ""
