@@ -304,3 +304,11 @@ def test_loss_that_returns_no_number(value):
         lambda: gf.gradcheck(lambda p: value, {"a": np.ones(2)}, {"a": np.ones(2)}),
     ):
         assert_refused(call, ("loss", "one real number", repr(value)))
+
+
+def test_masked_arrays_are_refused():
+    x = np.array([1.0, 2.0, 3.0])
+    masked, loss = np.ma.array(x, mask=x > 1.5), lambda x: np.sin(x).sum()
+    for call in (lambda: gf.gradcheck(loss, np.cos, masked), lambda: gf.gradcheck(loss, masked, x)):
+        assert_refused(call, ("2 of its entries are masked", "fixed="))
+    assert gf.gradcheck(loss, np.cos, np.ma.array(x)).ok
