@@ -45,11 +45,11 @@ def real_array(what: str, value: Any, *, allow_bool: bool = False, allow_none: b
         If `value` cannot be read as an array, or if its dtype is complex, object, string, boolean (unless allowed), or
         wider than float64; or if some of it is masked.
     """
-    masked = np.ma.count_masked(value) if isinstance(value, np.ma.MaskedArray) else 0
+    masked = int(np.count_nonzero(np.ma.getmaskarray(value))) if isinstance(value, np.ma.MaskedArray) else 0
     if masked:
         raise TypeError(
-            f"{what}: {masked} of its entries are masked, and all would be compared; pass plain numbers, and name what is "
-            "not to be checked in fixed="
+            f"{what}: {masked} of its entries are masked, and all would be compared; pass plain numbers, and name what "
+            "is not to be checked in fixed="
         )
     try:
         array = np.asarray(value)
