@@ -147,3 +147,14 @@ def test_its_report_can_be_saved_with_the_indices_of_the_whole(tmp_path):
 def test_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"J: expected the shape \(200, 200\).*got \(3, 200\)"):
         gf.check_jacobian(band, Coordinates([0], [0], [1.0], (3, SIZE)), AT)
+
+
+@pytest.mark.parametrize("index", [(0, 0), (7, 8), (29, 29)])
+def test_a_diagnosis_names_an_entry_by_its_index_in_the_jacobian(index):
+    sparse, n = pytest.importorskip("scipy.sparse"), 30
+    right = sparse.diags([np.ones(n - 1), np.full(n, 2.0), np.ones(n - 1)], [-1, 0, 1]).tocsr()
+    wrong = right.tolil()
+    wrong[index] = 0.0
+    report = gf.check_jacobian(lambda x: right @ x, wrong.tocsr(), np.arange(n) * 1.0)
+    assert report.worst()[0].index == index
+    assert report.diagnoses[0].cause == f"entry [{index[0]}, {index[1]}] of output by inputs is left out: zero"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 
 from gradcheck_fast.checks.second_look import compared, named_arrays, report_on, seen_from
 from gradcheck_fast.inputs._norms import root_mean_square
+from gradcheck_fast.inputs.arrays import format_index
 from gradcheck_fast.inputs.jacobian_blocks import name_of
 from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.inputs.trees import Packed, pack, pack_as, parts
@@ -260,7 +262,7 @@ def _report(
             cause = "it is the transpose: inputs by outputs instead of outputs by inputs, in the whole Jacobian"
             evidence = f"its transpose has the right products with {DIRECTIONS} random directions"
             return (Diagnosis(cause, evidence, tuple(packed.shapes)),)
-        return named_arrays(packed, "Jacobian")(numerical, comparison)
+        return _by_index(named_arrays(packed, "Jacobian")(numerical, comparison), indices)
 
     report = report_on(packed, joined(pieces, len(order)), search.options, search.columns.function.at, diagnose)
     notes = report.notes
@@ -268,6 +270,23 @@ def _report(
         notes = (f"{outside:,} entries that are not stored are not zero; they are among those listed", *notes)
     more = {"seen_from": seen_from(report, pairs)} if len(blocks.shapes) > 1 else {}
     return report.replaced(notes=notes, _indices=indices, **more)
+
+
+def _by_index(found: tuple[Diagnosis, ...], indices: dict[str, Numbers]) -> tuple[Diagnosis, ...]:
+    """Names single entries in causes by their index in the Jacobian, not by their number among those stored."""
+
+    def mended(cause: str) -> str:
+        for name, own in indices.items():
+            numbers = {"the first entry": 0, "the last entry": -1}
+
+            def index(said: re.Match[str], own: Numbers = own, numbers: dict[str, int] = numbers) -> str:
+                number = numbers[said[1]] if said[1] in numbers else int(said[1].removeprefix("entry "))
+                return f"entry {format_index(tuple(own[number].tolist()))} of "
+
+            cause = re.sub(rf"(the first entry|the last entry|entry \d+) of (?={re.escape(name)}\b)", index, cause)
+        return cause
+
+    return tuple(diagnosis._replace(cause=mended(diagnosis.cause)) for diagnosis in found)
 
 
 def _by_name(
