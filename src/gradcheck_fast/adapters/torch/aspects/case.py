@@ -85,6 +85,10 @@ class Case:
         The gradient by each input.
     tolerances : list of float
         By what part of its largest entry each may differ from case to case.
+    lost : float
+        The size of numbers so small that they are lost.
+    is_coarse : bool
+        Whether something is computed in no more than 16 bits.
 
     Raises
     ------
@@ -103,8 +107,11 @@ class Case:
             self.right = self.gradients(self.recorded, self.cotangents)
             self._sizes = [_largest(right) for right in self.right]
             dtypes = [tensor.dtype for tensor in (*self.values, *self._recorded.outputs)]
-            self._eps = max(call.computed_in.eps, *(precision_of(dtype.to_real()).eps for dtype in dtypes))
-            self._times = ROUNDINGS if self._eps < COARSE else COARSE_ROUNDINGS
+            precisions = [call.computed_in, *(precision_of(dtype.to_real()) for dtype in dtypes)]
+            self._eps = max(precision.eps for precision in precisions)
+            self.lost = max(precision.smallest_subnormal for precision in precisions)
+            self.is_coarse = self._eps >= COARSE
+            self._times = COARSE_ROUNDINGS if self.is_coarse else ROUNDINGS
             self.tolerances = self._tolerances()
             self._floors = self._least()
         except Raised as error:
@@ -267,7 +274,7 @@ class Case:
 
     def allowed(self, k: int, size: float = 0.0) -> float:
         """By how much an entry of the gradient by input k may differ, if the largest is of this size."""
-        return self.tolerances[k] * max(size, self._sizes[k]) + self._floors[k]
+        return self.tolerances[k] * max(size, self._sizes[k]) + self._floors[k] + self._times * self.lost
 
     def least(self, k: int) -> float:
         """The size up to which an entry of the gradient by input k may be nothing but rounding, where all are zero."""
