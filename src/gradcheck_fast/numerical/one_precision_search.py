@@ -51,8 +51,8 @@ class Wanted(NamedTuple):
 def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64], wanted: Wanted) -> Means:
     """Compares the differences of some entries with means of the given derivatives.
 
-    What seems wrong is looked at again on other lines, as these have other roundings. It is wrong if these show about
-    the same: an error of the same sign, of more than the narrower of both bars.
+    What seems wrong is looked at again on other lines, as these have other roundings. It is wrong if these, too, show
+    an error of the same sign, of more than their bars.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64]
     own = _compare_once(line, roundings, LINE * longest, wanted)
     wrong = np.flatnonzero(np.abs(own.errors) > own.bars)
     if len(wrong):
-        errors, bars = own.errors[wrong], own.bars[wrong]
+        errors = own.errors[wrong]
         other = _compare_once(
             line.of(wrong), roundings.of(wrong), OTHER_LINE * longest[wrong], wanted.of(wrong).to_see(errors)
         )
-        agree = other.errors * np.sign(errors) > np.fmin(bars, other.bars)
+        agree = other.errors * np.sign(errors) > other.bars
         own.take(wrong, other, np.isfinite(other.errors) & ~agree)
     return own
 
