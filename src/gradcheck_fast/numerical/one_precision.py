@@ -192,8 +192,7 @@ def _is_hidden(samples: Samples, given: Given) -> NDArray[np.bool_]:
 class _Look(NamedTuple):
     """What is known of some entries.
 
-    `jumps` are differences of slopes at kinks, with bars of their own; `stairs` tells where the best steps change
-    nothing.
+    `jumps` are differences of slopes at kinks, with bars of their own.
     """
 
     derivatives: NDArray[np.float64]
@@ -201,7 +200,6 @@ class _Look(NamedTuple):
     steps: NDArray[np.float64]
     jumps: NDArray[np.float64]
     jump_bars: NDArray[np.float64]
-    stairs: NDArray[np.bool_]
     noise: float
 
     def with_stairs(self, samples: Samples, given: Given) -> _Look:
@@ -216,7 +214,7 @@ class _Look(NamedTuple):
             used = samples.h <= self.steps[:, None]
             stairs = ~(changes & used).any(axis=1) & changes.any(axis=1)
             may_be = stairs | (changes.any(axis=1) & (np.abs(given.numbers - self.derivatives) <= given.lost))
-        return self._replace(jump_bars=np.where(may_be, np.inf, self.jump_bars), stairs=stairs)
+        return self._replace(jump_bars=np.where(may_be, np.inf, self.jump_bars))
 
     def size(self, least: float) -> NDArray[np.float64]:
         """The size of each derivative, or a part of what is typical if that is larger."""
@@ -302,8 +300,7 @@ def _look(samples: Samples, given: NDArray[np.float64]) -> _Look:
     if len(some):
         kinks = fit_kinks(samples.some(some), noise)
         jumps[some], jump_bars[some] = kinks.derivatives, kinks.bars
-    no_stairs = np.zeros(len(given), np.bool_)
-    return _Look(fitted.derivatives, fitted.bars, fitted.steps, jumps, jump_bars, no_stairs, noise)
+    return _Look(fitted.derivatives, fitted.bars, fitted.steps, jumps, jump_bars, noise)
 
 
 def _more_steps(known: NDArray[np.float64], best: NDArray[np.float64], number: int) -> NDArray[np.float64]:
