@@ -327,3 +327,23 @@ def test_slopes_too_small_to_change_any_output_are_undecided_and_no_mistake():
     assert gf.check_vjp(f, lambda v, x: 8 * v, x).verdict == "INCONCLUSIVE"
     relu = lambda x: np.maximum(f(x) - np.float16(9), 0)
     assert gf.check_vjp(relu, lambda v, x: 8 * v, np.float16([-2, -1, 1, 2])).wrong == 2
+
+
+@pytest.mark.parametrize("sharp", [16, 64, 256])
+def test_a_derivative_that_peaks_within_a_rounding_is_no_mistake(sharp):
+    """The peak changes values by less than a rounding, so that differences with larger steps show nothing of it."""
+    x = (np.random.default_rng(1).standard_normal(5) * [0.3 / sharp, 0.3 / sharp, 1, 1, 1]).astype(np.float16)
+
+    def f(x):
+        if x.dtype != np.float16:
+            raise TypeError("of float16")
+        z = x.astype(np.float64)
+        return (1 + 4e-4 * np.tanh(sharp * z) + 0.1 * z**2).astype(np.float16)
+
+    def vjp(v, x, factor=1.0):
+        z = x.astype(np.float64)
+        slopes = 4e-4 * sharp / np.cosh(sharp * z) ** 2 + 0.2 * z * np.array([1.0, 1.0, 1.0, 1.0, factor])
+        return (v * slopes).astype(np.float16)
+
+    assert gf.check_vjp(f, vjp, x).wrong == 0
+    assert gf.check_vjp(f, lambda v, x: vjp(v, x, 1.1), x).wrong == 1

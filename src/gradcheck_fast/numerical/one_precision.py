@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck_fast.inputs._norms import root_mean_square
 from gradcheck_fast.numerical.one_precision_fit import Samples, fit, fit_kinks, typical_noise
-from gradcheck_fast.numerical.one_precision_line import Line, Means, Roundings, Sample
+from gradcheck_fast.numerical.one_precision_line import Line, Means, Roundings, Sample, roughness
 from gradcheck_fast.numerical.one_precision_search import Wanted, compare_means
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ CLEAR = 0.3
 NEEDED, NARROW, ORDINARY = 0.6, 0.85, 0.5
 #: A number that is off by no more than this many tolerances is wrong only if means along a line say so, too.
 MARGINAL = 2.0
+#: So is one where the given derivatives are not smooth within the steps, by more than this part of how far it is off.
+ROUGH = 0.15
 #: Noise of more than this many roundings may be kinks within all steps: then smaller ones are taken, how many, and from
 #: which part to which of the smallest.
 NOISY, SMALLER_STEPS, SMALLER = 8.0, 6, (1.0 / 64.0, 0.5)
@@ -158,16 +160,18 @@ def differentiate(
     if slopes is not None:
         found = found.with_stairs(samples, given)
     some = np.flatnonzero(found.is_unsure(given))
-    means = Means(np.full(len(steps), np.nan), np.full(len(steps), np.inf))
+    means, rough = Means.unknown(len(steps)), np.zeros(len(steps))
     if slopes is not None and len(some):
         longest = np.fmax(steps[:, -1], found.steps)[some]
         roundings = Roundings(found.noise, given.rounding, given.steady, _stair(samples)).of(some)
         seen = compare_means(Line(sample, slopes).of(some), roundings, longest, found.wanted(given).of(some))
         means.take(some, seen, np.ones(len(some), np.bool_))
+        beyond = some[found.is_beyond(given)[some]]
+        rough[beyond] = roughness(Line(sample, slopes), beyond, found.steps[beyond])
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean_slopes = np.abs(0.5 * samples.odd / samples.h)
     steepest = np.max(np.where(np.isfinite(mean_slopes), mean_slopes, 0.0), axis=1, initial=0.0)
-    judged = found.judged(given, means, steepest)
+    judged = found.judged(given, means, rough, steepest)
     return judged._replace(bars=np.where(_is_hidden(samples, given), np.inf, judged.bars))
 
 
@@ -254,7 +258,14 @@ class _Look(NamedTuple):
         seen = given.wide * self.size(ORDINARY)
         return Wanted(enough, NEEDED * seen, NARROW * seen)
 
-    def judged(self, given: Given, means: Means, steepest: NDArray[np.float64]) -> OnePrecision:
+    def is_beyond(self, given: Given) -> NDArray[np.bool_]:
+        """Whether a number is farther away than bars and rounding explain."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(~(np.abs(given.numbers - self.derivatives) <= self.bars + given.rounding))
+
+    def judged(
+        self, given: Given, means: Means, rough: NDArray[np.float64], steepest: NDArray[np.float64]
+    ) -> OnePrecision:
         """Decides what is known of each entry, from the fit of its differences and from the means on its line.
 
         A number that differs may be one of the slopes at a kink, or lie between them. If differences show no kink, and
@@ -262,12 +273,13 @@ class _Look(NamedTuple):
         right derivative wherever kinks are. Means also show smaller errors than the fit, as they have no truncation.
         """
         errors, tolerance = given.numbers - self.derivatives, self.bars + given.rounding
+        beyond = self.is_beyond(given)
         with np.errstate(invalid="ignore"):
             off = np.abs(errors)
             half = 0.5 * (np.abs(self.jumps) + self.jump_bars)
             half = np.where(np.isfinite(half), half, np.inf)
-            beyond = ~(off <= tolerance)
-            may_be_kink = beyond & ((off <= tolerance + half) | (off <= MARGINAL * tolerance) | ~np.isfinite(off))
+            may_be_kink = (off <= tolerance + half) | (off <= MARGINAL * tolerance) | (rough > ROUGH * off)
+            may_be_kink = beyond & (may_be_kink | ~np.isfinite(off))
             agrees = np.abs(means.errors) <= means.bars
             clear = means.bars <= 0.5 * off
             same_sign = means.errors * errors > 0.0

@@ -58,10 +58,18 @@ class Means(NamedTuple):
         The mean of the given derivative minus the difference; NaN where it is not known.
     bars : ndarray of float64
         How far noise, rounding and the rule may have moved it.
+    lengths : ndarray of float64
+        Half of the length of the line on which that was seen.
     """
 
     errors: NDArray[np.float64]
     bars: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+
+    @classmethod
+    def unknown(cls, count: int) -> Means:
+        """Nothing is known of so many entries."""
+        return cls(np.full(count, np.nan), np.full(count, np.inf), np.full(count, np.nan))
 
     def take(self, some: NDArray[np.intp], other: Means, which: NDArray[np.bool_]) -> None:
         """Takes over what others say of some entries, where that is wanted."""
@@ -126,6 +134,8 @@ class OnLines(NamedTuple):
         The same, by rounding that is the same at all nodes.
     rule : ndarray of float64
         How far the rule may be off.
+    lengths : ndarray of float64
+        As in `Means`.
     """
 
     errors: NDArray[np.float64]
@@ -136,6 +146,12 @@ class OnLines(NamedTuple):
     rounding: NDArray[np.float64]
     steady: NDArray[np.float64]
     rule: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+
+    @property
+    def means(self) -> Means:
+        """The same, in short."""
+        return Means(self.errors, self.bars, self.lengths)
 
     @property
     def bars(self) -> NDArray[np.float64]:
@@ -222,10 +238,18 @@ def on_lines(
         noise, least_noise = scale * np.sqrt(np.maximum(measured, floor**2)), scale * floor
         with_more_steps = noise * np.where(independent > FRESH * count, np.sqrt(STEPS / MORE_STEPS), 1.0)
         rule = np.abs((weight * (fine - coarse)).sum(axis=1) / total) + _roughness(given)
+        # given numbers that are all 0 may peak between the nodes, as those of what is saturated do
+        rule = np.where(changes & (given == 0.0).all(axis=1), np.inf, rule)
         in_common = _in_common(np.where(used, samples.h, 0.0), off, errors)
     rounding = AVERAGED * (roundings.given - roundings.steady)
-    seen = OnLines(errors, noise, least_noise, with_more_steps, in_common, rounding, roundings.steady, rule)
+    seen = OnLines(errors, noise, least_noise, with_more_steps, in_common, rounding, roundings.steady, rule, length)
     return seen.at_end(given, side) if side else seen
+
+
+def roughness(line: Line, entries: NDArray[np.intp], length: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gives by how much the given derivatives fail to be smooth on lines around some entries, of half of a length."""
+    nodes = np.cos(np.pi * np.arange(NODES) / (NODES - 1))
+    return _roughness(line.slopes(entries, length[:, None] * nodes)[1])
 
 
 def _in_common(h: NDArray[np.float64], off: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,6 +20,9 @@ LINE, OTHER_LINE = 0.5, 0.37
 SHORTER, TIMES, TIMES_LONGER = 2.0, 10, 5
 #: A longer line is worth while if it has at most this part of the bar of the one before.
 WORTH = 0.8
+#: An error of more than so many bars is no rounding; and one shrinks if on a line that is twice as long less than this
+#: part of it is left.
+CERTAIN, SHRUNK = 2.0, 0.75
 
 
 class Wanted(NamedTuple):
@@ -52,7 +55,8 @@ def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64]
     """Compares the differences of some entries with means of the given derivatives.
 
     What seems wrong is looked at again on other lines, as these have other roundings. It is wrong if these, too, show
-    an error of the same sign, of more than their bars.
+    an error of the same sign, of more than their bars. Where it is not much more, it must not be a rounding either that
+    all differences have in common: on a line twice as long, that makes half the error, and a wrong derivative the same.
 
     Parameters
     ----------
@@ -71,7 +75,19 @@ def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64]
         )
         agree = other.errors * np.sign(errors) > other.bars
         own.take(wrong, other, np.isfinite(other.errors) & ~agree)
+        some = wrong[agree & (np.abs(errors) <= CERTAIN * own.bars[wrong])]
+        own.bars[some] = np.where(_shrink(line, some, own.lengths[some], roundings), np.inf, own.bars[some])
     return own
+
+
+def _shrink(line: Line, some: NDArray[np.intp], length: NDArray[np.float64], roundings: Roundings) -> NDArray[np.bool_]:
+    """Whether errors are less on lines that are twice as long, as they are if a rounding is all that makes them."""
+    if not len(some):
+        return np.zeros(0, np.bool_)
+    own, longer = (on_lines(line, some, k * length, roundings.of(some), 0, MORE_STEPS) for k in (1.0, 2.0))
+    with np.errstate(invalid="ignore"):
+        smooth = own.rule + longer.rule <= (1.0 - SHRUNK) * np.abs(own.errors)
+        return np.asarray(smooth & (longer.errors * np.sign(own.errors) < SHRUNK * np.abs(own.errors)))
 
 
 def _compare_once(line: Line, roundings: Roundings, most: NDArray[np.float64], wanted: Wanted) -> Means:
@@ -119,7 +135,7 @@ class _Search:
     def __init__(self, line: Line, roundings: Roundings, wanted: Wanted, side: int) -> None:
         count = len(wanted.enough)
         self._line, self._roundings, self._wanted, self._side = line, roundings, wanted, side
-        self.found = Means(np.full(count, np.nan), np.full(count, np.inf))
+        self.found = Means.unknown(count)
         self.smooth = np.full(count, np.inf)
         self._expected, self._lengths, self._errors = np.full(count, np.inf), np.ones(count), np.zeros(count)
 
@@ -145,7 +161,7 @@ class _Search:
         some = np.flatnonzero((self.found.bars > self._wanted.needed) & worth)
         if len(some):
             seen = self._on_lines(some, self._lengths[some], MORE_STEPS)
-            self.found.take(some, Means(seen.errors, seen.bars), seen.bars < self.found.bars[some])
+            self.found.take(some, seen.means, seen.bars < self.found.bars[some])
 
     def _improve(
         self, some: NDArray[np.intp], length: NDArray[np.float64]
@@ -154,13 +170,13 @@ class _Search:
         seen, found = self._on_lines(some, length, STEPS), self.found
         bars = seen.bars
         better, much_better = bars < found.bars[some], bars < WORTH * found.bars[some]
-        found.take(some, Means(seen.errors, bars), better)
+        found.take(some, seen.means, better)
         self.smooth[some] = np.fmin(self.smooth[some], seen.bars_if_smooth)
         expected = seen.bars_with_more_steps
         best = expected < self._expected[some]
         for array, new in (self._expected, expected), (self._lengths, length), (self._errors, seen.errors):
             array[some[best]] = new[best]
-        known, is_wide = np.isfinite(bars), found.bars[some] > self._wanted.enough[some]
+        known, is_wide = np.isfinite(seen.errors), found.bars[some] > self._wanted.enough[some]
         longer = is_wide & known & much_better & seen.are_smooth
         shorter = np.where(known, ~seen.are_accurate | (better & ~longer), np.isinf(found.bars[some]))
         return longer, is_wide & shorter
