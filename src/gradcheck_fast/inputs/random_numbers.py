@@ -1,14 +1,95 @@
-"""Random numbers that are not those of the user's data."""
+"""Random numbers that are not those of the user's data, and the global generators, which users draw from.
+
+The state of NumPy's global generator is 624 numbers of 32 bits, and the number of the one that is next. To read it and
+to put it back through NumPy takes longer than the whole check of a small function, so that is done where the numbers
+lie in memory. Beside them, the generator may keep a normal number that it has made but not given yet.
+"""
 
 from __future__ import annotations
+
+import ctypes
+import random
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 #: What is drawn with a seed of 0 must not be what users get from ``np.random.default_rng(0)``: along the parameters
 #: themselves, or for a cotangent equal to them, many functions have a derivative of zero.
 _OWN = 0x67726164
+_WORDS = 624
+_BYTES = 4 * _WORDS + ctypes.sizeof(ctypes.c_int)
 
 
 def generator(*seed: int) -> np.random.Generator:
     """Returns a generator of the library's own, always the same for a seed."""
     return np.random.default_rng((_OWN, *seed))
+
+
+class GlobalGenerators:
+    """The states of the global random number generators at one moment: Python's, and NumPy's old one."""
+
+    def __init__(self) -> None:
+        self._of_python = random.getstate()
+        self._bits, self._normal = b"", None
+        self._of_numpy: Any = None
+        bits = _in_memory()
+        if bits is None:
+            self._of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002  # users draw from the old generator
+        else:
+            self._bits, self._normal = _read(bits)
+            if self._normal is not None:
+                self._put_back_normal(self._normal)
+
+    def restore(self) -> None:
+        """Puts them back."""
+        random.setstate(self._of_python)
+        if self._of_numpy is not None:
+            np.random.set_state(self._of_numpy)  # noqa: NPY002
+            return
+        bits = _in_memory()
+        if bits is None or self._normal is not None:
+            self._put_back_normal(self._normal)
+        else:
+            _read(bits)  # so that no normal number is kept
+            _write(bits, self._bits)
+
+    def _put_back_normal(self, normal: float | None) -> None:
+        key = np.frombuffer(self._bits, np.uint32, _WORDS)
+        place = int(np.frombuffer(self._bits, np.intc, 1, 4 * _WORDS)[0])
+        state = "MT19937", key, place, int(normal is not None), normal or 0.0
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def _in_memory() -> Any:
+    """Gives the bits of NumPy's global generator if it is the one that NumPy has by itself, and can be read."""
+    bits = getattr(np.random, "get_bit_generator", lambda: None)()  # since NumPy 1.24
+    return bits if type(bits) is np.random.MT19937 and _is_as_expected() else None
+
+
+@lru_cache(maxsize=1)
+def _is_as_expected() -> bool:
+    """Whether the state lies in memory as it is written above."""
+    bits = np.random.MT19937(_OWN)
+    expected, found = bits.state["state"], ctypes.string_at(bits.ctypes.state_address, _BYTES)
+    return found == expected["key"].astype(np.uint32).tobytes() + np.intc(expected["pos"]).tobytes()
+
+
+def _read(bits: Any) -> tuple[bytes, float | None]:
+    """Gives the state, and the normal number that is kept, if there is one. Then it is no longer kept.
+
+    Normal numbers are made in pairs. If one is kept, it is what is given next, and the state does not change.
+    """
+    with bits.lock:
+        before = ctypes.string_at(bits.ctypes.state_address, _BYTES)
+    normal = np.random.standard_normal()  # noqa: NPY002
+    if ctypes.string_at(bits.ctypes.state_address, _BYTES) == before:
+        return before, normal
+    np.random.standard_normal()  # noqa: NPY002  # the other one of the pair
+    _write(bits, before)
+    return before, None
+
+
+def _write(bits: Any, state: bytes) -> None:
+    with bits.lock:
+        ctypes.memmove(bits.ctypes.state_address, state, _BYTES)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_fast.inputs.random_numbers import GlobalGenerators
 from gradcheck_fast.inputs.users_files import is_users_file
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class State:
 
     def __init__(self, function: Callable[..., Any], most_entries: int = MOST_ENTRIES) -> None:
         self._most_entries = most_entries
-        self._random = random.getstate(), np.random.get_state()  # noqa: NPY002  # users draw from the old generator
+        self._random = GlobalGenerators()
         self._generators: list[tuple[Callable[[Any], object], Any]] = []
         self._others: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
         #: Whether random numbers may be drawn, so that their generators have to be put back; that takes a while.
@@ -79,8 +80,7 @@ class State:
 
     def restore_random_numbers(self) -> None:
         """Puts the random number generators back, so that the next call draws what the last one drew."""
-        random.setstate(self._random[0])
-        np.random.set_state(self._random[1])  # noqa: NPY002
+        self._random.restore()
         for set_state, before in self._generators:
             set_state(before)
 

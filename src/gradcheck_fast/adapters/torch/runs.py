@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from gradcheck_fast.adapters.torch.copies import precision_of
 from gradcheck_fast.frontends.torch_trace.mode import Mode, name_of, tensors_in
 from gradcheck_fast.inputs.arrays import DOUBLE, Precision, coarsest
+from gradcheck_fast.inputs.random_numbers import GlobalGenerators
 
 #: Operations whose results are random numbers and have no derivative.
 _DRAWS = frozenset(
@@ -281,10 +280,9 @@ def one_thread_for(numbers: int) -> Iterator[None]:
 def rng_kept() -> Iterator[None]:
     """Puts the random number generators back in the end: PyTorch's on all devices, NumPy's global one and Python's."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002 # that is what users may use
+    others = GlobalGenerators()
     try:
         with torch.random.fork_rng(devices):
             yield
     finally:
-        np.random.set_state(of_numpy)  # noqa: NPY002
-        random.setstate(of_python)
+        others.restore()
