@@ -213,14 +213,3 @@ def test_a_matrix_as_lists_of_numbers():
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="check_jacobian: it has no option 'sample'"):
         gf.check_jacobian(layer, layer_jacobian, (X, W), sample=3)
-
-
-def test_complex_inputs_are_refused_by_name():
-    x = np.arange(1.0, 4.0)
-    f, J = lambda a, z: a * np.abs(z) ** 2, lambda a, z: (np.diag(np.abs(z) ** 2), None)
-    with pytest.raises(
-        TypeError, match=r"^inputs\[1\]: expected real numbers, got complex128; pass real and imaginary"
-    ):
-        gf.check_jacobian(f, J, (x, x + 1j))
-    with pytest.raises(TypeError, match=r"^inputs: expected real numbers, got complex128"):
-        gf.check_jacobian(np.square, lambda z: np.diag(2 * z), x + 1j)

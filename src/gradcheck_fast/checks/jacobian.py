@@ -16,10 +16,11 @@ from gradcheck_fast.checks.options import Options
 from gradcheck_fast.checks.row_scales import compared_by_rows
 from gradcheck_fast.checks.second_look import compared, one_step, report_on, seen_from
 from gradcheck_fast.checks.sparse_jacobian import check_stored
-from gradcheck_fast.inputs.complex_pairs import is_complex
+from gradcheck_fast.inputs.complex_blocks import CONJUGATE, ComplexBlocks
+from gradcheck_fast.inputs.complex_pairs import JAX, PYTORCH, has_complex
 from gradcheck_fast.inputs.jacobian_blocks import Blocks, Stored, is_sparse, name_of
 from gradcheck_fast.inputs.random_numbers import generator
-from gradcheck_fast.inputs.trees import walk
+from gradcheck_fast.losses.complex_function import ComplexFunction, gives_complex
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.jacobian import Columns, by_columns, by_rows, rows_are_less
 from gradcheck_fast.losses.tree_function import TreeFunction
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.comparison.results import Comparison
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
+    from gradcheck_fast.inputs.complex_pairs import Convention
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.along import ExactChanges
     from gradcheck_fast.numerical.gradient import Numerical
@@ -66,7 +68,9 @@ def check_jacobian(
         arrays, as JAX gives them: a tuple with one for each input; or one matrix for all outputs by all inputs, in
         their order. Inputs that are no arrays of floating-point numbers have none, or None. A sparse matrix is one of
         SciPy's, or anything with ``tocoo``: what it does not store must be zero. Or ``J(*inputs)`` gives any of
-        these; it is called right after `f`.
+        these; it is called right after `f`. Where inputs or outputs are complex, J is dense. Then a change dz of an
+        input changes an output w by ``dw = J dz``; by the real part of that, if w is real. PyTorch's reverse mode has
+        the conjugate of J, which is right, too, if it is that of all. Where only w is complex, J is ``dw/dx``.
     inputs : tuple, or tree of arrays
         The arguments of `f`, as for `check_vjp`.
     seed : int
@@ -83,10 +87,10 @@ def check_jacobian(
     -------
     Report
         The arrays are called ``output by inputs[0]`` and so on, and have the shape of the output followed by that of
-        the input. Those of a sparse `J` are vectors of the entries that are stored, or that should be. Of a dense `J`,
-        each row, which is of one entry of the outputs, is judged by its own scale. `Report.worst` gives the indices in
-        the Jacobian for both. `Report.seen_from` says how large, relatively, an error must be to be seen, for each
-        output and input.
+        the input. Both parts of a complex array have names, as in ``output.real by inputs[0].imag``. Those of a sparse
+        `J` are vectors of the entries that are stored, or that should be. Of a dense `J`, each row, which is of one
+        entry of the outputs, is judged by its own scale. `Report.worst` gives the indices in the Jacobian for both.
+        `Report.seen_from` says how large, relatively, an error must be to be seen, for each output and input.
 
     Raises
     ------
@@ -108,43 +112,69 @@ def check_jacobian(
     """
     started = perf_counter()
     settings = Options.from_keywords("check_jacobian", options, JacobianKeywords, seed=seed)
-    function = _function(f, inputs)
-    blocks = Blocks(
-        function.outputs.shapes, function.at.shapes,
-        [path.removeprefix("output") for path in function.outputs.paths],
-        [path.removeprefix("inputs") for path in function.at.paths],
-    )  # fmt: skip
-    given = J
-    if callable(J) and not is_sparse(J):
-        function.flat(function.params)  # J may use what f has kept
-        given = function.call("J", J, function.params)
-    read = blocks.read(given, "J")
+    try:
+        function = ComplexFunction(f, inputs) if has_complex(inputs) else TreeFunction(f, inputs)
+    except Exception as error:
+        form = form_with_cache(f, inputs)
+        if form:
+            called = name_of_function(f, "f")
+            raise ValueError(f"f: {called} returns {form}: pass a function that gives the outputs alone") from error
+        if not gives_complex(f, inputs):
+            raise
+        function = ComplexFunction(f, inputs)
+    if isinstance(function, ComplexFunction):
+        report = _of_complex(function, J, settings)
+    else:
+        report = _of_real(function, J, settings)
+    return report.replaced(seconds=perf_counter() - started)
+
+
+def _of_real(function: TreeFunction, J: Any, settings: Options) -> Report:
+    blocks = _blocks(function)
+    read = blocks.read(_given(function, J), "J")
     if isinstance(read, Stored):
         report = check_stored(
             read, Columns(function, exactly(function, settings), one_step(settings)), blocks, settings
         )
     else:
         report = jacobian_report(read, numerical_jacobian(function, blocks, settings), blocks, settings, function.at)
-    notes = (*report.notes, *function.notes, *map(writes, function.writers))
-    return report.replaced(notes=notes, seconds=perf_counter() - started)
+    return report.replaced(notes=(*report.notes, *function.notes, *map(writes, function.writers)))
 
 
-def _function(f: Callable[..., Tree], inputs: Any) -> TreeFunction:
-    """Reads a function with its arguments; if it returns a cache beside its outputs, the error says what to pass."""
-    for path, leaf in walk(inputs):
-        if is_complex(leaf):
-            raise TypeError(
-                f"inputs{path if not path or path.startswith('[') else '.' + path}: expected real numbers, got "
-                f"{np.asarray(leaf).dtype}; pass real and imaginary parts as two inputs, with a block of J for each"
-            )
-    try:
-        return TreeFunction(f, inputs)
-    except Exception as error:
-        form = form_with_cache(f, inputs)
-        if form:
-            called = name_of_function(f, "f")
-            raise ValueError(f"f: {called} returns {form}: pass a function that gives the outputs alone") from error
-        raise
+def _of_complex(own: ComplexFunction, J: Any, settings: Options) -> Report:
+    """Does the same for a function with complex arrays. Of a wrong J the conjugate is tried."""
+    function = TreeFunction(own, own.inputs)
+    blocks = ComplexBlocks(_blocks(function), own.complex_outputs, own.complex_inputs)
+    if callable(J) and not is_sparse(J):
+        J = own.jacobian(J)
+    given = _given(function, J)
+
+    def report_by(convention: Convention) -> Report:
+        read, numerical = blocks.read(given, "J", convention), numerical_jacobian(function, blocks.pairs, settings)
+        return jacobian_report(read, numerical, blocks.pairs, settings, function.at)
+
+    report, notes = report_by(JAX), list[str]()
+    if report.wrong and own.complex_inputs:
+        other = report_by(PYTORCH)
+        if not other.wrong:
+            report, notes = other, [CONJUGATE]
+    notes += [*blocks.said_of(report.numerical), *function.notes, *map(writes, function.writers)]
+    return report.replaced(notes=(*report.notes, *notes))
+
+
+def _blocks(function: TreeFunction) -> Blocks:
+    return Blocks(
+        function.outputs.shapes, function.at.shapes,
+        [path.removeprefix("output") for path in function.outputs.paths],
+        [path.removeprefix("inputs") for path in function.at.paths],
+    )  # fmt: skip
+
+
+def _given(function: TreeFunction, J: Any) -> Any:
+    if not callable(J) or is_sparse(J):
+        return J
+    function.flat(function.params)  # J may use what f has kept
+    return function.call("J", J, function.params)
 
 
 def jacobian_report(

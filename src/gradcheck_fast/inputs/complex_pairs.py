@@ -164,7 +164,7 @@ class ComplexPairs:
     """
 
     def __init__(self, tree: Tree, name: str = "params", is_part: bool = False) -> None:
-        self._form = _map(_Leaf.of, tree)
+        self._form = mapped(_Leaf.of, tree)
         self._alone = name if is_complex(tree) and not is_part else ""
         leaves = {path or name: leaf for path, leaf in walk(tree)}
         self.names = tuple(path for path, leaf in leaves.items() if is_complex(leaf))
@@ -172,7 +172,7 @@ class ComplexPairs:
 
     def split(self, tree: Tree) -> Tree:
         """Returns a tree of this form with a dict of ``real`` and ``imag`` in the place of each complex array."""
-        found = _map(lambda leaf: {REAL: leaf.real, IMAG: leaf.imag} if is_complex(leaf) else leaf, tree)
+        found = mapped(lambda leaf: {REAL: leaf.real, IMAG: leaf.imag} if is_complex(leaf) else leaf, tree)
         return {self._alone: found} if self._alone else found
 
     def join(self, pairs: Tree) -> Tree:
@@ -220,8 +220,8 @@ class ComplexPairs:
         """
         options: dict[str, Any] = {"paths": tuple(self.shapes), "beside_value": beside_value, "finite": False}
         real, imag = (
-            pack_gradient(_map(part, given), self.shapes, **options)
-            for part in (_real_part, _imaginary_part)
+            pack_gradient(mapped(part, given), self.shapes, **options)
+            for part in (real_part, imaginary_part)
         )  # fmt: skip
         found: dict[str, Any] = {}
         by_imag = dict(imag.arrays(imag.flat))
@@ -238,7 +238,7 @@ class ComplexPairs:
             else:
                 found[name] = by_real.astype(dtype)
         rest = iter(found.values())
-        tree = _map(lambda _: next(rest), self._form)
+        tree = mapped(lambda _: next(rest), self._form)
         return {self._alone: tree} if self._alone else tree, real.notes
 
     def gradient(self, pairs: Tree, convention: Convention) -> Tree:
@@ -295,11 +295,12 @@ def called(function: Callable[..., Any], forms: list[ComplexPairs | None], trees
     return found
 
 
-def _real_part(leaf: Any) -> Any:
+def real_part(leaf: Any) -> Any:
+    """Returns the real part of a number or array; anything else as it is."""
     return leaf.real if is_complex(leaf) else leaf
 
 
-def _imaginary_part(leaf: Any) -> Any:
+def imaginary_part(leaf: Any) -> Any:
     """Returns the imaginary part of a number or array; anything else as it is."""
     if is_complex(leaf):
         return leaf.imag
@@ -307,7 +308,7 @@ def _imaginary_part(leaf: Any) -> Any:
     return np.zeros(np.shape(leaf)) if is_real else leaf
 
 
-def _map(function: Callable[[Any], Any], tree: Tree) -> Tree:
+def mapped(function: Callable[[Any], Any], tree: Tree) -> Tree:
     """Returns the tree of what a function makes of each leaf."""
     return _zip(lambda leaf, _: function(leaf), tree, tree)
 

@@ -87,6 +87,10 @@ class ComplexFunction:
 
         return of_pairs
 
+    def jacobian(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns the user's function that gives a Jacobian, as one of pairs. What it gives stays as it is."""
+        return lambda *trees: called(function, self._forms, list(trees))
+
     def form_of(self, pairs: dict[str, Tree]) -> ComplexPairs:
         """Returns the form of what a report has of some inputs, or of the ``output``, by name."""
         return ComplexPairs({name: self._output if name == OUTPUT else self._given[name] for name in pairs})
@@ -95,6 +99,17 @@ class ComplexFunction:
     def has_complex_outputs(self) -> bool:
         """Whether there are complex arrays in what the function has given."""
         return self._outputs is not None
+
+    @property
+    def complex_inputs(self) -> tuple[str, ...]:
+        """The names of the complex arrays among the arguments, as reports have them."""
+        pairs = zip(self._given, self._forms, strict=True)
+        return tuple(_in(tree, name) for tree, form in pairs if form is not None for name in form.names)
+
+    @property
+    def complex_outputs(self) -> tuple[str, ...]:
+        """The names of those among what the function has given."""
+        return () if self._outputs is None else tuple(_in(OUTPUT, name) for name in self._outputs.names)
 
     def conventions(self) -> tuple[Convention, ...]:
         """Returns the conventions that a vector-Jacobian product may follow.
@@ -116,6 +131,11 @@ class ComplexFunction:
     def _derivatives(self, place: int, gradient: Any, convention: Convention) -> Tree:
         form = self._forms[place]
         return gradient if form is None else form.derivatives(gradient, convention, "vjp")[0]
+
+
+def _in(tree: str, name: str) -> str:
+    """Gives the name of an array in a tree, by those of the tree and of the array in it."""
+    return name if name == tree else tree + name if name.startswith("[") else f"{tree}.{name}"
 
 
 def gives_complex(f: Callable[..., Any], inputs: Any) -> bool:
