@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradcheck_fast.checks.options import DIRECTIONAL
 from gradcheck_fast.comparison.compare import compare
 from gradcheck_fast.inputs.arrays import coarsest
 from gradcheck_fast.report.report import Report, make_report
@@ -109,11 +110,12 @@ def power_of(report: Report, array: ArrayResult) -> float:
     """The relative size from which on an error in an array is seen: infinite if unknown, NaN if nothing is there."""
     if array.status in ("nothing to check", "not checked"):
         return nan
-    if array.power is not None:
+    if array.power is not None and report.method == DIRECTIONAL:
         return array.power
-    if report.certificate:
-        return report.certificate.power
-    return inf if array.status == "inconclusive" else EXACTLY_SEEN
+    if array.power is None and array.status == "inconclusive" and not report.certificate:
+        return inf
+    exactly = report.certificate.power if report.certificate else EXACTLY_SEEN
+    return exactly if array.power is None else max(array.power, exactly)
 
 
 def seen_from(report: Report, pairs: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], Any]:

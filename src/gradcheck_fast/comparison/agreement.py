@@ -49,7 +49,8 @@ def agreement(analytic: Packed, numerical: Numerical, n_threads: int) -> Compari
     arrays = list(parts(analytic.shapes))
     relatives = [sure_roundings(precision) for precision in analytic.precisions]
     found = glance(a, n, [part.stop for _, part, _ in arrays], relatives, instruction_set(), n_threads)
-    for (name, part, shape), relative, row in zip(arrays, relatives, found.tolist(), strict=True):
+    rows = zip(arrays, analytic.precisions, relatives, found.tolist(), strict=True)
+    for (name, part, shape), precision, relative, row in rows:
         difference, total, square, largest, beyond, zeros = row
         size = part.stop - part.start
         lost = square <= _SAFE_SQUARES and not (zeros == size and largest == 0.0)
@@ -59,8 +60,11 @@ def agreement(analytic: Packed, numerical: Numerical, n_threads: int) -> Compari
         if beyond > tolerance.atol:
             return None
         ratio = math.sqrt(difference / total) if total else 0.0
+        # what is tolerated of each entry is relative of its size, and of what is typical
+        power = 2.0 * relative if precision.is_coarse else None
+        empty = zeros == size
         results.append(
-            ArrayResult(name, shape, ratio, largest, 0, size, relative, tolerance.atol, 0, 0, zeros == size, power=None)
+            ArrayResult(name, shape, ratio, largest, 0, size, relative, tolerance.atol, 0, 0, empty, power=power)
         )
         tolerances.append(tolerance)
         differences, totals = differences + difference, totals + total

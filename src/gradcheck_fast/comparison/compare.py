@@ -96,6 +96,8 @@ NEGLIGIBLE = 1e-6
 #: How many of the entries that seem wrong are looked at more closely, at most, beginning with the worst: each takes
 #: dozens of evaluations.
 _MOST_LOOKED_AT = 100
+#: The eps of a dtype of few digits, or more: that of float16 is 1e-3, that of float32 1e-7.
+_FEW_DIGITS = 1e-4
 #: How many of the smallest normal numbers an entry may have lost to underflow.
 _UNDERFLOWS = 1024.0
 #: The smallest normal number of float32. It takes the place of that of float16, which is larger: numbers are mostly
@@ -110,10 +112,12 @@ def compare(
     """Compares two gradients entry by entry.
 
     Where the two agree to some roundings everywhere, or as well as a first difference can tell, nothing else is done:
-    two independent ways have led to the same numbers. Otherwise error bars are found. If an entry is beyond its bar, it
-    is also found how far rounding may move the entries, and those that seem wrong are looked at more closely.
+    two independent ways have led to the same numbers. Of a dtype of few digits the same code must agree in float64.
+    Otherwise error bars are found. If an entry is beyond its bar, it is also found how far rounding may move the
+    entries, and those that seem wrong are looked at more closely.
     """
     by_default = not tolerances.are_given and numerical.exact and not with_bars
+    by_default = by_default and not _is_wrong_in_double(analytic, numerical)
     agreed = agreement(analytic, numerical, n_threads) if by_default else None
     if agreed is not None:
         return agreed
@@ -149,6 +153,24 @@ def compare(
         widths[looked_at] = better.bars[looked_at]
     bars = reaching_over_kinks(widths, numerical.kinks) if np.isfinite(widths).any() else None
     return comparison._replace(bars=bars)
+
+
+def _is_wrong_in_double(analytic: Packed, numerical: Numerical) -> bool:
+    """Whether the same code in float64 has an error that the roundings of fewer digits would hide.
+
+    That is looked at in arrays of 16 bits or less, a rounding of which is as large as many mistakes.
+    """
+    if numerical.in_double is None or all(precision.eps < _FEW_DIGITS for precision in analytic.precisions):
+        return False
+    in_double = numerical.in_double()
+    if in_double is None:
+        return False
+    for name, part, _ in parts(analytic.shapes):
+        n, eps = numerical.gradient[part], analytic.precision(name).eps
+        size = np.maximum(np.abs(n), _norms.root_mean_square(n))
+        if eps >= _FEW_DIGITS and (np.abs(in_double[part] - n) > eps * size).any():
+            return True
+    return False
 
 
 def _looked_closer(
@@ -319,7 +341,7 @@ def _judge(analytic: Packed, numerical: Numerical, found: Bars, tolerance: _Tole
             ArrayResult(
                 name, shape, _ratio(own, other), error, wrong, own.size, rtol, float(atol), at_kink,
                 0 if empty else undecided, empty,
-                power=None if numerical.exact else _power(own, other, allowance + found.bars[part], rtol, atol),
+                power=_power(own, other, allowance + found.bars[part], rtol, atol),
             )
         )  # fmt: skip
     return Comparison(tuple(results), _ratio(a, n), known(excess), n, None)

@@ -159,9 +159,9 @@ class ArrayResult:
     drawn : int, optional
         How many entries were compared, as they were drawn at random, or others are fixed; None if all were.
     power : float, optional
-        The relative size from which on an error in this array would have been seen. It is known for functions of which
-        only values are known, relative to ‖n‖; and with ``method="directional"``, relative to ‖a‖, with the stated
-        probability, and in a wrong array outside of what was found.
+        The relative size from which on an error in this array would have been seen, as no tolerance allows it: relative
+        to ‖n‖; and with ``method="directional"``, relative to ‖a‖, with the stated probability, and in a wrong array
+        outside of what was found. None where all agrees to some roundings of float64.
     entries : tuple of tuple of int
         With ``method="directional"``: the indices of the wrong entries that were found one by one.
     blocks : tuple of Block

@@ -36,8 +36,8 @@ class RoundedGradient:
     gradient : tree of arrays, or Packed
         The gradient that is checked, in its own dtypes.
     in_double : callable
-        Gives the gradient that the same code finds in float64, or None if it cannot. It is called only if something
-        looks wrong.
+        Gives the gradient that the same code finds in float64, or None if it cannot. It is called if something looks
+        wrong, or if the gradient has few digits.
     """
 
     def __init__(self, problem: Problem, gradient: Tree | Packed, in_double: Callable[[], Tree | None]) -> None:

@@ -136,6 +136,8 @@ class OnLines(NamedTuple):
         How far the rule may be off.
     lengths : ndarray of float64
         As in `Means`.
+    slopes : ndarray of float64
+        The means of the given derivatives on the lines.
     """
 
     errors: NDArray[np.float64]
@@ -147,6 +149,7 @@ class OnLines(NamedTuple):
     steady: NDArray[np.float64]
     rule: NDArray[np.float64]
     lengths: NDArray[np.float64]
+    slopes: NDArray[np.float64]
 
     @property
     def means(self) -> Means:
@@ -186,7 +189,7 @@ class OnLines(NamedTuple):
         What is wrong by a part of a derivative is taken to be wrong by the same part all along a line.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            part = given[:, -1 if side > 0 else 0] / _mean(given)
+            part = given[:, -1 if side > 0 else 0] / self.slopes
         part = np.where((part >= 1.0 / ALIKE) & (part <= ALIKE), part, np.nan)
         in_part = ("errors", "noise", "least_noise", "noise_with_more_steps", "in_common", "rule")
         return self._replace(**{name: part * getattr(self, name) for name in in_part})
@@ -242,7 +245,8 @@ def on_lines(
         rule = np.where(changes & (given == 0.0).all(axis=1), np.inf, rule)
         in_common = _in_common(np.where(used, samples.h, 0.0), off, errors)
     rounding = AVERAGED * (roundings.given - roundings.steady)
-    seen = OnLines(errors, noise, least_noise, with_more_steps, in_common, rounding, roundings.steady, rule, length)
+    steady, slopes = roundings.steady, _mean(given)
+    seen = OnLines(errors, noise, least_noise, with_more_steps, in_common, rounding, steady, rule, length, slopes)
     return seen.at_end(given, side) if side else seen
 
 

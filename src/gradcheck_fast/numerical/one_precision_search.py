@@ -81,13 +81,17 @@ def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64]
 
 
 def _shrink(line: Line, some: NDArray[np.intp], length: NDArray[np.float64], roundings: Roundings) -> NDArray[np.bool_]:
-    """Whether errors are less on lines that are twice as long, as they are if a rounding is all that makes them."""
+    """Whether errors are less on lines that are twice as long, as they are if a rounding is all that makes them.
+
+    They are less in themselves, and as parts of the given derivatives.
+    """
     if not len(some):
         return np.zeros(0, np.bool_)
     own, longer = (on_lines(line, some, k * length, roundings.of(some), 0, MORE_STEPS) for k in (1.0, 2.0))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         smooth = own.rule + longer.rule <= (1.0 - SHRUNK) * np.abs(own.errors)
-        return np.asarray(smooth & (longer.errors * np.sign(own.errors) < SHRUNK * np.abs(own.errors)))
+        kept = SHRUNK * np.fmin(1.0, longer.slopes / own.slopes) * np.abs(own.errors)
+        return np.asarray(smooth & (longer.errors * np.sign(own.errors) < kept))
 
 
 def _compare_once(line: Line, roundings: Roundings, most: NDArray[np.float64], wanted: Wanted) -> Means:
