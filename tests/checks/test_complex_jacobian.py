@@ -104,6 +104,37 @@ def test_trees_of_real_and_complex_arrays():
     }  # fmt: skip
 
 
+def test_a_conjugate_beside_a_real_input_is_wrong():
+    """Nothing has it: reverse mode of PyTorch has the real part of the derivative by a real number."""
+    f = lambda x, z: x * z * z
+    J = lambda x, z: (np.diag(z * z), np.diag(2 * x * z))
+    assert gf.check_jacobian(f, J, (X, Z)).ok
+    assert gf.check_jacobian(f, lambda x, z: (J(x, z)[0], J(x, z)[1].conj()), (X, Z)).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("name", ["output", "inputs", "real", "imag"])
+def test_names_that_reports_use_too(name):
+    f, J = lambda p: {name: p[name] ** 2}, lambda p: {name: {name: np.diag(2 * p[name])}}
+    assert gf.check_jacobian(f, J, {name: Z}).ok
+    assert gf.check_jacobian(f, lambda p: {name: {name: np.diag(2.02 * p[name])}}, {name: Z}).verdict == "FAIL"
+
+
+def test_a_jacobian_of_less_precision():
+    assert gf.check_jacobian(np.sin, np.diag(np.cos(Z)).astype(np.complex64), Z).ok
+    assert gf.check_jacobian(np.sin, np.diag(1.001 * np.cos(Z)).astype(np.complex64), Z).verdict == "FAIL"
+
+
+def test_lists_of_numbers():
+    z = Z[:2]
+    assert gf.check_jacobian(np.square, [[2 * complex(z[0]), 0], [0, 2 * complex(z[1])]], z).ok
+    assert gf.check_jacobian(lambda z: z + 1j, [[1, 0], [0, 1.0]], z).ok
+
+
+def test_noise_is_not_called_a_function_that_is_not_holomorphic():
+    report = gf.check_jacobian(lambda z: np.log(np.exp(z)) - z, np.zeros((4, 4)), Z)
+    assert not any("holomorphic" in note for note in report.notes)
+
+
 def test_a_matrix_of_all_outputs_by_all_inputs():
     f = lambda z, w: (z * w, z + w)
     J = np.block([[np.diag(Z), np.diag(Z)], [np.eye(4), np.eye(4)]])
@@ -135,6 +166,8 @@ def test_what_does_not_fit_is_refused_by_name():
         gf.check_jacobian(holomorphic, sparse.csr_array(derivative(Z)), Z)
     with pytest.raises(ValueError, match=r"^J: expected the shape \(3, 4\), .* got \(4, 3\): it is transposed"):
         gf.check_jacobian(holomorphic, derivative(Z).T, Z)
+    with pytest.raises(TypeError, match=r"^f: expected a function, got 3"):
+        gf.check_jacobian(3, derivative(Z), Z)
     with pytest.raises(TypeError, match=r"^J: output by inputs\[0\]: expected real numbers, for both are real"):
         gf.check_jacobian(lambda x, z: 2 * x, (2j * np.eye(4), np.zeros((4, 4))), (X, Z))
 

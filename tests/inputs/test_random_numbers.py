@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -67,3 +68,22 @@ def test_another_generator_that_the_user_chose():
     first = np.random.standard_normal(5)
     generators.restore()
     np.testing.assert_array_equal(np.random.standard_normal(5), first)
+
+
+def test_several_threads_leave_it_as_it_was():
+    before = states()
+
+    def save_and_restore(_):
+        for _ in range(50):
+            GlobalGenerators().restore()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(save_and_restore, range(8)))
+    assert states() == before
+
+
+def test_functions_that_users_put_in_the_place_of_numpys(monkeypatch):
+    before = states()
+    monkeypatch.setattr(np.random, "standard_normal", lambda: 0.5)
+    GlobalGenerators().restore()
+    assert states() == before

@@ -23,7 +23,7 @@ from gradcheck_fast.inputs.random_numbers import generator
 from gradcheck_fast.losses.complex_function import ComplexFunction, gives_complex
 from gradcheck_fast.losses.function_loss import python_loss
 from gradcheck_fast.losses.jacobian import Columns, by_columns, by_rows, rows_are_less
-from gradcheck_fast.losses.tree_function import TreeFunction
+from gradcheck_fast.losses.tree_function import TreeFunction, require_callable
 from gradcheck_fast.numerical.evaluate import writes
 from gradcheck_fast.running.progress import Meter
 from gradcheck_fast.running.runner import Runner
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from gradcheck_fast.comparison.results import Comparison
     from gradcheck_fast.diagnosis.diagnose import Diagnosis
-    from gradcheck_fast.inputs.complex_pairs import Convention
     from gradcheck_fast.inputs.trees import Packed, Tree
     from gradcheck_fast.losses.along import ExactChanges
     from gradcheck_fast.numerical.gradient import Numerical
@@ -69,8 +68,9 @@ def check_jacobian(
         their order. Inputs that are no arrays of floating-point numbers have none, or None. A sparse matrix is one of
         SciPy's, or anything with ``tocoo``: what it does not store must be zero. Or ``J(*inputs)`` gives any of
         these; it is called right after `f`. Where inputs or outputs are complex, J is dense. Then a change dz of an
-        input changes an output w by ``dw = J dz``; by the real part of that, if w is real. PyTorch's reverse mode has
-        the conjugate of J, which is right, too, if it is that of all. Where only w is complex, J is ``dw/dx``.
+        input changes an output w by ``dw = J dz``; by the real part of that, if w is real. Reverse mode of PyTorch has
+        the conjugate of J, which is right, too, where all inputs are complex or all outputs real. Where only w is
+        complex, J is ``dw/dx``.
     inputs : tuple, or tree of arrays
         The arguments of `f`, as for `check_vjp`.
     seed : int
@@ -112,6 +112,7 @@ def check_jacobian(
     """
     started = perf_counter()
     settings = Options.from_keywords("check_jacobian", options, JacobianKeywords, seed=seed)
+    require_callable("f", f)
     try:
         function = ComplexFunction(f, inputs) if has_complex(inputs) else TreeFunction(f, inputs)
     except Exception as error:
@@ -149,16 +150,17 @@ def _of_complex(own: ComplexFunction, J: Any, settings: Options) -> Report:
         J = own.jacobian(J)
     given = _given(function, J)
 
-    def report_by(convention: Convention) -> Report:
-        read, numerical = blocks.read(given, "J", convention), numerical_jacobian(function, blocks.pairs, settings)
-        return jacobian_report(read, numerical, blocks.pairs, settings, function.at)
-
-    report, notes = report_by(JAX), list[str]()
-    if report.wrong and own.complex_inputs:
-        other = report_by(PYTORCH)
+    read = blocks.read(given, "J", JAX)
+    numerical = numerical_jacobian(function, blocks.pairs, settings)
+    report, notes = jacobian_report(read, numerical, blocks.pairs, settings, function.at), list[str]()
+    if report.wrong and blocks.has_conjugate:
+        read = blocks.read(given, "J", PYTORCH)
+        other = jacobian_report(read, numerical, blocks.pairs, settings, function.at)
         if not other.wrong:
             report, notes = other, [CONJUGATE]
-    notes += [*blocks.said_of(report.numerical), *function.notes, *map(writes, function.writers)]
+    if report.wrong:
+        notes += blocks.said_of(report.numerical)
+    notes += [*function.notes, *map(writes, function.writers)]
     return report.replaced(notes=(*report.notes, *notes))
 
 

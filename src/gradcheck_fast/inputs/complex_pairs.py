@@ -304,7 +304,9 @@ def imaginary_part(leaf: Any) -> Any:
     """Returns the imaginary part of a number or array; anything else as it is."""
     if is_complex(leaf):
         return leaf.imag
-    is_real = isinstance(leaf, (int, float)) or getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("fiu")
+    if isinstance(leaf, (int, float)):
+        return 0.0
+    is_real = getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("fiu")
     return np.zeros(np.shape(leaf)) if is_real else leaf
 
 

@@ -8,7 +8,9 @@ lie in memory. Beside them, the generator may keep a normal number that it has m
 from __future__ import annotations
 
 import ctypes
+import os
 import random
+import threading
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +21,12 @@ import numpy as np
 _OWN = 0x67726164
 _WORDS = 624
 _BYTES = 4 * _WORDS + ctypes.sizeof(ctypes.c_int)
+#: What draws from the global generator, whatever users put in its place.
+_draw_normal = np.random.standard_normal
+#: One thread at a time reads the state, for it is another one meanwhile. A fork waits for that.
+_READING = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_READING.acquire, after_in_parent=_READING.release, after_in_child=_READING.release)
 
 
 def generator(*seed: int) -> np.random.Generator:
@@ -33,32 +41,33 @@ class GlobalGenerators:
         self._of_python = random.getstate()
         self._bits, self._normal = b"", None
         self._of_numpy: Any = None
-        bits = _in_memory()
-        if bits is None:
-            self._of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002  # users draw from the old generator
-        else:
+        with _READING:
+            bits = _in_memory()
+            if bits is None:
+                self._of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002  # users draw from the old generator
+                return
             self._bits, self._normal = _read(bits)
             if self._normal is not None:
-                self._put_back_normal(self._normal)
+                self._put_back_normal()
 
     def restore(self) -> None:
         """Puts them back."""
         random.setstate(self._of_python)
-        if self._of_numpy is not None:
-            np.random.set_state(self._of_numpy)  # noqa: NPY002
-            return
-        bits = _in_memory()
-        if bits is None or self._normal is not None:
-            self._put_back_normal(self._normal)
-        else:
-            _read(bits)  # so that no normal number is kept
-            _write(bits, self._bits)
+        with _READING:
+            bits = _in_memory()
+            if self._of_numpy is not None:
+                np.random.set_state(self._of_numpy)  # noqa: NPY002
+            elif bits is None or self._normal is not None:
+                self._put_back_normal()
+            else:
+                _read(bits)  # so that no normal number is kept
+                _write(bits, self._bits)
 
-    def _put_back_normal(self, normal: float | None) -> None:
+    def _put_back_normal(self) -> None:
         key = np.frombuffer(self._bits, np.uint32, _WORDS)
         place = int(np.frombuffer(self._bits, np.intc, 1, 4 * _WORDS)[0])
-        state = "MT19937", key, place, int(normal is not None), normal or 0.0
-        np.random.set_state(state)  # noqa: NPY002
+        kept = (0, 0.0) if self._normal is None else (1, self._normal)
+        np.random.set_state(("MT19937", key, place, *kept))  # noqa: NPY002
 
 
 def _in_memory() -> Any:
@@ -71,8 +80,8 @@ def _in_memory() -> Any:
 def _is_as_expected() -> bool:
     """Whether the state lies in memory as it is written above."""
     bits = np.random.MT19937(_OWN)
-    expected, found = bits.state["state"], ctypes.string_at(bits.ctypes.state_address, _BYTES)
-    return found == expected["key"].astype(np.uint32).tobytes() + np.intc(expected["pos"]).tobytes()
+    expected = bits.state["state"]
+    return _state(bits) == expected["key"].astype(np.uint32).tobytes() + np.intc(expected["pos"]).tobytes()
 
 
 def _read(bits: Any) -> tuple[bytes, float | None]:
@@ -80,16 +89,19 @@ def _read(bits: Any) -> tuple[bytes, float | None]:
 
     Normal numbers are made in pairs. If one is kept, it is what is given next, and the state does not change.
     """
-    with bits.lock:
-        before = ctypes.string_at(bits.ctypes.state_address, _BYTES)
-    normal = np.random.standard_normal()  # noqa: NPY002
-    if ctypes.string_at(bits.ctypes.state_address, _BYTES) == before:
-        return before, normal
-    np.random.standard_normal()  # noqa: NPY002  # the other one of the pair
-    _write(bits, before)
-    return before, None
+    before = _state(bits)
+    try:
+        normal = _draw_normal()
+        return before, normal if _state(bits) == before else None
+    finally:
+        if _state(bits) != before:
+            _draw_normal()  # the other one of the pair
+            _write(bits, before)
+
+
+def _state(bits: Any) -> bytes:
+    return ctypes.string_at(bits.ctypes.state_address, _BYTES)
 
 
 def _write(bits: Any, state: bytes) -> None:
-    with bits.lock:
-        ctypes.memmove(bits.ctypes.state_address, state, _BYTES)
+    ctypes.memmove(bits.ctypes.state_address, state, _BYTES)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_fast.inputs.complex_pairs import CONVENTIONS, JAX, PYTORCH, ComplexPairs, called, has_complex
+from gradcheck_fast.inputs.complex_pairs import CONVENTIONS, JAX, PYTORCH, ComplexPairs, called, has_complex, is_complex
 
 if TYPE_CHECKING:
     from gradcheck_fast.inputs.complex_pairs import Convention
@@ -103,13 +103,13 @@ class ComplexFunction:
     @property
     def complex_inputs(self) -> tuple[str, ...]:
         """The names of the complex arrays among the arguments, as reports have them."""
-        pairs = zip(self._given, self._forms, strict=True)
-        return tuple(_in(tree, name) for tree, form in pairs if form is not None for name in form.names)
+        pairs = zip(self._given.items(), self._forms, strict=True)
+        return tuple(name for (own, tree), form in pairs if form is not None for name in _names(own, tree, form))
 
     @property
     def complex_outputs(self) -> tuple[str, ...]:
         """The names of those among what the function has given."""
-        return () if self._outputs is None else tuple(_in(OUTPUT, name) for name in self._outputs.names)
+        return () if self._outputs is None else _names(OUTPUT, self._output, self._outputs)
 
     def conventions(self) -> tuple[Convention, ...]:
         """Returns the conventions that a vector-Jacobian product may follow.
@@ -133,9 +133,11 @@ class ComplexFunction:
         return gradient if form is None else form.derivatives(gradient, convention, "vjp")[0]
 
 
-def _in(tree: str, name: str) -> str:
-    """Gives the name of an array in a tree, by those of the tree and of the array in it."""
-    return name if name == tree else tree + name if name.startswith("[") else f"{tree}.{name}"
+def _names(own: str, tree: Tree, form: ComplexPairs) -> tuple[str, ...]:
+    """Gives the names of the complex arrays in a tree, which begin with its own."""
+    if is_complex(tree):
+        return (own,)
+    return tuple(own + name if name.startswith("[") else f"{own}.{name}" for name in form.names)
 
 
 def gives_complex(f: Callable[..., Any], inputs: Any) -> bool:

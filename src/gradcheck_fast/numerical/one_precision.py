@@ -167,7 +167,8 @@ def differentiate(
         seen = compare_means(Line(sample, slopes).of(some), roundings, longest, found.wanted(given).of(some))
         means.take(some, seen, np.ones(len(some), np.bool_))
         beyond = some[found.is_beyond(given)[some]]
-        rough[beyond] = roughness(Line(sample, slopes), beyond, found.steps[beyond])
+        if len(beyond):
+            rough[beyond] = roughness(Line(sample, slopes), beyond, found.steps[beyond])
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean_slopes = np.abs(0.5 * samples.odd / samples.h)
     steepest = np.max(np.where(np.isfinite(mean_slopes), mean_slopes, 0.0), axis=1, initial=0.0)

@@ -241,8 +241,6 @@ def on_lines(
         noise, least_noise = scale * np.sqrt(np.maximum(measured, floor**2)), scale * floor
         with_more_steps = noise * np.where(independent > FRESH * count, np.sqrt(STEPS / MORE_STEPS), 1.0)
         rule = np.abs((weight * (fine - coarse)).sum(axis=1) / total) + _roughness(given)
-        # given numbers that are all 0 may peak between the nodes, as those of what is saturated do
-        rule = np.where(changes & (given == 0.0).all(axis=1), np.inf, rule)
         in_common = _in_common(np.where(used, samples.h, 0.0), off, errors)
     rounding = AVERAGED * (roundings.given - roundings.steady)
     steady, slopes = roundings.steady, _mean(given)

@@ -56,7 +56,8 @@ def compare_means(line: Line, roundings: Roundings, longest: NDArray[np.float64]
 
     What seems wrong is looked at again on other lines, as these have other roundings. It is wrong if these, too, show
     an error of the same sign, of more than their bars. Where it is not much more, it must not be a rounding either that
-    all differences have in common: on a line twice as long, that makes half the error, and a wrong derivative the same.
+    all differences have in common: on a line twice as long, that makes half the error. So does a mistake that is there
+    beside the entry alone; then nothing is decided.
 
     Parameters
     ----------
@@ -180,7 +181,7 @@ class _Search:
         best = expected < self._expected[some]
         for array, new in (self._expected, expected), (self._lengths, length), (self._errors, seen.errors):
             array[some[best]] = new[best]
-        known, is_wide = np.isfinite(seen.errors), found.bars[some] > self._wanted.enough[some]
+        known, is_wide = np.isfinite(bars), found.bars[some] > self._wanted.enough[some]
         longer = is_wide & known & much_better & seen.are_smooth
         shorter = np.where(known, ~seen.are_accurate | (better & ~longer), np.isinf(found.bars[some]))
         return longer, is_wide & shorter
