@@ -166,6 +166,8 @@ def test_what_does_not_fit_is_refused_by_name():
         gf.check_jacobian(holomorphic, sparse.csr_array(derivative(Z)), Z)
     with pytest.raises(ValueError, match=r"^J: expected the shape \(3, 4\), .* got \(4, 3\): it is transposed"):
         gf.check_jacobian(holomorphic, derivative(Z).T, Z)
+    with pytest.raises(ValueError, match=r"returns \(out, cache\)"):
+        gf.check_jacobian(lambda z: (z * z, {"z": z, "kind": "square"}), np.diag(2 * Z), Z)
     with pytest.raises(TypeError, match=r"^f: expected a function, got 3"):
         gf.check_jacobian(3, derivative(Z), Z)
     with pytest.raises(TypeError, match=r"^J: output by inputs\[0\]: expected real numbers, for both are real"):

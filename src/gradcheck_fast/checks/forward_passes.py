@@ -45,11 +45,11 @@ def holds_any(part: Any, inputs: Sequence[Any]) -> bool:
 
 
 def _is_output(part: Any) -> bool:
-    return isinstance(part, (np.ndarray, np.floating, float)) and np.asarray(part).dtype.kind == "f"
+    return isinstance(part, (np.ndarray, np.inexact, float, complex)) and np.asarray(part).dtype.kind in "fc"
 
 
 def _is_cache(part: Any, inputs: Sequence[Any]) -> bool:
     leaves = [leaf for _, leaf in walk(part)]
-    if not all(isinstance(leaf, (np.ndarray, np.number, int, float)) for leaf in leaves):
+    if not all(isinstance(leaf, (np.ndarray, np.number, int, float, complex)) for leaf in leaves):
         return True
     return holds_any(part, inputs)

@@ -113,55 +113,54 @@ def check_jacobian(
     started = perf_counter()
     settings = Options.from_keywords("check_jacobian", options, JacobianKeywords, seed=seed)
     require_callable("f", f)
+    function, own = _function(f, inputs)
+    report = _of_real(function, J, settings) if own is None else _of_complex(function, own, J, settings)
+    notes = (*report.notes, *function.notes, *map(writes, function.writers))
+    return report.replaced(notes=notes, seconds=perf_counter() - started)
+
+
+def _function(f: Callable[..., Tree], inputs: Any) -> tuple[TreeFunction, ComplexFunction | None]:
+    """Reads a function with its arguments, with pairs in the place of complex arrays, which the second one knows.
+
+    If it returns a cache beside its outputs, the error says what to pass.
+    """
+    own = ComplexFunction(f, inputs) if has_complex(inputs) else None
     try:
-        function = ComplexFunction(f, inputs) if has_complex(inputs) else TreeFunction(f, inputs)
+        return (TreeFunction(f, inputs) if own is None else TreeFunction(own, own.inputs)), own
     except Exception as error:
         form = form_with_cache(f, inputs)
         if form:
             called = name_of_function(f, "f")
             raise ValueError(f"f: {called} returns {form}: pass a function that gives the outputs alone") from error
-        if not gives_complex(f, inputs):
+        if own is not None or not gives_complex(f, inputs):
             raise
-        function = ComplexFunction(f, inputs)
-    if isinstance(function, ComplexFunction):
-        report = _of_complex(function, J, settings)
-    else:
-        report = _of_real(function, J, settings)
-    return report.replaced(seconds=perf_counter() - started)
+        own = ComplexFunction(f, inputs)
+        return TreeFunction(own, own.inputs), own
 
 
 def _of_real(function: TreeFunction, J: Any, settings: Options) -> Report:
     blocks = _blocks(function)
     read = blocks.read(_given(function, J), "J")
     if isinstance(read, Stored):
-        report = check_stored(
-            read, Columns(function, exactly(function, settings), one_step(settings)), blocks, settings
-        )
-    else:
-        report = jacobian_report(read, numerical_jacobian(function, blocks, settings), blocks, settings, function.at)
-    return report.replaced(notes=(*report.notes, *function.notes, *map(writes, function.writers)))
+        return check_stored(read, Columns(function, exactly(function, settings), one_step(settings)), blocks, settings)
+    return jacobian_report(read, numerical_jacobian(function, blocks, settings), blocks, settings, function.at)
 
 
-def _of_complex(own: ComplexFunction, J: Any, settings: Options) -> Report:
+def _of_complex(function: TreeFunction, own: ComplexFunction, J: Any, settings: Options) -> Report:
     """Does the same for a function with complex arrays. Of a wrong J the conjugate is tried."""
-    function = TreeFunction(own, own.inputs)
     blocks = ComplexBlocks(_blocks(function), own.complex_outputs, own.complex_inputs)
     if callable(J) and not is_sparse(J):
         J = own.jacobian(J)
     given = _given(function, J)
-
     read = blocks.read(given, "J", JAX)
     numerical = numerical_jacobian(function, blocks.pairs, settings)
-    report, notes = jacobian_report(read, numerical, blocks.pairs, settings, function.at), list[str]()
+    report = jacobian_report(read, numerical, blocks.pairs, settings, function.at)
     if report.wrong and blocks.has_conjugate:
         read = blocks.read(given, "J", PYTORCH)
         other = jacobian_report(read, numerical, blocks.pairs, settings, function.at)
         if not other.wrong:
-            report, notes = other, [CONJUGATE]
-    if report.wrong:
-        notes += blocks.said_of(report.numerical)
-    notes += [*function.notes, *map(writes, function.writers)]
-    return report.replaced(notes=(*report.notes, *notes))
+            return other.replaced(notes=(*other.notes, CONJUGATE))
+    return report.replaced(notes=(*report.notes, *blocks.said_of(report.numerical))) if report.wrong else report
 
 
 def _blocks(function: TreeFunction) -> Blocks:

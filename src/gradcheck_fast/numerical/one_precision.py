@@ -270,8 +270,9 @@ class _Look(NamedTuple):
         """Decides what is known of each entry, from the fit of its differences and from the means on its line.
 
         A number that differs may be one of the slopes at a kink, or lie between them. If differences show no kink, and
-        none can be there of the size that would explain it, it is wrong. If one can, means decide: they are those of a
-        right derivative wherever kinks are. Means also show smaller errors than the fit, as they have no truncation.
+        none can be there of the size that would explain it, it is wrong. If one can, or if the given derivatives are
+        rough within the steps, means decide: they are those of a right derivative wherever kinks are. Means also show
+        smaller errors than the fit, as they have no truncation.
         """
         errors, tolerance = given.numbers - self.derivatives, self.bars + given.rounding
         beyond = self.is_beyond(given)

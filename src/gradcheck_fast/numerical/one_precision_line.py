@@ -217,8 +217,7 @@ def on_lines(
     steps : int
         How many differences are compared: `STEPS` or `MORE_STEPS`.
     """
-    nodes = np.cos(np.pi * np.arange(NODES) / (NODES - 1))
-    offsets, given = line.slopes(entries, length[:, None] * (side + nodes))
+    offsets, given = line.slopes(entries, length[:, None] * (side + _nodes()))
     centre = offsets[:, NODES // 2]
     samples = line.sample(entries, length[:, None] * np.linspace(DOWN_TO, 1.0, steps), centre)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -250,8 +249,7 @@ def on_lines(
 
 def roughness(line: Line, entries: NDArray[np.intp], length: NDArray[np.float64]) -> NDArray[np.float64]:
     """Gives by how much the given derivatives fail to be smooth on lines around some entries, of half of a length."""
-    nodes = np.cos(np.pi * np.arange(NODES) / (NODES - 1))
-    return _roughness(line.slopes(entries, length[:, None] * nodes)[1])
+    return _roughness(line.slopes(entries, length[:, None] * _nodes())[1])
 
 
 def _in_common(h: NDArray[np.float64], off: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,10 +261,14 @@ def _in_common(h: NDArray[np.float64], off: NDArray[np.float64], errors: NDArray
     return np.asarray(np.abs((around * off * h).sum(axis=1) / (around * h).sum(axis=1) - errors))
 
 
+def _nodes() -> NDArray[np.float64]:
+    """Gives the nodes of Clenshaw and Curtis on [-1, 1], from the last one back."""
+    return np.asarray(np.cos(np.pi * np.arange(NODES) / (NODES - 1)))
+
+
 def _mean(given: NDArray[np.float64]) -> NDArray[np.float64]:
     """Gives the means of the given numbers, from all nodes."""
-    nodes = np.cos(np.pi * np.arange(NODES) / (NODES - 1))[None, :]
-    return _means(np.broadcast_to(nodes, given.shape), given, np.ones((len(given), 1)))[:, 0]
+    return _means(np.broadcast_to(_nodes(), given.shape), given, np.ones((len(given), 1)))[:, 0]
 
 
 def _roughness(given: NDArray[np.float64]) -> NDArray[np.float64]:
